@@ -1,0 +1,34 @@
+/*
+ * The lattices of the codebook types (IQ1, IQ2, IQ3) and, for points that are not on them, the list of
+ * near lattice points that the reference encoder tries. The tables are computed when the program is
+ * built (tools/gen_iq_tables.c) from the published lattice points in iq_grids.def.
+ *
+ * A group of `dim` weights has digits l[i] in 0 .. levels-1; its code is the sum of l[i] << (bits*i).
+ */
+#ifndef HT_KERNELS_IQ_GRID_H
+#define HT_KERNELS_IQ_GRID_H
+
+#include <stdint.h>
+
+struct ht__iq_grid {
+    int dim;      /* weights a group: 8 (IQ1, IQ2) or 4 (IQ3) */
+    int bits;     /* bits a digit: 2 or 3 */
+    int levels;   /* digits run from 0 to levels-1: 3 or 8 */
+    int n_points; /* lattice points */
+    /* n_points x dim: the digits of each point */
+    const uint8_t *points;
+    /* by code (1 << bits*dim entries): >= 0 the index of the lattice point with these digits;
+     * < 0: -(offset+1), where neighbours[offset] is the number of neighbours and the point indices follow. */
+    const int32_t *map;
+    /* all points in the nearest K distinct squared-distance shells, ordered by (distance, index) */
+    const uint16_t *neighbours;
+};
+
+extern const struct ht__iq_grid ht__iq2_xxs_grid; /* K = 2 */
+extern const struct ht__iq_grid ht__iq2_xs_grid;  /* K = 2 */
+extern const struct ht__iq_grid ht__iq2_s_grid;   /* K = 1 */
+extern const struct ht__iq_grid ht__iq1_grid;     /* K = 3 */
+extern const struct ht__iq_grid ht__iq3_xxs_grid; /* K = 2 */
+extern const struct ht__iq_grid ht__iq3_s_grid;   /* K = 3 */
+
+#endif
