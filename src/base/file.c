@@ -1,0 +1,234 @@
+#include "base/file.h"
+#include "base/check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+enum ht_err ht__file_open(struct ht__file *file, const char *path, struct ht_diag *diag)
+{
+    file->fd = -1;
+    if (snprintf(file->path, sizeof file->path, "%s", path) >= (int)sizeof file->path)
+        return ht__fail(diag, HT_ERR_LIMIT, path, -1, "the path is too long");
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang us */
+    if (fd < 0) return ht__fail_errno(diag, errno, path, "cannot open");
+    struct stat st;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return ht__fail(diag, HT_ERR_IO, path, -1, "not a regular file");
+    }
+    file->fd = fd;
+    file->size = (uint64_t)st.st_size;
+    return HT_OK;
+}
+
+void ht__file_close(struct ht__file *file)
+{
+    if (file->fd >= 0) close(file->fd);
+    file->fd = -1;
+}
+
+enum ht_err ht__file_read(const struct ht__file *file, uint64_t offset, void *dst, uint64_t n,
+                          struct ht_diag *diag)
+{
+    if (!ht__range_ok(offset, n, file->size))
+        return ht__fail(diag, HT_ERR_FORMAT, file->path, (int64_t)offset,
+                        "%llu bytes are wanted here, but the file has %llu bytes: it is truncated",
+                        (unsigned long long)n, (unsigned long long)file->size);
+    unsigned char *p = dst;
+    while (n > 0) {
+        size_t ask = n < (1u << 30) ? (size_t)n : 1u << 30;
+        ssize_t got = pread(file->fd, p, ask, (off_t)offset);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return ht__fail_errno(diag, errno, file->path, "cannot read");
+        if (got == 0)
+            return ht__fail(diag, HT_ERR_IO, file->path, (int64_t)offset,
+                            "the file became shorter while it was read");
+        p += got;
+        offset += (uint64_t)got;
+        n -= (uint64_t)got;
+    }
+    return HT_OK;
+}
+
+enum ht_err ht__file_load(const char *path, uint64_t limit, struct ht__buf *out,
+                          struct ht_diag *diag)
+{
+    struct ht__file file;
+    HT_TRY(ht__file_open(&file, path, diag));
+    enum ht_err err = HT_OK;
+    if (file.size > limit)
+        err = ht__fail(diag, HT_ERR_LIMIT, path, -1, "%llu bytes; at most %llu are accepted",
+                       (unsigned long long)file.size, (unsigned long long)limit);
+    void *dst = err == HT_OK && file.size ? ht__buf_grow(out, (size_t)file.size) : NULL;
+    if (err == HT_OK && file.size && !dst) err = ht__fail_memory(diag, path);
+    if (dst) err = ht__file_read(&file, 0, dst, file.size, diag);
+    ht__file_close(&file);
+    return err;
+}
+
+bool ht__path_exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0;
+}
+
+bool ht__path_is_dir(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+enum ht_err ht__path_join(char *out, size_t size, const char *dir, const char *name,
+                          struct ht_diag *diag)
+{
+    size_t len = strlen(dir);
+    const char *slash = len && dir[len - 1] != '/' ? "/" : "";
+    if ((size_t)snprintf(out, size, "%s%s%s", dir, slash, name) >= size)
+        return ht__fail(diag, HT_ERR_LIMIT, dir, -1, "the path is too long");
+    return HT_OK;
+}
+
+const char *ht__path_base(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Disk blocks for the whole file; where the file system cannot reserve, its length alone is set. */
+static enum ht_err reserve(int fd, uint64_t size, const char *path, struct ht_diag *diag)
+{
+    if (size == 0) return HT_OK;
+    if (fallocate(fd, 0, 0, (off_t)size) == 0) return HT_OK;
+    if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
+        return ht__fail_errno(diag, errno, path, "cannot reserve %llu bytes",
+                              (unsigned long long)size);
+    if (ftruncate(fd, (off_t)size) != 0)
+        return ht__fail_errno(diag, errno, path, "cannot set the length");
+    return HT_OK;
+}
+
+enum ht_err ht__output_open(struct ht__output *output, const char *path, uint64_t size,
+                            bool overwrite, bool resume, struct ht_diag *diag)
+{
+    output->fd = -1;
+    output->keep = false;
+    size_t room = sizeof output->part_path;
+    if ((size_t)snprintf(output->final_path, room, "%s", path) >= room ||
+        (size_t)snprintf(output->part_path, room, "%s.part", path) >= room)
+        return ht__fail(diag, HT_ERR_LIMIT, path, -1, "the path is too long");
+    if (!overwrite && ht__path_exists(path))
+        return ht__fail(diag, HT_ERR_EXISTS, path, -1,
+                        "the file exists; --overwrite replaces it");
+    int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (resume ? 0 : O_TRUNC);
+    int fd = open(output->part_path, flags, 0666);
+    if (fd < 0) return ht__fail_errno(diag, errno, output->part_path, "cannot create");
+    output->fd = fd;
+    enum ht_err err = reserve(fd, size, output->part_path, diag);
+    if (err != HT_OK) ht__output_close(output);
+    return err;
+}
+
+enum ht_err ht__output_write(const struct ht__output *output, uint64_t offset, const void *data,
+                             uint64_t n, struct ht_diag *diag)
+{
+    const unsigned char *p = data;
+    while (n > 0) {
+        size_t ask = n < (1u << 30) ? (size_t)n : 1u << 30;
+        ssize_t put = pwrite(output->fd, p, ask, (off_t)offset);
+        if (put < 0 && errno == EINTR) continue;
+        if (put <= 0)
+            return ht__fail_errno(diag, put < 0 ? errno : EIO, output->final_path, "cannot write");
+        p += put;
+        offset += (uint64_t)put;
+        n -= (uint64_t)put;
+    }
+    return HT_OK;
+}
+
+enum ht_err ht__output_sync(const struct ht__output *output, struct ht_diag *diag)
+{
+    if (fdatasync(output->fd) != 0)
+        return ht__fail_errno(diag, errno, output->final_path, "cannot sync");
+    return HT_OK;
+}
+
+/* Without this the rename itself could be lost when the machine stops. */
+static enum ht_err sync_folder_of(const char *path, struct ht_diag *diag)
+{
+    char folder[4096];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = '\0';
+    else
+        snprintf(folder, sizeof folder, ".");
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return ht__fail_errno(diag, errno, folder, "cannot open the folder");
+    /* Some file systems cannot sync a folder; they order renames themselves. */
+    int bad = fsync(fd) != 0 && errno != EINVAL && errno != EROFS;
+    int error = errno;
+    close(fd);
+    return bad ? ht__fail_errno(diag, error, folder, "cannot sync the folder") : HT_OK;
+}
+
+enum ht_err ht__output_publish(struct ht__output *output, struct ht_diag *diag)
+{
+    if (fsync(output->fd) != 0)
+        return ht__fail_errno(diag, errno, output->final_path, "cannot sync");
+    if (rename(output->part_path, output->final_path) != 0)
+        return ht__fail_errno(diag, errno, output->final_path, "cannot rename into place");
+    close(output->fd);
+    output->fd = -1;
+    return sync_folder_of(output->final_path, diag);
+}
+
+void ht__output_close(struct ht__output *output)
+{
+    if (output->fd < 0) return;
+    close(output->fd);
+    output->fd = -1;
+    if (!output->keep) unlink(output->part_path);
+}
+
+enum ht_err ht__file_publish(const char *path, const void *data, size_t n, struct ht_diag *diag)
+{
+    struct ht__output output;
+    HT_TRY(ht__output_open(&output, path, 0, true, false, diag));
+    enum ht_err err = ht__output_write(&output, 0, data, n, diag);
+    if (err == HT_OK) err = ht__output_publish(&output, diag);
+    ht__output_close(&output);
+    return err;
+}
+
+enum ht_err ht__make_dirs(const char *path, struct ht_diag *diag)
+{
+    char part[4096];
+    if (path[0] == '\0') return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "an empty path");
+    if (snprintf(part, sizeof part, "%s", path) >= (int)sizeof part)
+        return ht__fail(diag, HT_ERR_LIMIT, path, -1, "the path is too long");
+    for (char *p = part + 1;; p++) {
+        if (*p != '/' && *p != '\0') continue;
+        char end = *p;
+        *p = '\0';
+        if (mkdir(part, 0777) != 0 && errno != EEXIST)
+            return ht__fail_errno(diag, errno, part, "cannot create the folder");
+        if (end == '\0') break;
+        *p = end;
+    }
+    if (!ht__path_is_dir(path)) return ht__fail(diag, HT_ERR_IO, path, -1, "not a folder");
+    return HT_OK;
+}
+
+enum ht_err ht__disk_free(const char *path, uint64_t *bytes, struct ht_diag *diag)
+{
+    struct statvfs fs;
+    if (statvfs(path, &fs) != 0)
+        return ht__fail_errno(diag, errno, path, "cannot ask for free space");
+    *bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    return HT_OK;
+}

@@ -1,0 +1,63 @@
+/* Files: positional reads that are whole or an error, and outputs that appear complete or not at all. */
+#ifndef HT_BASE_FILE_H
+#define HT_BASE_FILE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ht__file {
+    int fd; /* -1: closed */
+    uint64_t size;
+    char path[4096];
+};
+
+/* A regular file for reading; its size is taken once. */
+enum ht_err ht__file_open(struct ht__file *file, const char *path, struct ht_diag *diag);
+void ht__file_close(struct ht__file *file);
+/* Exactly n bytes at the offset; a file that shrank meanwhile is an error, never zeros. Thread-safe. */
+enum ht_err ht__file_read(const struct ht__file *file, uint64_t offset, void *dst, uint64_t n,
+                          struct ht_diag *diag);
+/* A whole file of at most `limit` bytes, appended to the buffer. */
+enum ht_err ht__file_load(const char *path, uint64_t limit, struct ht__buf *out,
+                          struct ht_diag *diag);
+bool ht__path_exists(const char *path);
+bool ht__path_is_dir(const char *path);
+/* dir + "/" + name into out; HT_ERR_LIMIT when it does not fit. */
+enum ht_err ht__path_join(char *out, size_t size, const char *dir, const char *name,
+                          struct ht_diag *diag);
+/* The part after the last slash. */
+const char *ht__path_base(const char *path);
+
+/*
+ * An output in the making: written under "<final>.part", synced, then renamed. Closing without
+ * publishing removes it, unless `keep` (for --resume). Never overwrites a finished file unless asked.
+ */
+struct ht__output {
+    int fd;
+    bool keep;
+    char final_path[4096], part_path[4096];
+};
+
+/* resume: opens an existing .part as it is. Otherwise an existing .part is replaced.
+ * size > 0 reserves the space at once, so that a full disk is met before the work. */
+enum ht_err ht__output_open(struct ht__output *output, const char *path, uint64_t size,
+                            bool overwrite, bool resume, struct ht_diag *diag);
+/* Thread-safe. */
+enum ht_err ht__output_write(const struct ht__output *output, uint64_t offset, const void *data,
+                             uint64_t n, struct ht_diag *diag);
+enum ht_err ht__output_sync(const struct ht__output *output, struct ht_diag *diag);
+/* fsync, rename, fsync of the folder. */
+enum ht_err ht__output_publish(struct ht__output *output, struct ht_diag *diag);
+void ht__output_close(struct ht__output *output);
+
+/* A whole small file, published atomically; overwrites. */
+enum ht_err ht__file_publish(const char *path, const void *data, size_t n, struct ht_diag *diag);
+/* Creates a folder and its parents. */
+enum ht_err ht__make_dirs(const char *path, struct ht_diag *diag);
+/* Bytes that an unprivileged writer can still put on the file system of `path`. */
+enum ht_err ht__disk_free(const char *path, uint64_t *bytes, struct ht_diag *diag);
+
+#endif

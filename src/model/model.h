@@ -1,0 +1,72 @@
+/*
+ * A model: metadata and tensors as GGUF names them, whatever checkpoint they come from. Tensors are
+ * rows on demand: an architecture composes row sources (permuted, transposed, stacked, scaled …) over
+ * the checkpoint's tensors, and the pipeline asks for any range of rows, from any thread.
+ */
+#ifndef HT_MODEL_MODEL_H
+#define HT_MODEL_MODEL_H
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "formats/checkpoint.h"
+#include "formats/kv.h"
+
+struct ht__rows;
+
+typedef enum ht_err ht__rows_read_fn(const struct ht__rows *rows, int64_t row, int64_t n, float *dst,
+                                     struct ht__arena *scratch, struct ht_diag *diag);
+typedef enum ht_err ht__rows_raw_fn(const struct ht__rows *rows, int64_t row, int64_t n, void *dst,
+                                    struct ht__arena *scratch, struct ht_diag *diag);
+
+/* A matrix that is produced by rows. Immutable once built; lives in the model's arena. */
+struct ht__rows {
+    int64_t n_rows, row_len;
+    /* Rows [row, row + n) as floats, adjacent. Thread-safe; scratch is the caller's own, who resets it
+     * between calls: take buffers with ht__arena_raw, never free. */
+    ht__rows_read_fn *read;
+    /* Where the rows exist already encoded (a GGUF tensor, a repacked MXFP4): that type and its bytes;
+     * otherwise NULL. */
+    const struct ht__codec *raw_type;
+    ht__rows_raw_fn *read_raw;
+    const void *ctx; /* the implementation's own */
+};
+
+enum { HT__GGUF_DIMS = 4, HT__GGUF_MAX_NAME = 63 };
+
+struct ht__weight {
+    const char *name; /* as in a GGUF file: "blk.0.attn_q.weight" */
+    int n_dims;
+    int64_t ne[HT__GGUF_DIMS];      /* ne[0] is the row length; 1 beyond n_dims */
+    const struct ht__codec *source; /* the dtype it is stored in (of its largest part) */
+    const struct ht__rows *rows;    /* ne[1]*ne[2]*ne[3] rows of ne[0] */
+    bool keep_f32;                  /* conversion always writes it as F32 (norms, biases, routers) */
+    uint32_t split;                 /* shard it came from (--keep-split) */
+};
+
+struct ht__model {
+    struct ht__arena arena;
+    const struct ht__checkpoint *checkpoint; /* not owned; outlives the model */
+    const char *arch;                        /* general.architecture */
+    bool from_gguf;
+    struct ht__kvs kvs; /* all metadata but general.file_type and general.quantization_version */
+    size_t n_weights, n_weights_cap;
+    struct ht__weight *weights; /* in the order in which conversion would write them */
+    uint32_t n_layers;
+    uint32_t n_heads, n_kv_heads; /* of layer 0 */
+    uint32_t n_experts;
+};
+
+/*
+ * Builds the model of a checkpoint: for a folder by its config.json (architecture, tensors, tokenizer),
+ * for a GGUF file as it is. An architecture that is not known is refused with the list of those known.
+ */
+HT_MUST_CHECK enum ht_err ht__model_open(const struct ht__checkpoint *checkpoint,
+                                         const struct ht__alloc *alloc, const struct ht__log *log,
+                                         struct ht__model **out, struct ht_diag *diag);
+void ht__model_close(struct ht__model **model);
+
+/* The architectures that can be converted, in the order of archs.def: GGUF name and, as one string
+ * separated by blanks, the Hugging Face class names. index >= count gives NULL. */
+const char *ht__arch_name(size_t index, const char **classes);
+
+#endif
