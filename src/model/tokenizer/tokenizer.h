@@ -7,11 +7,11 @@
 #include "formats/kv.h"
 
 struct ht__tokenizer_job {
-    const char *dir;                /* folder with tokenizer.json, tokenizer.model, vocab.json … */
-    const char *arch;               /* GGUF architecture name */
+    const char *dir;  /* folder with tokenizer.json, tokenizer.model, vocab.json … */
+    const char *arch; /* GGUF architecture name */
     const struct ht__jnode *config; /* config.json (text_config merged over it); may be NULL */
-    uint64_t vocab_size;            /* rows of the embedding: the token list is padded to it; 0: not known */
-    const struct ht__log *log;      /* warnings: an unrecognised pre-tokenizer and what was chosen */
+    uint64_t vocab_size; /* rows of the embedding: the token list is padded to it; 0: not known */
+    const struct ht__log *log; /* warnings: an unrecognised pre-tokenizer and what was chosen */
 };
 
 /* Appends the tokenizer's keys to kvs, whose arena holds the data. A folder without a tokenizer is
