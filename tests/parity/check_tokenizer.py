@@ -162,6 +162,12 @@ CONFIGS = {
     "gptneox": ("GPTNeoXForCausalLM", "gpt_neox"),
     "gpt2": ("GPT2LMHeadModel", "gpt2"),
     "falcon": ("FalconForCausalLM", "falcon"),
+    "starcoder2": ("Starcoder2ForCausalLM", "starcoder2"),
+    "granite": ("GraniteForCausalLM", "granite"),
+    "olmo2": ("Olmo2ForCausalLM", "olmo2"),
+    "stablelm": ("StableLmForCausalLM", "stablelm"),
+    "qwen3": ("Qwen3ForCausalLM", "qwen3"),
+    "deepseek2": ("DeepseekV3ForCausalLM", "deepseek_v3"),
 }
 
 # name, files {in the folder: under shared/tokenizers}, architecture, vocab_size, encoder, texts

@@ -196,11 +196,24 @@ static void from_config(struct special *s)
     }
 }
 
+/* The text of a special token that tokenizer_config.json does not give. */
+static const char *text_elsewhere(const struct special *s, enum type type)
+{
+    static const char *const bert[N_TYPES] = {
+        [BOS] = "[CLS]", [EOS] = "[SEP]", [UNK] = "[UNK]",   [SEP] = "[SEP]",
+        [PAD] = "[PAD]", [CLS] = "[CLS]", [MASK] = "[MASK]",
+    };
+    const char *text = ht__tok_special_text(s->tok, types[type].name);
+    if (!text && type == UNK && s->tok->has_json) text = s->tok->json.unk_token;
+    if (!text && strcmp(s->tok->kind, "bert") == 0) text = bert[type]; /* the class's own */
+    return text;
+}
+
 /* Whatever is still missing and would not be what runtimes take anyway. */
 static void from_vocabulary(struct special *s)
 {
     for (int t = 0; t < N_TYPES; t++) {
-        const char *text = s->text[t] ? s->text[t] : ht__tok_special_text(s->tok, types[t].name);
+        const char *text = s->text[t] ? s->text[t] : text_elsewhere(s, (enum type)t);
         int64_t id = text ? any_id(&s->tok->vocab, text) : -1;
         if (id != default_of(s, (enum type)t)) set_id(s, (enum type)t, id, "special tokens");
     }
