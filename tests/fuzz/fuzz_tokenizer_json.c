@@ -10,7 +10,7 @@ static enum ht_err write_kind(struct ht__tok *tok)
     HT_TRY(ht__tok_gather_added(tok));
     HT_TRY(ht__tok_read_normalizer(tok));
     tok->kind = "gpt2";
-    tok->pre = ht__tok_pre_of_json(tok);
+    HT_TRY(ht__tok_pre_of_json(tok));
     switch (tok->json.model) {
     case HT__MODEL_UNIGRAM: tok->kind = "t5"; return ht__tok_write_unigram(tok);
     case HT__MODEL_WORDPIECE: tok->kind = "bert"; return ht__tok_write_wordpiece(tok);

@@ -12,6 +12,7 @@ Exit status: 0 passed, 1 failed, 77 skipped (something is not here; it says what
 import ctypes
 import glob
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -142,6 +143,11 @@ def nfc(text):
     return unicodedata.normalize("NFC", text)
 
 
+def nfc_without_end(text):
+    """llama.cpp takes "</s>" for a control token in every vocabulary that has it."""
+    return nfc(text).replace("</s>", "")
+
+
 def squeezed(text):
     """llama.cpp's SentencePiece keeps runs of spaces; a model with remove_extra_whitespaces does not."""
     while "  " in text:
@@ -175,8 +181,8 @@ CONFIGS = {
 CASES = [
     ("phi-2", "phi-2/*", "phi2", 51200, by_json, None, None),
     ("phi-3-mini", "phi-3-mini/*", "phi3", 32064, by_json, None, "phi-3"),
-    ("qwen2-internvl2", "qwen2-internvl2/*", "qwen2", 151936, by_class("Qwen2Tokenizer"), nfc,
-     None),
+    ("qwen2-internvl2", "qwen2-internvl2/*", "qwen2", 151936, by_class("Qwen2Tokenizer"),
+     nfc_without_end, None),
     ("minimind", "minimind/tok*", "llama", 6400, by_json, None, None),
     ("gptneox", {"tokenizer.json": "gptneox/20B_tokenizer.json"}, "gptneox", 50432, by_json, nfc,
      "gpt-neox"),
@@ -239,6 +245,41 @@ def same_metadata(ours, reference):
     return faults
 
 
+class Recorder:
+    """Takes what PyPI's gguf would write of special tokens and chat templates."""
+
+    KEYS = {"add_bos_token_id": "BOS_ID", "add_eos_token_id": "EOS_ID", "add_unk_token_id": "UNK_ID",
+            "add_sep_token_id": "SEP_ID", "add_pad_token_id": "PAD_ID", "add_cls_token_id": "CLS_ID",
+            "add_mask_token_id": "MASK_ID", "add_eot_token_id": "EOT_ID",
+            "add_add_bos_token": "ADD_BOS", "add_add_eos_token": "ADD_EOS",
+            "add_add_sep_token": "ADD_SEP", "add_chat_template": "CHAT_TEMPLATE"}
+
+    def __init__(self):
+        self.found = {}
+
+    def __getattr__(self, name):
+        key = getattr(gguf.Keys.Tokenizer, Recorder.KEYS[name], None) if name in self.KEYS else None
+        if key is None:
+            raise AttributeError(name)
+        return lambda value: self.found.__setitem__(key, value)
+
+
+def same_special(folder, out):
+    """Whatever the field's own code finds in the folder, we find too."""
+    ours = metadata(out)
+    special = gguf.SpecialVocab(folder, load_merges=False, n_vocab=len(ours["tokenizer.ggml.tokens"]))
+    recorder = Recorder()
+    logging.disable(logging.CRITICAL)
+    special.add_to_gguf(recorder, quiet=True)
+    faults = []
+    for key, want in recorder.found.items():
+        if isinstance(want, list):
+            want = next((t["template"] for t in want if t.get("name") == "default"), None)
+        if ours.get(key) != want:
+            faults.append(f"{key} is {str(ours.get(key))[:60]!r}, PyPI's gguf writes {str(want)[:60]!r}")
+    return faults
+
+
 def check(case, llama, texts, work):
     name, files, arch, vocab_size, encoder, prepare, reference = case
     folder = os.path.join(work, name)
@@ -263,6 +304,7 @@ def check(case, llama, texts, work):
         elif want != got:
             faults.append("")
     llama.lib.llama_model_free(model)
+    faults += same_special(folder, out)
     if reference:
         path = os.path.join(SHARED, "vocab", f"ggml-vocab-{reference}.gguf")
         faults += same_metadata(out, path)

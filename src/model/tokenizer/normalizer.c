@@ -94,6 +94,37 @@ enum ht_err ht__tok_read_normalizer(struct ht__tok *tok)
     return ht__charsmap_check(tok->charsmap, tok->vocab.where, tok->diag);
 }
 
+/* The first normalizer that is not of the given type, or NULL. */
+static const char *other_than(const struct ht__jnode *node, const char *type)
+{
+    const struct ht__jnode *list = parts_of(node);
+    const char *own = ht__jstr(node, "type", ""), *found = NULL;
+    if (!node) return NULL;
+    if (strcmp(own, "Sequence") != 0) return strcmp(own, type) != 0 ? own : NULL;
+    for (size_t i = 0; list && i < list->n && !found; i++)
+        found = other_than(&list->children[i], type);
+    return found;
+}
+
+/* A runtime with byte-level BPE takes the text as it is. (NFC is left aside: nearly all text is in
+ * that form, and half of the models have it.) */
+void ht__tok_warn_of_changes(const struct ht__tok *tok)
+{
+    const char *normalizer = other_than(tok->json.normalizer, "NFC");
+    const struct ht__jnode *bytes = find(tok->json.pre_tokenizer, "ByteLevel");
+    if (normalizer)
+        ht__log_printf(
+            tok->job->log, HT__LOG_WARNING,
+            "tokenizer: %s: the normalizer %.60s changes the text, which runtimes do not "
+            "do for this kind",
+            tok->vocab.where, normalizer);
+    if (ht__jbool(bytes, "add_prefix_space", false))
+        ht__log_printf(tok->job->log, HT__LOG_WARNING,
+                       "tokenizer: %s: a space goes before the text (add_prefix_space), which "
+                       "runtimes do not do for this kind",
+                       tok->vocab.where);
+}
+
 /* BERT's normalizer, for WordPiece. */
 void ht__tok_write_case(const struct ht__tok *tok)
 {

@@ -2,6 +2,7 @@
  * The pre-tokenizer. GGUF names it; tokenizer.json says what it does. So what it does is brought
  * into one canonical form and looked up in pretok.def.
  */
+#include "model/tokenizer/splitter.h"
 #include "model/tokenizer/tok.h"
 
 #include <string.h>
@@ -24,6 +25,7 @@ static const struct {
     {"'(?i:[sdmt]|ll|ve|re)", "@C"},
     {"(?i:'[sdmt]|'ll|'ve|'re)", "@C"},
     {"\\p{N}{1}", "\\p{N}"},
+    {"[^(\\s|[.,!?…。，、।۔،])]", "[^(\\s|.,!?…。，、।۔،)]"}, /* a class in a class: their union */
     {"?+", "?"},
     {"++", "+"},
     {"*+", "*"},
@@ -58,121 +60,167 @@ static void canonical_regex(const char *regex, struct ht__buf *out)
 {
     bool in_class = false;
     for (const char *p = regex; *p;) {
-        bool open = *p == '[', close = *p == ']';
-        p += respell(p, in_class, out);
-        if (open) in_class = true;
-        if (close) in_class = false;
+        char first = *p;
+        size_t used = respell(p, in_class, out);
+        if (used == 1 && first == '[') in_class = true;
+        if (used == 1 && first == ']') in_class = false;
+        p += used;
     }
 }
 
-static void put_split(const struct ht__jnode *node, struct ht__buf *out)
+/* How much of a step's own wording is kept. */
+enum wording {
+    CANONICAL, /* as pretok.def has it, to be looked up */
+    OWN,       /* its expressions as they are, to be carried out */
+};
+
+static void put_regex(const char *regex, bool drops_gaps, enum wording wording, struct ht__buf *out)
+{
+    struct ht__buf text;
+    if (wording == OWN) {
+        ht__buf_printf(out, "%s%s", drops_gaps ? "R:" : "S:", regex);
+        return;
+    }
+    ht__buf_init(&text, out->alloc);
+    canonical_regex(regex, &text);
+    const char *canonical = ht__buf_text(&text);
+    if (strcmp(canonical, gpt2) == 0 || strcmp(canonical, gpt2_short) == 0)
+        ht__buf_str(out, "B");
+    else if (strcmp(canonical, "\\p{N}") == 0)
+        ht__buf_str(out, "D1");
+    else
+        ht__buf_printf(out, "S:%s", canonical);
+    out->failed |= text.failed;
+    ht__buf_close(&text);
+}
+
+static void put_split(const struct ht__jnode *node, enum wording wording, struct ht__buf *out)
 {
     const struct ht__jnode *pattern = ht__jget(node, "pattern");
     const char *behavior = ht__jstr(node, "behavior", "Isolated");
     const char *regex = ht__jstr(pattern, "Regex", NULL);
-    const char *string = ht__jstr(pattern, "String", NULL);
     bool invert = ht__jbool(node, "invert", false);
     /* "Removed" inverted removes what does not match: where all is matched, nothing. */
-    bool kept = (strcmp(behavior, "Isolated") == 0 && !invert) ||
-                (strcmp(behavior, "Removed") == 0 && invert);
-    if (!kept) {
-        ht__buf_printf(out, "S(%s%s):", behavior, invert ? ",invert" : "");
-    } else if (regex) {
-        struct ht__buf text;
-        ht__buf_init(&text, out->alloc);
-        canonical_regex(regex, &text);
-        const char *canonical = ht__buf_text(&text);
-        if (strcmp(canonical, gpt2) == 0 || strcmp(canonical, gpt2_short) == 0)
-            ht__buf_str(out, "B");
-        else if (strcmp(canonical, "\\p{N}") == 0)
-            ht__buf_str(out, "D1");
-        else
-            ht__buf_printf(out, "S:%s", canonical);
-        out->failed |= text.failed;
-        ht__buf_close(&text);
-        return;
-    } else {
-        ht__buf_str(out, "S:");
-    }
-    ht__buf_str(out, regex ? regex : string ? string : "?");
+    bool drops_gaps = strcmp(behavior, "Removed") == 0 && invert;
+    if (regex && ((strcmp(behavior, "Isolated") == 0 && !invert) || drops_gaps))
+        put_regex(regex, drops_gaps, wording, out);
+    else
+        ht__buf_printf(out, "Split(%s%s):%s", behavior, invert ? ",invert" : "",
+                       regex ? regex : ht__jstr(pattern, "String", "?"));
 }
 
-static void put_step(const struct ht__jnode *node, struct ht__buf *out)
+static void put_step(const struct ht__jnode *node, enum wording wording, struct ht__buf *out)
 {
     const char *type = ht__jstr(node, "type", "?");
+    const struct ht__jnode *list = ht__jget(node, "pretokenizers");
     size_t before = out->len;
     if (strcmp(type, "Sequence") == 0) {
-        const struct ht__jnode *list = ht__jget(node, "pretokenizers");
         for (size_t i = 0; list && i < list->n; i++)
-            put_step(&list->children[i], out);
+            put_step(&list->children[i], wording, out);
         return;
     }
     if (strcmp(type, "ByteLevel") == 0) {
         if (ht__jbool(node, "use_regex", true)) ht__buf_str(out, "B");
     } else if (strcmp(type, "Split") == 0) {
-        put_split(node, out);
+        put_split(node, wording, out);
     } else if (strcmp(type, "Digits") == 0) {
         ht__buf_str(out, ht__jbool(node, "individual_digits", false) ? "D1" : "D");
     } else if (strcmp(type, "Punctuation") == 0) {
         const char *behavior = ht__jstr(node, "behavior", "Isolated");
-        ht__buf_str(out, strcmp(behavior, "Contiguous") == 0 ? "Pc" : "P");
+        ht__buf_str(out, strcmp(behavior, "Isolated") == 0     ? "P"
+                         : strcmp(behavior, "Contiguous") == 0 ? "Pc"
+                                                               : "Punctuation");
     } else {
-        ht__buf_printf(out, "%s", type);
+        ht__buf_str(out, type);
     }
     if (out->len > before) ht__buf_str(out, ";");
 }
 
-/* Does the pattern, in which "@*" stands for any text, match the whole? */
+/* The steps as text, or NULL when memory is out. */
+static const char *write_steps(const struct ht__tok *tok, enum wording wording, struct ht__buf *out)
+{
+    ht__buf_init(out, tok->vocab.alloc);
+    if (tok->json.pre_tokenizer) put_step(tok->json.pre_tokenizer, wording, out);
+    if (out->len) out->len--; /* the last ';' */
+    const char *text = ht__buf_text(out);
+    return out->failed ? NULL : text;
+}
+
+/* "@*", which only ends a pattern, stands for any text. */
 static bool match(const char *pattern, const char *text)
 {
     const char *star = strstr(pattern, "@*");
-    if (!star) return strcmp(pattern, text) == 0;
-    size_t head = (size_t)(star - pattern);
-    return strncmp(pattern, text, head) == 0; /* "@*" only ends a pattern */
+    return star ? strncmp(pattern, text, (size_t)(star - pattern)) == 0
+                : strcmp(pattern, text) == 0;
 }
 
-static const char *look_up(const char *steps, bool ignore_merges, const char *arch)
+static bool applies(const struct rule *rule, const struct ht__tok *tok, const char **pattern)
 {
-    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
-        const char *pattern = rules[i].steps;
-        bool needs = strncmp(pattern, "@+", 2) == 0;
-        if (needs && !ignore_merges) continue;
-        if (rules[i].arch[0] && strcmp(rules[i].arch, arch) != 0) continue;
-        if (match(pattern + (needs ? 2 : 0), steps)) return rules[i].name;
-    }
+    bool needs_ignore = strncmp(rule->steps, "@+", 2) == 0;
+    *pattern = rule->steps + (needs_ignore ? 2 : 0);
+    return (!needs_ignore || tok->json.ignore_merges) &&
+           (!rule->arch[0] || strcmp(rule->arch, tok->job->arch) == 0);
+}
+
+static const char *look_up(const struct ht__tok *tok, const char *steps)
+{
+    const char *pattern;
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (applies(&rules[i], tok, &pattern) && match(pattern, steps)) return rules[i].name;
     return NULL;
 }
 
+/* Another wording may do the same: both are carried out on a text that tells the known ones apart.
+ */
+static const char *look_up_by_deed(const struct ht__tok *tok, const char *own_steps)
+{
+    static const size_t n = sizeof rules / sizeof *rules;
+    struct ht__pieces own, known;
+    const char *pattern, *name = NULL;
+    if (!ht__split(own_steps, ht__split_probe, &own)) return NULL;
+    for (size_t i = 0; i < n && !name; i++)
+        if (applies(&rules[i], tok, &pattern) && !strstr(pattern, "@*") &&
+            ht__split(pattern, ht__split_probe, &known) && memcmp(&own, &known, sizeof own) == 0)
+            name = rules[i].name;
+    if (name)
+        ht__log_printf(tok->job->log, HT__LOG_INFO,
+                       "tokenizer: %s: the pre-tokenizer cuts text as \"%s\" does",
+                       tok->vocab.where, name);
+    return name;
+}
+
 /* The nearest thing: how digits and words are taken matters most. */
-static const char *guess(const char *steps, bool ignore_merges)
+static const char *guess(const struct ht__tok *tok, const char *steps)
 {
     if (strstr(steps, "\\p{Ll}")) return strstr(steps, "{1,3}") ? "gpt-4o" : "tekken";
-    if (strstr(steps, "{1,3}")) return ignore_merges ? "llama-bpe" : "dbrx";
+    if (strstr(steps, "{1,3}")) return tok->json.ignore_merges ? "llama-bpe" : "dbrx";
     if (strstr(steps, "\\p{L}")) return "qwen2";
     return strstr(steps, "D1") ? "starcoder" : "gpt-2";
 }
 
-const char *ht__tok_pre_of_json(struct ht__tok *tok)
+enum ht_err ht__tok_pre_of_json(struct ht__tok *tok)
 {
-    struct ht__buf steps;
-    ht__buf_init(&steps, tok->vocab.alloc);
-    if (tok->json.pre_tokenizer) put_step(tok->json.pre_tokenizer, &steps);
-    if (steps.len) steps.len--; /* the last ';' */
-    const char *text = ht__buf_text(&steps);
-    const char *name = look_up(text, tok->json.ignore_merges, tok->job->arch);
-    if (!name) {
-        name = guess(text, tok->json.ignore_merges);
-        ht__log_printf(tok->job->log, HT__LOG_WARNING,
-                       "tokenizer: %s: the pre-tokenizer is not known; \"%s\" was chosen, so "
-                       "token ids may differ in runtimes. It does: %.300s",
-                       tok->vocab.where, name, text[0] ? text : "nothing");
+    struct ht__buf canonical, own;
+    const char *steps = write_steps(tok, CANONICAL, &canonical);
+    const char *own_steps = write_steps(tok, OWN, &own);
+    if (steps && own_steps) {
+        tok->pre = look_up(tok, steps);
+        if (!tok->pre) tok->pre = look_up_by_deed(tok, own_steps);
+        if (!tok->pre) {
+            tok->pre = guess(tok, steps);
+            ht__log_printf(tok->job->log, HT__LOG_WARNING,
+                           "tokenizer: %s: the pre-tokenizer is not known; \"%s\" was chosen, so "
+                           "token ids may differ in runtimes. It does: %.300s",
+                           tok->vocab.where, tok->pre, steps[0] ? steps : "nothing");
+        }
     }
-    ht__buf_close(&steps);
-    return name;
+    ht__buf_close(&canonical);
+    ht__buf_close(&own);
+    return tok->pre ? HT_OK : ht__fail_memory(tok->diag, tok->vocab.where);
 }
 
 /* Without tokenizer.json: by the class that Python would load, or by the architecture. */
-const char *ht__tok_pre_of_class(struct ht__tok *tok)
+void ht__tok_pre_of_class(struct ht__tok *tok)
 {
     static const struct {
         const char *arch, *class, *name;
@@ -199,11 +247,13 @@ const char *ht__tok_pre_of_class(struct ht__tok *tok)
     const char *class = ht__jstr(tok->settings, "tokenizer_class", "");
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if ((!known[i].arch[0] || strcmp(known[i].arch, tok->job->arch) == 0) &&
-            (!known[i].class[0] || strcmp(known[i].class, class) == 0))
-            return known[i].name;
+            (!known[i].class[0] || strcmp(known[i].class, class) == 0)) {
+            tok->pre = known[i].name;
+            return;
+        }
     ht__log_printf(tok->job->log, HT__LOG_WARNING,
                    "tokenizer: there is no tokenizer.json, and the class \"%s\" does not tell the "
                    "pre-tokenizer; \"gpt-2\" was chosen, so token ids may differ in runtimes",
                    class);
-    return "gpt-2";
+    tok->pre = "gpt-2";
 }

@@ -245,8 +245,8 @@ static void settle_switches(struct special *s)
 {
     const struct ht__tok *tok = s->tok;
     bool spm = strcmp(tok->kind, "llama") == 0;
-    bool adding = tok->pre && (strcmp(tok->pre, "llama-bpe") == 0 ||
-                               strcmp(tok->pre, "falcon3") == 0 || strcmp(tok->pre, "tekken") == 0);
+    bool adding =
+        tok->pre && (strcmp(tok->pre, "llama-bpe") == 0 || strcmp(tok->pre, "tekken") == 0);
     bool no_bos = spm && !tok->has_json && tok->model.bos_id < 0 && s->id[BOS] < 0;
     if (s->add[BOS] < 0 && (adding || no_bos || (spm && tok->has_json))) set_add(s, BOS, false);
     if (strcmp(tok->kind, "t5") == 0 && strcmp(tok->job->arch, "t5") != 0 && s->add[EOS] < 0)

@@ -66,14 +66,15 @@ HT_MUST_CHECK enum ht_err ht__tok_check_merges(struct ht__tok *tok);
 
 /* pretok.c: the runtime's name for what the folder's pre-tokenizer does; warns where it is a guess.
  */
-const char *ht__tok_pre_of_json(struct ht__tok *tok);
-const char *ht__tok_pre_of_class(struct ht__tok *tok);
+HT_MUST_CHECK enum ht_err ht__tok_pre_of_json(struct ht__tok *tok);
+void ht__tok_pre_of_class(struct ht__tok *tok);
 
 /* normalizer.c: what normalizer, pre-tokenizer and decoder of tokenizer.json say. */
 HT_MUST_CHECK enum ht_err ht__tok_read_normalizer(struct ht__tok *tok);
 bool ht__tok_is_byte_level(const struct ht__tokenizer_json *json);
 bool ht__tok_falls_back_to_bytes(const struct ht__tokenizer_json *json);
 void ht__tok_write_case(const struct ht__tok *tok);
+void ht__tok_warn_of_changes(const struct ht__tok *tok);
 
 /* special.c: ids of special tokens and add_* switches. */
 HT_MUST_CHECK enum ht_err ht__tok_write_special(struct ht__tok *tok);

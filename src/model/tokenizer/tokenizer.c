@@ -107,7 +107,8 @@ static enum ht_err write_bpe_of_json(struct ht__tok *tok)
                         "a BPE that neither works on bytes nor falls back to them has no "
                         "counterpart in GGUF");
     tok->kind = "gpt2";
-    tok->pre = ht__tok_pre_of_json(tok);
+    HT_TRY(ht__tok_pre_of_json(tok));
+    ht__tok_warn_of_changes(tok);
     return ht__tok_write_bpe(tok);
 }
 
@@ -138,7 +139,7 @@ static enum ht_err from_vocab_merges(struct ht__tok *tok, const struct files *fi
         HT_TRY(ht__vocab_add(&tok->vocab, (uint64_t)id, end, strlen(end), true, HT__ADDED_NAME,
                              tok->diag));
     tok->kind = "gpt2";
-    tok->pre = ht__tok_pre_of_class(tok);
+    ht__tok_pre_of_class(tok);
     return ht__tok_write_bpe(tok);
 }
 

@@ -22,7 +22,9 @@ void ht__vocab_close(struct ht__vocab *vocab)
     ht__buf_close(&vocab->added);
     ht__map_close(&vocab->ids);
     ht__free(vocab->alloc, vocab->added_ids);
+    ht__free(vocab->alloc, vocab->table);
     vocab->added_ids = NULL;
+    vocab->table = NULL;
 }
 
 enum { POOL = 64 << 10 };
@@ -166,7 +168,7 @@ enum ht_err ht__vocab_place(struct ht__vocab *vocab, uint64_t rows, struct ht_di
     char show[64];
     HT_TRY(size_of(vocab, rows, &n, diag));
     vocab->n = (uint32_t)n;
-    vocab->table = ht__arena_array(vocab->keep, n, sizeof *vocab->table);
+    vocab->table = ht__new_array(vocab->alloc, n, sizeof *vocab->table);
     if (!vocab->table) return ht__fail_memory(diag, vocab->where);
     for (size_t i = 0; i < ht__vocab_count(vocab); i++) {
         const struct ht__token *token = ht__vocab_at(vocab, i);

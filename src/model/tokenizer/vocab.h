@@ -21,8 +21,8 @@ enum ht__token_type {
     HT__TOKEN_BYTE, /* "<0xNN>" */
 };
 
-/* Ten times the largest vocabulary that is known; array indices stay far from any overflow. */
-enum { HT__VOCAB_MAX_TOKENS = 1 << 22, HT__VOCAB_MAX_TEXT = 1 << 16 };
+/* Twice the largest vocabulary that is known (of 902,000 tokens). */
+enum { HT__VOCAB_MAX_TOKENS = 1 << 21, HT__VOCAB_MAX_TEXT = 1 << 16 };
 
 struct ht__token {
     struct ht__str text;
