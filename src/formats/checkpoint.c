@@ -1,0 +1,321 @@
+/* Opening whatever holds a checkpoint, and reading ranges of its weights. */
+#include "base/check.h"
+#include "base/json.h"
+#include "formats/table.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LARGEST_INDEX = 256 << 20 };
+
+static const struct container {
+    enum ht__checkpoint_kind kind;
+    enum ht_err (*open)(struct ht__checkpoint *, uint32_t, struct ht_diag *);
+} containers[] = {
+    {HT__KIND_SAFETENSORS, ht__safetensors_open},
+    {HT__KIND_GGUF, ht__gguf_open},
+};
+
+/* By content. A safetensors file begins with the length of its header and then '{'. */
+static enum ht_err kind_of(const struct ht__file *file, const struct container **container,
+                           struct ht_diag *diag)
+{
+    unsigned char head[128] = {0};
+    uint64_t n = file->size < sizeof head ? file->size : sizeof head;
+    HT_TRY(ht__file_read(file, 0, head, n, diag));
+    static const char pointer[] = "version https://git-lfs";
+    if (n >= sizeof pointer - 1 && memcmp(head, pointer, sizeof pointer - 1) == 0)
+        return ht__fail(diag, HT_ERR_FORMAT, file->path, 0,
+                        "a git-lfs pointer, not the weights: fetch them with `git lfs pull`");
+    if (n >= 4 && memcmp(head, "GGUF", 4) == 0)
+        *container = &containers[1];
+    else if (n >= 9 && head[8] == '{')
+        *container = &containers[0];
+    else
+        return ht__fail(diag, HT_ERR_UNSUPPORTED, file->path, 0,
+                        n == 0 ? "the file is empty"
+                               : "neither safetensors nor GGUF by its first bytes");
+    return HT_OK;
+}
+
+static enum ht_err open_file(struct ht__checkpoint *ck, const char *path, bool first,
+                             struct ht_diag *diag)
+{
+    uint32_t file;
+    const struct container *container;
+    HT_TRY(ht__table_open(ck, path, &file, diag));
+    HT_TRY(kind_of(&ck->files[file], &container, diag));
+    if (first) ck->kind = container->kind;
+    if (container->kind != ck->kind)
+        return ht__fail(diag, HT_ERR_FORMAT, path, 0, "of another kind than the files before it");
+    return container->open(ck, file, diag);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct ht__tensor *)a)->name, ((const struct ht__tensor *)b)->name);
+}
+
+/* Inside a shard the field's converter goes by name; the map follows. */
+static enum ht_err sort_shard(struct ht__checkpoint *ck, uint32_t first, struct ht_diag *diag)
+{
+    if (ck->n_tensors > first)
+        qsort(ck->tensors + first, ck->n_tensors - first, sizeof *ck->tensors, by_name);
+    for (uint32_t i = first; i < ck->n_tensors; i++) {
+        uint32_t *at = ht__map_get(&ck->by_name, ck->tensors[i].name, strlen(ck->tensors[i].name));
+        if (!at) return ht__fail(diag, HT_ERR_INTERNAL, ck->tensors[i].name, -1, "lost its name");
+        *at = i;
+    }
+    return HT_OK;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* A shard's name comes from a file: it must stay inside the folder. */
+static bool is_plain_name(const char *name)
+{
+    return name[0] != '\0' && name[0] != '.' && !strchr(name, '/');
+}
+
+struct shards {
+    const char **names;
+    size_t n, cap;
+};
+
+static enum ht_err add_shard(struct ht__arena *arena, struct shards *shards, const char *name,
+                             struct ht_diag *diag)
+{
+    if (shards->n == shards->cap) {
+        size_t cap = shards->cap ? shards->cap * 2 : 32;
+        const char **names = ht__arena_array(arena, cap, sizeof *names);
+        if (!names) return ht__fail_memory(diag, name);
+        if (shards->n) memcpy(names, shards->names, shards->n * sizeof *names);
+        shards->names = names;
+        shards->cap = cap;
+    }
+    shards->names[shards->n++] = name;
+    return HT_OK;
+}
+
+/* The distinct files of an index's weight_map, sorted. */
+static enum ht_err shards_of_index(struct ht__checkpoint *ck, const struct ht__jnode *map,
+                                   const char *path, struct shards *shards, struct ht_diag *diag)
+{
+    if (!map || map->type != HT__JSON_OBJECT || map->n == 0)
+        return ht__fail(diag, HT_ERR_FORMAT, path, -1, "it has no \"weight_map\"");
+    struct ht__map seen;
+    ht__map_init(&seen, ck->arena.alloc);
+    enum ht_err err = HT_OK;
+    for (size_t i = 0; i < map->n && err == HT_OK; i++) {
+        const struct ht__jnode *v = &map->children[i];
+        if (v->type != HT__JSON_STRING || !is_plain_name(v->text)) {
+            err = ht__fail(diag, HT_ERR_FORMAT, path, -1,
+                           "\"%.80s\" is not said to lie in a file of this folder", map->keys[i]);
+            break;
+        }
+        enum ht__map_put put = ht__map_put(&seen, v->text, v->len, 0);
+        if (put == HT__MAP_NO_MEMORY) err = ht__fail_memory(diag, path);
+        if (put == HT__MAP_NEW) err = add_shard(&ck->arena, shards, v->text, diag);
+    }
+    ht__map_close(&seen);
+    if (err == HT_OK) qsort(shards->names, shards->n, sizeof *shards->names, by_text);
+    return err;
+}
+
+/* Index and shards must agree, in both directions. */
+static enum ht_err check_index(const struct ht__checkpoint *ck, const struct ht__jnode *map,
+                               const char *path, struct ht_diag *diag)
+{
+    for (size_t i = 0; i < map->n; i++) {
+        const struct ht__tensor *t = ht__checkpoint_find(ck, map->keys[i]);
+        if (!t || strcmp(ht__path_base(ck->files[t->file].path), map->children[i].text) != 0)
+            return ht__fail(diag, HT_ERR_FORMAT, path, -1, "%.100s is not in %.100s, where the index "
+                            "has it", map->keys[i], map->children[i].text);
+    }
+    if (map->n != ck->n_tensors)
+        return ht__fail(diag, HT_ERR_FORMAT, path, -1,
+                        "the index names %zu tensors, but the files hold %u", map->n, ck->n_tensors);
+    return HT_OK;
+}
+
+static enum ht_err open_shards(struct ht__checkpoint *ck, const char *dir, const struct shards *shards,
+                               struct ht_diag *diag)
+{
+    for (size_t i = 0; i < shards->n; i++) {
+        char path[4096];
+        uint32_t first = ck->n_tensors;
+        HT_TRY(ht__path_join(path, sizeof path, dir, shards->names[i], diag));
+        HT_TRY(open_file(ck, path, i == 0, diag));
+        HT_TRY(sort_shard(ck, first, diag));
+    }
+    return HT_OK;
+}
+
+static enum ht_err open_index(struct ht__checkpoint *ck, const char *dir, const char *path,
+                              struct ht_diag *diag)
+{
+    struct ht__arena tree; /* the index is only needed here */
+    struct ht__jnode *root;
+    struct shards shards = {0};
+    ht__arena_init(&tree, ck->arena.alloc);
+    enum ht_err err = ht__json_load(&tree, path, LARGEST_INDEX, &root, diag);
+    const struct ht__jnode *map = err == HT_OK ? ht__jget(root, "weight_map") : NULL;
+    if (err == HT_OK) err = shards_of_index(ck, map, path, &shards, diag);
+    if (err == HT_OK) err = open_shards(ck, dir, &shards, diag);
+    if (err == HT_OK) err = check_index(ck, map, path, diag);
+    ht__arena_close(&tree);
+    return err;
+}
+
+/* Where a folder keeps its weights, the best first: an index, then the file itself. */
+static enum ht_err open_folder(struct ht__checkpoint *ck, const char *dir, struct ht_diag *diag)
+{
+    static const char *const names[] = {
+        "model.safetensors.index.json", "model.safetensors",   "pytorch_model.bin.index.json",
+        "pytorch_model.bin",            "consolidated.safetensors", "consolidated.00.pth",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[4096];
+        HT_TRY(ht__path_join(path, sizeof path, dir, names[i], diag));
+        if (!ht__path_exists(path)) continue;
+        if (strstr(names[i], "index.json")) return open_index(ck, dir, path, diag);
+        struct shards one = {.names = (const char *[]){names[i]}, .n = 1};
+        return open_shards(ck, dir, &one, diag);
+    }
+    return ht__fail(diag, HT_ERR_NOT_FOUND, dir, -1,
+                    "no model.safetensors, pytorch_model.bin or an index of either is in this folder");
+}
+
+static const char *folder_of(struct ht__arena *arena, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash) return ".";
+    return ht__arena_copy(arena, path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+static enum ht_err open_path(struct ht__checkpoint *ck, const char *path, struct ht_diag *diag)
+{
+    ck->is_folder = ht__path_is_dir(path);
+    ck->dir = ck->is_folder ? ht__arena_str(&ck->arena, path) : folder_of(&ck->arena, path);
+    if (!ck->dir) return ht__fail_memory(diag, path);
+    if (ck->is_folder) return open_folder(ck, path, diag);
+    HT_TRY(open_file(ck, path, true, diag));
+    return ck->kind == HT__KIND_GGUF ? HT_OK : sort_shard(ck, 0, diag);
+}
+
+enum ht_err ht__checkpoint_open(const char *path, const struct ht__alloc *alloc,
+                                struct ht__checkpoint **out, struct ht_diag *diag)
+{
+    *out = NULL;
+    struct ht__checkpoint *ck = ht__new(alloc, sizeof *ck);
+    if (!ck) return ht__fail_memory(diag, path);
+    ht__arena_init(&ck->arena, alloc);
+    ht__map_init(&ck->by_name, alloc);
+    enum ht_err err = open_path(ck, path, diag);
+    if (err != HT_OK)
+        ht__checkpoint_close(&ck);
+    else
+        *out = ck;
+    return err;
+}
+
+void ht__checkpoint_close(struct ht__checkpoint **checkpoint)
+{
+    struct ht__checkpoint *ck = *checkpoint;
+    if (!ck) return;
+    for (uint32_t i = 0; i < ck->n_files; i++)
+        ht__file_close(&ck->files[i]);
+    ht__map_close(&ck->by_name);
+    const struct ht__alloc *alloc = ck->arena.alloc;
+    ht__arena_close(&ck->arena);
+    ht__free(alloc, ck);
+    *checkpoint = NULL;
+}
+
+const struct ht__tensor *ht__checkpoint_find(const struct ht__checkpoint *checkpoint,
+                                             const char *name)
+{
+    const uint32_t *at = ht__map_get(&checkpoint->by_name, name, strlen(name));
+    return at ? &checkpoint->tensors[*at] : NULL;
+}
+
+enum ht_err ht__tensor_read_raw(const struct ht__checkpoint *checkpoint,
+                                const struct ht__tensor *tensor, uint64_t first, uint64_t n,
+                                void *dst, struct ht_diag *diag)
+{
+    const struct ht__codec *type = tensor->dtype;
+    uint64_t at = first / type->block_len * type->block_size;
+    return ht__file_read(&checkpoint->files[tensor->file], tensor->offset + at, dst,
+                         ht__codec_bytes(type, n), diag);
+}
+
+static void swap_bytes(unsigned char *data, uint64_t n, size_t size)
+{
+    for (uint64_t i = 0; i < n; i++, data += size)
+        for (size_t a = 0, b = size - 1; a < b; a++, b--) {
+            unsigned char byte = data[a];
+            data[a] = data[b];
+            data[b] = byte;
+        }
+}
+
+static enum ht_err read_contiguous(const struct ht__checkpoint *ck, const struct ht__tensor *t,
+                                   uint64_t first, uint64_t n, float *dst, struct ht__arena *scratch,
+                                   struct ht_diag *diag)
+{
+    void *raw = ht__arena_raw(scratch, ht__codec_bytes(t->dtype, n));
+    if (!raw) return ht__fail_memory(diag, t->name);
+    HT_TRY(ht__tensor_read_raw(ck, t, first, n, raw, diag));
+    if (t->big_endian) swap_bytes(raw, n, t->dtype->block_size);
+    ht__decoder(t->dtype, ht__cpu_best())(raw, (int64_t)n, dst);
+    return HT_OK;
+}
+
+/* Offset, in elements, of the weight with this row-major number. */
+static uint64_t strided_offset(const struct ht__tensor *t, uint64_t index)
+{
+    uint64_t offset = 0;
+    for (int d = t->n_dims - 1; d >= 0; d--) {
+        uint64_t extent = (uint64_t)t->shape[d];
+        offset += index % extent * (uint64_t)t->strides[d];
+        index /= extent;
+    }
+    return offset;
+}
+
+/* Views with strides occur for small or transposed tensors: element by element, from a window. */
+static enum ht_err read_strided(const struct ht__checkpoint *ck, const struct ht__tensor *t,
+                                uint64_t first, uint64_t n, float *dst, struct ht__arena *scratch,
+                                struct ht_diag *diag)
+{
+    enum { WINDOW = 64 << 10 };
+    size_t size = t->dtype->block_size;
+    unsigned char *window = ht__arena_raw(scratch, WINDOW);
+    if (!window) return ht__fail_memory(diag, t->name);
+    uint64_t start = 0, end = 0; /* bytes of the tensor that the window holds */
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t at = strided_offset(t, first + i) * size;
+        if (at < start || at + size > end) {
+            start = at;
+            end = at + WINDOW < t->n_bytes ? at + WINDOW : t->n_bytes;
+            HT_TRY(ht__file_read(&ck->files[t->file], t->offset + start, window, end - start, diag));
+        }
+        unsigned char one[16];
+        memcpy(one, window + (at - start), size);
+        if (t->big_endian) swap_bytes(one, 1, size);
+        t->dtype->decode(one, 1, dst + i);
+    }
+    return HT_OK;
+}
+
+enum ht_err ht__tensor_read(const struct ht__checkpoint *checkpoint, const struct ht__tensor *tensor,
+                            uint64_t first, uint64_t n, float *dst, struct ht__arena *scratch,
+                            struct ht_diag *diag)
+{
+    return tensor->strides ? read_strided(checkpoint, tensor, first, n, dst, scratch, diag)
+                           : read_contiguous(checkpoint, tensor, first, n, dst, scratch, diag);
+}
