@@ -1,0 +1,405 @@
+/* What architectures share: matching names, adding tensors, gathering experts. */
+#include "model/arch/arch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct ht__stack {
+    const char *name;
+    const struct ht__rows **parts;
+    const struct ht__codec *source;
+    size_t weight; /* its place in model->weights */
+    int64_t n_found;
+};
+
+/* ---- adding ---- */
+
+static bool ends_in(const char *name, const char *suffix)
+{
+    size_t n = strlen(name), m = strlen(suffix);
+    return n >= m && strcmp(name + n - m, suffix) == 0;
+}
+
+/* The dtype rules of conversion. */
+static bool keeps_f32(const char *name, int n_dims)
+{
+    return n_dims <= 1 || !ends_in(name, ".weight") || ends_in(name, "_norm.weight") ||
+           strstr(name, "ffn_gate_inp") || strcmp(name, "position_embd.weight") == 0 ||
+           strcmp(name, "token_types.weight") == 0 || strcmp(name, "rope_freqs.weight") == 0 ||
+           strstr(name, "rope_factors_");
+}
+
+static bool make_room(struct ht__model *model)
+{
+    if (model->n_weights < model->n_weights_cap) return true;
+    size_t cap = model->n_weights_cap ? model->n_weights_cap * 2 : 256;
+    struct ht__weight *grown = ht__arena_array(&model->arena, cap, sizeof *grown);
+    if (!grown) return false;
+    if (model->n_weights) memcpy(grown, model->weights, model->n_weights * sizeof *grown);
+    model->weights = grown;
+    model->n_weights_cap = cap;
+    return true;
+}
+
+enum ht_err ht__arch_add(struct ht__arch_build *b, const char *name, const struct ht__rows *rows,
+                         const struct ht__codec *source, int n_dims, const int64_t *ne)
+{
+    if (!name || !rows || !make_room(b->model)) return ht__fail_memory(b->diag, "model");
+    if (strlen(name) > HT__GGUF_MAX_NAME)
+        return ht__fail(b->diag, HT_ERR_LIMIT, name, -1, "the name is too long for a GGUF file");
+    struct ht__weight w = {.name = name, .n_dims = n_dims, .source = source, .rows = rows,
+                           .ne = {1, 1, 1, 1}, .keep_f32 = keeps_f32(name, n_dims)};
+    for (int i = 0; i < n_dims; i++)
+        w.ne[i] = ne[i];
+    if (w.ne[0] != rows->row_len || w.ne[1] * w.ne[2] * w.ne[3] != rows->n_rows || w.ne[0] < 1 ||
+        rows->n_rows < 1)
+        return ht__fail(b->diag, HT_ERR_FORMAT, name, -1, "it has no weights, or not as many as its shape says");
+    b->model->weights[b->model->n_weights++] = w;
+    return HT_OK;
+}
+
+enum ht_err ht__arch_add_found(struct ht__arch_build *b, const struct ht__found *f,
+                               const struct ht__rows *rows)
+{
+    int64_t ne[HT__GGUF_DIMS];
+    int n = f->tensor->n_dims;
+    if (n < 1 || n > HT__GGUF_DIMS) return ht__arch_shape_error(b, f, "1 to 4 dimensions");
+    for (int i = 0; i < n; i++)
+        ne[i] = f->tensor->shape[n - 1 - i];
+    return ht__arch_add(b, f->name, rows, f->tensor->dtype, n, ne);
+}
+
+const char *ht__arch_name(struct ht__arch_build *b, int64_t layer, const char *rest)
+{
+    return ht__arena_printf(b->arena, "blk.%lld.%s", (long long)layer, rest);
+}
+
+enum ht_err ht__arch_shape_error(struct ht__arch_build *b, const struct ht__found *f,
+                                 const char *expected)
+{
+    char shape[160] = "";
+    size_t used = 0;
+    for (int i = 0; i < f->tensor->n_dims && used < sizeof shape - 24; i++)
+        used += (size_t)snprintf(shape + used, sizeof shape - used, "%s%lld", i ? ", " : "",
+                                 (long long)f->tensor->shape[i]);
+    return ht__fail(b->diag, HT_ERR_FORMAT, f->tensor->name, -1,
+                    "shape [%s] where the configuration wants %s", shape, expected);
+}
+
+/* ---- experts ---- */
+
+static struct ht__stack *stack_of(struct ht__arch_build *b, const struct ht__found *f)
+{
+    uint32_t *at = ht__map_get(&b->stack_by_name, f->name, strlen(f->name));
+    if (at) return &b->stacks[*at];
+    if (b->n_stacks == b->cap_stacks) {
+        size_t cap = b->cap_stacks ? b->cap_stacks * 2 : 128;
+        struct ht__stack *grown = ht__arena_array(b->tmp, cap, sizeof *grown);
+        if (!grown) return NULL;
+        if (b->n_stacks) memcpy(grown, b->stacks, b->n_stacks * sizeof *grown);
+        b->stacks = grown;
+        b->cap_stacks = cap;
+    }
+    struct ht__stack *s = &b->stacks[b->n_stacks];
+    *s = (struct ht__stack){.name = f->name, .source = f->tensor->dtype, .weight = b->model->n_weights};
+    s->parts = ht__arena_array(b->tmp, (size_t)b->n_experts, sizeof *s->parts);
+    /* its place among the others is kept now, its rows are known when all experts are there */
+    struct ht__weight hole = {.name = f->name};
+    if (!s->parts || !make_room(b->model) ||
+        ht__map_put(&b->stack_by_name, f->name, strlen(f->name), (uint32_t)b->n_stacks) != HT__MAP_NEW)
+        return NULL;
+    b->model->weights[b->model->n_weights++] = hole;
+    b->n_stacks++;
+    return s;
+}
+
+static enum ht_err add_expert(struct ht__arch_build *b, const struct ht__found *f)
+{
+    if (f->expert >= b->n_experts)
+        return ht__fail(b->diag, HT_ERR_FORMAT, f->tensor->name, -1,
+                        "expert %lld, but the configuration has %lld", (long long)f->expert,
+                        (long long)b->n_experts);
+    struct ht__stack *s = stack_of(b, f);
+    if (!s) return ht__fail_memory(b->diag, "model");
+    for (int64_t i = 0; i < b->n_experts; i++)
+        if (s->parts[i] && (s->parts[i]->row_len != f->rows->row_len || s->parts[i]->n_rows != f->rows->n_rows))
+            return ht__arch_shape_error(b, f, "the same shape as the other experts");
+    if (!s->parts[f->expert]) s->n_found++;
+    s->parts[f->expert] = f->rows;
+    return HT_OK;
+}
+
+static enum ht_err finish_stacks(struct ht__arch_build *b)
+{
+    for (size_t i = 0; i < b->n_stacks; i++) {
+        struct ht__stack *s = &b->stacks[i];
+        int64_t missing = 0;
+        while (missing < b->n_experts && s->parts[missing])
+            missing++;
+        if (missing < b->n_experts)
+            return ht__fail(b->diag, HT_ERR_FORMAT, s->name, -1, "expert %lld of %lld is missing",
+                            (long long)missing, (long long)b->n_experts);
+        const struct ht__rows *rows = ht__rows_concat(b->arena, s->parts, b->n_experts);
+        if (!rows) return ht__fail_memory(b->diag, s->name);
+        int64_t ne[3] = {rows->row_len, s->parts[0]->n_rows, b->n_experts};
+        size_t end = b->model->n_weights;
+        HT_TRY(ht__arch_add(b, s->name, rows, s->source, 3, ne));
+        b->model->weights[s->weight] = b->model->weights[end];
+        b->model->n_weights = end;
+    }
+    return HT_OK;
+}
+
+/* ---- names ---- */
+
+/* Matches a name with a rule's pattern; numbers[0] and [1] are what the `#` stood for. */
+static bool matches(const char *pattern, const char *name, int64_t numbers[2], const char **suffix)
+{
+    int n = 0;
+    numbers[0] = numbers[1] = -1;
+    *suffix = "";
+    if (*pattern == '!') pattern++;
+    while (*pattern && *pattern != '*') {
+        if (*pattern == '#') {
+            char *end;
+            if (*name < '0' || *name > '9' || n == 2) return false;
+            numbers[n] = strtol(name, &end, 10);
+            if (end - name > 6) return false;
+            name = end;
+            n++;
+            pattern++;
+        } else if (*pattern++ != *name++) {
+            return false;
+        }
+    }
+    if (*pattern == '\0') return *name == '\0';
+    *suffix = name;
+    return strcmp(name, "weight") == 0 || strcmp(name, "bias") == 0;
+}
+
+/* "blk.#.attn_q.*" with the layer and the suffix put in. */
+static const char *gguf_name(struct ht__arch_build *b, const char *to, int64_t layer,
+                             const char *suffix)
+{
+    char name[256];
+    size_t n = 0;
+    for (const char *p = to; *p && n < sizeof name - 32; p++) {
+        if (*p == '#')
+            n += (size_t)snprintf(name + n, sizeof name - n, "%lld", (long long)layer);
+        else if (*p == '*')
+            n += (size_t)snprintf(name + n, sizeof name - n, "%s", suffix);
+        else
+            name[n++] = *p;
+    }
+    return ht__arena_copy(b->arena, name, n);
+}
+
+/* Multimodal checkpoints keep the language model under a prefix, which is cut. */
+static const char *language_name(const char *name, char *buffer, size_t size)
+{
+    static const char *const prefixes[][2] = {
+        {"model.language_model.", "model."}, {"language_model.model.", "model."},
+        {"language_model.lm_head.", "lm_head."}, {"language_model.", "model."}};
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+        size_t n = strlen(prefixes[i][0]);
+        if (strncmp(name, prefixes[i][0], n) == 0) {
+            snprintf(buffer, size, "%s%s", prefixes[i][1], name + n);
+            return buffer;
+        }
+    }
+    return name;
+}
+
+/* Buffers and other modalities, which no converter writes. */
+static bool is_skipped(const char *name)
+{
+    static const char *const ends[] = {".attention.masked_bias", ".attention.bias", ".attn.bias",
+                                       ".attn.masked_bias", ".rotary_emb.inv_freq", "_scale_inv"};
+    static const char *const parts[] = {"vision_tower.", "vision_model.", "multi_modal_projector.",
+                                        "audio_tower.", "visual.", "vision_embed_tokens."};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        if (ends_in(name, ends[i])) return true;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (strstr(name, parts[i])) return true;
+    return false;
+}
+
+/* The tensor's rows; FP8 weights with a factor for each block of them. */
+static enum ht_err source_rows(struct ht__arch_build *b, const struct ht__tensor *t,
+                               const struct ht__rows **out)
+{
+    const struct ht__rows *rows = ht__rows_tensor(b->arena, b->ck, t, 0);
+    const char *scale_name = ht__arena_printf(b->tmp, "%s_scale_inv", t->name);
+    if (!rows || !scale_name) return ht__fail_memory(b->diag, t->name);
+    *out = rows;
+    const struct ht__tensor *scale = ht__checkpoint_find(b->ck, scale_name);
+    if (!scale) return HT_OK;
+    const struct ht__jnode *size =
+        ht__jget(ht__jget(b->config, "quantization_config"), "weight_block_size");
+    int64_t block[2] = {128, 128};
+    if (size && size->type == HT__JSON_ARRAY && size->n == 2 && size->children[0].integer > 0 &&
+        size->children[1].integer > 0) {
+        block[0] = size->children[0].integer;
+        block[1] = size->children[1].integer;
+    }
+    if (t->n_dims != 2 || scale->n_dims != 2 ||
+        scale->shape[0] != (t->shape[0] + block[0] - 1) / block[0] ||
+        scale->shape[1] != (t->shape[1] + block[1] - 1) / block[1])
+        return ht__fail(b->diag, HT_ERR_FORMAT, scale->name, -1,
+                        "its shape does not fit %s in blocks of %lld x %lld", t->name,
+                        (long long)block[0], (long long)block[1]);
+    *out = ht__rows_scaled(b->arena, rows, ht__rows_tensor(b->arena, b->ck, scale, 0), block);
+    return *out ? HT_OK : ht__fail_memory(b->diag, t->name);
+}
+
+static enum ht_err map_tensor(struct ht__arch_build *b, const struct ht__tensor *t)
+{
+    char buffer[512];
+    const char *name = language_name(t->name, buffer, sizeof buffer);
+    if (is_skipped(name)) return HT_OK;
+    for (const struct ht__name_rule *rule = b->arch->rules; rule->from; rule++) {
+        int64_t numbers[2];
+        struct ht__found f = {.tensor = t};
+        if (!matches(rule->from, name, numbers, &f.suffix)) continue;
+        if (!rule->to || numbers[0] >= b->n_layers) return HT_OK; /* left out on purpose */
+        f.layer = numbers[0];
+        f.expert = numbers[1];
+        f.name = gguf_name(b, rule->to, f.layer, f.suffix);
+        if (!f.name) return ht__fail_memory(b->diag, t->name);
+        HT_TRY(source_rows(b, t, &f.rows));
+        if (rule->map) return rule->map(b, &f);
+        return f.expert >= 0 ? add_expert(b, &f) : ht__arch_add_found(b, &f, f.rows);
+    }
+    return ht__fail(b->diag, HT_ERR_UNSUPPORTED, t->name, -1,
+                    "architecture %s has no such tensor", b->arch->name);
+}
+
+/* ---- checks over all of them ---- */
+
+/* Every name of the model once; two tensors of a checkpoint must not become one. */
+static enum ht_err gather_names(struct ht__arch_build *b, struct ht__map *names)
+{
+    for (size_t i = 0; i < b->model->n_weights; i++) {
+        const char *name = b->model->weights[i].name;
+        enum ht__map_put put = ht__map_put(names, name, strlen(name), 0);
+        if (put == HT__MAP_NO_MEMORY) return ht__fail_memory(b->diag, name);
+        if (put == HT__MAP_PRESENT)
+            return ht__fail(b->diag, HT_ERR_FORMAT, name, -1,
+                            "two tensors of the checkpoint become this one");
+    }
+    return HT_OK;
+}
+
+static enum ht_err check_rule(struct ht__arch_build *b, const struct ht__map *names,
+                              const struct ht__name_rule *rule)
+{
+    int64_t times = strchr(rule->from, '#') ? b->n_layers : 1;
+    for (int64_t layer = 0; layer < times; layer++) {
+        const char *name = gguf_name(b, rule->to, layer, "weight");
+        if (!name) return ht__fail_memory(b->diag, "model");
+        if (!ht__map_get(names, name, strlen(name)))
+            return ht__fail(b->diag, HT_ERR_FORMAT, b->ck->dir, -1,
+                            "the checkpoint lacks \"%s\" (for %s)", rule->from + 1, name);
+    }
+    return HT_OK;
+}
+
+static enum ht_err check_names(struct ht__arch_build *b, struct ht__map *names)
+{
+    HT_TRY(gather_names(b, names));
+    for (const struct ht__name_rule *rule = b->arch->rules; rule->from; rule++)
+        if (rule->from[0] == '!') HT_TRY(check_rule(b, names, rule));
+    if (ht__map_get(names, "token_embd.weight", strlen("token_embd.weight"))) return HT_OK;
+    return ht__fail(b->diag, HT_ERR_FORMAT, b->ck->dir, -1,
+                    "the checkpoint has no token embedding");
+}
+
+enum ht_err ht__arch_map_all(struct ht__arch_build *b)
+{
+    if (b->arch->generate) HT_TRY(b->arch->generate(b));
+    for (uint32_t i = 0; i < b->ck->n_tensors; i++)
+        HT_TRY(map_tensor(b, &b->ck->tensors[i]));
+    HT_TRY(finish_stacks(b));
+    struct ht__map names;
+    ht__map_init(&names, b->arena->alloc);
+    enum ht_err err = check_names(b, &names);
+    ht__map_close(&names);
+    return err;
+}
+
+/* ---- shared maps ---- */
+
+static enum ht_err permute(struct ht__arch_build *b, const struct ht__found *f, int64_t heads)
+{
+    int64_t n = f->tensor->n_dims ? f->tensor->shape[0] : 0;
+    if (heads < 1 || n % heads != 0 || n / heads % 2 != 0)
+        return ht__arch_shape_error(b, f, "rows for every head, an even number each");
+    const struct ht__rows *rows = f->rows;
+    const int64_t params[4] = {n / heads};
+    if (f->tensor->n_dims == 1) { /* a bias: its elements are rows of one */
+        rows = ht__rows_reshape(b->arena, rows, 1);
+        rows = ht__rows_permute(b->arena, rows, ht__map_rope, params);
+        rows = ht__rows_reshape(b->arena, rows, n);
+    } else {
+        rows = ht__rows_permute(b->arena, rows, ht__map_rope, params);
+    }
+    return ht__arch_add_found(b, f, rows);
+}
+
+enum ht_err ht__arch_permute_q(struct ht__arch_build *b, const struct ht__found *f)
+{
+    return permute(b, f, b->n_heads);
+}
+
+enum ht_err ht__arch_permute_k(struct ht__arch_build *b, const struct ht__found *f)
+{
+    return permute(b, f, b->n_kv_heads);
+}
+
+enum ht_err ht__arch_transpose(struct ht__arch_build *b, const struct ht__found *f)
+{
+    if (f->tensor->n_dims == 1) return ht__arch_add_found(b, f, f->rows);
+    if (f->tensor->n_dims != 2) return ht__arch_shape_error(b, f, "two dimensions");
+    const int64_t ne[2] = {f->tensor->shape[0], f->tensor->shape[1]};
+    return ht__arch_add(b, f->name, ht__rows_transpose(b->arena, f->rows, f->tensor->shape[0]),
+                        f->tensor->dtype, 2, ne);
+}
+
+enum ht_err ht__arch_plus_one(struct ht__arch_build *b, const struct ht__found *f)
+{
+    return ht__arch_add_found(b, f, ht__rows_affine(b->arena, f->rows, 1, 1));
+}
+
+enum ht_err ht__arch_experts(struct ht__arch_build *b, const struct ht__found *f)
+{
+    if (f->tensor->n_dims != 3 || f->tensor->shape[0] != b->n_experts)
+        return ht__arch_shape_error(b, f, "[experts, rows, columns]");
+    return ht__arch_add_found(b, f, f->rows);
+}
+
+/* Half of each expert's rows: which = 0 the first, 1 the second. */
+static const struct ht__rows *half_of_experts(struct ht__arch_build *b, const struct ht__found *f,
+                                              int which)
+{
+    int64_t half = f->tensor->shape[1] / 2;
+    const struct ht__rows **parts = ht__arena_array(b->tmp, (size_t)b->n_experts, sizeof *parts);
+    for (int64_t e = 0; parts && e < b->n_experts; e++)
+        parts[e] = ht__rows_slice(b->arena, f->rows, (2 * e + which) * half, 1, half);
+    return parts ? ht__rows_concat(b->arena, parts, b->n_experts) : NULL;
+}
+
+enum ht_err ht__arch_fused_gate_up(struct ht__arch_build *b, const struct ht__found *f)
+{
+    if (f->tensor->n_dims != 3 || f->tensor->shape[0] != b->n_experts || f->tensor->shape[1] % 2)
+        return ht__arch_shape_error(b, f, "[experts, 2 x feed forward, columns]");
+    const int64_t ne[3] = {f->tensor->shape[2], f->tensor->shape[1] / 2, b->n_experts};
+    HT_TRY(ht__arch_add(b, ht__arch_name(b, f->layer, "ffn_gate_exps.weight"),
+                        half_of_experts(b, f, 0), f->tensor->dtype, 3, ne));
+    return ht__arch_add(b, ht__arch_name(b, f->layer, "ffn_up_exps.weight"),
+                        half_of_experts(b, f, 1), f->tensor->dtype, 3, ne);
+}
+
+enum ht_err ht__arch_output(struct ht__arch_build *b, const struct ht__found *f)
+{
+    return b->tied ? HT_OK : ht__arch_add_found(b, f, f->rows);
+}

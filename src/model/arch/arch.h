@@ -1,0 +1,121 @@
+/*
+ * An architecture: how a Hugging Face checkpoint of certain classes becomes GGUF metadata and tensors.
+ * Each is one unit in this folder and one row in archs.def.
+ */
+#ifndef HT_MODEL_ARCH_ARCH_H
+#define HT_MODEL_ARCH_ARCH_H
+
+#include "base/json.h"
+#include "model/model.h"
+#include "model/rows.h"
+
+struct ht__arch_build;
+
+/* A checkpoint's tensor that a name rule matched. */
+struct ht__found {
+    const struct ht__tensor *tensor;
+    const struct ht__rows *rows; /* its weights, FP8 block scales applied */
+    int64_t layer, expert;       /* the numbers in its name, or -1 */
+    const char *suffix;          /* what `*` stood for: "weight", "bias" */
+    const char *name;            /* the GGUF name */
+};
+
+typedef enum ht_err ht__arch_map_fn(struct ht__arch_build *b, const struct ht__found *found);
+
+/*
+ * from: the Hugging Face name; the first `#` is the layer, the second the expert, a final `*` weight or
+ * bias. A leading `!`: every layer must have it (or the model, where there is no `#`).
+ * to: the GGUF name, with the same `#` (the expert's is dropped) and `*`; NULL skips the tensor.
+ * map: what to do with it; NULL adds it as it is, or to the stack of its experts.
+ */
+struct ht__name_rule {
+    const char *from, *to;
+    ht__arch_map_fn *map;
+};
+
+struct ht__arch {
+    const char *name;    /* general.architecture */
+    const char *classes; /* Hugging Face classes, separated by blanks */
+    const struct ht__name_rule *rules; /* ends with from == NULL */
+    /* Checks the configuration, fills b's numbers where they differ, and writes the arch's keys. */
+    enum ht_err (*metadata)(struct ht__arch_build *b);
+    /* Adds tensors that no checkpoint has (rope factors); may be NULL. They come first. */
+    enum ht_err (*generate)(struct ht__arch_build *b);
+};
+
+struct ht__stack; /* experts that are being gathered */
+
+struct ht__arch_build {
+    const struct ht__arch *arch;
+    const struct ht__checkpoint *ck;
+    struct ht__model *model;
+    struct ht__arena *arena;         /* the model's */
+    struct ht__arena *tmp;           /* while building */
+    const struct ht__jnode *config;  /* config.json, text_config merged over it */
+    const char *config_path;
+    const struct ht__log *log;
+    struct ht_diag *diag;
+    /* numbers of the configuration, class defaults filled in */
+    int64_t n_layers, n_embd, n_ff, n_heads, n_kv_heads, head_dim, n_ctx, vocab_size;
+    int64_t n_experts, n_experts_used;
+    double rope_theta;
+    bool tied;
+    struct ht__map stack_by_name;
+    struct ht__stack *stacks;
+    size_t n_stacks, cap_stacks;
+};
+
+/* ---- configuration ---- */
+
+/* A whole number under any of the blank-separated names; otherwise the default; < 0 means required. */
+enum ht_err ht__arch_int(struct ht__arch_build *b, const char *names, int64_t otherwise, int64_t *out);
+double ht__arch_num(const struct ht__arch_build *b, const char *names, double otherwise);
+/* rope_scaling, or rope_parameters where it scales; NULL when the rotation is plain. */
+const struct ht__jnode *ht__arch_rope_scaling(const struct ht__arch_build *b, const char **type);
+
+/* Key "{arch}.<suffix>". */
+void ht__arch_u32(struct ht__arch_build *b, const char *suffix, int64_t v);
+void ht__arch_f32(struct ht__arch_build *b, const char *suffix, double v);
+void ht__arch_bool(struct ht__arch_build *b, const char *suffix, bool v);
+void ht__arch_str(struct ht__arch_build *b, const char *suffix, const char *v);
+
+/* What most architectures write: sizes, heads, experts, rotation and its scaling, norms. */
+void ht__arch_common(struct ht__arch_build *b);
+/* What the older ones write: context, embedding, blocks, feed forward, heads. */
+void ht__arch_basic(struct ht__arch_build *b, bool kv_heads);
+/* The epsilons that the configuration has. */
+void ht__arch_norm_eps(struct ht__arch_build *b);
+void ht__arch_experts_keys(struct ht__arch_build *b);
+
+/* ---- tensors ---- */
+
+/* Adds an output tensor. ne[0] and the product of the others are those of rows; n_dims of them. */
+enum ht_err ht__arch_add(struct ht__arch_build *b, const char *name, const struct ht__rows *rows,
+                         const struct ht__codec *source, int n_dims, const int64_t *ne);
+/* As found, with other rows of the same shape. */
+enum ht_err ht__arch_add_found(struct ht__arch_build *b, const struct ht__found *found,
+                               const struct ht__rows *rows);
+/* "blk.<layer>.<rest>" */
+const char *ht__arch_name(struct ht__arch_build *b, int64_t layer, const char *rest);
+enum ht_err ht__arch_shape_error(struct ht__arch_build *b, const struct ht__found *found,
+                                 const char *expected);
+
+/* Every tensor of the checkpoint through the rules, and the checks after them. */
+enum ht_err ht__arch_map_all(struct ht__arch_build *b);
+
+/* Maps that several architectures share. */
+ht__arch_map_fn ht__arch_permute_q;     /* half-split to interleaved rotation, n_heads */
+ht__arch_map_fn ht__arch_permute_k;     /* the same, n_kv_heads */
+ht__arch_map_fn ht__arch_transpose;     /* [in, out] to [out, in] */
+ht__arch_map_fn ht__arch_plus_one;      /* norm weights stored as w - 1 */
+ht__arch_map_fn ht__arch_fused_gate_up; /* [E, 2F, D] to ffn_gate_exps and ffn_up_exps */
+ht__arch_map_fn ht__arch_experts;       /* [E, rows, cols] as it is */
+/* rope_freqs.weight where the configuration scales rotation as Llama 3.1 does. */
+enum ht_err ht__arch_llama3_factors(struct ht__arch_build *b);
+ht__arch_map_fn ht__arch_output;        /* lm_head: dropped when the model is tied */
+
+#define HT_ARCH(id) extern const struct ht__arch ht__arch_##id;
+#include "model/arch/archs.def"
+#undef HT_ARCH
+
+#endif

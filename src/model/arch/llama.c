@@ -1,0 +1,60 @@
+/* Llama, Mistral and Mixtral: the rows of Q and K are put in the order of interleaved rotation. */
+#include "model/arch/std.h"
+
+#include <math.h>
+#include <string.h>
+
+static const struct ht__name_rule rules[] = {
+    STD_EMBEDDING,
+    STD_OUTPUT,
+    STD_QKV_PERMUTED,
+    STD_O,
+    STD_NORMS,
+    STD_FFN,
+    {"model.layers.#.block_sparse_moe.gate.*", "blk.#.ffn_gate_inp.*", NULL},
+    {"model.layers.#.block_sparse_moe.experts.#.w1.weight", "blk.#.ffn_gate_exps.weight", NULL},
+    {"model.layers.#.block_sparse_moe.experts.#.w3.weight", "blk.#.ffn_up_exps.weight", NULL},
+    {"model.layers.#.block_sparse_moe.experts.#.w2.weight", "blk.#.ffn_down_exps.weight", NULL},
+    STD_EXPERTS,
+    STD_END,
+};
+
+static enum ht_err metadata(struct ht__arch_build *b)
+{
+    ht__arch_common(b);
+    ht__arch_u32(b, "vocab_size", b->vocab_size);
+    ht__arch_u32(b, "rope.dimension_count", b->head_dim);
+    return HT_OK;
+}
+
+/* Llama 3.1: low frequencies are stretched by `factor`, high ones kept, those between blended. */
+enum ht_err ht__arch_llama3_factors(struct ht__arch_build *b)
+{
+    const char *type;
+    const struct ht__jnode *s = ht__arch_rope_scaling(b, &type);
+    if (!s || strcmp(type, "llama3") != 0) return HT_OK;
+    float factor = (float)ht__jnum(s, "factor", 8), low = (float)ht__jnum(s, "low_freq_factor", 1);
+    float high = (float)ht__jnum(s, "high_freq_factor", 4);
+    float original = (float)ht__jnum(s, "original_max_position_embeddings", 8192);
+    int64_t n = b->head_dim / 2;
+    float *factors = ht__arena_array(b->tmp, (size_t)n, sizeof *factors);
+    if (!factors) return ht__fail_memory(b->diag, "rope_freqs");
+    for (int64_t i = 0; i < n; i++) {
+        float frequency = 1.0f / powf((float)b->rope_theta, (float)(2 * i) / (float)b->head_dim);
+        float wavelength = 2 * (float)M_PI / frequency;
+        float smooth = (original / wavelength - low) / (high - low);
+        factors[i] = wavelength < original / high  ? 1
+                     : wavelength > original / low ? factor
+                                                   : 1 / ((1 - smooth) / factor + smooth);
+    }
+    return ht__arch_add(b, "rope_freqs.weight", ht__rows_floats(b->arena, factors, 1, n),
+                        ht__codec_by_name("f32"), 1, &n);
+}
+
+const struct ht__arch ht__arch_llama = {
+    .name = "llama",
+    .classes = "LlamaForCausalLM MistralForCausalLM MixtralForCausalLM",
+    .rules = rules,
+    .metadata = metadata,
+    .generate = ht__arch_llama3_factors,
+};

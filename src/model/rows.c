@@ -1,0 +1,307 @@
+/* Row sources that take their rows from elsewhere: tensors, slices, stacks, permutations. */
+#include "model/rows.h"
+
+#include <string.h>
+
+static struct ht__rows *new_rows(struct ht__arena *arena, int64_t n_rows, int64_t row_len,
+                                 ht__rows_read_fn *read, size_t ctx_size, void **ctx)
+{
+    struct ht__rows *rows = ht__arena_new(arena, sizeof *rows + ctx_size);
+    if (!rows) return NULL;
+    *rows = (struct ht__rows){.n_rows = n_rows, .row_len = row_len, .read = read, .ctx = rows + 1};
+    *ctx = rows + 1;
+    return rows;
+}
+
+/* ---- tensor ---- */
+
+struct tensor {
+    const struct ht__checkpoint *ck;
+    const struct ht__tensor *tensor;
+};
+
+static enum ht_err read_tensor(const struct ht__rows *rows, int64_t row, int64_t n, float *dst,
+                               struct ht__arena *scratch, struct ht_diag *diag)
+{
+    const struct tensor *t = rows->ctx;
+    return ht__tensor_read(t->ck, t->tensor, (uint64_t)(row * rows->row_len),
+                           (uint64_t)(n * rows->row_len), dst, scratch, diag);
+}
+
+static enum ht_err read_tensor_raw(const struct ht__rows *rows, int64_t row, int64_t n, void *dst,
+                                   struct ht__arena *scratch, struct ht_diag *diag)
+{
+    const struct tensor *t = rows->ctx;
+    (void)scratch;
+    return ht__tensor_read_raw(t->ck, t->tensor, (uint64_t)(row * rows->row_len),
+                               (uint64_t)(n * rows->row_len), dst, diag);
+}
+
+struct ht__rows *ht__rows_tensor(struct ht__arena *arena, const struct ht__checkpoint *ck,
+                                 const struct ht__tensor *tensor, int64_t row_len)
+{
+    void *ctx;
+    if (row_len == 0) row_len = tensor->n_dims ? tensor->shape[tensor->n_dims - 1] : 1;
+    int64_t n_rows = row_len ? (int64_t)tensor->n_weights / row_len : 0;
+    struct ht__rows *rows = new_rows(arena, n_rows, row_len, read_tensor, sizeof(struct tensor), &ctx);
+    if (!rows) return NULL;
+    *(struct tensor *)ctx = (struct tensor){ck, tensor};
+    if (!tensor->strides && !tensor->big_endian && tensor->dtype->ggml_id != HT__NO_GGML_ID) {
+        rows->raw_type = tensor->dtype;
+        rows->read_raw = read_tensor_raw;
+    }
+    return rows;
+}
+
+/* ---- slice ---- */
+
+struct slice {
+    const struct ht__rows *of;
+    int64_t first, step;
+};
+
+static enum ht_err read_slice(const struct ht__rows *rows, int64_t row, int64_t n, float *dst,
+                              struct ht__arena *scratch, struct ht_diag *diag)
+{
+    const struct slice *s = rows->ctx;
+    if (s->step == 1) return s->of->read(s->of, s->first + row, n, dst, scratch, diag);
+    for (int64_t i = 0; i < n; i++)
+        HT_TRY(s->of->read(s->of, s->first + (row + i) * s->step, 1, dst + i * rows->row_len, scratch,
+                           diag));
+    return HT_OK;
+}
+
+struct ht__rows *ht__rows_slice(struct ht__arena *arena, const struct ht__rows *of, int64_t first,
+                                int64_t step, int64_t n)
+{
+    void *ctx;
+    struct ht__rows *rows =
+        of ? new_rows(arena, n, of->row_len, read_slice, sizeof(struct slice), &ctx) : NULL;
+    if (rows) *(struct slice *)ctx = (struct slice){of, first, step};
+    return rows;
+}
+
+/* ---- concat ---- */
+
+struct concat {
+    const struct ht__rows *const *parts;
+    int64_t n_parts;
+    const int64_t *starts; /* n_parts + 1 */
+};
+
+static enum ht_err read_concat(const struct ht__rows *rows, int64_t row, int64_t n, float *dst,
+                               struct ht__arena *scratch, struct ht_diag *diag)
+{
+    const struct concat *c = rows->ctx;
+    int64_t low = 0, high = c->n_parts;
+    while (high - low > 1) { /* the part that holds `row` */
+        int64_t middle = (low + high) / 2;
+        if (c->starts[middle] <= row)
+            low = middle;
+        else
+            high = middle;
+    }
+    for (int64_t part = low; n > 0; part++) {
+        int64_t at = row - c->starts[part], here = c->parts[part]->n_rows - at;
+        if (here > n) here = n;
+        if (here > 0) HT_TRY(c->parts[part]->read(c->parts[part], at, here, dst, scratch, diag));
+        row += here;
+        n -= here;
+        dst += here * rows->row_len;
+    }
+    return HT_OK;
+}
+
+struct ht__rows *ht__rows_concat(struct ht__arena *arena, const struct ht__rows *const *parts,
+                                 int64_t n_parts)
+{
+    void *ctx;
+    const struct ht__rows **own = ht__arena_array(arena, (size_t)n_parts, sizeof *own);
+    int64_t *starts = ht__arena_array(arena, (size_t)n_parts + 1, sizeof *starts);
+    if (!own || !starts || n_parts == 0) return NULL;
+    for (int64_t i = 0; i < n_parts; i++) {
+        if (!parts[i]) return NULL;
+        own[i] = parts[i];
+        starts[i + 1] = starts[i] + parts[i]->n_rows;
+    }
+    struct ht__rows *rows = new_rows(arena, starts[n_parts], own[0]->row_len, read_concat,
+                                     sizeof(struct concat), &ctx);
+    if (rows) *(struct concat *)ctx = (struct concat){own, n_parts, starts};
+    return rows;
+}
+
+/* ---- permute ---- */
+
+struct permute {
+    const struct ht__rows *of;
+    ht__row_map_fn *map;
+    int64_t params[4];
+};
+
+/* Neighbours that stay neighbours are read together. */
+static enum ht_err read_permute(const struct ht__rows *rows, int64_t row, int64_t n, float *dst,
+                                struct ht__arena *scratch, struct ht_diag *diag)
+{
+    const struct permute *p = rows->ctx;
+    for (int64_t i = 0; i < n;) {
+        int64_t from = p->map(p->params, row + i), run = 1;
+        while (i + run < n && p->map(p->params, row + i + run) == from + run)
+            run++;
+        HT_TRY(p->of->read(p->of, from, run, dst + i * rows->row_len, scratch, diag));
+        i += run;
+    }
+    return HT_OK;
+}
+
+struct ht__rows *ht__rows_permute(struct ht__arena *arena, const struct ht__rows *of,
+                                  ht__row_map_fn *map, const int64_t params[4])
+{
+    void *ctx;
+    struct ht__rows *rows =
+        of ? new_rows(arena, of->n_rows, of->row_len, read_permute, sizeof(struct permute), &ctx) : NULL;
+    if (!rows) return NULL;
+    struct permute *p = ctx;
+    *p = (struct permute){.of = of, .map = map};
+    memcpy(p->params, params, sizeof p->params);
+    return rows;
+}
+
+int64_t ht__map_rope(const int64_t *params, int64_t row)
+{
+    int64_t head_rows = params[0], head = row / head_rows, r = row % head_rows;
+    return head * head_rows + r % 2 * (head_rows / 2) + r / 2;
+}
+
+int64_t ht__map_regroup(const int64_t *params, int64_t row)
+{
+    int64_t groups = params[0], parts = params[1], n = params[2];
+    int64_t part = row / (groups * n), group = row / n % groups, r = row % n;
+    return (group * parts + part) * n + r;
+}
+
+int64_t ht__map_falcon_qkv(const int64_t *params, int64_t row)
+{
+    int64_t groups = params[0], q = params[1], n = params[2], all_q = groups * q * n;
+    if (row < all_q) {
+        int64_t group = row / (q * n), r = row % (q * n);
+        return group * (q + 2) * n + r;
+    }
+    int64_t part = (row - all_q) / (groups * n), rest = (row - all_q) % (groups * n);
+    return (rest / n * (q + 2) + q + part) * n + rest % n;
+}
+
+/* ---- reshape ---- */
+
+struct reshape {
+    const struct ht__rows *of;
+};
+
+/* Whole source rows around the wanted weights are read, and the part copied. */
+static enum ht_err read_reshape(const struct ht__rows *rows, int64_t row, int64_t n, float *dst,
+                                struct ht__arena *scratch, struct ht_diag *diag)
+{
+    const struct ht__rows *of = ((const struct reshape *)rows->ctx)->of;
+    int64_t first = row * rows->row_len, end = first + n * rows->row_len;
+    int64_t top = first / of->row_len, bottom = (end + of->row_len - 1) / of->row_len;
+    if (top * of->row_len == first && bottom * of->row_len == end)
+        return of->read(of, top, bottom - top, dst, scratch, diag);
+    float *whole = ht__arena_raw(scratch, (size_t)((bottom - top) * of->row_len) * sizeof *whole);
+    if (!whole) return ht__fail_memory(diag, "rows");
+    HT_TRY(of->read(of, top, bottom - top, whole, scratch, diag));
+    memcpy(dst, whole + (first - top * of->row_len), (size_t)(end - first) * sizeof *dst);
+    return HT_OK;
+}
+
+struct ht__rows *ht__rows_reshape(struct ht__arena *arena, const struct ht__rows *of, int64_t row_len)
+{
+    void *ctx;
+    if (!of) return NULL;
+    struct ht__rows *rows = new_rows(arena, of->n_rows * of->row_len / row_len, row_len, read_reshape,
+                                     sizeof(struct reshape), &ctx);
+    if (rows) *(struct reshape *)ctx = (struct reshape){of};
+    return rows;
+}
+
+/* ---- transpose ---- */
+
+struct transpose {
+    const struct ht__rows *of;
+    int64_t slab_rows;
+};
+
+/*
+ * Rows [row, row + n) are columns of one slab or of several. The source's rows are read in groups of a
+ * bounded size and only the wanted columns kept.
+ */
+static enum ht_err read_columns(const struct ht__rows *rows, int64_t slab, int64_t column, int64_t n,
+                                float *dst, struct ht__arena *scratch, struct ht_diag *diag)
+{
+    enum { GROUP_WEIGHTS = 256 << 10 };
+    const struct transpose *t = rows->ctx;
+    const struct ht__rows *of = t->of;
+    int64_t group = GROUP_WEIGHTS / of->row_len;
+    if (group < 1) group = 1;
+    if (group > t->slab_rows) group = t->slab_rows;
+    float *block = ht__arena_raw(scratch, (size_t)(group * of->row_len) * sizeof *block);
+    if (!block) return ht__fail_memory(diag, "rows");
+    struct ht__arena inner; /* the source's scratch is given back after every group */
+    ht__arena_init(&inner, scratch->alloc);
+    enum ht_err err = HT_OK;
+    for (int64_t r = 0; r < t->slab_rows && err == HT_OK; r += group) {
+        int64_t take = t->slab_rows - r < group ? t->slab_rows - r : group;
+        err = of->read(of, slab * t->slab_rows + r, take, block, &inner, diag);
+        for (int64_t i = 0; i < n && err == HT_OK; i++)
+            for (int64_t j = 0; j < take; j++)
+                dst[i * t->slab_rows + r + j] = block[j * of->row_len + column + i];
+        ht__arena_reset(&inner);
+    }
+    ht__arena_close(&inner);
+    return err;
+}
+
+static enum ht_err read_transpose(const struct ht__rows *rows, int64_t row, int64_t n, float *dst,
+                                  struct ht__arena *scratch, struct ht_diag *diag)
+{
+    const struct transpose *t = rows->ctx;
+    while (n > 0) {
+        int64_t columns = t->of->row_len, column = row % columns, here = columns - column;
+        if (here > n) here = n;
+        HT_TRY(read_columns(rows, row / columns, column, here, dst, scratch, diag));
+        row += here;
+        n -= here;
+        dst += here * t->slab_rows;
+    }
+    return HT_OK;
+}
+
+struct ht__rows *ht__rows_transpose(struct ht__arena *arena, const struct ht__rows *of,
+                                    int64_t slab_rows)
+{
+    void *ctx;
+    if (!of || slab_rows < 1) return NULL;
+    struct ht__rows *rows = new_rows(arena, of->n_rows / slab_rows * of->row_len, slab_rows,
+                                     read_transpose, sizeof(struct transpose), &ctx);
+    if (rows) *(struct transpose *)ctx = (struct transpose){of, slab_rows};
+    return rows;
+}
+
+/* ---- floats ---- */
+
+static enum ht_err read_floats(const struct ht__rows *rows, int64_t row, int64_t n, float *dst,
+                               struct ht__arena *scratch, struct ht_diag *diag)
+{
+    (void)scratch, (void)diag;
+    memcpy(dst, (const float *)rows->ctx + row * rows->row_len,
+           (size_t)(n * rows->row_len) * sizeof *dst);
+    return HT_OK;
+}
+
+struct ht__rows *ht__rows_floats(struct ht__arena *arena, const float *values, int64_t n_rows,
+                                 int64_t row_len)
+{
+    void *ctx;
+    size_t bytes = (size_t)(n_rows * row_len) * sizeof *values;
+    struct ht__rows *rows = new_rows(arena, n_rows, row_len, read_floats, bytes, &ctx);
+    if (rows) memcpy(ctx, values, bytes);
+    return rows;
+}
