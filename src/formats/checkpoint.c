@@ -43,7 +43,7 @@ static enum ht_err open_file(struct ht__checkpoint *ck, const char *path, bool f
                              struct ht_diag *diag)
 {
     uint32_t file;
-    const struct container *container;
+    const struct container *container = NULL;
     HT_TRY(ht__table_open(ck, path, &file, diag));
     HT_TRY(kind_of(&ck->files[file], &container, diag));
     if (first) ck->kind = container->kind;

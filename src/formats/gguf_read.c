@@ -3,9 +3,11 @@
  * growing window; every count is checked against the bytes that are there before anything is allocated.
  */
 #include "base/check.h"
+#include "base/cursor.h"
 #include "formats/table.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -231,7 +233,7 @@ static enum ht_err read_preamble(struct reader *r, uint64_t *n_tensors, uint64_t
 
 static enum ht_err read_head(struct reader *r)
 {
-    uint64_t n_tensors, n_kvs, next = 0;
+    uint64_t n_tensors = 0, n_kvs = 0, next = 0;
     HT_TRY(read_preamble(r, &n_tensors, &n_kvs));
     for (uint64_t i = 0; i < n_kvs; i++)
         HT_TRY(read_pair(r));

@@ -67,6 +67,6 @@ void ht__model_close(struct ht__model **model);
 
 /* The architectures that can be converted, in the order of archs.def: GGUF name and, as one string
  * separated by blanks, the Hugging Face class names. index >= count gives NULL. */
-const char *ht__arch_name(size_t index, const char **classes);
+const char *ht__arch_at(size_t index, const char **classes);
 
 #endif

@@ -1,6 +1,7 @@
 /* What architectures share: matching names, adding tensors, gathering experts. */
 #include "model/arch/arch.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,0 +1,337 @@
+/* From a checkpoint to a model: the configuration, the architecture, tensors, metadata, tokenizer. */
+#include "model/model.h"
+#include "model/arch/arch.h"
+#include "model/tokenizer/tokenizer.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LARGEST_CONFIG = 16 << 20 };
+
+static const struct ht__arch *const archs[] = {
+#define HT_ARCH(id) &ht__arch_##id,
+#include "model/arch/archs.def"
+#undef HT_ARCH
+};
+
+const char *ht__arch_at(size_t index, const char **classes)
+{
+    if (index >= sizeof archs / sizeof archs[0]) return NULL;
+    *classes = archs[index]->classes;
+    return archs[index]->name;
+}
+
+static bool has_word(const char *words, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = words; (p = strstr(p, word)) != NULL; p += n)
+        if ((p == words || p[-1] == ' ') && (p[n] == ' ' || p[n] == '\0')) return true;
+    return false;
+}
+
+static enum ht_err refuse_class(const char *path, const char *class, struct ht_diag *diag)
+{
+    char known[400] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof archs / sizeof archs[0] && used < sizeof known - 40; i++)
+        if (i == 0 || strcmp(archs[i]->name, archs[i - 1]->name) != 0)
+            used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "",
+                                     archs[i]->name);
+    return ht__fail(diag, HT_ERR_UNSUPPORTED, path, -1,
+                    "architecture \"%.60s\" is not known; known are %s", class, known);
+}
+
+static enum ht_err find_arch(struct ht__arch_build *b)
+{
+    const struct ht__jnode *list = ht__jget(b->config, "architectures");
+    const char *class = NULL;
+    if (list && list->type == HT__JSON_ARRAY && list->n > 0 &&
+        list->children[0].type == HT__JSON_STRING)
+        class = list->children[0].text;
+    if (!class)
+        return ht__fail(b->diag, HT_ERR_FORMAT, b->config_path, -1,
+                        "\"architectures\" does not name the model's class");
+    for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++)
+        if (has_word(archs[i]->classes, class)) b->arch = archs[i];
+    return b->arch ? HT_OK : refuse_class(b->config_path, class, b->diag);
+}
+
+/* A multimodal model keeps its language model's numbers in text_config: they come first. */
+static enum ht_err merge_text_config(struct ht__arch_build *b, struct ht__jnode *root)
+{
+    const struct ht__jnode *text = ht__jget(root, "text_config");
+    b->config = root;
+    if (!text || text->type != HT__JSON_OBJECT) return HT_OK;
+    struct ht__jnode *merged = ht__arena_new(b->tmp, sizeof *merged);
+    size_t n = text->n + root->n;
+    if (merged) {
+        *merged = (struct ht__jnode){.type = HT__JSON_OBJECT};
+        merged->keys = ht__arena_array(b->tmp, n, sizeof *merged->keys);
+        merged->children = ht__arena_array(b->tmp, n, sizeof *merged->children);
+    }
+    if (!merged || !merged->keys || !merged->children) return ht__fail_memory(b->diag, b->config_path);
+    for (size_t i = 0; i < n; i++) {
+        const struct ht__jnode *from = i < text->n ? text : root;
+        size_t at = i < text->n ? i : i - text->n;
+        bool shadowed = from == root && ht__jget(text, root->keys[at]);
+        bool class = from == text && strcmp(text->keys[at], "architectures") == 0;
+        if (shadowed && strcmp(root->keys[at], "architectures") != 0) continue;
+        if (class) continue; /* the whole model's class decides */
+        merged->keys[merged->n] = from->keys[at];
+        merged->children[merged->n++] = from->children[at];
+    }
+    b->config = merged;
+    return HT_OK;
+}
+
+/* Rotation's base: at the top, or where newer configurations keep it. */
+static double rope_theta(const struct ht__arch_build *b)
+{
+    const struct ht__jnode *p = ht__jget(b->config, "rope_parameters");
+    double base = ht__arch_num(b, "rope_theta rotary_emb_base", ht__jnum(p, "rope_theta", 10000));
+    const struct ht__jnode *full = ht__jget(p, "full_attention");
+    return full ? ht__jnum(full, "rope_theta", base) : base;
+}
+
+/* The numbers that nearly every architecture has, under the names that they go by. */
+static enum ht_err read_numbers(struct ht__arch_build *b)
+{
+    HT_TRY(ht__arch_int(b, "num_hidden_layers n_layer num_layers n_layers", -1, &b->n_layers));
+    HT_TRY(ht__arch_int(b, "hidden_size n_embd dim", -1, &b->n_embd));
+    HT_TRY(ht__arch_int(b, "intermediate_size n_inner ffn_hidden_size", 4 * b->n_embd, &b->n_ff));
+    HT_TRY(ht__arch_int(b, "num_attention_heads n_head", -1, &b->n_heads));
+    HT_TRY(ht__arch_int(b, "num_key_value_heads", b->n_heads, &b->n_kv_heads));
+    HT_TRY(ht__arch_int(b, "max_position_embeddings n_ctx n_positions max_length", 2048, &b->n_ctx));
+    HT_TRY(ht__arch_int(b, "vocab_size", -1, &b->vocab_size));
+    HT_TRY(ht__arch_int(b, "num_local_experts num_experts n_routed_experts", 0, &b->n_experts));
+    HT_TRY(ht__arch_int(b, "num_experts_per_tok num_experts_per_token", 0, &b->n_experts_used));
+    if (b->n_layers < 1 || b->n_layers > 512 || b->n_heads < 1 || b->n_kv_heads < 1 ||
+        b->n_embd < 1 || b->n_experts > 1024)
+        return ht__fail(b->diag, HT_ERR_FORMAT, b->config_path, -1,
+                        "%lld layers, %lld heads, %lld key-value heads, hidden size %lld, %lld experts: "
+                        "not a model", (long long)b->n_layers, (long long)b->n_heads,
+                        (long long)b->n_kv_heads, (long long)b->n_embd, (long long)b->n_experts);
+    HT_TRY(ht__arch_int(b, "head_dim", b->n_embd / b->n_heads, &b->head_dim));
+    if (b->head_dim < 1 || b->n_heads % b->n_kv_heads != 0)
+        return ht__fail(b->diag, HT_ERR_FORMAT, b->config_path, -1,
+                        "%lld heads cannot share %lld key-value heads", (long long)b->n_heads,
+                        (long long)b->n_kv_heads);
+    b->rope_theta = rope_theta(b);
+    b->tied = ht__jbool(b->config, "tie_word_embeddings", false);
+    return HT_OK;
+}
+
+/* generation_config.json's sampling, as far as it says something. */
+static void sampling_keys(struct ht__arch_build *b)
+{
+    char path[4096];
+    struct ht__jnode *g;
+    if (ht__path_join(path, sizeof path, b->ck->dir, "generation_config.json", NULL) != HT_OK ||
+        ht__json_load(b->tmp, path, LARGEST_CONFIG, &g, NULL) != HT_OK)
+        return;
+    struct ht__kvs *kvs = &b->model->kvs;
+    if (ht__jget(g, "top_k")) ht__kv_i32(kvs, "general.sampling.top_k", (int32_t)ht__jint(g, "top_k", 0));
+    static const char *const floats[][2] = {{"top_p", "general.sampling.top_p"},
+                                            {"min_p", "general.sampling.min_p"},
+                                            {"temperature", "general.sampling.temp"}};
+    for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++)
+        if (ht__jget(g, floats[i][0]))
+            ht__kv_f32(kvs, floats[i][1], (float)ht__jnum(g, floats[i][0], 0));
+}
+
+/* The folder's own name; dashes and underscores read as blanks. */
+static void name_keys(struct ht__arch_build *b)
+{
+    char real[4096], name[256];
+    const char *dir = realpath(b->ck->dir, real) ? real : b->ck->dir;
+    const char *given = ht__jstr(b->config, "_name_or_path", "");
+    const char *base = ht__path_base(dir);
+    if (!*base) base = ht__path_base(given);
+    size_t n = 0;
+    for (const char *p = base; *p && n < sizeof name - 1; p++)
+        name[n++] = *p == '-' || *p == '_' ? ' ' : *p;
+    name[n] = '\0';
+    if (n) ht__kv_str(&b->model->kvs, "general.name", name);
+}
+
+/* "7.2B", and "8x7B" for experts: shared weights and one expert's. */
+static void size_label(struct ht__arch_build *b)
+{
+    static const struct {
+        double unit;
+        const char *letter;
+    } units[] = {{1e12, "T"}, {1e9, "B"}, {1e6, "M"}, {1e3, "K"}};
+    double total = 0, experts = 0;
+    for (size_t i = 0; i < b->model->n_weights; i++) {
+        const struct ht__weight *w = &b->model->weights[i];
+        double n = (double)w->rows->n_rows * (double)w->rows->row_len;
+        total += n;
+        if (strstr(w->name, "_exps.")) experts += n;
+    }
+    double one = b->n_experts ? total - experts + experts / (double)b->n_experts : total;
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        double v = one / units[i].unit;
+        if (v < 1 && i + 1 < sizeof units / sizeof units[0]) continue;
+        char label[48];
+        if (b->n_experts)
+            snprintf(label, sizeof label, "%lldx%.*f%s", (long long)b->n_experts, v < 10, v, units[i].letter);
+        else
+            snprintf(label, sizeof label, "%.*f%s", v < 10, v, units[i].letter);
+        ht__kv_str(&b->model->kvs, "general.size_label", label);
+        return;
+    }
+}
+
+static int64_t embedding_rows(const struct ht__model *model)
+{
+    for (size_t i = 0; i < model->n_weights; i++)
+        if (strcmp(model->weights[i].name, "token_embd.weight") == 0) return model->weights[i].ne[1];
+    return 0;
+}
+
+static enum ht_err tokenizer_keys(struct ht__arch_build *b)
+{
+    struct ht__tokenizer_job job = {.dir = b->ck->dir, .arch = b->arch->name, .config = b->config,
+                                    .vocab_size = (uint64_t)embedding_rows(b->model), .log = b->log};
+    struct ht_diag diag = {0};
+    enum ht_err err = ht__tokenizer_metadata(&job, &b->model->kvs, &diag);
+    if (err == HT_ERR_NOT_FOUND) {
+        ht__log_printf(b->log, HT__LOG_WARNING,
+                       "%s has no tokenizer: the outputs will have none either", b->ck->dir);
+        ht__kv_str(&b->model->kvs, "tokenizer.ggml.model", "no_vocab");
+        return HT_OK;
+    }
+    if (err != HT_OK && b->diag && b->diag->code == HT_OK) *b->diag = diag;
+    return err;
+}
+
+static enum ht_err convert(struct ht__arch_build *b)
+{
+    struct ht__kvs *kvs = &b->model->kvs;
+    b->model->arch = b->arch->name;
+    ht__kv_str(kvs, "general.architecture", b->arch->name);
+    HT_TRY(ht__arch_map_all(b));
+    ht__kv_str(kvs, "general.type", "model");
+    sampling_keys(b);
+    name_keys(b);
+    size_label(b);
+    HT_TRY(b->arch->metadata(b));
+    HT_TRY(tokenizer_keys(b));
+    b->model->n_layers = (uint32_t)b->n_layers;
+    b->model->n_heads = (uint32_t)b->n_heads;
+    b->model->n_kv_heads = (uint32_t)b->n_kv_heads;
+    b->model->n_experts = (uint32_t)b->n_experts;
+    return kvs->failed ? ht__fail_memory(b->diag, "metadata") : HT_OK;
+}
+
+static enum ht_err from_folder(struct ht__model *model, struct ht__arena *tmp,
+                               const struct ht__log *log, struct ht_diag *diag)
+{
+    char path[4096];
+    struct ht__jnode *root;
+    struct ht__arch_build b = {.ck = model->checkpoint, .model = model, .arena = &model->arena,
+                               .tmp = tmp, .log = log, .diag = diag};
+    HT_TRY(ht__path_join(path, sizeof path, b.ck->dir, "config.json", diag));
+    if (!ht__path_exists(path))
+        return ht__fail(diag, HT_ERR_NOT_FOUND, path, -1,
+                        "the weights alone do not say what model they are: config.json must lie beside "
+                        "them");
+    b.config_path = path;
+    HT_TRY(ht__json_load(tmp, path, LARGEST_CONFIG, &root, diag));
+    if (root->type != HT__JSON_OBJECT) return ht__fail(diag, HT_ERR_FORMAT, path, -1, "not an object");
+    HT_TRY(merge_text_config(&b, root));
+    HT_TRY(find_arch(&b));
+    HT_TRY(read_numbers(&b));
+    ht__map_init(&b.stack_by_name, model->arena.alloc);
+    enum ht_err err = convert(&b);
+    ht__map_close(&b.stack_by_name);
+    return err;
+}
+
+/* ---- GGUF: names, metadata and order are there already ---- */
+
+static uint32_t arch_number(const struct ht__model *model, const char *suffix, uint32_t otherwise)
+{
+    char key[256];
+    snprintf(key, sizeof key, "%s.%s", model->arch, suffix);
+    const struct ht__kv *kv = ht__kv_get(&model->kvs, key);
+    uint64_t v;
+    if (kv && kv->type == HT__KV_ARR && kv->n > 0 && ht__kv_type_size(kv->elem) == 4)
+        return ((const uint32_t *)kv->data)[0]; /* one a layer: layer 0's */
+    return ht__kv_get_u64(&model->kvs, key, &v) && v <= UINT32_MAX ? (uint32_t)v : otherwise;
+}
+
+static enum ht_err copy_weights(struct ht__model *model, struct ht_diag *diag)
+{
+    const struct ht__checkpoint *ck = model->checkpoint;
+    model->weights = ht__arena_array(&model->arena, ck->n_tensors, sizeof *model->weights);
+    if (!model->weights) return ht__fail_memory(diag, "model");
+    for (uint32_t i = 0; i < ck->n_tensors; i++) {
+        const struct ht__tensor *t = &ck->tensors[i];
+        struct ht__weight *w = &model->weights[i];
+        *w = (struct ht__weight){.name = t->name, .n_dims = t->n_dims, .source = t->dtype,
+                                 .ne = {1, 1, 1, 1}, .split = ck->split_of ? ck->split_of[i] : 0};
+        for (int d = 0; d < t->n_dims; d++)
+            w->ne[d] = t->shape[t->n_dims - 1 - d];
+        w->rows = ht__rows_tensor(&model->arena, ck, t, w->ne[0]);
+        if (!w->rows) return ht__fail_memory(diag, "model");
+    }
+    model->n_weights = model->n_weights_cap = ck->n_tensors;
+    return HT_OK;
+}
+
+static enum ht_err from_gguf(struct ht__model *model, struct ht_diag *diag)
+{
+    const struct ht__kvs *kvs = model->checkpoint->kvs;
+    struct ht__str arch;
+    for (size_t i = 0; i < kvs->n; i++)
+        if (strncmp(kvs->items[i].key, "split.", 6) != 0) ht__kv_put(&model->kvs, &kvs->items[i]);
+    if (!ht__kv_get_str(kvs, "general.architecture", &arch) || arch.len == 0 || arch.len > 64)
+        return ht__fail(diag, HT_ERR_FORMAT, model->checkpoint->files[0].path, -1,
+                        "general.architecture is missing: not a model");
+    model->arch = ht__arena_copy(&model->arena, arch.text, arch.len);
+    if (!model->arch || model->kvs.failed) return ht__fail_memory(diag, "model");
+    model->from_gguf = true;
+    model->n_layers = arch_number(model, "block_count", 0);
+    model->n_heads = arch_number(model, "attention.head_count", 0);
+    model->n_kv_heads = arch_number(model, "attention.head_count_kv", model->n_heads);
+    model->n_experts = arch_number(model, "expert_count", 0);
+    return copy_weights(model, diag);
+}
+
+enum ht_err ht__model_open(const struct ht__checkpoint *checkpoint, const struct ht__alloc *alloc,
+                           const struct ht__log *log, struct ht__model **out, struct ht_diag *diag)
+{
+    *out = NULL;
+    struct ht__model *model = ht__new(alloc, sizeof *model);
+    if (!model) return ht__fail_memory(diag, "model");
+    ht__arena_init(&model->arena, alloc);
+    ht__kvs_init(&model->kvs, &model->arena);
+    model->checkpoint = checkpoint;
+    enum ht_err err;
+    if (checkpoint->kind == HT__KIND_GGUF) {
+        err = from_gguf(model, diag);
+    } else {
+        struct ht__arena tmp;
+        ht__arena_init(&tmp, alloc);
+        err = from_folder(model, &tmp, log, diag);
+        ht__arena_close(&tmp);
+    }
+    if (err != HT_OK)
+        ht__model_close(&model);
+    else
+        *out = model;
+    return err;
+}
+
+void ht__model_close(struct ht__model **p)
+{
+    struct ht__model *model = *p;
+    if (!model) return;
+    const struct ht__alloc *alloc = model->arena.alloc;
+    ht__arena_close(&model->arena);
+    ht__free(alloc, model);
+    *p = NULL;
+}

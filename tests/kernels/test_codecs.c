@@ -1,0 +1,190 @@
+/*
+ * Every numeric format: golden bytes; the same bytes on every CPU level, for many kinds of rows and
+ * counts, between unmapped pages; decoding the same floats; the error within the format's bound.
+ */
+#include "kernels/codec.h"
+#include "lib/guard.h"
+#include "lib/rows.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const struct {
+    const char *type;
+    uint64_t plain, weighted;
+} golden[] = {
+#define GOLDEN(type, plain, weighted) {#type, plain, weighted},
+#include "golden/codecs.def"
+#undef GOLDEN
+};
+
+static uint64_t golden_hash(const struct ht__codec *c, enum ht__cpu_level level, const float *x,
+                            const float *importance)
+{
+    size_t size = ht__codec_bytes(c, 8192);
+    unsigned char *out = malloc(size);
+    memset(out, 0x5A, size);
+    ht__encoder(c, level)(x, 8, 1024, importance, out);
+    uint64_t hash = rows_hash(out, size);
+    free(out);
+    return hash;
+}
+
+static int find_golden(const char *name)
+{
+    for (size_t i = 0; i < sizeof golden / sizeof golden[0]; i++)
+        if (strcmp(golden[i].type, name) == 0) return (int)i;
+    return -1;
+}
+
+static void golden_bytes(void **state)
+{
+    (void)state;
+    static float x[8192], importance[1024];
+    int wrong = 0;
+    rows_golden(x, importance);
+    assert_true(rows_hash(x, sizeof x) == 0x03e0ca9b7b577061u);
+    assert_true(rows_hash(importance, sizeof importance) == 0xb6af0147c49263a9u);
+    for (size_t i = 0; i < ht__codec_count(); i++) {
+        const struct ht__codec *c = ht__codec_at(i);
+        if (c->flags & HT__CODEC_SOURCE_ONLY) continue;
+        int g = find_golden(c->name);
+        if (g < 0) fail_msg("%s has no golden bytes", c->name);
+        for (int level = 0; level < HT__CPU_N_LEVELS; level++) {
+            if (!ht__cpu_has((enum ht__cpu_level)level)) continue;
+            const char *name = ht__cpu_level_name((enum ht__cpu_level)level);
+            if (!(c->flags & HT__CODEC_NEEDS_IMPORTANCE) &&
+                golden_hash(c, (enum ht__cpu_level)level, x, NULL) != golden[g].plain)
+                print_error("%s without importance at %s differs\n", c->name, name), wrong++;
+            if (golden_hash(c, (enum ht__cpu_level)level, x, importance) != golden[g].weighted)
+                print_error("%s with importance at %s differs\n", c->name, name), wrong++;
+        }
+    }
+    assert_int_equal(wrong, 0);
+}
+
+/* Encodes at a level from and to guarded buffers and compares with the scalar bytes. */
+static void compare(const struct ht__codec *c, enum ht__cpu_level level, enum row_kind kind,
+                    int64_t rows, int64_t blocks, bool weighted, bool after)
+{
+    int64_t len = blocks * c->block_len, n = rows * len;
+    size_t size = ht__codec_bytes(c, (uint64_t)n);
+    struct guard (*make)(size_t) = after ? guard_after : guard_before;
+    struct guard x = make((size_t)n * sizeof(float)), w = make((size_t)len * sizeof(float));
+    struct guard out = make(size);
+    unsigned char *expected = malloc(size);
+    float *want = malloc((size_t)n * sizeof *want);
+    struct guard got = make((size_t)n * sizeof(float));
+    rows_fill(kind, (uint64_t)(rows * 31 + blocks), n, x.data);
+    rows_importance((uint64_t)blocks, len, w.data);
+    const float *importance = weighted ? w.data : NULL;
+    c->encode(x.data, rows, len, importance, expected);
+    ht__encoder(c, level)(x.data, rows, len, importance, out.data);
+    if (memcmp(expected, out.data, size) != 0) {
+        size_t at = 0;
+        while (expected[at] == ((unsigned char *)out.data)[at])
+            at++;
+        fail_msg("%s %s at %s, kind %d, %lld rows of %lld: byte %zu of block %zu differs", c->name,
+                 weighted ? "weighted" : "plain", ht__cpu_level_name(level), kind, (long long)rows,
+                 (long long)len, at % c->block_size, at / c->block_size);
+    }
+    c->decode(expected, n, want);
+    ht__decoder(c, level)(out.data, n, got.data);
+    if (memcmp(want, got.data, (size_t)n * sizeof *want) != 0)
+        fail_msg("%s decodes differently at %s, kind %d", c->name, ht__cpu_level_name(level), kind);
+    int64_t bad = c->check ? c->check(expected, (int64_t)(size / c->block_size)) : -1;
+    if (ht__checker(c, level) && ht__checker(c, level)(out.data, (int64_t)(size / c->block_size)) != bad)
+        fail_msg("%s checks differently at %s", c->name, ht__cpu_level_name(level));
+    guard_free(&x), guard_free(&w), guard_free(&out), guard_free(&got);
+    free(expected), free(want);
+}
+
+static void same_bytes_on_every_level(void **state)
+{
+    (void)state;
+    static const int64_t shapes[][2] = {{1, 1}, {1, 3}, {3, 7}, {37, 1}, {5, 4}, {17, 2}};
+    for (size_t i = 0; i < ht__codec_count(); i++) {
+        const struct ht__codec *c = ht__codec_at(i);
+        if (c->flags & HT__CODEC_SOURCE_ONLY) continue;
+        for (int level = 1; level < HT__CPU_N_LEVELS; level++) {
+            enum ht__cpu_level l = (enum ht__cpu_level)level;
+            if (!ht__cpu_has(l) ||
+                (ht__encoder(c, l) == c->encode && ht__decoder(c, l) == c->decode))
+                continue;
+            for (int kind = 0; kind < ROWS_N_KINDS; kind++)
+                for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
+                    for (int weighted = 0; weighted < 2; weighted++)
+                        if (weighted || !(c->flags & HT__CODEC_NEEDS_IMPORTANCE))
+                            compare(c, l, (enum row_kind)kind, shapes[s][0],
+                                    shapes[s][1] * (c->block_len < 256 ? 8 : 1) * (c->block_len == 1 ? 32 : 1),
+                                    weighted, (kind + (int)s) % 2);
+        }
+    }
+}
+
+static void error_within_bound(void **state)
+{
+    (void)state;
+    enum { N = 16384 };
+    static float x[N], y[N], w[4096];
+    rows_fill(ROWS_GAUSSIAN, 5, N, x);
+    for (int i = 0; i < 4096; i++)
+        w[i] = 1;
+    for (size_t i = 0; i < ht__codec_count(); i++) {
+        const struct ht__codec *c = ht__codec_at(i);
+        if (c->flags & HT__CODEC_SOURCE_ONLY) continue;
+        unsigned char *out = malloc(ht__codec_bytes(c, N));
+        c->encode(x, 4, 4096, c->flags & HT__CODEC_NEEDS_IMPORTANCE ? w : NULL, out);
+        if (c->check) assert_int_equal(c->check(out, N / c->block_len), -1);
+        c->decode(out, N, y);
+        double error = 0, sum = 0;
+        for (int k = 0; k < N; k++) {
+            error += ((double)x[k] - (double)y[k]) * ((double)x[k] - (double)y[k]);
+            sum += (double)x[k] * (double)x[k];
+        }
+        double rmse = sqrt(error / sum);
+        if (!(rmse <= (double)c->rmse_bound))
+            fail_msg("%s: relative error %.4f over its bound %.4f", c->name, rmse, (double)c->rmse_bound);
+        free(out);
+    }
+}
+
+/* The bytes do not depend on how rows are grouped into calls. */
+static void grouping_does_not_matter(void **state)
+{
+    (void)state;
+    enum { ROWS = 9, LEN = 768 };
+    static float x[ROWS * LEN], w[LEN];
+    rows_fill(ROWS_PATCHES, 3, ROWS * LEN, x);
+    rows_importance(1, LEN, w);
+    for (size_t i = 0; i < ht__codec_count(); i++) {
+        const struct ht__codec *c = ht__codec_at(i);
+        if (c->flags & HT__CODEC_SOURCE_ONLY) continue;
+        size_t row = ht__codec_bytes(c, LEN);
+        unsigned char *a = malloc(row * ROWS), *b = malloc(row * ROWS);
+        ht__encode_fn *encode = ht__encoder(c, ht__cpu_best());
+        encode(x, ROWS, LEN, w, a);
+        for (int r = 0; r < ROWS; r++)
+            encode(x + r * LEN, 1, LEN, w, b + (size_t)r * row);
+        if (memcmp(a, b, row * ROWS) != 0) fail_msg("%s depends on the number of rows", c->name);
+        free(a), free(b);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(golden_bytes),
+        cmocka_unit_test(same_bytes_on_every_level),
+        cmocka_unit_test(error_within_bound),
+        cmocka_unit_test(grouping_does_not_matter),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
