@@ -1,0 +1,160 @@
+/*
+ * Four-bit floats (E2M1): sign, two exponent bits, one mantissa bit.
+ *   MXFP4, 32 weights in 17 bytes: e, a power of two | 16 bytes: element i < 16 in the low nibble of byte
+ *          i, element 16 + i in the high one                      x ~ 2^(e - 128) * F[q]
+ *   NVFP4, 64 weights in 36 bytes: four scales (unsigned E4M3) | 32 bytes, 8 for each sub-block of 16:
+ *          element i < 8 in the low nibble, 8 + i in the high one  x ~ U(s) * F[q]
+ * F holds twice the E2M1 values, the scale half of what the name says, so that F is whole numbers.
+ */
+#include "kernels/codec.h"
+#include "kernels/half.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MX_LEN = 32, MX_SIZE = 17, NV_LEN = 64, NV_SIZE = 36, NV_SUB = 16 };
+
+static const int8_t values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+/* The nearest value; of several as near, the first. */
+static uint8_t nearest(float x, float scale)
+{
+    uint8_t best = 0;
+    float error = fabsf((float)values[0] * scale - x);
+    for (uint8_t i = 1; i < 16; i++) {
+        float e = fabsf((float)values[i] * scale - x);
+        if (e < error) {
+            error = e;
+            best = i;
+        }
+    }
+    return best;
+}
+
+/* 2^(e - 128): e = 0 and 1 give subnormals. */
+static float mx_scale(uint8_t e)
+{
+    return ht__f32_from_bits(e < 2 ? 0x00200000u << e : (uint32_t)(e - 1) << 23);
+}
+
+/* floor(log2(amax)) - 2 + 127: the largest value, 6 = 1.5 * 2^2, covers amax up to rounding. */
+static uint8_t mx_exponent(float amax)
+{
+    if (!(amax > 0)) return 0;
+    int e = (int)floorf(log2f(amax)) - 2 + 127;
+    return (uint8_t)e;
+}
+
+static float largest(const float *x, int n)
+{
+    float amax = 0;
+    for (int i = 0; i < n; i++)
+        if (fabsf(x[i]) > amax) amax = fabsf(x[i]);
+    return amax;
+}
+
+static void encode_mx(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
+                      void *dst)
+{
+    (void)importance;
+    uint8_t *out = dst;
+    for (int64_t b = 0; b < n_rows * row_len / MX_LEN; b++, src += MX_LEN, out += MX_SIZE) {
+        out[0] = mx_exponent(largest(src, MX_LEN));
+        float scale = mx_scale(out[0]);
+        for (int i = 0; i < 16; i++)
+            out[1 + i] = (uint8_t)(nearest(src[i], scale) | nearest(src[i + 16], scale) << 4);
+    }
+}
+
+static void decode_mx(const void *src, int64_t n_weights, float *dst)
+{
+    const uint8_t *in = src;
+    for (int64_t b = 0; b < n_weights / MX_LEN; b++, in += MX_SIZE, dst += MX_LEN) {
+        float scale = mx_scale(in[0]);
+        for (int i = 0; i < 16; i++) {
+            dst[i] = scale * (float)values[in[1 + i] & 15];
+            dst[i + 16] = scale * (float)values[in[1 + i] >> 4];
+        }
+    }
+}
+
+static int64_t check_mx(const void *src, int64_t n_blocks)
+{
+    const uint8_t *in = src;
+    for (int64_t i = 0; i < n_blocks; i++)
+        if (in[i * MX_SIZE] == 255) return i;
+    return -1;
+}
+
+/* Half of unsigned E4M3 (bias 7); 0 and the NaN code give 0. */
+static float nv_scale(uint8_t code)
+{
+    if (code == 0 || code == 0x7f) return 0;
+    int exponent = code >> 3, mantissa = code & 7;
+    float v = exponent == 0 ? (float)mantissa * 0x1p-9f
+                            : (1.0f + (float)mantissa / 8.0f) *
+                                  ht__f32_from_bits((uint32_t)(exponent - 7 + 127) << 23);
+    return v * 0.5f;
+}
+
+/* To unsigned E4M3: only the next mantissa bit rounds. */
+static uint8_t nv_code(float x)
+{
+    if (!(x > 0)) return 0;
+    if (x > 448.0f) x = 448.0f;
+    uint32_t bits = ht__f32_bits(x);
+    int exponent = (int)(bits >> 23 & 0xff) - 127 + 7, mantissa = (int)(bits >> 20 & 7);
+    if (exponent <= 0) {
+        int m = (int)(x * 512.0f + 0.5f);
+        return (uint8_t)(m > 7 ? 7 : m < 1 ? 0 : m);
+    }
+    if (exponent >= 15 && mantissa == 7) return 0x7e;
+    mantissa += (int)(bits >> 19 & 1);
+    if (mantissa > 7) {
+        mantissa = 0;
+        exponent++;
+        if (exponent > 15) return 0x7e;
+    }
+    uint8_t code = (uint8_t)(exponent << 3 | mantissa);
+    return code > 0x7e ? 0x7e : code;
+}
+
+static void encode_nv(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
+                      void *dst)
+{
+    (void)importance;
+    uint8_t *out = dst;
+    for (int64_t b = 0; b < n_rows * row_len / NV_LEN; b++, src += NV_LEN, out += NV_SIZE)
+        for (int s = 0; s < 4; s++) {
+            const float *x = src + NV_SUB * s;
+            out[s] = nv_code(largest(x, NV_SUB) / 6.0f);
+            float scale = nv_scale(out[s]);
+            for (int i = 0; i < 8; i++)
+                out[4 + 8 * s + i] = (uint8_t)(nearest(x[i], scale) | nearest(x[i + 8], scale) << 4);
+        }
+}
+
+static void decode_nv(const void *src, int64_t n_weights, float *dst)
+{
+    const uint8_t *in = src;
+    for (int64_t b = 0; b < n_weights / NV_LEN; b++, in += NV_SIZE, dst += NV_LEN)
+        for (int s = 0; s < 4; s++) {
+            float scale = nv_scale(in[s]);
+            for (int i = 0; i < 8; i++) {
+                dst[NV_SUB * s + i] = scale * (float)values[in[4 + 8 * s + i] & 15];
+                dst[NV_SUB * s + 8 + i] = scale * (float)values[in[4 + 8 * s + i] >> 4];
+            }
+        }
+}
+
+const struct ht__codec ht__codec_mxfp4 = {
+    .name = "mxfp4", .label = "MXFP4", .ggml_id = 39, .block_len = MX_LEN, .block_size = MX_SIZE,
+    .rmse_bound = 0.16f,
+    .encode = encode_mx, .decode = decode_mx, .check = check_mx,
+};
+
+const struct ht__codec ht__codec_nvfp4 = {
+    .name = "nvfp4", .label = "NVFP4", .ggml_id = 40, .block_len = NV_LEN, .block_size = NV_SIZE,
+    .rmse_bound = 0.16f,
+    .encode = encode_nv, .decode = decode_nv,
+};
