@@ -1,11 +1,20 @@
 /*
  * Halftone: quantize language-model checkpoints.
+ *
+ *     struct ht_diag diag;
+ *     if (ht_quantize("Llama-3.2-1B", "Q4_K_M,Q8_0", "out", &diag) != HT_OK)
+ *         fprintf(stderr, "%s: %s\n", diag.where, diag.message);
+ *
+ * The library never prints, exits, aborts on input, or reads the environment. Handles are not to be
+ * used from two threads at once, except where a call says so. Strings that are handed out live as long
+ * as the handle or list they come from; text that is the caller's is freed with ht_free.
  */
 #ifndef HALFTONE_H
 #define HALFTONE_H
 
 #include "halftone/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +24,114 @@ extern "C" {
 
 /* The library's version, "MAJOR.MINOR.PATCH". */
 const char *ht_version(void);
+/* Frees text that a call handed to the caller. NULL-safe. */
+void ht_free(void *text);
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+/*
+ * Numeric formats by name, as `halftone types` lists them, case-insensitive ("q4_k", "IQ3_S"). Encoding
+ * gives the bytes of the field's reference algorithms. Rows are row_len floats, adjacent; row_len must
+ * be a multiple of the format's block (32 to 256 weights). n_threads 0 takes every core.
+ */
+
+/* Bytes of one encoded row; 0 for an unknown type or a length that does not divide. */
+size_t ht_row_size(const char *type, int64_t row_len);
+
+/* importance: [row_len] floats, not negative, the same for all rows; or NULL. dst: n_rows x ht_row_size.
+ * HT_ERR_NONFINITE when src holds NaN or infinity: nothing is written then. */
+enum ht_err ht_encode_rows(const char *type, const float *src, int64_t n_rows, int64_t row_len,
+                           const float *importance, int n_threads, void *dst);
+enum ht_err ht_decode_rows(const char *type, const void *src, int64_t n_rows, int64_t row_len,
+                           int n_threads, float *dst);
+
+/* ---- lists ----------------------------------------------------------------------------------- */
+
+struct ht_type_info {
+    const char *name;       /* "q4_k" */
+    uint32_t gguf_id;       /* type id in a GGUF file */
+    uint32_t block_weights; /* weights a block */
+    uint32_t block_bytes;   /* bytes a block */
+    bool uses_importance, needs_importance;
+};
+/* A numeric format that can be written; false past the end. */
+bool ht_type_at(size_t index, struct ht_type_info *info);
+
+struct ht_mix_info {
+    const char *name;         /* "Q4_K_M" */
+    uint32_t file_type;       /* general.file_type in a GGUF file */
+    const char *default_type; /* "q4_k" */
+    const char *about;        /* one line */
+};
+/* A named mix, as the option `type` takes it; false past the end. */
+bool ht_mix_at(size_t index, struct ht_mix_info *info);
+
+struct ht_arch_info {
+    const char *name;    /* GGUF architecture: "llama" */
+    const char *classes; /* Hugging Face classes, separated by blanks */
+};
+/* An architecture that can be converted; false past the end. */
+bool ht_arch_at(size_t index, struct ht_arch_info *info);
+
+/* ---- jobs ------------------------------------------------------------------------------------ */
+
+/* What a job's option is: the command line, the recipe file and programs all set options by name. */
+enum ht_option_kind { HT_OPTION_FLAG, HT_OPTION_TEXT, HT_OPTION_LIST };
+struct ht_option_info {
+    const char *name;    /* "tensor-type" */
+    enum ht_option_kind kind;
+    const char *verbs;   /* commands that take it, separated by blanks */
+    const char *metavar; /* "RE=TYPE", or "" for a flag */
+    const char *help;    /* one line */
+};
+bool ht_option_at(size_t index, struct ht_option_info *info);
+
+struct ht_progress {
+    const char *step;     /* "plan", "quantize", "verify", "publish" */
+    const char *tensor;   /* the one started last, or "" */
+    uint64_t done, total; /* weights read, transformed, encoded and written, of those to do */
+    uint64_t bytes_read, bytes_written;
+    double seconds;      /* since the step began */
+    double rate;         /* weights a second over the last seconds */
+    double seconds_left; /* < 0 while not known */
+};
+/* Called about ten times a second from the thread that runs the job. A return other than 0 cancels. */
+typedef int ht_progress_fn(void *ctx, const struct ht_progress *progress);
+/* level 0: information; 1: warning. May come from any thread, one at a time. */
+typedef void ht_log_fn(void *ctx, int level, const char *line);
+
+struct ht_job;
+
+enum ht_err ht_job_open(struct ht_job **job);
+/* NULL-safe; sets *job to NULL. */
+void ht_job_close(struct ht_job **job);
+/* Sets an option by name; flags take NULL, "true" or "false"; lists grow with each call. */
+enum ht_err ht_job_set(struct ht_job *job, const char *name, const char *value,
+                       struct ht_diag *diag);
+/* Sets the options of a YAML recipe file: the same names, lists as sequences. */
+enum ht_err ht_job_config(struct ht_job *job, const char *path, struct ht_diag *diag);
+void ht_job_on_progress(struct ht_job *job, ht_progress_fn *fn, void *ctx);
+void ht_job_on_log(struct ht_job *job, ht_log_fn *fn, void *ctx);
+/* Stops a running job soon. May be called from a signal handler or another thread. */
+void ht_job_cancel(struct ht_job *job);
+
+/* Plans and writes nothing: exact sizes, types, disk and memory needed, as a JSON object. *json is the
+ * caller's. */
+enum ht_err ht_job_estimate(struct ht_job *job, char **json, struct ht_diag *diag);
+/* Runs to the end: reads the source once, writes every output, verifies, publishes. On success *json
+ * (may be NULL) is the run report, the caller's. On failure nothing is published. */
+enum ht_err ht_job_run(struct ht_job *job, char **json, struct ht_diag *diag);
+
+/* All of the above in one call: a folder or file, mixes separated by commas, a folder for the outputs. */
+enum ht_err ht_quantize(const char *source, const char *types, const char *out_dir,
+                        struct ht_diag *diag);
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+enum ht_inspect_flags { HT_INSPECT_TENSORS = 1, HT_INSPECT_VERIFY = 2 };
+/* What is inside a checkpoint, a folder of one, a GGUF or an importance file, as a JSON object. With
+ * HT_INSPECT_VERIFY every block is checked, and the first bad one is an error. *json is the caller's. */
+enum ht_err ht_inspect(const char *path, unsigned flags, char **json, struct ht_diag *diag);
 
 #ifdef __cplusplus
 }

@@ -207,20 +207,48 @@ static enum ht_err open_path(struct ht__checkpoint *ck, const char *path, struct
     return ck->kind == HT__KIND_GGUF ? HT_OK : sort_shard(ck, 0, diag);
 }
 
-enum ht_err ht__checkpoint_open(const char *path, const struct ht__alloc *alloc,
-                                struct ht__checkpoint **out, struct ht_diag *diag)
+static enum ht_err open_shard(struct ht__checkpoint *ck, const char *path, struct ht_diag *diag)
+{
+    uint32_t file;
+    const struct container *container = NULL;
+    HT_TRY(ht__table_open(ck, path, &file, diag));
+    HT_TRY(kind_of(&ck->files[file], &container, diag));
+    if (container->kind != HT__KIND_GGUF)
+        return ht__fail(diag, HT_ERR_FORMAT, path, 0, "not a GGUF file");
+    ck->kind = HT__KIND_GGUF;
+    ck->dir = folder_of(&ck->arena, path);
+    ck->kvs = ht__arena_new(&ck->arena, sizeof *ck->kvs);
+    if (!ck->kvs || !ck->dir) return ht__fail_memory(diag, path);
+    return ht__gguf_open_shard(ck, file, ck->kvs, diag);
+}
+
+static enum ht_err open_by(enum ht_err (*how)(struct ht__checkpoint *, const char *, struct ht_diag *),
+                           const char *path, const struct ht__alloc *alloc,
+                           struct ht__checkpoint **out, struct ht_diag *diag)
 {
     *out = NULL;
     struct ht__checkpoint *ck = ht__new(alloc, sizeof *ck);
     if (!ck) return ht__fail_memory(diag, path);
     ht__arena_init(&ck->arena, alloc);
     ht__map_init(&ck->by_name, alloc);
-    enum ht_err err = open_path(ck, path, diag);
+    enum ht_err err = how(ck, path, diag);
     if (err != HT_OK)
         ht__checkpoint_close(&ck);
     else
         *out = ck;
     return err;
+}
+
+enum ht_err ht__checkpoint_open(const char *path, const struct ht__alloc *alloc,
+                                struct ht__checkpoint **out, struct ht_diag *diag)
+{
+    return open_by(open_path, path, alloc, out, diag);
+}
+
+enum ht_err ht__checkpoint_open_shard(const char *path, const struct ht__alloc *alloc,
+                                      struct ht__checkpoint **out, struct ht_diag *diag)
+{
+    return open_by(open_shard, path, alloc, out, diag);
 }
 
 void ht__checkpoint_close(struct ht__checkpoint **checkpoint)

@@ -50,6 +50,10 @@ struct ht__checkpoint {
  */
 HT_MUST_CHECK enum ht_err ht__checkpoint_open(const char *path, const struct ht__alloc *alloc,
                                               struct ht__checkpoint **out, struct ht_diag *diag);
+/* Opens one GGUF file by itself: a shard without its siblings. */
+HT_MUST_CHECK enum ht_err ht__checkpoint_open_shard(const char *path, const struct ht__alloc *alloc,
+                                                    struct ht__checkpoint **out,
+                                                    struct ht_diag *diag);
 void ht__checkpoint_close(struct ht__checkpoint **checkpoint);
 
 /* By name, or NULL. */
@@ -76,6 +80,8 @@ HT_MUST_CHECK enum ht_err ht__safetensors_open(struct ht__checkpoint *checkpoint
                                                struct ht_diag *diag);
 HT_MUST_CHECK enum ht_err ht__pytorch_open(struct ht__checkpoint *checkpoint, uint32_t file,
                                            struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__gguf_open_shard(struct ht__checkpoint *checkpoint, uint32_t file,
+                                              struct ht__kvs *kvs, struct ht_diag *diag);
 HT_MUST_CHECK enum ht_err ht__gguf_open(struct ht__checkpoint *checkpoint, uint32_t file,
                                         struct ht_diag *diag);
 

@@ -294,8 +294,8 @@ static enum ht_err shard_path(struct reader *r, uint64_t index, uint64_t count, 
     return HT_OK;
 }
 
-static enum ht_err read_shard(struct ht__checkpoint *ck, uint32_t file, struct ht__kvs *kvs,
-                              struct ht_diag *diag)
+enum ht_err ht__gguf_open_shard(struct ht__checkpoint *ck, uint32_t file, struct ht__kvs *kvs,
+                                struct ht_diag *diag)
 {
     struct reader r = {.ck = ck, .file = file, .path = ck->files[file].path,
                        .first_tensor = ck->n_tensors, .diag = diag};
@@ -320,7 +320,7 @@ static enum ht_err read_others(struct reader *r, uint64_t count)
         uint64_t no, shards;
         HT_TRY(shard_path(r, i, count, path));
         HT_TRY(ht__table_open(ck, path, &file, r->diag));
-        HT_TRY(read_shard(ck, file, &kvs, r->diag));
+        HT_TRY(ht__gguf_open_shard(ck, file, &kvs, r->diag));
         if (!ht__kv_get_u64(&kvs, "split.no", &no) || !ht__kv_get_u64(&kvs, "split.count", &shards) ||
             no != i || shards != count)
             return ht__fail(r->diag, HT_ERR_FORMAT, path, -1,
@@ -343,7 +343,7 @@ enum ht_err ht__gguf_open(struct ht__checkpoint *checkpoint, uint32_t file, stru
     struct ht__checkpoint *ck = checkpoint;
     ck->kvs = ht__arena_new(&ck->arena, sizeof *ck->kvs);
     if (!ck->kvs) return ht__fail_memory(diag, "GGUF");
-    HT_TRY(read_shard(ck, file, ck->kvs, diag));
+    HT_TRY(ht__gguf_open_shard(ck, file, ck->kvs, diag));
     struct reader r = {.ck = ck, .file = file, .path = ck->files[file].path, .diag = diag};
     uint64_t count = 1, total, no = 0;
     if (!ht__kv_get_u64(ck->kvs, "split.count", &count) || count < 2) return HT_OK;

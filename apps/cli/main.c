@@ -1,0 +1,162 @@
+/* The list of commands, help, and what happens to errors. */
+#include "cli.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct command quantize = {
+    "quantize", "MODEL -t TYPE[,TYPE…] [-o DIR] [options]",
+    "write a model in one or several quantized types, from one reading",
+    "MODEL is a Hugging Face folder, or a .gguf, .safetensors or PyTorch file. Nothing is published before\n"
+    "it has been read back and checked.\n\n"
+    "Examples:\n"
+    "  halftone quantize Llama-3.2-1B -t Q4_K_M,Q5_K_M,Q8_0 -o out\n"
+    "  halftone quantize model.gguf -t IQ3_M --imatrix imatrix.gguf -o out\n"
+    "  halftone quantize MODEL -t Q4_K_M --tensor-type 'ffn_down=q6_k' --dry-run\n",
+    run_quantize};
+static const struct command convert = {
+    "convert", "MODEL -t F32|F16|BF16 [-o DIR|FILE.gguf] [options]",
+    "write a model as GGUF without quantizing it",
+    "Examples:\n"
+    "  halftone convert Llama-3.2-1B -t BF16 -o llama.gguf\n"
+    "  halftone convert MODEL -t F16 --split-max-size 2G -o out\n",
+    run_quantize};
+static const struct command estimate = {
+    "estimate", "MODEL -t TYPE[,TYPE…] [options]", "exact sizes, disk and memory, without writing",
+    "Only headers are read. Sizes are those that `quantize` will write, to the byte.\n\n"
+    "Example:\n  halftone estimate Llama-3.2-1B -t Q4_K_M,Q8_0\n",
+    run_estimate};
+static const struct command inspect = {
+    "inspect", "FILE|FOLDER [--tensors] [--verify] [--json]", "what is inside any supported file",
+    "  --tensors             list every tensor\n"
+    "  --verify              check every block; the first bad one is named\n"
+    "  --json                one JSON object\n\n"
+    "Example:\n  halftone inspect model.gguf --tensors --verify\n",
+    run_inspect};
+static const struct command types = {
+    "types", "[--json]", "the mixes and numeric formats that can be written", "", run_types};
+static const struct command archs = {
+    "archs", "[--json]", "the architectures that can be converted", "", run_archs};
+static const struct command completion = {
+    "completion", "bash|zsh|fish", "a completion script for the shell",
+    "Example:\n  halftone completion bash > /etc/bash_completion.d/halftone\n", run_completion};
+static const struct command man = {
+    "man", "[COMMAND]", "the manual page of a command, as mdoc source",
+    "Example:\n  halftone man quantize | man -l -\n", run_man};
+
+const struct command *const commands[] = {&quantize, &convert, &estimate, &inspect, &types,
+                                          &archs, &completion, &man, NULL};
+
+static bool takes(const char *verbs, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *p = verbs; (p = strstr(p, name)) != NULL; p += n)
+        if ((p == verbs || p[-1] == ' ') && (p[n] == ' ' || p[n] == '\0')) return true;
+    return false;
+}
+
+void print_help(const struct command *c)
+{
+    struct ht_option_info o;
+    bool any = false;
+    printf("usage: halftone %s %s\n\n%s.\n", c->name, c->usage, c->about);
+    for (size_t i = 0; ht_option_at(i, &o); i++) {
+        if (!takes(o.verbs, c->name)) continue;
+        if (!any) printf("\nOptions:\n");
+        any = true;
+        char left[64];
+        const char *letter = strcmp(o.name, "type") == 0     ? "-t, "
+                             : strcmp(o.name, "output") == 0 ? "-o, "
+                                                             : "";
+        snprintf(left, sizeof left, "%s--%s%s%s", letter, o.name, *o.metavar ? " " : "", o.metavar);
+        printf("  %-38s %s\n", left, o.help);
+    }
+    if (any)
+        printf("  %-38s %s\n  %-38s %s\n  %-38s %s\n  %-38s %s\n", "--config FILE.yaml",
+               "options from a recipe file", "--json", "results and progress as JSON lines on stdout",
+               "--quiet", "no progress", "-h, --help", "this text");
+    if (*c->details) printf("\n%s", c->details);
+}
+
+int usage_error(const struct command *c, const char *fmt, ...)
+{
+    va_list args;
+    fprintf(stderr, "halftone %s: ", c->name);
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fprintf(stderr, "\n`halftone %s --help` shows how it is used.\n", c->name);
+    return EXIT_USAGE;
+}
+
+static int status_of(enum ht_err err)
+{
+    switch (err) {
+    case HT_OK: return EXIT_DONE;
+    case HT_ERR_USAGE:
+    case HT_ERR_EXISTS: return EXIT_USAGE;
+    case HT_ERR_NOT_FOUND:
+    case HT_ERR_FORMAT:
+    case HT_ERR_UNSUPPORTED:
+    case HT_ERR_NONFINITE:
+    case HT_ERR_LIMIT: return EXIT_INPUT;
+    case HT_ERR_MEMORY:
+    case HT_ERR_NO_SPACE:
+    case HT_ERR_NO_MEMORY_BUDGET: return EXIT_RESOURCES;
+    case HT_ERR_CANCELLED: return EXIT_INTERRUPTED;
+    default: return EXIT_FAILED;
+    }
+}
+
+int report_error(const struct command *c, enum ht_err err, const struct ht_diag *diag, bool json)
+{
+    const char *message = diag->message[0] ? diag->message : ht_err_text(err);
+    const char *colon = diag->where[0] ? ": " : "";
+    if (json) {
+        json_t *line = json_pack("{s:s, s:s, s:s, s:s, s:I}", "event", "error", "code", ht_err_name(err),
+                                 "where", diag->where, "message", message, "offset",
+                                 (json_int_t)diag->offset);
+        char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
+        puts(text ? text : "{\"event\": \"error\"}");
+        free(text);
+        json_decref(line);
+    }
+    if (err == HT_ERR_CANCELLED)
+        fprintf(stderr, "halftone %s: interrupted; nothing was left behind\n", c->name);
+    else if (diag->offset >= 0)
+        fprintf(stderr, "halftone %s: %s%s%s (at byte %lld)\n", c->name, diag->where, colon, message,
+                (long long)diag->offset);
+    else
+        fprintf(stderr, "halftone %s: %s%s%s\n", c->name, diag->where, colon, message);
+    return status_of(err);
+}
+
+static void print_commands(FILE *to)
+{
+    fprintf(to, "usage: halftone COMMAND …\n\nQuantizes language-model checkpoints.\n\nCommands:\n");
+    for (int i = 0; commands[i]; i++)
+        fprintf(to, "  %-11s %s\n", commands[i]->name, commands[i]->about);
+    fprintf(to, "\n`halftone COMMAND --help` tells more, with examples.\n");
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_DFL); /* a reader that has seen enough is no error */
+    const char *name = argc > 1 ? argv[1] : "";
+    if (strcmp(name, "--version") == 0) {
+        printf("halftone %s\n", ht_version());
+        return EXIT_DONE;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        print_commands(stdout);
+        return EXIT_DONE;
+    }
+    for (int i = 0; commands[i]; i++)
+        if (strcmp(commands[i]->name, name) == 0) return commands[i]->run(commands[i], argc - 1, argv + 1);
+    if (*name) fprintf(stderr, "halftone: there is no command \"%s\"\n\n", name);
+    print_commands(stderr);
+    return EXIT_USAGE;
+}

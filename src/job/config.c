@@ -1,0 +1,144 @@
+/*
+ * A recipe file: YAML, one mapping from option names to values.
+ *     type: [Q4_K_M, Q8_0]
+ *     tensor-type: {"blk\\.0\\.": q8_0}      # or a sequence of RE=TYPE
+ * The event interface is used, so that nothing is built that was not asked for; aliases and anchors
+ * are refused (a few bytes could otherwise stand for gigabytes), as are tags and several documents.
+ */
+#include "base/file.h"
+#include "job/job.h"
+
+#include <string.h>
+#include <yaml.h>
+
+enum { LARGEST_FILE = 1 << 20 };
+
+struct reader {
+    yaml_parser_t parser;
+    struct ht_job *job;
+    const char *path;
+    struct ht_diag *diag;
+};
+
+static enum ht_err fault(struct reader *r, const yaml_event_t *event, const char *message)
+{
+    return ht__fail(r->diag, HT_ERR_USAGE, r->path, -1, "line %zu: %s",
+                    event ? event->start_mark.line + 1 : r->parser.problem_mark.line + 1, message);
+}
+
+/* The next event; the caller deletes it. */
+static enum ht_err next(struct reader *r, yaml_event_t *event)
+{
+    if (!yaml_parser_parse(&r->parser, event)) {
+        memset(event, 0, sizeof *event);
+        return fault(r, NULL, r->parser.problem ? r->parser.problem : "not YAML");
+    }
+    const unsigned char *anchor = NULL, *tag = NULL;
+    if (event->type == YAML_SCALAR_EVENT) anchor = event->data.scalar.anchor, tag = event->data.scalar.tag;
+    if (event->type == YAML_SEQUENCE_START_EVENT) anchor = event->data.sequence_start.anchor;
+    if (event->type == YAML_MAPPING_START_EVENT) anchor = event->data.mapping_start.anchor;
+    if (event->type == YAML_ALIAS_EVENT || anchor || tag)
+        return fault(r, event, "anchors, aliases and tags are not allowed");
+    return HT_OK;
+}
+
+static const char *text_of(const yaml_event_t *event)
+{
+    return (const char *)event->data.scalar.value;
+}
+
+static enum ht_err set(struct reader *r, const char *name, const char *value, const yaml_event_t *at)
+{
+    struct ht_diag inner = {0};
+    enum ht_err err = ht__options_set(r->job, name, value, &inner);
+    if (err == HT_OK) return HT_OK;
+    return ht__fail(r->diag, err, r->path, -1, "line %zu: %s: %s", at->start_mark.line + 1, name,
+                    inner.message);
+}
+
+/* Elements of a sequence, or members of a mapping as KEY=VALUE. */
+static enum ht_err set_many(struct reader *r, const char *name, bool mapping)
+{
+    for (;;) {
+        yaml_event_t key, value;
+        enum ht_err err = next(r, &key);
+        bool end = key.type == YAML_SEQUENCE_END_EVENT || key.type == YAML_MAPPING_END_EVENT;
+        if (err == HT_OK && !end && key.type != YAML_SCALAR_EVENT)
+            err = fault(r, &key, "a plain value is wanted here");
+        if (err == HT_OK && !end && mapping) {
+            err = next(r, &value);
+            if (err == HT_OK && value.type != YAML_SCALAR_EVENT)
+                err = fault(r, &value, "a plain value is wanted here");
+            char *pair = err == HT_OK ? ht__arena_printf(&r->job->arena, "%s=%s", text_of(&key),
+                                                         text_of(&value))
+                                      : NULL;
+            if (err == HT_OK && !pair) err = ht__fail_memory(r->diag, r->path);
+            if (err == HT_OK) err = set(r, name, pair, &key);
+            yaml_event_delete(&value);
+        } else if (err == HT_OK && !end) {
+            err = set(r, name, text_of(&key), &key);
+        }
+        yaml_event_delete(&key);
+        if (err != HT_OK || end) return err;
+    }
+}
+
+static enum ht_err set_member(struct reader *r, const yaml_event_t *key)
+{
+    if (key->type != YAML_SCALAR_EVENT) return fault(r, key, "an option's name is wanted here");
+    const char *name = strcmp(text_of(key), "model") == 0 ? "source" : text_of(key);
+    yaml_event_t value;
+    enum ht_err err = next(r, &value);
+    if (err == HT_OK) switch (value.type) {
+        case YAML_SCALAR_EVENT: err = set(r, name, text_of(&value), &value); break;
+        case YAML_SEQUENCE_START_EVENT: err = set_many(r, name, false); break;
+        case YAML_MAPPING_START_EVENT: err = set_many(r, name, true); break;
+        default: err = fault(r, &value, "a value is wanted here"); break;
+        }
+    yaml_event_delete(&value);
+    return err;
+}
+
+static enum ht_err expect(struct reader *r, yaml_event_type_t type, const char *message)
+{
+    yaml_event_t event;
+    enum ht_err err = next(r, &event);
+    if (err == HT_OK && event.type != type) err = fault(r, &event, message);
+    yaml_event_delete(&event);
+    return err;
+}
+
+static enum ht_err document(struct reader *r)
+{
+    HT_TRY(expect(r, YAML_STREAM_START_EVENT, "not YAML"));
+    HT_TRY(expect(r, YAML_DOCUMENT_START_EVENT, "the file is empty"));
+    HT_TRY(expect(r, YAML_MAPPING_START_EVENT, "a mapping from option names to values is wanted"));
+    for (;;) {
+        yaml_event_t key;
+        enum ht_err err = next(r, &key);
+        bool end = key.type == YAML_MAPPING_END_EVENT;
+        if (err == HT_OK && !end) err = set_member(r, &key);
+        yaml_event_delete(&key);
+        if (err != HT_OK) return err;
+        if (end) break;
+    }
+    HT_TRY(expect(r, YAML_DOCUMENT_END_EVENT, "the mapping has ended"));
+    return expect(r, YAML_STREAM_END_EVENT, "one document is allowed");
+}
+
+enum ht_err ht__options_load_yaml(struct ht_job *job, const char *path, struct ht_diag *diag)
+{
+    struct ht__buf text;
+    ht__buf_init(&text, job->alloc);
+    enum ht_err err = ht__file_load(path, LARGEST_FILE, &text, diag);
+    struct reader r = {.job = job, .path = path, .diag = diag};
+    if (err == HT_OK && !yaml_parser_initialize(&r.parser)) err = ht__fail_memory(diag, path);
+    if (err == HT_OK) {
+        yaml_parser_set_input_string(&r.parser, text.data ? text.data : (const unsigned char *)"",
+                                     text.len);
+        err = document(&r);
+        yaml_parser_delete(&r.parser);
+    }
+    ht__buf_close(&text);
+    return err;
+}

@@ -1,0 +1,57 @@
+/* A job: its options, and what the stages share. */
+#ifndef HT_JOB_JOB_H
+#define HT_JOB_JOB_H
+
+#include "halftone/halftone.h"
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "kernels/codec.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct ht__list {
+    const char **items;
+    size_t n, cap;
+};
+
+/* Values are as given; stages parse what they need and say which option was wrong. */
+struct ht__options {
+    const char *source, *output, *name, *imatrix, *output_tensor_type, *token_embedding_type;
+    const char *prune_layers, *split_max_size, *split_max_tensors, *threads, *memory, *cpu, *report;
+    struct ht__list type, include_weights, exclude_weights, tensor_type, override_kv;
+    bool pure, leave_output_tensor, allow_requantize, keep_split, vocab_only, overwrite, resume;
+    bool convert; /* not an option: the verb */
+};
+
+struct ht_job {
+    struct ht__arena arena; /* of the options */
+    const struct ht__alloc *alloc;
+    struct ht__options options;
+    ht_progress_fn *progress;
+    void *progress_ctx;
+    ht_log_fn *log_line;
+    void *log_ctx;
+    pthread_mutex_t log_lock;
+    struct ht__log log; /* hands lines to log_line, one at a time */
+    atomic_bool cancelled;
+};
+
+/* Set by name; also "source" and "verb" (quantize or convert). */
+enum ht_err ht__options_set(struct ht_job *job, const char *name, const char *value,
+                            struct ht_diag *diag);
+enum ht_err ht__options_load_yaml(struct ht_job *job, const char *path, struct ht_diag *diag);
+
+/* "512M", "2G", "1.5GiB", "300000": bytes. K, M, G, T are decimal; Ki, Mi, Gi, Ti binary. */
+enum ht_err ht__parse_size(const char *option, const char *text, uint64_t *bytes,
+                           struct ht_diag *diag);
+enum ht_err ht__parse_count(const char *option, const char *text, uint64_t least, uint64_t most,
+                            uint64_t *value, struct ht_diag *diag);
+
+static inline bool ht__job_cancelled(const struct ht_job *job)
+{
+    return atomic_load_explicit(&job->cancelled, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,141 @@
+/* Setting a job's options by name. */
+#include "job/job.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum kind { FLAG, TEXT, LIST };
+
+/* Where a value goes. Kept beside options.def by name: test_options proves that the two agree. */
+static const struct slot {
+    const char *name;
+    enum kind kind;
+    size_t offset;
+} slots[] = {
+#define SLOT(name, kind, field) {name, kind, offsetof(struct ht__options, field)}
+    SLOT("source", TEXT, source),
+    SLOT("type", LIST, type),
+    SLOT("output", TEXT, output),
+    SLOT("name", TEXT, name),
+    SLOT("imatrix", TEXT, imatrix),
+    SLOT("include-weights", LIST, include_weights),
+    SLOT("exclude-weights", LIST, exclude_weights),
+    SLOT("pure", FLAG, pure),
+    SLOT("tensor-type", LIST, tensor_type),
+    SLOT("output-tensor-type", TEXT, output_tensor_type),
+    SLOT("token-embedding-type", TEXT, token_embedding_type),
+    SLOT("leave-output-tensor", FLAG, leave_output_tensor),
+    SLOT("allow-requantize", FLAG, allow_requantize),
+    SLOT("override-kv", LIST, override_kv),
+    SLOT("prune-layers", TEXT, prune_layers),
+    SLOT("split-max-size", TEXT, split_max_size),
+    SLOT("split-max-tensors", TEXT, split_max_tensors),
+    SLOT("keep-split", FLAG, keep_split),
+    SLOT("vocab-only", FLAG, vocab_only),
+    SLOT("threads", TEXT, threads),
+    SLOT("memory", TEXT, memory),
+    SLOT("cpu", TEXT, cpu),
+    SLOT("overwrite", FLAG, overwrite),
+    SLOT("resume", FLAG, resume),
+    SLOT("report", TEXT, report),
+#undef SLOT
+};
+
+static enum ht_err set_flag(bool *flag, const char *name, const char *value, struct ht_diag *diag)
+{
+    if (!value || strcmp(value, "true") == 0)
+        *flag = true;
+    else if (strcmp(value, "false") == 0)
+        *flag = false;
+    else
+        return ht__fail(diag, HT_ERR_USAGE, name, -1, "true or false is wanted, not \"%s\"", value);
+    return HT_OK;
+}
+
+static enum ht_err append(struct ht_job *job, struct ht__list *list, const char *text, size_t len,
+                          struct ht_diag *diag)
+{
+    if (list->n == list->cap) {
+        size_t cap = list->cap ? list->cap * 2 : 8;
+        const char **items = ht__arena_array(&job->arena, cap, sizeof *items);
+        if (!items) return ht__fail_memory(diag, "options");
+        if (list->n) memcpy(items, list->items, list->n * sizeof *items);
+        list->items = items;
+        list->cap = cap;
+    }
+    char *copy = ht__arena_copy(&job->arena, text, len);
+    if (!copy) return ht__fail_memory(diag, "options");
+    list->items[list->n++] = copy;
+    return HT_OK;
+}
+
+/* Types may come several at once, with commas; other lists hold patterns and texts with any comma. */
+static enum ht_err append_types(struct ht_job *job, struct ht__list *list, const char *value,
+                                struct ht_diag *diag)
+{
+    for (const char *p = value;;) {
+        size_t len = strcspn(p, ",");
+        if (len == 0) return ht__fail(diag, HT_ERR_USAGE, "type", -1, "an empty type in \"%s\"", value);
+        HT_TRY(append(job, list, p, len, diag));
+        if (p[len] == '\0') return HT_OK;
+        p += len + 1;
+    }
+}
+
+enum ht_err ht__options_set(struct ht_job *job, const char *name, const char *value,
+                            struct ht_diag *diag)
+{
+    if (strcmp(name, "verb") == 0) {
+        job->options.convert = value && strcmp(value, "convert") == 0;
+        return HT_OK;
+    }
+    const struct slot *slot = NULL;
+    for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
+        if (strcmp(name, slots[i].name) == 0) slot = &slots[i];
+    if (!slot) return ht__fail(diag, HT_ERR_USAGE, name, -1, "there is no such option");
+    void *field = (char *)&job->options + slot->offset;
+    if (slot->kind == FLAG) return set_flag(field, name, value, diag);
+    if (!value || !*value) return ht__fail(diag, HT_ERR_USAGE, name, -1, "a value is wanted");
+    if (slot->kind == LIST)
+        return field == &job->options.type ? append_types(job, field, value, diag)
+                                           : append(job, field, value, strlen(value), diag);
+    const char *copy = ht__arena_str(&job->arena, value);
+    if (!copy) return ht__fail_memory(diag, "options");
+    *(const char **)field = copy;
+    return HT_OK;
+}
+
+enum ht_err ht__parse_size(const char *option, const char *text, uint64_t *bytes,
+                           struct ht_diag *diag)
+{
+    char *end;
+    double number = isdigit((unsigned char)text[0]) ? strtod(text, &end) : -1;
+    double unit = 1;
+    if (number >= 0 && *end) {
+        const char *letters = "KMGT", *at = strchr(letters, toupper((unsigned char)*end));
+        double base = end[1] == 'i' ? 1024 : 1000;
+        for (int i = 0; at && *at && i <= at - letters; i++)
+            unit *= base;
+        end += at && *at ? 1 + (end[1] == 'i') : 0;
+        if (toupper((unsigned char)*end) == 'B') end++;
+    }
+    if (number < 0 || *end || number * unit >= 9e18)
+        return ht__fail(diag, HT_ERR_USAGE, option, -1,
+                        "\"%s\" is not a size; write 300M, 4G or 1.5Gi", text);
+    *bytes = (uint64_t)(number * unit);
+    return HT_OK;
+}
+
+enum ht_err ht__parse_count(const char *option, const char *text, uint64_t least, uint64_t most,
+                            uint64_t *value, struct ht_diag *diag)
+{
+    char *end;
+    unsigned long long v = isdigit((unsigned char)text[0]) ? strtoull(text, &end, 10) : 0;
+    if (!isdigit((unsigned char)text[0]) || *end || v < least || v > most)
+        return ht__fail(diag, HT_ERR_USAGE, option, -1, "\"%s\": a number from %llu to %llu is wanted",
+                        text, (unsigned long long)least, (unsigned long long)most);
+    *value = v;
+    return HT_OK;
+}

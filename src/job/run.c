@@ -1,0 +1,135 @@
+/* The stages after planning. Whatever fails, nothing is left that looks finished. */
+#include "job/run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static enum ht_err make_folder(const char *path, struct ht_diag *diag)
+{
+    char folder[4096];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (!slash || slash == folder) return HT_OK;
+    *slash = '\0';
+    return ht__make_dirs(folder, diag);
+}
+
+static const char *folder_of(const char *path, char folder[4096])
+{
+    snprintf(folder, 4096, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (!slash) return ".";
+    slash[slash == folder] = '\0';
+    return folder;
+}
+
+/* All outputs go to one folder: its free space against what they need. */
+static enum ht_err check_disk(const struct ht__plan *plan, bool resuming, struct ht_diag *diag)
+{
+    char folder[4096];
+    uint64_t free_bytes;
+    const char *dir = folder_of(plan->outputs[0].files[0].path, folder);
+    HT_TRY(ht__disk_free(dir, &free_bytes, diag));
+    if (resuming || plan->out_bytes <= free_bytes) return HT_OK; /* a resumed run has its space */
+    return ht__fail(diag, HT_ERR_NO_SPACE, dir, -1,
+                    "the outputs need %.2f GB, but %.2f GB are free", (double)plan->out_bytes / 1e9,
+                    (double)free_bytes / 1e9);
+}
+
+/* An output must never be one of the files that are read. */
+static enum ht_err check_paths(const struct ht__plan *plan, const struct ht__plan_file *file,
+                               struct ht_diag *diag)
+{
+    char real[4096], out[4096];
+    if (!realpath(file->path, out)) return HT_OK; /* does not exist */
+    for (uint32_t i = 0; i < plan->checkpoint->n_files; i++)
+        if (realpath(plan->checkpoint->files[i].path, real) && strcmp(real, out) == 0)
+            return ht__fail(diag, HT_ERR_USAGE, file->path, -1, "the output would replace the source");
+    return HT_OK;
+}
+
+static enum ht_err open_outputs(struct ht__plan *plan, bool resuming, struct ht_diag *diag)
+{
+    for (size_t i = 0; i < plan->n_outputs; i++)
+        for (uint32_t f = 0; f < plan->outputs[i].n_files; f++) {
+            struct ht__plan_file *file = &plan->outputs[i].files[f];
+            HT_TRY(check_paths(plan, file, diag));
+            HT_TRY(ht__output_open(&file->out, file->path, file->size, plan->job->options.overwrite,
+                                   resuming, diag));
+            HT_TRY(ht__output_write(&file->out, 0, file->head.data, file->head.len, diag));
+        }
+    return HT_OK;
+}
+
+/* Between tensors and after the last there is padding; a file that is written anew has zeros there by
+ * itself, a resumed one too: its length never changes. */
+static enum ht_err verify_all(struct ht__plan *plan, struct ht_diag *diag)
+{
+    struct ht__meter meter;
+    uint64_t done = 0;
+    ht__meter_begin(&meter, plan->job, "verify", plan->out_bytes);
+    for (size_t i = 0; i < plan->n_outputs; i++)
+        for (uint32_t f = 0; f < plan->outputs[i].n_files; f++)
+            HT_TRY(ht__verify_file(plan, &plan->outputs[i].files[f], &meter, &done, diag));
+    return HT_OK;
+}
+
+static enum ht_err publish_all(struct ht__plan *plan, struct ht_diag *diag)
+{
+    for (size_t i = 0; i < plan->n_outputs; i++)
+        for (uint32_t f = 0; f < plan->outputs[i].n_files; f++)
+            HT_TRY(ht__output_publish(&plan->outputs[i].files[f].out, diag));
+    return HT_OK;
+}
+
+static enum ht_err prepare(struct ht__plan *plan, struct ht__stream_result *result,
+                           struct ht__journal *journal, struct ht_diag *diag)
+{
+    size_t n = plan->model->n_weights;
+    journal->fd = -1;
+    result->stats = ht__arena_array(&plan->arena, n, sizeof *result->stats);
+    journal->finished = ht__arena_array(&plan->arena, n, sizeof *journal->finished);
+    double *errors = ht__arena_array(&plan->arena, n * plan->n_outputs, sizeof *errors);
+    if (!result->stats || !journal->finished || !errors) return ht__fail_memory(diag, "plan");
+    for (size_t i = 0; i < n; i++)
+        result->stats[i].errors = errors + i * plan->n_outputs;
+    return make_folder(plan->outputs[0].files[0].path, diag);
+}
+
+/* What a resumed run needs must all be there, or it starts anew. */
+static bool parts_exist(const struct ht__plan *plan)
+{
+    for (size_t i = 0; i < plan->n_outputs; i++)
+        for (uint32_t f = 0; f < plan->outputs[i].n_files; f++) {
+            char part[4200];
+            snprintf(part, sizeof part, "%s.part", plan->outputs[i].files[f].path);
+            if (!ht__path_exists(part)) return false;
+        }
+    return true;
+}
+
+static enum ht_err run(struct ht__plan *plan, struct ht__stream_result *result,
+                       struct ht__journal *journal, struct ht_diag *diag)
+{
+    bool resume = plan->job->options.resume && ht__journal_exists(plan) && parts_exist(plan), found;
+    if (plan->job->options.resume && !resume)
+        ht__log_printf(&plan->job->log, HT__LOG_INFO, "no earlier run to continue: starting anew");
+    HT_TRY(check_disk(plan, resume, diag));
+    HT_TRY(ht__journal_open(journal, plan, result->stats, resume, &found, diag));
+    HT_TRY(open_outputs(plan, found, diag));
+    HT_TRY(ht__stream_run(plan, journal, result, diag));
+    HT_TRY(verify_all(plan, diag));
+    return publish_all(plan, diag);
+}
+
+enum ht_err ht__plan_run(struct ht__plan *plan, struct ht__stream_result *result,
+                         struct ht_diag *diag)
+{
+    struct ht__journal journal = {.fd = -1};
+    memset(result, 0, sizeof *result);
+    HT_TRY(prepare(plan, result, &journal, diag));
+    enum ht_err err = run(plan, result, &journal, diag);
+    ht__journal_close(&journal, false);
+    return err;
+}

@@ -1,0 +1,22 @@
+/* Running a plan to the end, and telling about it. */
+#ifndef HT_JOB_RUN_H
+#define HT_JOB_RUN_H
+
+#include "job/stream.h"
+
+/* Opens outputs, streams, verifies, publishes. */
+HT_MUST_CHECK enum ht_err ht__plan_run(struct ht__plan *plan, struct ht__stream_result *result,
+                                       struct ht_diag *diag);
+
+/* Re-opens a written file with our own reader: metadata, tensor list and sizes must be the plan's, every
+ * block sound. Fills file->sha256. `done` grows by the bytes read. */
+HT_MUST_CHECK enum ht_err ht__verify_file(const struct ht__plan *plan, struct ht__plan_file *file,
+                                          struct ht__meter *meter, uint64_t *done,
+                                          struct ht_diag *diag);
+
+/* The run report, or (without a result) the estimate, as JSON. */
+HT_MUST_CHECK enum ht_err ht__report(const struct ht__plan *plan,
+                                     const struct ht__stream_result *result, struct ht__buf *out,
+                                     struct ht_diag *diag);
+
+#endif
