@@ -222,6 +222,14 @@ static enum ht_err open_shard(struct ht__checkpoint *ck, const char *path, struc
     return ht__gguf_open_shard(ck, file, ck->kvs, diag);
 }
 
+static enum ht_err open_empty(struct ht__checkpoint *ck, const char *path, struct ht_diag *diag)
+{
+    if (!ht__path_is_dir(path)) return ht__fail(diag, HT_ERR_NOT_FOUND, path, -1, "not a folder");
+    ck->is_folder = ck->no_weights = true;
+    ck->dir = ht__arena_str(&ck->arena, path);
+    return ck->dir ? HT_OK : ht__fail_memory(diag, path);
+}
+
 static enum ht_err open_by(enum ht_err (*how)(struct ht__checkpoint *, const char *, struct ht_diag *),
                            const char *path, const struct ht__alloc *alloc,
                            struct ht__checkpoint **out, struct ht_diag *diag)
@@ -243,6 +251,12 @@ enum ht_err ht__checkpoint_open(const char *path, const struct ht__alloc *alloc,
                                 struct ht__checkpoint **out, struct ht_diag *diag)
 {
     return open_by(open_path, path, alloc, out, diag);
+}
+
+enum ht_err ht__checkpoint_open_empty(const char *path, const struct ht__alloc *alloc,
+                                      struct ht__checkpoint **out, struct ht_diag *diag)
+{
+    return open_by(open_empty, path, alloc, out, diag);
 }
 
 enum ht_err ht__checkpoint_open_shard(const char *path, const struct ht__alloc *alloc,

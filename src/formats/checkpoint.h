@@ -33,6 +33,7 @@ struct ht__checkpoint {
     enum ht__checkpoint_kind kind;
     const char *dir; /* where config.json and the tokenizer lie: the folder, or the file's folder */
     bool is_folder;  /* opened as a folder rather than as a file */
+    bool no_weights; /* opened for its configuration and tokenizer alone */
     uint32_t n_files;
     struct ht__file *files;
     uint32_t n_tensors;
@@ -50,6 +51,10 @@ struct ht__checkpoint {
  */
 HT_MUST_CHECK enum ht_err ht__checkpoint_open(const char *path, const struct ht__alloc *alloc,
                                               struct ht__checkpoint **out, struct ht_diag *diag);
+/* A folder without looking at weights, which need not be there. */
+HT_MUST_CHECK enum ht_err ht__checkpoint_open_empty(const char *path, const struct ht__alloc *alloc,
+                                                    struct ht__checkpoint **out,
+                                                    struct ht_diag *diag);
 /* Opens one GGUF file by itself: a shard without its siblings. */
 HT_MUST_CHECK enum ht_err ht__checkpoint_open_shard(const char *path, const struct ht__alloc *alloc,
                                                     struct ht__checkpoint **out,

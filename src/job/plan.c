@@ -37,9 +37,6 @@ static enum ht_err parse_type(const char *option, const char *text, const struct
 static enum ht_err parse_mixes(struct ht__plan *plan, struct ht_diag *diag)
 {
     const struct ht__options *o = &plan->job->options;
-    if (o->type.n == 0)
-        return ht__fail(diag, HT_ERR_USAGE, "type", -1,
-                        "no type was given: -t Q4_K_M, or several with commas");
     plan->outputs = ht__arena_array(&plan->arena, o->type.n, sizeof *plan->outputs);
     if (!plan->outputs) return ht__fail_memory(diag, "plan");
     for (size_t i = 0; i < o->type.n; i++) {
@@ -57,6 +54,27 @@ static enum ht_err parse_mixes(struct ht__plan *plan, struct ht_diag *diag)
         plan->outputs[i].mix = mix;
         plan->n_outputs++;
     }
+    return HT_OK;
+}
+
+/* Conversion without a type loses nothing: the float type of the first matrix. */
+static enum ht_err default_mix(struct ht__plan *plan, struct ht_diag *diag)
+{
+    if (plan->n_outputs > 0) return HT_OK;
+    if (!plan->job->options.convert)
+        return ht__fail(diag, HT_ERR_USAGE, "type", -1,
+                        "no type was given: -t Q4_K_M, or several with commas");
+    const char *name = "F32";
+    for (size_t i = 0; i < plan->model->n_weights; i++) {
+        const struct ht__weight *w = &plan->model->weights[i];
+        if (w->n_dims < 2) continue;
+        bool half = strcmp(w->source->name, "f16") == 0 || strcmp(w->source->name, "bf16") == 0;
+        name = half ? w->source->label : "F32";
+        break;
+    }
+    plan->outputs = ht__arena_array(&plan->arena, 1, sizeof *plan->outputs);
+    if (!plan->outputs) return ht__fail_memory(diag, "plan");
+    plan->outputs[plan->n_outputs++].mix = ht__mix_by_name(name);
     return HT_OK;
 }
 
@@ -240,11 +258,11 @@ static enum ht_err open_source(struct ht__plan *plan, struct ht_diag *diag)
 {
     const struct ht__options *o = &plan->job->options;
     if (!o->source) return ht__fail(diag, HT_ERR_USAGE, "model", -1, "no model was named");
-    HT_TRY(ht__checkpoint_open(o->source, plan->job->alloc, &plan->checkpoint, diag));
+    HT_TRY((o->vocab_only ? ht__checkpoint_open_empty : ht__checkpoint_open)(
+        o->source, plan->job->alloc, &plan->checkpoint, diag));
     HT_TRY(ht__model_open(plan->checkpoint, plan->job->alloc, &plan->job->log, &plan->model, diag));
     if (o->keep_split && !plan->checkpoint->split_of)
         return ht__fail(diag, HT_ERR_USAGE, "keep-split", -1, "the source is not a split GGUF");
-    if (o->vocab_only) plan->model->n_weights = 0;
     HT_TRY(keep_names(plan, diag));
     return prune(plan, diag);
 }
@@ -255,6 +273,7 @@ static enum ht_err make(struct ht__plan *plan, struct ht_diag *diag)
     HT_TRY(parse_mixes(plan, diag));
     HT_TRY(parse_rules(plan, diag));
     HT_TRY(open_source(plan, diag));
+    HT_TRY(default_mix(plan, diag));
     const struct ht__model *model = plan->model;
     plan->order = ht__arena_array(&plan->arena, model->n_weights, sizeof *plan->order);
     if (!plan->order) return ht__fail_memory(diag, "plan");

@@ -133,6 +133,7 @@ static enum ht_err copy_raw(struct worker *k, const struct chunk *c, uint64_t *b
     struct stream *s = k->stream;
     const struct ht__weight *w = &s->plan->model->weights[c->weight];
     const struct ht__codec *type = w->rows->raw_type;
+    if (!type) return HT_OK;
     uint64_t n = ht__codec_bytes(type, (uint64_t)(c->n_rows * w->ne[0]));
     void *data = NULL;
     for (size_t o = 0; o < s->plan->n_outputs; o++) {

@@ -193,8 +193,9 @@ static int64_t embedding_rows(const struct ht__model *model)
 
 static enum ht_err tokenizer_keys(struct ht__arch_build *b)
 {
+    int64_t rows = b->ck->no_weights ? b->vocab_size : embedding_rows(b->model);
     struct ht__tokenizer_job job = {.dir = b->ck->dir, .arch = b->arch->name, .config = b->config,
-                                    .vocab_size = (uint64_t)embedding_rows(b->model), .log = b->log};
+                                    .vocab_size = (uint64_t)rows, .log = b->log};
     struct ht_diag diag = {0};
     enum ht_err err = ht__tokenizer_metadata(&job, &b->model->kvs, &diag);
     if (err == HT_ERR_NOT_FOUND) {
@@ -212,11 +213,11 @@ static enum ht_err convert(struct ht__arch_build *b)
     struct ht__kvs *kvs = &b->model->kvs;
     b->model->arch = b->arch->name;
     ht__kv_str(kvs, "general.architecture", b->arch->name);
-    HT_TRY(ht__arch_map_all(b));
+    if (!b->ck->no_weights) HT_TRY(ht__arch_map_all(b));
     ht__kv_str(kvs, "general.type", "model");
     sampling_keys(b);
     name_keys(b);
-    size_label(b);
+    if (!b->ck->no_weights) size_label(b);
     HT_TRY(b->arch->metadata(b));
     HT_TRY(tokenizer_keys(b));
     b->model->n_layers = (uint32_t)b->n_layers;

@@ -1,0 +1,63 @@
+# Halftone's front door. `make help` lists what it does.
+BUILD ?= build
+SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
+PACKAGES := gcc meson ninja-build pkg-config libssl-dev libyaml-dev libpcre2-dev libutf8proc-dev \
+            libjansson-dev zlib1g-dev libcmocka-dev
+
+.PHONY: all demo test parity bench fuzz packages install clean help format lint
+
+all: $(BUILD)/build.ninja ## build build/halftone and build/libhalftone.so
+	@ninja -C $(BUILD) $(NINJAFLAGS)
+
+# Sources are found by folder: configured anew when the list of files changes.
+SOURCES := $(shell find src apps tests bench tools -name '*.c' -o -name meson.build -o -name '*.sh' | LC_ALL=C sort | cksum | cut -d' ' -f1)
+$(BUILD)/build.ninja: $(BUILD)/.sources-$(SOURCES)
+	@test -f $@ && meson setup --reconfigure $(BUILD) >/dev/null || meson setup $(BUILD) $(MESONFLAGS)
+	@touch $@
+$(BUILD)/.sources-$(SOURCES): | check-packages
+	@mkdir -p $(BUILD) && rm -f $(BUILD)/.sources-* && touch $@
+
+.PHONY: check-packages
+check-packages:
+	@missing=; for p in meson ninja pkg-config cc; do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	 for l in libcrypto yaml-0.1 libpcre2-8 libutf8proc jansson zlib cmocka; do \
+	   pkg-config --exists $$l 2>/dev/null || missing="$$missing $$l"; done; \
+	 if [ -n "$$missing" ]; then echo "missing:$$missing"; \
+	   echo "Debian: $(SUDO) apt-get install $(PACKAGES)   (or: make packages)"; exit 1; fi
+
+packages: ## install what building needs (Debian)
+	@missing=; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	 if [ -n "$$missing" ]; then $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq $$missing; fi
+
+demo: packages ## install, build, and quantize the example model
+	@$(MAKE) --no-print-directory all
+	@rm -rf out/demo
+	$(BUILD)/halftone quantize examples/model -t Q4_K_M,Q5_K_M,Q8_0 -o out/demo
+
+test: packages ## install, build, and pass every test
+	@$(MAKE) --no-print-directory all
+	@tools/run_tests.sh $(BUILD)
+
+parity: all ## compare with the programs that people use (installs them once)
+	@tests/parity/run.sh $(BUILD)
+
+bench: all ## times, side by side with the reference library
+	@bench/run.sh $(BUILD)
+
+fuzz: ## run every fuzzer for a minute (clang)
+	@tests/fuzz/run.sh
+
+install: all ## install to the prefix that meson was given
+	@meson install -C $(BUILD)
+
+format: ## format the sources
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+lint: ## floors, exports, style
+	@tools/check_floors.sh && tools/check_exports.sh $(BUILD)
+
+clean: ## remove what was built
+	@rm -rf $(BUILD) out
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
