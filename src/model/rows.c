@@ -71,13 +71,28 @@ static enum ht_err read_slice(const struct ht__rows *rows, int64_t row, int64_t 
     return HT_OK;
 }
 
+static enum ht_err read_slice_raw(const struct ht__rows *rows, int64_t row, int64_t n, void *dst,
+                                  struct ht__arena *scratch, struct ht_diag *diag)
+{
+    const struct slice *s = rows->ctx;
+    if (s->step == 1) return s->of->read_raw(s->of, s->first + row, n, dst, scratch, diag);
+    size_t size = ht__codec_bytes(rows->raw_type, (uint64_t)rows->row_len);
+    for (int64_t i = 0; i < n; i++)
+        HT_TRY(s->of->read_raw(s->of, s->first + (row + i) * s->step, 1, (char *)dst + (size_t)i * size,
+                               scratch, diag));
+    return HT_OK;
+}
+
 struct ht__rows *ht__rows_slice(struct ht__arena *arena, const struct ht__rows *of, int64_t first,
                                 int64_t step, int64_t n)
 {
     void *ctx;
     struct ht__rows *rows =
         of ? new_rows(arena, n, of->row_len, read_slice, sizeof(struct slice), &ctx) : NULL;
-    if (rows) *(struct slice *)ctx = (struct slice){of, first, step};
+    if (!rows) return NULL;
+    *(struct slice *)ctx = (struct slice){of, first, step};
+    rows->raw_type = of->raw_type;
+    rows->read_raw = of->raw_type ? read_slice_raw : NULL;
     return rows;
 }
 

@@ -10,7 +10,8 @@ struct ht__stack {
     const struct ht__rows **parts;
     const struct ht__codec *source;
     size_t weight; /* its place in model->weights */
-    int64_t n_found;
+    int64_t n;  /* parts */
+    int n_dims; /* of the whole */
 };
 
 /* ---- adding ---- */
@@ -89,10 +90,9 @@ enum ht_err ht__arch_shape_error(struct ht__arch_build *b, const struct ht__foun
 
 /* ---- experts ---- */
 
-static struct ht__stack *stack_of(struct ht__arch_build *b, const struct ht__found *f)
+static struct ht__stack *new_stack(struct ht__arch_build *b, const struct ht__found *f, int64_t n,
+                                   int n_dims)
 {
-    uint32_t *at = ht__map_get(&b->stack_by_name, f->name, strlen(f->name));
-    if (at) return &b->stacks[*at];
     if (b->n_stacks == b->cap_stacks) {
         size_t cap = b->cap_stacks ? b->cap_stacks * 2 : 128;
         struct ht__stack *grown = ht__arena_array(b->tmp, cap, sizeof *grown);
@@ -102,9 +102,10 @@ static struct ht__stack *stack_of(struct ht__arch_build *b, const struct ht__fou
         b->cap_stacks = cap;
     }
     struct ht__stack *s = &b->stacks[b->n_stacks];
-    *s = (struct ht__stack){.name = f->name, .source = f->tensor->dtype, .weight = b->model->n_weights};
-    s->parts = ht__arena_array(b->tmp, (size_t)b->n_experts, sizeof *s->parts);
-    /* its place among the others is kept now, its rows are known when all experts are there */
+    *s = (struct ht__stack){.name = f->name, .source = f->tensor->dtype, .n = n, .n_dims = n_dims,
+                            .weight = b->model->n_weights};
+    s->parts = ht__arena_array(b->tmp, (size_t)n, sizeof *s->parts);
+    /* its place among the others is kept now; its rows are known when all parts are there */
     struct ht__weight hole = {.name = f->name};
     if (!s->parts || !make_room(b->model) ||
         ht__map_put(&b->stack_by_name, f->name, strlen(f->name), (uint32_t)b->n_stacks) != HT__MAP_NEW)
@@ -114,18 +115,19 @@ static struct ht__stack *stack_of(struct ht__arch_build *b, const struct ht__fou
     return s;
 }
 
-static enum ht_err add_expert(struct ht__arch_build *b, const struct ht__found *f)
+enum ht_err ht__arch_stack(struct ht__arch_build *b, const struct ht__found *f, int64_t n, int n_dims)
 {
-    if (f->expert >= b->n_experts)
+    if (f->expert < 0 || f->expert >= n)
         return ht__fail(b->diag, HT_ERR_FORMAT, f->tensor->name, -1,
-                        "expert %lld, but the configuration has %lld", (long long)f->expert,
-                        (long long)b->n_experts);
-    struct ht__stack *s = stack_of(b, f);
+                        "number %lld, but the configuration has %lld of them", (long long)f->expert,
+                        (long long)n);
+    uint32_t *at = ht__map_get(&b->stack_by_name, f->name, strlen(f->name));
+    struct ht__stack *s = at ? &b->stacks[*at] : new_stack(b, f, n, n_dims);
     if (!s) return ht__fail_memory(b->diag, "model");
-    for (int64_t i = 0; i < b->n_experts; i++)
-        if (s->parts[i] && (s->parts[i]->row_len != f->rows->row_len || s->parts[i]->n_rows != f->rows->n_rows))
-            return ht__arch_shape_error(b, f, "the same shape as the other experts");
-    if (!s->parts[f->expert]) s->n_found++;
+    for (int64_t i = 0; i < n; i++)
+        if (s->parts[i] &&
+            (s->parts[i]->row_len != f->rows->row_len || s->parts[i]->n_rows != f->rows->n_rows))
+            return ht__arch_shape_error(b, f, "the same shape as its siblings");
     s->parts[f->expert] = f->rows;
     return HT_OK;
 }
@@ -135,18 +137,16 @@ static enum ht_err finish_stacks(struct ht__arch_build *b)
     for (size_t i = 0; i < b->n_stacks; i++) {
         struct ht__stack *s = &b->stacks[i];
         int64_t missing = 0;
-        while (missing < b->n_experts && s->parts[missing])
+        while (missing < s->n && s->parts[missing])
             missing++;
-        if (missing < b->n_experts)
-            return ht__fail(b->diag, HT_ERR_FORMAT, s->name, -1, "expert %lld of %lld is missing",
-                            (long long)missing, (long long)b->n_experts);
-        const struct ht__rows *rows = ht__rows_concat(b->arena, s->parts, b->n_experts);
+        if (missing < s->n)
+            return ht__fail(b->diag, HT_ERR_FORMAT, s->name, -1, "part %lld of %lld is missing",
+                            (long long)missing, (long long)s->n);
+        const struct ht__rows *rows = ht__rows_concat(b->arena, s->parts, s->n);
         if (!rows) return ht__fail_memory(b->diag, s->name);
-        int64_t ne[3] = {rows->row_len, s->parts[0]->n_rows, b->n_experts};
-        size_t end = b->model->n_weights;
-        HT_TRY(ht__arch_add(b, s->name, rows, s->source, 3, ne));
-        b->model->weights[s->weight] = b->model->weights[end];
-        b->model->n_weights = end;
+        int64_t ne[3] = {rows->row_len, s->n_dims == 3 ? s->parts[0]->n_rows : s->n, s->n};
+        HT_TRY(ht__arch_add(b, s->name, rows, s->source, s->n_dims, ne));
+        b->model->weights[s->weight] = b->model->weights[--b->model->n_weights];
     }
     return HT_OK;
 }
@@ -269,7 +269,7 @@ static enum ht_err map_tensor(struct ht__arch_build *b, const struct ht__tensor 
         if (!f.name) return ht__fail_memory(b->diag, t->name);
         HT_TRY(source_rows(b, t, &f.rows));
         if (rule->map) return rule->map(b, &f);
-        return f.expert >= 0 ? add_expert(b, &f) : ht__arch_add_found(b, &f, f.rows);
+        return f.expert >= 0 ? ht__arch_stack(b, &f, b->n_experts, 3) : ht__arch_add_found(b, &f, f.rows);
     }
     return ht__fail(b->diag, HT_ERR_UNSUPPORTED, t->name, -1,
                     "architecture %s has no such tensor", b->arch->name);

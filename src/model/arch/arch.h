@@ -86,6 +86,7 @@ void ht__arch_basic(struct ht__arch_build *b, bool kv_heads);
 /* The epsilons that the configuration has. */
 void ht__arch_norm_eps(struct ht__arch_build *b);
 void ht__arch_experts_keys(struct ht__arch_build *b);
+void ht__arch_yarn(struct ht__arch_build *b, const struct ht__jnode *scaling);
 
 /* ---- tensors ---- */
 
@@ -95,6 +96,8 @@ enum ht_err ht__arch_add(struct ht__arch_build *b, const char *name, const struc
 /* As found, with other rows of the same shape. */
 enum ht_err ht__arch_add_found(struct ht__arch_build *b, const struct ht__found *found,
                                const struct ht__rows *rows);
+/* Gathers n parts of the same shape, f->expert being the part's number, into one tensor of n_dims. */
+enum ht_err ht__arch_stack(struct ht__arch_build *b, const struct ht__found *f, int64_t n, int n_dims);
 /* "blk.<layer>.<rest>" */
 const char *ht__arch_name(struct ht__arch_build *b, int64_t layer, const char *rest);
 enum ht_err ht__arch_shape_error(struct ht__arch_build *b, const struct ht__found *found,

@@ -84,7 +84,7 @@ void ht__arch_basic(struct ht__arch_build *b, bool kv_heads)
     if (kv_heads) ht__arch_u32(b, "attention.head_count_kv", b->n_kv_heads);
 }
 
-static void yarn(struct ht__arch_build *b, const struct ht__jnode *s)
+void ht__arch_yarn(struct ht__arch_build *b, const struct ht__jnode *s)
 {
     static const char *const optional[][2] = {
         {"extrapolation_factor", "rope.scaling.yarn_ext_factor"},
@@ -108,7 +108,7 @@ static void rope_scaling(struct ht__arch_build *b)
         ht__arch_str(b, "rope.scaling.type", "linear");
         ht__arch_f32(b, "rope.scaling.factor", ht__jnum(s, "factor", 1));
     } else if (s && strcmp(type, "yarn") == 0) {
-        yarn(b, s);
+        ht__arch_yarn(b, s);
     }
 }
 

@@ -1,0 +1,133 @@
+/*
+ * DeepSeek V2 and V3: multi-head latent attention. The factor that expands keys and values from the
+ * latent is split in two, keys transposed, so that the runtime can absorb it into the query.
+ */
+#include "model/arch/std.h"
+
+#include <string.h>
+
+struct sizes {
+    int64_t nope, rope, value, rank;
+};
+
+static enum ht_err read_sizes(struct ht__arch_build *b, struct sizes *s)
+{
+    HT_TRY(ht__arch_int(b, "qk_nope_head_dim", 128, &s->nope));
+    HT_TRY(ht__arch_int(b, "qk_rope_head_dim", 64, &s->rope));
+    HT_TRY(ht__arch_int(b, "v_head_dim", 128, &s->value));
+    return ht__arch_int(b, "kv_lora_rank", 512, &s->rank);
+}
+
+/* Rows [heads, nope + value] of the latent's rank: keys to [heads, rank, nope], values as they are. */
+static enum ht_err split_kv_b(struct ht__arch_build *b, const struct ht__found *f)
+{
+    struct sizes s;
+    HT_TRY(read_sizes(b, &s));
+    int64_t h = b->n_heads, each = s.nope + s.value;
+    if (f->tensor->n_dims != 2 || f->tensor->shape[0] != h * each || f->tensor->shape[1] != s.rank)
+        return ht__arch_shape_error(b, f, "[heads x (nope + value), latent rank]");
+    const struct ht__rows **keys = ht__arena_array(b->tmp, (size_t)h, sizeof *keys);
+    const struct ht__rows **values = ht__arena_array(b->tmp, (size_t)h, sizeof *values);
+    if (!keys || !values) return ht__fail_memory(b->diag, f->name);
+    for (int64_t i = 0; i < h; i++) {
+        keys[i] = ht__rows_slice(b->arena, f->rows, i * each, 1, s.nope);
+        values[i] = ht__rows_slice(b->arena, f->rows, i * each + s.nope, 1, s.value);
+    }
+    const int64_t key_ne[3] = {s.nope, s.rank, h}, value_ne[3] = {s.rank, s.value, h};
+    const struct ht__rows *k = ht__rows_concat(b->arena, keys, h);
+    HT_TRY(ht__arch_add(b, ht__arch_name(b, f->layer, "attn_k_b.weight"),
+                        ht__rows_transpose(b->arena, k, s.nope), f->tensor->dtype, 3, key_ne));
+    return ht__arch_add(b, ht__arch_name(b, f->layer, "attn_v_b.weight"),
+                        ht__rows_concat(b->arena, values, h), f->tensor->dtype, 3, value_ne);
+}
+
+static const struct ht__name_rule rules[] = {
+    STD_EMBEDDING,
+    {"lm_head.*", "output.*", ht__arch_output},
+    {"model.layers.#.self_attn.q_proj.*", "blk.#.attn_q.*", NULL},
+    {"model.layers.#.self_attn.q_a_proj.*", "blk.#.attn_q_a.*", NULL},
+    {"model.layers.#.self_attn.q_b_proj.*", "blk.#.attn_q_b.*", NULL},
+    {"model.layers.#.self_attn.q_a_layernorm.*", "blk.#.attn_q_a_norm.*", NULL},
+    {"!model.layers.#.self_attn.kv_a_proj_with_mqa.*", "blk.#.attn_kv_a_mqa.*", NULL},
+    {"!model.layers.#.self_attn.kv_a_layernorm.*", "blk.#.attn_kv_a_norm.*", NULL},
+    {"model.layers.#.self_attn.kv_b_proj.weight", "blk.#.attn_kv_b.weight", split_kv_b},
+    STD_O,
+    STD_NORMS,
+    STD_FFN,
+    STD_EXPERTS,
+    {"model.layers.#.mlp.gate.e_score_correction_bias", "blk.#.exp_probs_b.bias", NULL},
+    {"model.layers.#.mlp.shared_experts.gate_proj.*", "blk.#.ffn_gate_shexp.*", NULL},
+    {"model.layers.#.mlp.shared_experts.up_proj.*", "blk.#.ffn_up_shexp.*", NULL},
+    {"model.layers.#.mlp.shared_experts.down_proj.*", "blk.#.ffn_down_shexp.*", NULL},
+    /* the layers past the last that predict several tokens */
+    {"model.layers.#.eh_proj.*", NULL, NULL},
+    {"model.layers.#.enorm.*", NULL, NULL},
+    {"model.layers.#.hnorm.*", NULL, NULL},
+    {"model.layers.#.embed_tokens.*", NULL, NULL},
+    {"model.layers.#.shared_head.norm.*", NULL, NULL},
+    {"model.layers.#.shared_head.head.*", NULL, NULL},
+    STD_END,
+};
+
+static void expert_keys(struct ht__arch_build *b, int64_t dense, int64_t expert_ff, int64_t shared)
+{
+    const char *scoring = ht__jstr(b->config, "scoring_func", NULL);
+    bool v3 = strstr(ht__jstr(b->config, "model_type", ""), "v3") != NULL;
+    bool sigmoid = scoring ? strcmp(scoring, "sigmoid") == 0 : v3;
+    ht__arch_u32(b, "leading_dense_block_count", dense);
+    ht__arch_u32(b, "expert_feed_forward_length", expert_ff);
+    ht__arch_experts_keys(b);
+    ht__arch_u32(b, "expert_shared_count", shared);
+    ht__arch_f32(b, "expert_weights_scale", ht__arch_num(b, "routed_scaling_factor", v3 ? 2.5 : 1));
+    ht__arch_bool(b, "expert_weights_norm", ht__jbool(b->config, "norm_topk_prob", v3));
+    ht__arch_u32(b, "expert_gating_func", sigmoid ? 2 : 1);
+}
+
+static enum ht_err group_keys(struct ht__arch_build *b)
+{
+    int64_t groups, used;
+    HT_TRY(ht__arch_int(b, "n_group", 0, &groups));
+    HT_TRY(ht__arch_int(b, "topk_group", 0, &used));
+    if (groups > 0) ht__arch_u32(b, "expert_group_count", groups);
+    if (used > 0) ht__arch_u32(b, "expert_group_used_count", used);
+    return HT_OK;
+}
+
+static enum ht_err keys(struct ht__arch_build *b)
+{
+    struct sizes s;
+    int64_t q_rank, dense, expert_ff, shared;
+    HT_TRY(read_sizes(b, &s));
+    HT_TRY(ht__arch_int(b, "q_lora_rank", 0, &q_rank));
+    HT_TRY(ht__arch_int(b, "first_k_dense_replace", 0, &dense));
+    HT_TRY(ht__arch_int(b, "moe_intermediate_size", b->n_ff, &expert_ff));
+    HT_TRY(ht__arch_int(b, "n_shared_experts", 0, &shared));
+    b->n_kv_heads = 1; /* keys and values are one latent for all heads */
+    ht__arch_basic(b, true);
+    ht__arch_f32(b, "rope.freq_base", b->rope_theta);
+    ht__arch_norm_eps(b);
+    ht__arch_u32(b, "vocab_size", b->vocab_size);
+    if (q_rank) ht__arch_u32(b, "attention.q_lora_rank", q_rank);
+    ht__arch_u32(b, "attention.kv_lora_rank", s.rank);
+    ht__arch_u32(b, "attention.key_length", s.rank + s.rope);
+    ht__arch_u32(b, "attention.value_length", s.rank);
+    ht__arch_u32(b, "attention.key_length_mla", s.nope + s.rope);
+    ht__arch_u32(b, "attention.value_length_mla", s.value);
+    ht__arch_u32(b, "rope.dimension_count", s.rope);
+    expert_keys(b, dense, expert_ff, shared);
+    HT_TRY(group_keys(b));
+    const char *type;
+    const struct ht__jnode *scaling = ht__arch_rope_scaling(b, &type);
+    if (scaling && strcmp(type, "yarn") == 0) {
+        ht__arch_yarn(b, scaling);
+        ht__arch_f32(b, "rope.scaling.yarn_log_multiplier", 0.1 * ht__jnum(scaling, "mscale_all_dim", 0));
+    }
+    return HT_OK;
+}
+
+const struct ht__arch ht__arch_deepseek2 = {
+    .name = "deepseek2",
+    .classes = "DeepseekV2ForCausalLM DeepseekV3ForCausalLM KimiVLForConditionalGeneration",
+    .rules = rules,
+    .metadata = keys,
+};

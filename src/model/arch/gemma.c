@@ -1,0 +1,106 @@
+/* Gemma 1 to 3 (text): norm weights are stored as w - 1, embeddings are shared with the output. */
+#include "model/arch/std.h"
+
+#include <string.h>
+
+/* The embedding may hold more rows than the tokenizer has tokens; rows beyond vocab_size go. */
+static enum ht_err embedding(struct ht__arch_build *b, const struct ht__found *f)
+{
+    if (f->tensor->n_dims != 2 || f->tensor->shape[0] <= b->vocab_size)
+        return ht__arch_add_found(b, f, f->rows);
+    const int64_t ne[2] = {f->tensor->shape[1], b->vocab_size};
+    return ht__arch_add(b, f->name, ht__rows_slice(b->arena, f->rows, 0, 1, b->vocab_size),
+                        f->tensor->dtype, 2, ne);
+}
+
+#define GEMMA_COMMON                                                                               \
+    {"!model.embed_tokens.*", "token_embd.*", embedding},                                          \
+        {"!model.norm.*", "output_norm.*", ht__arch_plus_one}, {"lm_head.*", NULL, NULL},          \
+        {"!model.layers.#.input_layernorm.*", "blk.#.attn_norm.*", ht__arch_plus_one}, STD_QKV,    \
+        STD_O, STD_FFN
+#define GEMMA_SANDWICH                                                                             \
+    {"!model.layers.#.post_attention_layernorm.*", "blk.#.post_attention_norm.*",                  \
+     ht__arch_plus_one},                                                                           \
+        {"!model.layers.#.pre_feedforward_layernorm.*", "blk.#.ffn_norm.*", ht__arch_plus_one},    \
+        {"!model.layers.#.post_feedforward_layernorm.*", "blk.#.post_ffw_norm.*",                  \
+         ht__arch_plus_one}
+
+static const struct ht__name_rule gemma_rules[] = {
+    GEMMA_COMMON,
+    {"!model.layers.#.post_attention_layernorm.*", "blk.#.ffn_norm.*", ht__arch_plus_one},
+    STD_END,
+};
+
+static const struct ht__name_rule gemma2_rules[] = {GEMMA_COMMON, GEMMA_SANDWICH, STD_END};
+
+static const struct ht__name_rule gemma3_rules[] = {
+    GEMMA_COMMON,
+    GEMMA_SANDWICH,
+    {"!model.layers.#.self_attn.q_norm.*", "blk.#.attn_q_norm.*", ht__arch_plus_one},
+    {"!model.layers.#.self_attn.k_norm.*", "blk.#.attn_k_norm.*", ht__arch_plus_one},
+    STD_END,
+};
+
+static enum ht_err gemma_keys(struct ht__arch_build *b)
+{
+    HT_TRY(ht__arch_int(b, "head_dim", 256, &b->head_dim));
+    ht__arch_basic(b, true);
+    ht__arch_f32(b, "attention.layer_norm_rms_epsilon", ht__arch_num(b, "rms_norm_eps", 1e-6));
+    ht__arch_u32(b, "attention.key_length", b->head_dim);
+    ht__arch_u32(b, "attention.value_length", b->head_dim);
+    return HT_OK;
+}
+
+static enum ht_err gemma2_keys(struct ht__arch_build *b)
+{
+    int64_t window;
+    HT_TRY(gemma_keys(b));
+    HT_TRY(ht__arch_int(b, "sliding_window", 4096, &window));
+    ht__arch_f32(b, "attn_logit_softcapping", ht__arch_num(b, "attn_logit_softcapping", 50));
+    ht__arch_f32(b, "final_logit_softcapping", ht__arch_num(b, "final_logit_softcapping", 30));
+    ht__arch_u32(b, "attention.sliding_window", window);
+    return HT_OK;
+}
+
+/* Two rotations: layers of the whole context, and sliding ones. */
+static double gemma3_base(const struct ht__arch_build *b, const char *kind, const char *old_name,
+                          double otherwise)
+{
+    const struct ht__jnode *p = ht__jget(ht__jget(b->config, "rope_parameters"), kind);
+    return ht__jnum(p, "rope_theta", ht__arch_num(b, old_name, otherwise));
+}
+
+static enum ht_err gemma3_keys(struct ht__arch_build *b)
+{
+    int64_t window, pattern;
+    HT_TRY(ht__arch_int(b, "max_position_embeddings", 131072, &b->n_ctx));
+    HT_TRY(ht__arch_int(b, "num_attention_heads", 8, &b->n_heads));
+    HT_TRY(ht__arch_int(b, "num_key_value_heads", 4, &b->n_kv_heads));
+    HT_TRY(gemma_keys(b));
+    HT_TRY(ht__arch_int(b, "sliding_window", 4096, &window));
+    HT_TRY(ht__arch_int(b, "sliding_window_pattern _sliding_window_pattern", 6, &pattern));
+    ht__arch_f32(b, "rope.freq_base", gemma3_base(b, "full_attention", "rope_theta", 1e6));
+    if (pattern != 1) {
+        ht__arch_u32(b, "attention.sliding_window", window);
+        ht__arch_f32(b, "rope.freq_base_swa",
+                     gemma3_base(b, "sliding_attention", "rope_local_base_freq", 1e4));
+    }
+    const struct ht__jnode *scaling = ht__jget(b->config, "rope_scaling");
+    if (!scaling) scaling = ht__jget(ht__jget(b->config, "rope_parameters"), "full_attention");
+    const char *type = ht__jstr(scaling, "rope_type", ht__jstr(scaling, "type", ""));
+    if (strcmp(type, "linear") == 0) {
+        ht__arch_str(b, "rope.scaling.type", "linear");
+        ht__arch_f32(b, "rope.scaling.factor", ht__jnum(scaling, "factor", 1));
+    }
+    double cap = ht__arch_num(b, "final_logit_softcapping", 0);
+    if (cap > 0) ht__arch_f32(b, "final_logit_softcapping", cap);
+    return HT_OK;
+}
+
+const struct ht__arch ht__arch_gemma = {
+    .name = "gemma", .classes = "GemmaForCausalLM", .rules = gemma_rules, .metadata = gemma_keys};
+const struct ht__arch ht__arch_gemma2 = {
+    .name = "gemma2", .classes = "Gemma2ForCausalLM", .rules = gemma2_rules, .metadata = gemma2_keys};
+const struct ht__arch ht__arch_gemma3 = {
+    .name = "gemma3", .classes = "Gemma3ForCausalLM Gemma3ForConditionalGeneration",
+    .rules = gemma3_rules, .metadata = gemma3_keys};

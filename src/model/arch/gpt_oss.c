@@ -1,0 +1,127 @@
+/*
+ * gpt-oss: experts in MXFP4 blocks or BF16, gate and up interleaved row by row, attention sinks. MXFP4
+ * experts are repacked without decoding.
+ */
+#include "model/arch/std.h"
+
+#include <string.h>
+
+/* Even rows of every expert are gate, odd ones up: every other row over all experts, as each has an even
+ * number of rows. */
+static enum ht_err add_half(struct ht__arch_build *b, const struct ht__found *f, const struct ht__rows *rows,
+                            const char *name, int64_t per_expert)
+{
+    const int64_t ne[3] = {rows ? rows->row_len : 0, per_expert / 2, b->n_experts};
+    return ht__arch_add(b, ht__arch_name(b, f->layer, name), rows, f->tensor->dtype, 3, ne);
+}
+
+/* MXFP4 blocks of a fused or plain projection; their scales stand beside them. */
+static enum ht_err block_rows(struct ht__arch_build *b, const struct ht__found *f, const struct ht__rows **out)
+{
+    const struct ht__tensor *t = f->tensor;
+    size_t stem = strlen(t->name) - strlen("_blocks");
+    const char *name = ht__arena_printf(b->tmp, "%.*s_scales", (int)stem, t->name);
+    const struct ht__tensor *scales = name ? ht__checkpoint_find(b->ck, name) : NULL;
+    if (!scales || t->n_dims != 4 || scales->n_dims != 3 || t->shape[0] != b->n_experts || t->shape[3] != 16 ||
+        memcmp(t->shape, scales->shape, 3 * sizeof t->shape[0]) != 0 || t->strides || scales->strides ||
+        strcmp(t->dtype->name, "u8") != 0 || strcmp(scales->dtype->name, "u8") != 0)
+        return ht__arch_shape_error(b, f, "U8 [experts, rows, blocks, 16] with scales beside them");
+    *out = ht__rows_mxfp4(b->arena, b->ck, t, scales);
+    return *out ? HT_OK : ht__fail_memory(b->diag, t->name);
+}
+
+static enum ht_err gate_up_blocks(struct ht__arch_build *b, const struct ht__found *f)
+{
+    const struct ht__rows *rows;
+    HT_TRY(block_rows(b, f, &rows));
+    int64_t half = rows->n_rows / 2;
+    HT_TRY(add_half(b, f, ht__rows_slice(b->arena, rows, 0, 2, half), "ffn_gate_exps.weight", f->tensor->shape[1]));
+    return add_half(b, f, ht__rows_slice(b->arena, rows, 1, 2, half), "ffn_up_exps.weight", f->tensor->shape[1]);
+}
+
+static enum ht_err down_blocks(struct ht__arch_build *b, const struct ht__found *f)
+{
+    const struct ht__rows *rows;
+    HT_TRY(block_rows(b, f, &rows));
+    const int64_t ne[3] = {rows->row_len, f->tensor->shape[1], b->n_experts};
+    return ht__arch_add(b, ht__arch_name(b, f->layer, "ffn_down_exps.weight"), rows, ht__codec_by_name("mxfp4"), 3, ne);
+}
+
+/* BF16 experts are kept [experts, in, out]. */
+static enum ht_err transposed(struct ht__arch_build *b, const struct ht__found *f, const struct ht__rows **out)
+{
+    if (f->tensor->n_dims != 3 || f->tensor->shape[0] != b->n_experts)
+        return ht__arch_shape_error(b, f, "[experts, in, out]");
+    *out = ht__rows_transpose(b->arena, f->rows, f->tensor->shape[1]);
+    return *out ? HT_OK : ht__fail_memory(b->diag, f->name);
+}
+
+static enum ht_err gate_up(struct ht__arch_build *b, const struct ht__found *f)
+{
+    const struct ht__rows *rows;
+    HT_TRY(transposed(b, f, &rows));
+    int64_t half = rows->n_rows / 2;
+    HT_TRY(add_half(b, f, ht__rows_slice(b->arena, rows, 0, 2, half), "ffn_gate_exps.weight", f->tensor->shape[2]));
+    return add_half(b, f, ht__rows_slice(b->arena, rows, 1, 2, half), "ffn_up_exps.weight", f->tensor->shape[2]);
+}
+
+static enum ht_err down(struct ht__arch_build *b, const struct ht__found *f)
+{
+    const struct ht__rows *rows;
+    HT_TRY(transposed(b, f, &rows));
+    const int64_t ne[3] = {f->tensor->shape[1], f->tensor->shape[2], b->n_experts};
+    return ht__arch_add(b, ht__arch_name(b, f->layer, "ffn_down_exps.weight"), rows, f->tensor->dtype, 3, ne);
+}
+
+/* [experts, 2F]: every other value. */
+static enum ht_err gate_up_bias(struct ht__arch_build *b, const struct ht__found *f)
+{
+    if (f->tensor->n_dims != 2 || f->tensor->shape[0] != b->n_experts || f->tensor->shape[1] % 2)
+        return ht__arch_shape_error(b, f, "[experts, 2 x feed forward]");
+    int64_t half = f->tensor->shape[1] / 2, n = half * b->n_experts;
+    const int64_t ne[2] = {half, b->n_experts};
+    const struct ht__rows *ones = ht__rows_reshape(b->arena, f->rows, 1);
+    static const char *const names[2] = {"ffn_gate_exps.bias", "ffn_up_exps.bias"};
+    for (int which = 0; which < 2; which++) {
+        const struct ht__rows *picked = ht__rows_slice(b->arena, ones, which, 2, n);
+        HT_TRY(ht__arch_add(b, ht__arch_name(b, f->layer, names[which]), ht__rows_reshape(b->arena, picked, half),
+                            f->tensor->dtype, 2, ne));
+    }
+    return HT_OK;
+}
+
+static const struct ht__name_rule rules[] = {
+    STD_EMBEDDING,
+    {"!lm_head.*", "output.*", NULL},
+    STD_QKV,
+    STD_O,
+    {"!model.layers.#.self_attn.sinks", "blk.#.attn_sinks.weight", NULL},
+    {"!model.layers.#.input_layernorm.*", "blk.#.attn_norm.*", NULL},
+    {"!model.layers.#.post_attention_layernorm.*", "blk.#.post_attention_norm.*", NULL},
+    {"!model.layers.#.mlp.router.*", "blk.#.ffn_gate_inp.*", NULL},
+    {"model.layers.#.mlp.experts.gate_up_proj_blocks", "blk.#.ffn_gate_up", gate_up_blocks},
+    {"model.layers.#.mlp.experts.gate_up_proj_scales", NULL, NULL},
+    {"model.layers.#.mlp.experts.down_proj_blocks", "blk.#.ffn_down", down_blocks},
+    {"model.layers.#.mlp.experts.down_proj_scales", NULL, NULL},
+    {"model.layers.#.mlp.experts.gate_up_proj", "blk.#.ffn_gate_up", gate_up},
+    {"model.layers.#.mlp.experts.down_proj", "blk.#.ffn_down", down},
+    {"model.layers.#.mlp.experts.gate_up_proj_bias", "blk.#.ffn_gate_up_bias", gate_up_bias},
+    {"model.layers.#.mlp.experts.down_proj_bias", "blk.#.ffn_down_exps.bias", NULL},
+    STD_END,
+};
+
+static enum ht_err keys(struct ht__arch_build *b)
+{
+    int64_t window;
+    HT_TRY(ht__arch_int(b, "sliding_window", 128, &window));
+    HT_TRY(ht__arch_int(b, "head_dim", 64, &b->head_dim));
+    ht__arch_common(b);
+    ht__arch_u32(b, "attention.key_length", b->head_dim);
+    ht__arch_u32(b, "attention.value_length", b->head_dim);
+    ht__arch_u32(b, "attention.sliding_window", window);
+    ht__arch_u32(b, "expert_feed_forward_length", b->n_ff);
+    return HT_OK;
+}
+
+const struct ht__arch ht__arch_gpt_oss = {
+    .name = "gpt-oss", .classes = "GptOssForCausalLM", .rules = rules, .metadata = keys};

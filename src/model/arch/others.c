@@ -1,0 +1,162 @@
+/* StableLM, OLMo 2, SmolLM3 and Granite: Llama's names with one or two turns of their own. */
+#include "model/arch/std.h"
+
+#include <string.h>
+
+/* ---- StableLM: partial rotation, per-head norms one by one ---- */
+
+/* The norm of one head: gathered into [heads, head] by the expert's stack. */
+static enum ht_err head_norm(struct ht__arch_build *b, const struct ht__found *f)
+{
+    return ht__arch_stack(b, f, strstr(f->name, "attn_q_norm") ? b->n_heads : b->n_kv_heads, 2);
+}
+
+static const struct ht__name_rule stablelm_rules[] = {
+    STD_EMBEDDING,
+    STD_OUTPUT,
+    STD_QKV,
+    STD_O,
+    {"!model.layers.#.input_layernorm.*", "blk.#.attn_norm.*", NULL},
+    {"model.layers.#.post_attention_layernorm.*", "blk.#.ffn_norm.*", NULL},
+    STD_FFN,
+    {"model.layers.#.self_attn.q_layernorm.norms.#.weight", "blk.#.attn_q_norm.weight", head_norm},
+    {"model.layers.#.self_attn.k_layernorm.norms.#.weight", "blk.#.attn_k_norm.weight", head_norm},
+    STD_END,
+};
+
+static enum ht_err stablelm_keys(struct ht__arch_build *b)
+{
+    const struct ht__jnode *p = ht__jget(b->config, "rope_parameters");
+    double share = ht__arch_num(b, "partial_rotary_factor rope_pct", ht__jnum(p, "partial_rotary_factor", 0.25));
+    ht__arch_basic(b, true);
+    ht__arch_u32(b, "rope.dimension_count", (int64_t)(share * (double)(b->n_embd / b->n_heads)));
+    ht__arch_bool(b, "use_parallel_residual", ht__jbool(b->config, "use_parallel_residual", false));
+    ht__arch_f32(b, "attention.layer_norm_epsilon", ht__arch_num(b, "layer_norm_eps norm_eps", 1e-5));
+    ht__arch_f32(b, "rope.freq_base", b->rope_theta);
+    return HT_OK;
+}
+
+/* ---- OLMo 2 and 3: norms after, not before ---- */
+
+static const struct ht__name_rule olmo2_rules[] = {
+    STD_EMBEDDING,
+    STD_OUTPUT,
+    STD_QKV,
+    STD_QK_NORM,
+    STD_O,
+    {"!model.layers.#.post_attention_layernorm.*", "blk.#.post_attention_norm.*", NULL},
+    {"!model.layers.#.post_feedforward_layernorm.*", "blk.#.post_ffw_norm.*", NULL},
+    STD_FFN,
+    STD_END,
+};
+
+/* OLMo 3: three sliding layers, then one over the whole context, unless layer_types says otherwise. */
+static enum ht_err sliding_layers(struct ht__arch_build *b)
+{
+    const struct ht__jnode *types = ht__jget(b->config, "layer_types");
+    int64_t window;
+    HT_TRY(ht__arch_int(b, "sliding_window", 4096, &window));
+    uint8_t *pattern = ht__arena_array(b->tmp, (size_t)b->n_layers, 1);
+    const char *key = ht__arena_printf(b->tmp, "%s.attention.sliding_window_pattern", b->arch->name);
+    if (!pattern || !key) return ht__fail_memory(b->diag, "olmo3");
+    for (int64_t i = 0; i < b->n_layers; i++) {
+        bool listed = types && types->type == HT__JSON_ARRAY && (int64_t)types->n == b->n_layers &&
+                      types->children[i].type == HT__JSON_STRING;
+        pattern[i] = listed ? strcmp(types->children[i].text, "sliding_attention") == 0 : (i + 1) % 4 != 0;
+    }
+    ht__arch_u32(b, "attention.sliding_window", window);
+    ht__kv_array(&b->model->kvs, key, HT__KV_BOOL, pattern, (uint64_t)b->n_layers);
+    return HT_OK;
+}
+
+static enum ht_err olmo2_keys(struct ht__arch_build *b)
+{
+    ht__arch_common(b);
+    return ht__jget(b->config, "sliding_window") ? sliding_layers(b) : HT_OK;
+}
+
+/* ---- SmolLM3: Llama; every fourth layer without rotation is the runtime's affair ---- */
+
+static const struct ht__name_rule llama_rules[] = {
+    STD_EMBEDDING, STD_OUTPUT, STD_QKV_PERMUTED, STD_O, STD_NORMS, STD_FFN, STD_END,
+};
+
+static enum ht_err smollm3_keys(struct ht__arch_build *b)
+{
+    ht__arch_common(b);
+    ht__arch_u32(b, "vocab_size", b->vocab_size);
+    ht__arch_u32(b, "rope.dimension_count", b->head_dim);
+    return HT_OK;
+}
+
+/* ---- Granite: Llama with four multipliers; experts fused gate-up ---- */
+
+/* Without experts the shared layer is the feed-forward itself. */
+static enum ht_err shared_input(struct ht__arch_build *b, const struct ht__found *f)
+{
+    bool dense = b->n_experts == 0;
+    if (f->tensor->n_dims != 2 || f->tensor->shape[0] % 2)
+        return ht__arch_shape_error(b, f, "[2 x feed forward, columns]");
+    int64_t half = f->tensor->shape[0] / 2;
+    const int64_t ne[2] = {f->tensor->shape[1], half};
+    const char *gate = dense ? "ffn_gate.weight" : "ffn_gate_shexp.weight";
+    const char *up = dense ? "ffn_up.weight" : "ffn_up_shexp.weight";
+    HT_TRY(ht__arch_add(b, ht__arch_name(b, f->layer, gate), ht__rows_slice(b->arena, f->rows, 0, 1, half),
+                        f->tensor->dtype, 2, ne));
+    return ht__arch_add(b, ht__arch_name(b, f->layer, up), ht__rows_slice(b->arena, f->rows, half, 1, half),
+                        f->tensor->dtype, 2, ne);
+}
+
+static enum ht_err shared_output(struct ht__arch_build *b, const struct ht__found *f)
+{
+    struct ht__found named = *f;
+    named.name = ht__arch_name(b, f->layer, b->n_experts ? "ffn_down_shexp.weight" : "ffn_down.weight");
+    return ht__arch_add_found(b, &named, f->rows);
+}
+
+static const struct ht__name_rule granite_rules[] = {
+    STD_EMBEDDING,
+    {"lm_head.*", "output.*", ht__arch_output},
+    STD_QKV_PERMUTED,
+    STD_O,
+    STD_NORMS,
+    STD_FFN,
+    {"model.layers.#.block_sparse_moe.router.layer.*", "blk.#.ffn_gate_inp.*", NULL},
+    {"model.layers.#.block_sparse_moe.input_linear.weight", "blk.#.ffn_gate_up", ht__arch_fused_gate_up},
+    {"model.layers.#.block_sparse_moe.output_linear.weight", "blk.#.ffn_down_exps.weight", ht__arch_experts},
+    {"model.layers.#.shared_mlp.input_linear.weight", "blk.#.ffn_gate_up_shexp", shared_input},
+    {"model.layers.#.shared_mlp.output_linear.weight", "blk.#.ffn_down_shexp", shared_output},
+    STD_END,
+};
+
+static enum ht_err granite_keys(struct ht__arch_build *b)
+{
+    static const char *const scales[][2] = {{"attention_multiplier", "attention.scale"},
+                                            {"embedding_multiplier", "embedding_scale"},
+                                            {"residual_multiplier", "residual_scale"},
+                                            {"logits_scaling", "logit_scale"}};
+    int64_t shared;
+    ht__arch_common(b);
+    HT_TRY(ht__arch_int(b, "shared_intermediate_size", 0, &shared));
+    ht__arch_u32(b, "vocab_size", b->vocab_size);
+    ht__arch_u32(b, "rope.dimension_count", b->head_dim);
+    for (size_t i = 0; i < sizeof scales / sizeof scales[0]; i++)
+        ht__arch_f32(b, scales[i][1], ht__arch_num(b, scales[i][0], 1));
+    if (b->n_experts && shared) ht__arch_u32(b, "expert_shared_feed_forward_length", shared);
+    return HT_OK;
+}
+
+const struct ht__arch ht__arch_stablelm = {
+    .name = "stablelm", .classes = "StableLmForCausalLM StableLMEpochForCausalLM LlavaStableLMEpochForCausalLM",
+    .rules = stablelm_rules, .metadata = stablelm_keys};
+const struct ht__arch ht__arch_olmo2 = {
+    .name = "olmo2", .classes = "Olmo2ForCausalLM Olmo3ForCausalLM", .rules = olmo2_rules,
+    .metadata = olmo2_keys};
+const struct ht__arch ht__arch_smollm3 = {
+    .name = "smollm3", .classes = "SmolLM3ForCausalLM", .rules = llama_rules, .metadata = smollm3_keys,
+    .generate = ht__arch_llama3_factors};
+const struct ht__arch ht__arch_granite = {
+    .name = "granite", .classes = "GraniteForCausalLM", .rules = granite_rules, .metadata = granite_keys};
+const struct ht__arch ht__arch_granite_moe = {
+    .name = "granitemoe", .classes = "GraniteMoeForCausalLM GraniteMoeSharedForCausalLM",
+    .rules = granite_rules, .metadata = granite_keys};

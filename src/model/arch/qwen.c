@@ -1,0 +1,78 @@
+/* Qwen2, Qwen3 and their mixtures of experts: half-split rotation, so Q and K stay as they are. */
+#include "model/arch/std.h"
+
+static const struct ht__name_rule qwen2_rules[] = {
+    STD_EMBEDDING, STD_OUTPUT, STD_QKV, STD_O, STD_NORMS, STD_FFN, STD_END,
+};
+
+static const struct ht__name_rule qwen2_moe_rules[] = {
+    STD_EMBEDDING,
+    STD_OUTPUT,
+    STD_QKV,
+    STD_O,
+    STD_NORMS,
+    STD_FFN,
+    STD_EXPERTS,
+    {"model.layers.#.mlp.shared_expert.gate_proj.*", "blk.#.ffn_gate_shexp.*", NULL},
+    {"model.layers.#.mlp.shared_expert.up_proj.*", "blk.#.ffn_up_shexp.*", NULL},
+    {"model.layers.#.mlp.shared_expert.down_proj.*", "blk.#.ffn_down_shexp.*", NULL},
+    {"model.layers.#.mlp.shared_expert_gate.*", "blk.#.ffn_gate_inp_shexp.*", NULL},
+    STD_END,
+};
+
+static const struct ht__name_rule qwen3_rules[] = {
+    STD_EMBEDDING, STD_OUTPUT, STD_QKV, STD_QK_NORM, STD_O, STD_NORMS, STD_FFN, STD_END,
+};
+
+static const struct ht__name_rule qwen3_moe_rules[] = {
+    STD_EMBEDDING, STD_OUTPUT, STD_QKV, STD_QK_NORM, STD_O, STD_NORMS, STD_FFN, STD_EXPERTS, STD_END,
+};
+
+static enum ht_err dense(struct ht__arch_build *b)
+{
+    ht__arch_common(b);
+    return HT_OK;
+}
+
+static enum ht_err experts(struct ht__arch_build *b)
+{
+    int64_t expert_ff, shared_ff;
+    HT_TRY(ht__arch_int(b, "moe_intermediate_size", b->n_ff, &expert_ff));
+    HT_TRY(ht__arch_int(b, "shared_expert_intermediate_size", 0, &shared_ff));
+    ht__arch_common(b);
+    ht__arch_u32(b, "expert_feed_forward_length", expert_ff);
+    if (shared_ff) ht__arch_u32(b, "expert_shared_feed_forward_length", shared_ff);
+    return HT_OK;
+}
+
+/* Qwen3's heads are 128 wide whatever the hidden size; the class supplies it. */
+static enum ht_err qwen3_heads(struct ht__arch_build *b)
+{
+    return ht__arch_int(b, "head_dim", 128, &b->head_dim);
+}
+
+static enum ht_err qwen3_keys(struct ht__arch_build *b)
+{
+    HT_TRY(qwen3_heads(b));
+    HT_TRY(dense(b));
+    ht__arch_u32(b, "attention.key_length", b->head_dim);
+    ht__arch_u32(b, "attention.value_length", b->head_dim);
+    return HT_OK;
+}
+
+static enum ht_err qwen3_moe_keys(struct ht__arch_build *b)
+{
+    HT_TRY(experts(b));
+    ht__arch_u32(b, "attention.key_length", b->head_dim);
+    ht__arch_u32(b, "attention.value_length", b->head_dim);
+    return HT_OK;
+}
+
+const struct ht__arch ht__arch_qwen2 = {
+    .name = "qwen2", .classes = "Qwen2ForCausalLM", .rules = qwen2_rules, .metadata = dense};
+const struct ht__arch ht__arch_qwen2_moe = {
+    .name = "qwen2moe", .classes = "Qwen2MoeForCausalLM", .rules = qwen2_moe_rules, .metadata = experts};
+const struct ht__arch ht__arch_qwen3 = {
+    .name = "qwen3", .classes = "Qwen3ForCausalLM", .rules = qwen3_rules, .metadata = qwen3_keys};
+const struct ht__arch ht__arch_qwen3_moe = {
+    .name = "qwen3moe", .classes = "Qwen3MoeForCausalLM", .rules = qwen3_moe_rules, .metadata = qwen3_moe_keys};
