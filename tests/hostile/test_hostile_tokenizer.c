@@ -61,6 +61,8 @@ static const struct json_case {
 } json_cases[] = {
     {"empty file", "", HT_ERR_FORMAT, "JSON", 0},
     {"not JSON", "hello", HT_ERR_FORMAT, "JSON", 0},
+    {"a Git LFS pointer", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+     HT_ERR_FORMAT, "Git LFS pointer", 0},
     {"an array", "[]", HT_ERR_FORMAT, "not an object", 0},
     {"a number", "1", HT_ERR_FORMAT, "not an object", 0},
     {"empty object", "{}", HT_ERR_FORMAT, "no \"model\"", 0},

@@ -148,6 +148,14 @@ def nfc_without_end(text):
     return nfc(text).replace("</s>", "")
 
 
+def no_first_space(text):
+    """Metaspace puts no mark before a text that has a space there, nor after a special token;
+    llama.cpp puts one in both places."""
+    for special in ("<s>", "</s>", "<unk>"):
+        text = text.replace(special, "")
+    return text.lstrip(" ▁")
+
+
 def squeezed(text):
     """llama.cpp's SentencePiece keeps runs of spaces; a model with remove_extra_whitespaces does not."""
     while "  " in text:
@@ -197,6 +205,18 @@ CASES = [
     ("tinystories-105", {"tokenizer.model": "tinystories-spm/tok105.model"}, "llama", 105,
      by_sentencepiece, english, None),
     ("falcon", "falcon/*", "falcon", 65024, by_json, None, "falcon"),
+]
+
+# The same tokenizers, loaded and saved by the installed transformers.
+SAVED = f"-saved-by-transformers-{transformers.__version__}"
+CASES += [
+    ("phi-2" + SAVED, "phi-2/*", "phi2", 51200, by_json, None, None),
+    ("phi-3-mini" + SAVED, "phi-3-mini/*", "phi3", 32064, by_json, no_first_space, None),
+    ("qwen2-internvl2" + SAVED, "qwen2-internvl2/*", "qwen2", 151936, by_json, nfc_without_end, None),
+    ("minimind" + SAVED, "minimind/tok*", "llama", 6400, by_json, None, None),
+    ("mistral-v1" + SAVED, {"tokenizer.model": "mistral/tokenizer.model.v1",
+                            "tokenizer_config.json": "llama2/tokenizer_config.json"},
+     "llama", 32000, by_json, no_first_space, None),
 ]
 
 
@@ -280,12 +300,26 @@ def same_special(folder, out):
     return faults
 
 
+def save_again(folder, files, arch, vocab_size, work):
+    """The folder as the installed transformers saves it: other files, other keys."""
+    source = os.path.join(work, "source")
+    os.mkdir(source)
+    fill(source, files, arch, vocab_size, {})
+    tok = transformers.AutoTokenizer.from_pretrained(source)
+    tok.save_pretrained(folder)
+    shutil.rmtree(source)
+    fill(folder, {}, arch, vocab_size, {})
+
+
 def check(case, llama, texts, work):
     name, files, arch, vocab_size, encoder, prepare, reference = case
     folder = os.path.join(work, name)
     out = os.path.join(work, name + ".gguf")
     os.mkdir(folder)
-    fill(folder, files, arch, vocab_size, {})
+    if name.endswith(SAVED):
+        save_again(folder, files, arch, vocab_size, work)
+    else:
+        fill(folder, files, arch, vocab_size, {})
     convert(folder, arch, vocab_size, out)
     encode, model = encoder(folder), llama.open(out)
     # `tokenizers` finds special tokens in the text; SentencePiece takes their text as text.

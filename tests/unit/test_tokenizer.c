@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -671,6 +672,38 @@ static void newer_settings(void **state)
     finish(&run);
 }
 
+/* "a0", "a1", ... by steps of one merge: as large as tokenizers are, in time that grows with the
+ * size. */
+static void large(void **state)
+{
+    (void)state;
+    enum { N = 150000, BASE = 500 };
+    struct run run = start("qwen2", N + 8);
+    struct ht__buf json;
+    ht__buf_init(&json, NULL);
+    ht__buf_str(&json,
+                "{\"pre_tokenizer\": " BYTE_LEVEL ", \"model\": {\"type\": \"BPE\", \"vocab\": {");
+    for (int i = 0; i < BASE; i++)
+        ht__buf_printf(&json, "%s\"<%d>\": %d", i ? "," : "", i, i);
+    for (int i = BASE; i < N; i++)
+        ht__buf_printf(&json, ",\"<%d><%d>\": %d", i / BASE, i % BASE, i);
+    ht__buf_str(&json, "}, \"merges\": [");
+    for (int i = BASE; i < N; i++)
+        ht__buf_printf(&json, "%s[\"<%d>\", \"<%d>\"]", i > BASE ? "," : "", i / BASE, i % BASE);
+    ht__buf_str(&json, "]}}");
+    folder_put(&run.folder, "tokenizer.json", json.data, json.len);
+    folder_puts(&run.folder, "config.json", "{\"bos_token_id\": 1, \"eos_token_id\": 2}");
+    clock_t begin = clock();
+    must(&run);
+    double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;
+    print_message("%d tokens, %d merges, %zu bytes: %.3f s\n", N, N - BASE, json.len, seconds);
+    ht__buf_close(&json);
+    assert_int_equal(n_tokens(&run), N + 8);
+    string_at(&run, "tokenizer.ggml.merges", N - BASE - 1, "<299> <499>");
+    assert_true(seconds < 10); /* a tenth of a second is usual; sanitizers and busy machines cost */
+    finish(&run);
+}
+
 /* The real ones: how many tokens, which kind, without a complaint. */
 static void real_tokenizers(void **state)
 {
@@ -726,6 +759,7 @@ int main(void)
         cmocka_unit_test(chat_template_in_the_settings),
         cmocka_unit_test(chat_template_files),
         cmocka_unit_test(newer_settings),
+        cmocka_unit_test(large),
         cmocka_unit_test(real_tokenizers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { MAX_JSON = 256 << 20, MAX_MODEL = 64 << 20, MAX_SETTINGS = 16 << 20 };
+enum { MAX_JSON = 128 << 20, MAX_MODEL = 64 << 20, MAX_SETTINGS = 16 << 20 };
 
 struct files {
     char model[4096], json[4096], vocab[4096], merges[4096], words[4096];
@@ -42,12 +42,24 @@ static enum ht_err load_settings(struct ht__tok *tok, const char *name,
     return HT_OK;
 }
 
+/* A clone without its large files has small texts in their place. */
+static enum ht_err check_pointer(const struct ht__tok *tok, const char *path,
+                                 const struct ht__buf *data)
+{
+    static const char start[] = "version https://git-lfs.github.com/";
+    size_t n = sizeof start - 1;
+    if (data->len < n || memcmp(data->data, start, n) != 0) return HT_OK;
+    return ht__fail(tok->diag, HT_ERR_FORMAT, path, 0,
+                    "this is a Git LFS pointer, not the file: \"git lfs pull\" fetches it");
+}
+
 static enum ht_err load_json(struct ht__tok *tok, const char *path, struct ht__vocab *vocab)
 {
     struct ht__buf text;
     ht__buf_init(&text, vocab->alloc);
     vocab->where = path;
     enum ht_err err = ht__file_load(path, MAX_JSON, &text, tok->diag);
+    if (err == HT_OK) err = check_pointer(tok, path, &text);
     if (err == HT_OK)
         err = ht__tokenizer_json_parse((const char *)text.data, text.len, vocab == &tok->vocab,
                                        &tok->scratch, vocab, &tok->json, tok->diag);
@@ -158,6 +170,7 @@ static enum ht_err write_vocab(struct ht__tok *tok, const struct files *files)
     HT_TRY(load_settings(tok, "special_tokens_map.json", &tok->special_map));
     if (files->model[0]) {
         HT_TRY(ht__file_load(files->model, MAX_MODEL, &tok->data, tok->diag));
+        HT_TRY(check_pointer(tok, files->model, &tok->data));
         if (is_sentencepiece(&tok->data)) return from_sentencepiece(tok, files);
         if (!files->json[0])
             return ht__fail(tok->diag, HT_ERR_UNSUPPORTED, files->model, -1,

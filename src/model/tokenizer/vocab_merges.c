@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { MAX_FILE = 256 << 20 };
+enum { MAX_FILE = 128 << 20 };
 
 /* The next line without its end; false at the end of the text. */
 static bool next_line(const char **p, const char *end, const char **line, size_t *len)
