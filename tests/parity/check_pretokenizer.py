@@ -145,8 +145,16 @@ def wordpiece():
     return tok
 
 
+def checked(*arguments):
+    try:
+        return compare(*arguments)
+    except RuntimeError as error:
+        print(f"FAILED {arguments[0]}: {error}")
+        return False
+
+
 def compare(name, tok, settings, arch, llama, texts, work, expect):
-    folder = os.path.join(work, name + "-" + arch)
+    folder = os.path.join(work, name)  # llama.cpp expects tokens of a model that is called phi3
     os.mkdir(folder)
     tok.save(os.path.join(folder, "tokenizer.json"))
     with open(os.path.join(folder, "tokenizer_config.json"), "w", encoding="utf-8") as f:
@@ -216,13 +224,13 @@ def main():
                 continue
             n += 1
             tok = byte_level(pre, ignore_merges)
-            failed += not compare(name, tok, settings, arch, llama, texts, work,
+            failed += not checked(name, tok, settings, arch, llama, texts, work,
                                   {"pre": name, "model": "gpt2"})
         for name, make, arch, expect, prepare in KINDS:
             if len(sys.argv) > 1 and name not in sys.argv[1:]:
                 continue
             n += 1
-            failed += not compare(name, make(), {}, arch, llama,
+            failed += not checked(name, make(), {}, arch, llama,
                                   list(filter(None, map(prepare, texts))), work, expect)
     finally:
         shutil.rmtree(work)

@@ -24,7 +24,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 
 def skip(why):
-    print("SKIPPED check_tokenizer: " + why)
+    print(f"SKIPPED {os.path.basename(sys.argv[0])}: {why}")
     sys.exit(77)
 
 
