@@ -206,6 +206,25 @@ static void sentencepiece_without_prefix_and_padded(void **state)
     finish(&run);
 }
 
+/* Both spellings of two spaces: made alike they would be one text twice. */
+static void spaces_spelled_twice(void **state)
+{
+    (void)state;
+    struct run run = start("llama", 0);
+    struct ht__buf model;
+    ht__buf_init(&model, NULL);
+    spm_base(&model);
+    spm_piece(&model, "  ", 0, 4);
+    spm_piece(&model, "▁▁", 0, 4);
+    spm_specs(&model, 2, true, false, NULL, 0);
+    folder_put(&run.folder, "tokenizer.model", model.data, model.len);
+    ht__buf_close(&model);
+    must(&run);
+    token(&run, 259, "  ", 4);
+    token(&run, 260, "▁▁", 4);
+    finish(&run);
+}
+
 static void sentencepiece_unigram(void **state)
 {
     (void)state;
@@ -742,6 +761,7 @@ int main(void)
         cmocka_unit_test(no_tokenizer),
         cmocka_unit_test(sentencepiece_bpe),
         cmocka_unit_test(sentencepiece_without_prefix_and_padded),
+        cmocka_unit_test(spaces_spelled_twice),
         cmocka_unit_test(sentencepiece_unigram),
         cmocka_unit_test(byte_level_bpe),
         cmocka_unit_test(space_in_a_merge),

@@ -99,7 +99,8 @@ enum ht_err ht__tok_gather_added(struct ht__tok *tok)
     return from_names(tok);
 }
 
-/* Runtimes look for such tokens in the text before spaces become U+2581. */
+/* Runtimes look for such tokens in the text before spaces become U+2581. Where the spelling with
+ * spaces is a token of its own, both stay as they are. */
 static enum ht_err plain_spaces(struct ht__tok *tok, struct ht__str *text)
 {
     static const char mark[] = "\xe2\x96\x81";
@@ -112,7 +113,7 @@ static enum ht_err plain_spaces(struct ht__tok *tok, struct ht__str *text)
         copy[n++] = space ? ' ' : text->text[i];
         i += space ? 3 : 1;
     }
-    *text = (struct ht__str){copy, n};
+    if (ht__vocab_find(&tok->vocab, copy, n) < 0) *text = (struct ht__str){copy, n};
     return HT_OK;
 }
 
