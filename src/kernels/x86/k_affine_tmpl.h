@@ -1,0 +1,159 @@
+/*
+ * Q4_K and Q5_K with vectors: included by k_affine_<level>.c after vec_<level>.h. A batch is GROUPS * VL
+ * sub-blocks, that is several super-blocks; rows are adjacent, so super-blocks follow each other.
+ */
+#include "kernels/codec.h"
+#include "kernels/codec/k_affine.h"
+#include "kernels/codec/k_block.h"
+#include "kernels/half.h"
+#include "kernels/x86/search_tmpl.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { SUBS = 8, LEN = 32, BATCH_SUBS = GROUPS * VL, BATCH = BATCH_SUBS / SUBS, TOP = 63 };
+
+/* What a search leaves for a batch. */
+struct batch {
+    float scales[BATCH_SUBS], mins[BATCH_SUBS], sums[BATCH_SUBS];
+    unsigned odd; /* a bit for each sub-block */
+};
+
+VEC void load_batch(const float *src, vf (*x)[GROUPS])
+{
+    for (int g = 0; g < GROUPS; g++)
+        for (int i = 0; i < LEN; i += VL) {
+            vf t[VL];
+            v_transpose(src + (int64_t)g * VL * LEN + i, LEN, t);
+            for (int j = 0; j < VL; j++)
+                x[i + j][g] = t[j];
+        }
+}
+
+VEC void plain_weights(vf (*x)[GROUPS], vf (*w)[GROUPS])
+{
+    for (int g = 0; g < GROUPS; g++) {
+        vf sum = v_zero();
+        for (int i = 0; i < LEN; i++)
+            sum = v_add(sum, v_mul(x[i][g], x[i][g]));
+        vf rms = v_sqrt(v_div(sum, v_set(LEN)));
+        for (int i = 0; i < LEN; i++)
+            w[i][g] = v_add(rms, v_abs(x[i][g]));
+    }
+}
+
+/* The sums of the batch's super-blocks side by side: each is a chain of 256 adds in order. */
+VEC void sigma2_of(const float *src, float sigma2[BATCH])
+{
+    float sums[BATCH] = {0};
+    for (int i = 0; i < HT__K; i++)
+        for (int b = 0; b < BATCH; b++) {
+            float v = src[(int64_t)b * HT__K + i];
+            sums[b] += v * v;
+        }
+    for (int b = 0; b < BATCH; b++)
+        sigma2[b] = 2 * sums[b] / HT__K;
+}
+
+/* importance: one pointer a super-block of the batch. */
+VEC void importance_weights(const float *src, const float *const *importance, vf (*x)[GROUPS],
+                            vf (*w)[GROUPS])
+{
+    float sigma2[BATCH], per_lane[BATCH_SUBS], gathered[BATCH * HT__K];
+    sigma2_of(src, sigma2);
+    for (int s = 0; s < BATCH_SUBS; s++)
+        per_lane[s] = sigma2[s / SUBS];
+    for (int b = 0; b < BATCH; b++)
+        memcpy(gathered + b * HT__K, importance[b], HT__K * sizeof(float));
+    load_batch(gathered, w);
+    for (int g = 0; g < GROUPS; g++) {
+        vf sigma = v_load(per_lane + g * VL);
+        for (int i = 0; i < LEN; i++)
+            w[i][g] = v_mul(w[i][g], v_sqrt(v_add(sigma, v_mul(x[i][g], x[i][g]))));
+    }
+}
+
+VEC void search_batch(const struct ht__affine_params p, const float *src, const float *const *importance,
+                      struct batch *out)
+{
+    vf x[LEN][GROUPS], w[LEN][GROUPS];
+    struct affine_lanes lanes[GROUPS];
+    load_batch(src, x);
+    if (importance)
+        importance_weights(src, importance, x, w);
+    else
+        plain_weights(x, w);
+    affine_search(p, LEN, x, w, lanes);
+    out->odd = 0;
+    for (int g = 0; g < GROUPS; g++) {
+        vf sum = v_zero();
+        for (int i = 0; importance && i < LEN; i++)
+            sum = v_add(sum, w[i][g]);
+        v_store(out->sums + g * VL, sum);
+        v_store(out->scales + g * VL, lanes[g].scale);
+        v_store(out->mins + g * VL, v_sub(v_zero(), lanes[g].offset));
+        out->odd |= v_bits(lanes[g].odd) << g * VL;
+    }
+}
+
+/* Without importance: each value as a 63rd of the largest. */
+VEC uint16_t code_plain(const float *values, uint8_t *codes)
+{
+    float max = 0;
+    for (int j = 0; j < SUBS; j++)
+        if (values[j] > max) max = values[j];
+    float inverse = max > 0 ? (float)TOP / max : 0;
+    for (int j = 0; j < SUBS; j++) {
+        uint8_t l = (uint8_t)ht__round_even(inverse * values[j]);
+        codes[j] = l < TOP ? l : TOP;
+    }
+    return ht__f32_to_f16(max / (float)TOP);
+}
+
+/* Codes of one super-block; false where a sub-block's scale came out as 0 although it was searched. */
+VEC bool requantize(const float *x, int levels, uint16_t d, uint16_t dmin, const uint8_t packed[12],
+                    uint8_t codes[HT__K])
+{
+    float scales[SUBS], mins[SUBS];
+    ht__k_affine_scales(d, dmin, packed, scales, mins);
+    for (int j = 0; j < SUBS; j++) {
+        if (scales[j] == 0) return false;
+        for (int i = 0; i < LEN; i += VL) {
+            vf v = v_div(v_add(v_load(x + LEN * j + i), v_set(mins[j])), v_set(scales[j]));
+            v = v_min(v_max(v_round(v), v_zero()), v_set((float)levels));
+            v_store_bytes(codes + LEN * j + i, v);
+        }
+    }
+    return true;
+}
+
+struct coded {
+    uint16_t d, dmin;
+    uint8_t packed[12], codes[HT__K];
+};
+
+/* One super-block from its searched scales; false: the scalar code must do it. A quotient beyond 2^22
+ * would round differently: |x + min| is at most twice the range, so a tiny rounded scale decides. */
+VEC bool finish(const float *x, int levels, const struct batch *batch, int b, bool weighted,
+                struct coded *out)
+{
+    uint8_t s[SUBS], m[SUBS];
+    const float *scales = batch->scales + b * SUBS, *mins = batch->mins + b * SUBS;
+    if (batch->odd >> b * SUBS & 0xff) return false;
+    if (weighted) {
+        const float *sums = batch->sums + b * SUBS;
+        out->d = ht__f32_to_f16(ht__search_positive(TOP, SUBS, scales, sums, s));
+        out->dmin = ht__f32_to_f16(ht__search_positive(TOP, SUBS, mins, sums, m));
+    } else {
+        out->d = code_plain(scales, s);
+        out->dmin = code_plain(mins, m);
+    }
+    float d = ht__f16_to_f32(out->d);
+    if (!(d > 1e-7f) || !(d < 6e4f)) return false;
+    ht__k_pack_scales(s, m, out->packed);
+    float largest = 0;
+    for (int i = 0; i < HT__K; i++)
+        largest = fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
+    if (!(largest + 64 * ht__f16_to_f32(out->dmin) < d * 1e6f)) return false;
+    return requantize(x, levels, out->d, out->dmin, out->packed, out->codes);
+}
