@@ -179,4 +179,51 @@ VEC void symmetric_search(int levels, int n, vf (*x)[GROUPS], vf (*w)[GROUPS], v
         scale_out[g] = v_pick(scale[g], zero, v_lt(amax[g], v_set(HT__TINY)));
 }
 
+/* Coordinate descent with weights x*x and four levels a side (Q3_K without importance). A lane that no
+ * longer changes is a fixed point, so all go on until none does. */
+VEC void descent_search(int n, vf (*x)[GROUPS], vf scale_out[GROUPS], vm odd[GROUPS])
+{
+    vf l[HT__SEARCH_MAX][GROUPS], amax[GROUPS], max[GROUPS], sum_xl[GROUPS], sum_l2[GROUPS];
+    const vf zero = v_zero(), bottom = v_set(-4), top = v_set(3);
+    for (int g = 0; g < GROUPS; g++) {
+        max[g] = amax[g] = sum_xl[g] = sum_l2[g] = zero;
+        for (int i = 0; i < n; i++) {
+            vf a = v_abs(x[i][g]);
+            vm larger = v_gt(a, amax[g]);
+            amax[g] = v_pick(amax[g], a, larger);
+            max[g] = v_pick(max[g], x[i][g], larger);
+        }
+        odd[g] = v_or(v_and(v_lt(amax[g], v_set(1e-9f)), v_ne(amax[g], zero)), v_not(v_lt(amax[g], v_set(1e9f))));
+        vf inverse = v_div(v_set(-4), max[g]);
+        for (int i = 0; i < n; i++) {
+            vf w = v_mul(x[i][g], x[i][g]);
+            l[i][g] = v_max(v_min(v_round(v_mul(inverse, x[i][g])), top), bottom);
+            sum_xl[g] = v_add(sum_xl[g], v_mul(v_mul(w, x[i][g]), l[i][g]));
+            sum_l2[g] = v_add(sum_l2[g], v_mul(v_mul(w, l[i][g]), l[i][g]));
+        }
+    }
+    for (int sweep = 0, changed = 1; sweep < 5 && changed; sweep++) {
+        changed = 0;
+        for (int i = 0; i < n; i++)
+            for (int g = 0; g < GROUPS; g++) {
+                vf v = x[i][g], old = l[i][g], w = v_mul(v, v), wx = v_mul(w, v);
+                vf xl = v_sub(sum_xl[g], v_mul(wx, old));
+                vf l2 = v_sub(sum_l2[g], v_mul(v_mul(w, old), old));
+                vf q = v_max(v_min(v_round_wrapped(v_div(v_mul(v, l2), xl)), top), bottom);
+                vm step = v_and(v_gt(xl, zero), v_ne(q, old));
+                if (!v_any(step)) continue;
+                xl = v_add(xl, v_mul(wx, q));
+                l2 = v_add(l2, v_mul(v_mul(w, q), q));
+                vm better = v_gt(v_mul(v_mul(xl, xl), sum_l2[g]), v_mul(v_mul(sum_xl[g], sum_xl[g]), l2));
+                step = v_and(step, v_and(v_gt(l2, zero), better));
+                l[i][g] = v_pick(old, q, step);
+                sum_xl[g] = v_pick(sum_xl[g], xl, step);
+                sum_l2[g] = v_pick(sum_l2[g], l2, step);
+                changed |= v_any(step);
+            }
+    }
+    for (int g = 0; g < GROUPS; g++)
+        scale_out[g] = v_pick(v_div(sum_xl[g], sum_l2[g]), zero, v_lt(amax[g], v_set(HT__TINY)));
+}
+
 #endif

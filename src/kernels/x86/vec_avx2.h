@@ -65,4 +65,12 @@ VEC void v_store_bytes(uint8_t *p, vf a)
     _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(s, s));
 }
 
+/* As ht__round_even: to a whole number with the wrap of its bit mask, for quotients that may explode. */
+VEC vf v_round_wrapped(vf a)
+{
+    __m256i bits = _mm256_castps_si256(_mm256_add_ps(a, _mm256_set1_ps(12582912.0f)));
+    bits = _mm256_and_si256(bits, _mm256_set1_epi32(0x007fffff));
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(bits, _mm256_set1_epi32(0x00400000)));
+}
+
 #endif

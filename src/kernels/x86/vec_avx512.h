@@ -68,4 +68,12 @@ VEC void v_store_bytes(uint8_t *p, vf a)
     _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(a)));
 }
 
+/* As ht__round_even: to a whole number with the wrap of its bit mask, for quotients that may explode. */
+VEC vf v_round_wrapped(vf a)
+{
+    __m512i bits = _mm512_castps_si512(_mm512_add_ps(a, _mm512_set1_ps(12582912.0f)));
+    bits = _mm512_and_si512(bits, _mm512_set1_epi32(0x007fffff));
+    return _mm512_cvtepi32_ps(_mm512_sub_epi32(bits, _mm512_set1_epi32(0x00400000)));
+}
+
 #endif

@@ -1,0 +1,270 @@
+/*
+ * The K types with sixteen sub-blocks of 16 (Q2_K, Q3_K, Q6_K): included by k_sixteen_<level>.c after
+ * vec_<level>.h. A batch is GROUPS * VL sub-blocks: one or two super-blocks.
+ */
+#include "kernels/codec.h"
+#include "kernels/codec/k_block.h"
+#include "kernels/half.h"
+#include "kernels/x86/search_tmpl.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { SUBS = 16, LEN = 16, BATCH_SUBS = GROUPS * VL, BATCH = BATCH_SUBS / SUBS };
+
+struct batch {
+    float scales[BATCH_SUBS], mins[BATCH_SUBS], sums[BATCH_SUBS];
+    unsigned odd; /* a bit for each sub-block */
+};
+
+enum kind { KIND_Q2, KIND_Q3, KIND_Q6 };
+
+VEC void load_batch(const float *src, vf (*x)[GROUPS])
+{
+    for (int g = 0; g < GROUPS; g++)
+        for (int i = 0; i < LEN; i += VL) {
+            vf t[VL];
+            v_transpose(src + (int64_t)g * VL * LEN + i, LEN, t);
+            for (int j = 0; j < VL; j++)
+                x[i + j][g] = t[j];
+        }
+}
+
+/* Sum of squares of a super-block in index order; several super-blocks side by side. */
+VEC void sum_squares_of(const float *src, float sums[BATCH])
+{
+    for (int b = 0; b < BATCH; b++)
+        sums[b] = 0;
+    for (int i = 0; i < HT__K; i++)
+        for (int b = 0; b < BATCH; b++) {
+            float v = src[(int64_t)b * HT__K + i];
+            sums[b] += v * v;
+        }
+}
+
+/* iw, or iw * sqrt(sigma2 + x*x), or by kind without importance. */
+VEC void load_weights(enum kind kind, const float *src, const float *const *importance, vf (*x)[GROUPS],
+                      vf (*w)[GROUPS])
+{
+    if (!importance) {
+        for (int i = 0; i < LEN; i++)
+            for (int g = 0; g < GROUPS; g++)
+                w[i][g] = kind == KIND_Q2 ? v_abs(x[i][g]) : v_mul(x[i][g], x[i][g]);
+        return;
+    }
+    float gathered[BATCH * HT__K], squares[BATCH], sigma2[BATCH_SUBS];
+    for (int b = 0; b < BATCH; b++)
+        memcpy(gathered + b * HT__K, importance[b], HT__K * sizeof(float));
+    load_batch(gathered, w);
+    if (kind == KIND_Q6) return;
+    sum_squares_of(src, squares);
+    for (int s = 0; s < BATCH_SUBS; s++)
+        sigma2[s] = (kind == KIND_Q3 ? 2 * squares[s / SUBS] : squares[s / SUBS]) / HT__K;
+    for (int g = 0; g < GROUPS; g++) {
+        vf sigma = v_load(sigma2 + g * VL);
+        for (int i = 0; i < LEN; i++)
+            w[i][g] = v_mul(w[i][g], v_sqrt(v_add(sigma, v_mul(x[i][g], x[i][g]))));
+    }
+}
+
+VEC void store_sums(vf (*w)[GROUPS], struct batch *out)
+{
+    for (int g = 0; g < GROUPS; g++) {
+        vf sum = v_zero();
+        for (int i = 0; i < LEN; i++)
+            sum = v_add(sum, w[i][g]);
+        v_store(out->sums + g * VL, sum);
+    }
+}
+
+VEC void search_batch(enum kind kind, const float *src, const float *const *importance, struct batch *out)
+{
+    const struct ht__affine_params plain = {3, -0.5f, 0.1f, 15, true}, weighted = {3, -0.9f, 0.05f, 36, false};
+    vf x[LEN][GROUPS], w[LEN][GROUPS], scale[GROUPS];
+    vm odd[GROUPS];
+    load_batch(src, x);
+    if (kind != KIND_Q3 || importance) load_weights(kind, src, importance, x, w);
+    if (importance) store_sums(w, out);
+    if (kind == KIND_Q2) {
+        struct affine_lanes lanes[GROUPS];
+        if (importance)
+            affine_search(weighted, LEN, x, w, lanes);
+        else
+            affine_search(plain, LEN, x, w, lanes);
+        for (int g = 0; g < GROUPS; g++) {
+            scale[g] = lanes[g].scale;
+            odd[g] = lanes[g].odd;
+            v_store(out->mins + g * VL, v_sub(v_zero(), lanes[g].offset));
+        }
+    } else if (kind == KIND_Q3 && !importance) {
+        descent_search(LEN, x, scale, odd);
+    } else {
+        symmetric_search(kind == KIND_Q3 ? 4 : 32, LEN, x, w, scale, odd);
+    }
+    out->odd = 0;
+    for (int g = 0; g < GROUPS; g++) {
+        v_store(out->scales + g * VL, scale[g]);
+        out->odd |= v_bits(odd[g]) << g * VL;
+    }
+}
+
+/* round((x + min) / scale) clamped, plus zero, of one sub-block. */
+VEC void put_codes(const float *x, float min, float scale, float low, float high, float zero, uint8_t *codes)
+{
+    for (int i = 0; i < LEN; i += VL) {
+        vf v = v_div(v_add(v_load(x + i), v_set(min)), v_set(scale));
+        v = v_min(v_max(v_round(v), v_set(low)), v_set(high));
+        v_store_bytes(codes + i, v_add(v, v_set(zero)));
+    }
+}
+
+VEC float largest_of(const float *x, int n, float *sign)
+{
+    float amax = 0;
+    for (int i = 0; i < n; i++)
+        if (fabsf(x[i]) > amax) {
+            amax = fabsf(x[i]);
+            *sign = x[i];
+        }
+    return amax;
+}
+
+/* Quotients must stay below 2^22, where vectors round as the reference does. */
+VEC bool quotients_fit(const float *x, float more, float d)
+{
+    float sign, largest = largest_of(x, HT__K, &sign) + more;
+    return largest < fabsf(d) * 1e6f && fabsf(d) > 1e-7f && fabsf(d) < 6e4f;
+}
+
+VEC uint16_t q2_plain(const float *values, uint8_t *codes)
+{
+    float max = 0;
+    for (int j = 0; j < SUBS; j++)
+        if (values[j] > max) max = values[j];
+    memset(codes, 0, SUBS);
+    if (!(max > 0)) return 0;
+    float inverse = 15.0f / max;
+    for (int j = 0; j < SUBS; j++)
+        codes[j] = (uint8_t)ht__round_even(inverse * values[j]);
+    return ht__f32_to_f16(max / 15.0f);
+}
+
+VEC bool finish_q2(const float *x, const struct batch *batch, int b, bool weighted, struct ht__q2_k_block *block)
+{
+    const float *scales = batch->scales + b * SUBS, *mins = batch->mins + b * SUBS, *sums = batch->sums + b * SUBS;
+    uint8_t codes[HT__K], s[SUBS], m[SUBS];
+    if (weighted) {
+        block->d = ht__f32_to_f16(ht__search_positive(15, SUBS, scales, sums, s));
+        block->dmin = ht__f32_to_f16(ht__search_positive(15, SUBS, mins, sums, m));
+    } else {
+        block->d = q2_plain(scales, s);
+        block->dmin = q2_plain(mins, m);
+    }
+    float d = ht__f16_to_f32(block->d), dmin = ht__f16_to_f32(block->dmin);
+    if (!quotients_fit(x, 16 * dmin, d)) return false;
+    for (int j = 0; j < SUBS; j++) {
+        if (s[j] == 0) return false;
+        block->scales[j] = (uint8_t)(s[j] | m[j] << 4);
+        put_codes(x + LEN * j, dmin * (float)m[j], d * (float)s[j], 0, 3, 0, codes + LEN * j);
+    }
+    ht__k_pack_crumbs(codes, block->qs);
+    return true;
+}
+
+VEC uint16_t q3_plain(const float *scales, uint8_t *codes)
+{
+    float max = 0;
+    largest_of(scales, SUBS, &max);
+    memset(codes, 0, SUBS);
+    if (max == 0) return 0;
+    float inverse = -32.0f / max;
+    for (int j = 0; j < SUBS; j++) {
+        int l = ht__round_even(inverse * scales[j]);
+        codes[j] = (uint8_t)((l < -32 ? -32 : l > 31 ? 31 : l) + 32);
+    }
+    return ht__f32_to_f16(1 / inverse);
+}
+
+VEC bool finish_q3(const float *x, const struct batch *batch, int b, bool weighted, struct ht__q3_k_block *block)
+{
+    const float *scales = batch->scales + b * SUBS, *sums = batch->sums + b * SUBS;
+    uint8_t codes[HT__K], s[SUBS], hmask[32] = {0};
+    block->d = weighted ? ht__f32_to_f16(ht__search_symmetric(32, SUBS, scales, sums, s)) : q3_plain(scales, s);
+    float d = ht__f16_to_f32(block->d);
+    if (!quotients_fit(x, 0, d)) return false;
+    ht__q3_k_pack_scales(s, block->scales);
+    for (int j = 0; j < SUBS; j++) {
+        if (s[j] == 32) return false;
+        put_codes(x + LEN * j, 0, d * (float)(s[j] - 32), -4, 3, 4, codes + LEN * j);
+    }
+    for (int g = 0; g < 8; g++)
+        for (int i = 0; i < 32; i++)
+            hmask[i] = (uint8_t)(hmask[i] | (codes[32 * g + i] >> 2) << g);
+    memcpy(block->hmask, hmask, sizeof hmask);
+    ht__k_pack_crumbs(codes, block->qs);
+    return true;
+}
+
+VEC bool finish_q6(const float *x, const struct batch *batch, int b, struct ht__q6_k_block *block)
+{
+    const float *scales = batch->scales + b * SUBS;
+    uint8_t codes[HT__K];
+    float max = 0;
+    if (largest_of(scales, SUBS, &max) < HT__TINY) return false;
+    float inverse = -128.0f / max;
+    block->d = ht__f32_to_f16(1 / inverse);
+    float d = ht__f16_to_f32(block->d);
+    if (!quotients_fit(x, 0, d)) return false;
+    for (int j = 0; j < SUBS; j++) {
+        int s = ht__round_even(inverse * scales[j]);
+        s = s < 127 ? s : 127;
+        if (s == 0) return false;
+        block->scales[j] = (int8_t)s;
+        put_codes(x + LEN * j, 0, d * (float)s, -32, 31, 32, codes + LEN * j);
+    }
+    for (int h = 0; h < 2; h++)
+        for (int l = 0; l < 32; l++) {
+            const uint8_t *c = codes + 128 * h + l;
+            block->ql[64 * h + l] = (uint8_t)((c[0] & 15) | (c[64] & 15) << 4);
+            block->ql[64 * h + 32 + l] = (uint8_t)((c[32] & 15) | (c[96] & 15) << 4);
+            block->qh[32 * h + l] = (uint8_t)(c[0] >> 4 | c[32] >> 4 << 2 | c[64] >> 4 << 4 | c[96] >> 4 << 6);
+        }
+    return true;
+}
+
+VEC bool finish(enum kind kind, const float *x, const struct batch *batch, int b, bool weighted, void *block)
+{
+    if (batch->odd >> b * SUBS & 0xffff) return false;
+    if (kind == KIND_Q2) return finish_q2(x, batch, b, weighted, block);
+    if (kind == KIND_Q3) return finish_q3(x, batch, b, weighted, block);
+    return finish_q6(x, batch, b, block);
+}
+
+/* The last batch is filled up with its last super-block; what vectors cannot do the scalar code does. */
+VEC void encode_sixteen(enum kind kind, const struct ht__codec *codec, const float *src, int64_t n_rows,
+                        int64_t row_len, const float *importance, void *dst)
+{
+    int64_t n = n_rows * row_len / HT__K, per_row = row_len / HT__K;
+    for (int64_t first = 0; first < n; first += BATCH) {
+        float tail[BATCH * HT__K];
+        const float *x = src + first * HT__K, *weights[BATCH];
+        struct batch batch;
+        if (n - first < BATCH) {
+            for (int64_t b = 0; b < BATCH; b++) {
+                int64_t from = b < n - first ? b : n - first - 1;
+                memcpy(tail + b * HT__K, x + from * HT__K, HT__K * sizeof(float));
+            }
+            x = tail;
+        }
+        for (int64_t b = 0; importance && b < BATCH; b++) {
+            int64_t at = first + b < n ? first + b : n - 1;
+            weights[b] = importance + at % per_row * HT__K;
+        }
+        search_batch(kind, x, importance ? weights : NULL, &batch);
+        for (int b = 0; b < BATCH && first + b < n; b++) {
+            void *block = (uint8_t *)dst + (first + b) * codec->block_size;
+            if (!finish(kind, x + b * HT__K, &batch, b, importance != NULL, block))
+                codec->encode(x + b * HT__K, 1, HT__K, importance ? weights[b] : NULL, block);
+        }
+    }
+}
