@@ -93,11 +93,11 @@ class Llama:
             raise RuntimeError("llama.cpp refuses it: " + "".join(self.log[-6:]).strip())
         return model
 
-    def encode(self, model, text, special):
+    def encode(self, model, text, special, around=False):
         data = text.encode()
         out = (ctypes.c_int32 * (len(data) + 16))()
         n = self.lib.llama_tokenize(self.lib.llama_model_get_vocab(model), data, len(data), out,
-                                    len(out), False, special)
+                                    len(out), around, special)
         return list(out[:n])
 
 
@@ -300,6 +300,21 @@ def same_special(folder, out):
     return faults
 
 
+def same_around(folder, llama, model):
+    """What is put before and after a text, where transformers can tell."""
+    if not (os.path.exists(os.path.join(folder, "tokenizer_config.json"))
+            and os.path.exists(os.path.join(folder, "tokenizer.json"))):
+        return []
+    try:
+        tok = transformers.AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # a folder that Python refuses tells nothing
+        print(f"       (transformers cannot open {os.path.basename(folder)}: "
+              f"{str(error).splitlines()[0]})")
+        return []
+    want, got = tok("Hello world").input_ids, llama.encode(model, "Hello world", True, True)
+    return [] if want == got else [f"with special tokens: want {want}, got {got}"]
+
+
 def save_again(folder, files, arch, vocab_size, work):
     """The folder as the installed transformers saves it: other files, other keys."""
     source = os.path.join(work, "source")
@@ -337,6 +352,7 @@ def check(case, llama, texts, work):
             faults.append(f"{text[:60]!r}: at {i}: want {want[i:i + 8]}, got {got[i:i + 8]}")
         elif want != got:
             faults.append("")
+    faults += same_around(folder, llama, model)
     llama.lib.llama_model_free(model)
     faults += same_special(folder, out)
     if reference:

@@ -665,6 +665,24 @@ static void chat_template_files(void **state)
     finish(&run);
 }
 
+/* Runtimes put a beginning token before a "llama" text unless told otherwise. */
+static void a_template_of_nothing(void **state)
+{
+    (void)state;
+    struct run run = start("llama", 262);
+    put_spm(&run, 2, true, false);
+    must(&run);
+    has_not(&run, "tokenizer.ggml.add_bos_token");
+    ht__arena_close(&run.arena);
+    folder_puts(
+        &run.folder, "tokenizer.json",
+        "{\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"Sequence\":"
+        "{\"id\": \"A\"}}]}, \"model\": {}}");
+    must(&run);
+    has_switch(&run, "tokenizer.ggml.add_bos_token", false);
+    finish(&run);
+}
+
 /* As transformers 5 saves it: no added_tokens_decoder, special tokens as plain texts. */
 static void newer_settings(void **state)
 {
@@ -778,6 +796,7 @@ int main(void)
         cmocka_unit_test(vocab_txt),
         cmocka_unit_test(chat_template_in_the_settings),
         cmocka_unit_test(chat_template_files),
+        cmocka_unit_test(a_template_of_nothing),
         cmocka_unit_test(newer_settings),
         cmocka_unit_test(large),
         cmocka_unit_test(real_tokenizers),

@@ -36,6 +36,7 @@ struct special {
     int add[N_TYPES]; /* -1: nothing said; else the switch */
     enum type add_order[N_TYPES];
     int n_add;
+    bool has_template; /* the post-processor says what goes around a text, be it nothing */
 };
 
 static void set_add(struct special *s, enum type type, bool on)
@@ -107,6 +108,7 @@ static void read_template(struct special *s, const struct ht__jnode *node)
 {
     const struct ht__jnode *single = ht__jget(node, "single");
     const char *first = NULL, *last = NULL;
+    s->has_template = true;
     if (single && single->type == HT__JSON_ARRAY && single->n > 1) {
         first = special_of(single, 0);
         last = special_of(single, single->n - 1);
@@ -234,8 +236,7 @@ static void from_class(struct special *s)
 {
     if (strcmp(s->tok->kind, "gpt2") != 0 || s->tok->has_json) return;
     int64_t id = any_id(&s->tok->vocab, "<|endoftext|>");
-    const struct ht__jnode *bos = ht__jget(s->tok->settings, "bos_token");
-    if (!s->tok->settings && !bos) set_id(s, BOS, id, "vocab.json");
+    if (!s->tok->settings) set_id(s, BOS, id, "vocab.json");
     set_id(s, EOS, id, "vocab.json");
 }
 
@@ -248,7 +249,7 @@ static void settle_switches(struct special *s)
     bool adding =
         tok->pre && (strcmp(tok->pre, "llama-bpe") == 0 || strcmp(tok->pre, "tekken") == 0);
     bool no_bos = spm && !tok->has_json && tok->model.bos_id < 0 && s->id[BOS] < 0;
-    if (s->add[BOS] < 0 && (adding || no_bos || (spm && tok->has_json))) set_add(s, BOS, false);
+    if (s->add[BOS] < 0 && (adding || no_bos || (spm && s->has_template))) set_add(s, BOS, false);
     if (strcmp(tok->kind, "t5") == 0 && strcmp(tok->job->arch, "t5") != 0 && s->add[EOS] < 0)
         set_add(s, EOS, false);
     static const enum type around[] = {BOS, EOS, SEP};
