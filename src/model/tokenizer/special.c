@@ -219,16 +219,26 @@ static void from_vocabulary(struct special *s)
         int64_t id = text ? any_id(&s->tok->vocab, text) : -1;
         if (id != default_of(s, (enum type)t)) set_id(s, (enum type)t, id, "special tokens");
     }
-    if (strcmp(s->tok->kind, "t5") != 0) return;
-    const struct ht__sentencepiece *model = &s->tok->model;
-    const bool json = s->tok->has_json && s->tok->json_vocab == &s->tok->vocab;
-    const int64_t ids[][2] = {{BOS, json ? -1 : model->bos_id},
-                              {EOS, json ? -1 : model->eos_id},
-                              {UNK, json ? s->tok->json.unk_id : model->unk_id},
-                              {PAD, json ? -1 : model->pad_id}};
-    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
-        if (ids[i][1] != default_of(s, (enum type)ids[i][0]))
-            set_id(s, (enum type)ids[i][0], ids[i][1], s->tok->vocab.where);
+}
+
+/* What tokenizer.model itself says, and the unknown token of a unigram in tokenizer.json. */
+static void from_model(struct special *s)
+{
+    const struct ht__tok *tok = s->tok;
+    const struct ht__sentencepiece *model = &tok->model;
+    bool of_json = tok->has_json && tok->json_vocab == &tok->vocab;
+    bool of_model = !of_json && (strcmp(tok->kind, "llama") == 0 || strcmp(tok->kind, "t5") == 0);
+    int64_t ids[N_TYPES] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    if (of_json) ids[UNK] = tok->json.unk_id;
+    if (of_model) {
+        ids[BOS] = model->bos_id;
+        ids[EOS] = model->eos_id;
+        ids[UNK] = model->unk_id;
+        ids[PAD] = model->pad_id;
+    }
+    for (int t = 0; t < N_TYPES; t++)
+        if (ids[t] != default_of(s, (enum type)t))
+            set_id(s, (enum type)t, ids[t], tok->vocab.where);
 }
 
 /* The beginning token that GPT-2's class has without any file saying so. */
@@ -298,6 +308,7 @@ enum ht_err ht__tok_write_special(struct ht__tok *tok)
     from_settings(&s);
     from_config(&s);
     from_vocabulary(&s);
+    from_model(&s);
     from_class(&s);
     settle_switches(&s);
     HT_TRY(check_defaults(&s));
