@@ -71,6 +71,14 @@ FORMS = [
                                    r"| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"), False),
     ("seed-coder", "llama", splits(rf"{C}|{WORD}|\p{{N}}{{1}}| ?[^\s\p{{L}}\p{{N}}\r\n]+|{TAIL}"),
      False),
+    ("minicpm5", "llama", splits(r"\p{N}{1,3}", f"{C}|{WORD}|\\p{{N}}+|{MARKS}|{TAIL}"), True),
+    ("exaone-moe", "llama", splits(
+        C + r"|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}"
+        r"| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"), False),
+    ("jais-2", "llama", splits(
+        f"{C}|{WORD}|\\p{{N}}{{1,3}}|{MARKS}|\\s*[\\r\\n]+|"
+        + "|".join(f"\\s{{{n}}}(?!\\S)" for n in (512, 256, 128, 64, 32, 16, 8, 4))
+        + r"|\s{1,2}(?!\S)|\s{1}"), False),
     ("gpt-4o", "phi3", splits(f"{cased(C + '?')}|\\p{{N}}{{1,3}}|{SLASH}|{TAIL}"), False),
     ("tekken", "llama", splits(f"{cased('')}|\\p{{N}}|{SLASH}|{TAIL}"), True),
     ("deepseek-v3", "deepseek2", splits(*DEEPSEEK3), False),

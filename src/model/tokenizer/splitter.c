@@ -16,6 +16,7 @@ const char ht__split_probe[] =
     "camelCaseHTTPServer XMLHttp iPhone3G éÉcoleÉTÉ ǅungla Straße ΑθΉνα ПриветМир\n"
     " 1 12 123 1234 12345 3.14 1,000 x86_64 2nd 0x1F ٣٤٥ Ⅻ ½ ²³ １２３\n"
     "  two   three\tTab\t\ttabs \t mixed\r\ncrlf\n\n\n  indented\n\t\n \n trailing  \n"
+    "a       b         \n      c     d             e  12   7 x\n"
     "foo(bar)[baz]{qux}<a href=\"x\">&amp; a+b=c*d/e\\f|g ~`^@#$% ... !!! ?! --- __init__ //c\n"
     "我想在apple工作1314天～ 日本語テキスト、カタカナ。한국어 텍스트 ไทย ကမ្ពុ नमस्ते मु́ עִבְרִית العَرَبِيَّة\n"
     "🚀🚀 😶‍🌫️ €5 £6 ©® “quote” ‘it’s’ — – … «x» § ¶ "
