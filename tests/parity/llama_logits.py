@@ -1,0 +1,64 @@
+"""The real llama.cpp through its C library: next-token logits of a GGUF file for given token ids."""
+import ctypes
+import glob
+import os
+
+
+class Blob(ctypes.Structure):
+    """Parameters are passed by value; only their defaults are used, so their layout need not be known."""
+    _fields_ = [("raw", ctypes.c_byte * 1024)]
+
+
+class Batch(ctypes.Structure):
+    _fields_ = [("n_tokens", ctypes.c_int32), ("token", ctypes.c_void_p), ("embd", ctypes.c_void_p),
+                ("pos", ctypes.c_void_p), ("n_seq_id", ctypes.c_void_p), ("seq_id", ctypes.c_void_p),
+                ("logits", ctypes.c_void_p)]
+
+
+class Llama:
+    def __init__(self, folder):
+        def load(pattern):
+            return ctypes.CDLL(sorted(glob.glob(os.path.join(folder, pattern)))[0], mode=ctypes.RTLD_GLOBAL)
+
+        load("libggml-base*.so")
+        ggml = load("libggml.*so")
+        lib = self.lib = load("libllama.*so")
+        self.log = []
+        self.quiet = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(
+            lambda level, text, _: self.log.append(text.decode("utf-8", "replace")))
+        lib.llama_log_set(self.quiet, None)
+        ggml.ggml_backend_load_all_from_path(folder.encode())
+        lib.llama_backend_init()
+        for name in ("model", "context"):
+            getattr(lib, f"llama_{name}_default_params").restype = Blob
+        lib.llama_model_load_from_file.restype = ctypes.c_void_p
+        lib.llama_model_load_from_file.argtypes = [ctypes.c_char_p, Blob]
+        lib.llama_init_from_model.restype = ctypes.c_void_p
+        lib.llama_init_from_model.argtypes = [ctypes.c_void_p, Blob]
+        lib.llama_batch_get_one.restype = Batch
+        lib.llama_decode.argtypes = [ctypes.c_void_p, Batch]
+        lib.llama_get_logits_ith.restype = ctypes.POINTER(ctypes.c_float)
+        lib.llama_get_logits_ith.argtypes = [ctypes.c_void_p, ctypes.c_int32]
+        lib.llama_model_free.argtypes = [ctypes.c_void_p]
+        lib.llama_free.argtypes = [ctypes.c_void_p]
+
+    def logits(self, path, ids, n_vocab):
+        """One row of n_vocab logits after each token."""
+        self.log.clear()
+        lib = self.lib
+        model = lib.llama_model_load_from_file(path.encode(), lib.llama_model_default_params())
+        if not model:
+            raise RuntimeError("llama.cpp refuses it: " + "".join(self.log[-6:]).strip())
+        context = lib.llama_init_from_model(model, lib.llama_context_default_params())
+        if not context:
+            lib.llama_model_free(model)
+            raise RuntimeError("no context: " + "".join(self.log[-6:]).strip())
+        rows = []
+        for token in ids:
+            one = (ctypes.c_int32 * 1)(token)
+            if lib.llama_decode(context, lib.llama_batch_get_one(one, 1)) != 0:
+                raise RuntimeError("llama_decode failed: " + "".join(self.log[-6:]).strip())
+            rows.append(lib.llama_get_logits_ith(context, -1)[:n_vocab])
+        lib.llama_free(context)
+        lib.llama_model_free(model)
+        return rows
