@@ -60,7 +60,7 @@ MODELS = {
     "gemma2": ("Gemma2Config", dict(GQA, head_dim=32, query_pre_attn_scalar=32, sliding_window=128)),
     "gemma3": ("Gemma3TextConfig", dict(GQA, num_hidden_layers=7, head_dim=32, query_pre_attn_scalar=32,
                                         sliding_window=128)),
-    "phi2": ("PhiConfig", dict(MHA, partial_rotary_factor=0.5)),
+    "phi2": ("PhiConfig", dict(MHA, intermediate_size=256, partial_rotary_factor=0.5)),
     "phi3": ("Phi3Config", dict(GQA, pad_token_id=0, sliding_window=None)),
     "phi3-longrope": ("Phi3Config", dict(GQA, pad_token_id=0, sliding_window=None, max_position_embeddings=512,
                                          original_max_position_embeddings=128,
@@ -82,7 +82,7 @@ MODELS = {
     "stablelm-12b": ("StableLmConfig", dict(GQA, qk_layernorm=True, use_parallel_residual=True)),
     "starcoder2": ("Starcoder2Config", dict(GQA, use_bias=True, sliding_window=None)),
     "olmo2": ("Olmo2Config", dict(GQA)),
-    "deepseek-v2": ("DeepseekV2Config", dict(MHA, q_lora_rank=None, kv_lora_rank=32, qk_rope_head_dim=16,
+    "deepseek-v2": ("DeepseekV2Config", dict(MHA, num_hidden_layers=27, q_lora_rank=None, kv_lora_rank=32, qk_rope_head_dim=16,
                                              qk_nope_head_dim=32, v_head_dim=32, n_routed_experts=4,
                                              num_experts_per_tok=2, moe_intermediate_size=32, n_shared_experts=1,
                                              first_k_dense_replace=1, routed_scaling_factor=1.0,
@@ -119,7 +119,8 @@ def build(name):
 
 
 def compare(name, llama, work):
-    folder = os.path.join(work, name)
+    # a plain folder name: the runtime looks for model names in general.name
+    folder = os.path.join(work, "m" + str(list(MODELS).index(name)))
     model = build(name)
     model.save_pretrained(folder)
     for file in ("tokenizer.json", "tokenizer_config.json"):

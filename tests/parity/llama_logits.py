@@ -41,6 +41,17 @@ class Llama:
         lib.llama_get_logits_ith.argtypes = [ctypes.c_void_p, ctypes.c_int32]
         lib.llama_model_free.argtypes = [ctypes.c_void_p]
         lib.llama_free.argtypes = [ctypes.c_void_p]
+        self.context = self.exact_cache(lib.llama_context_default_params())
+
+    @staticmethod
+    def exact_cache(params):
+        """The cache of keys and values in F32 (type 0) rather than F16 (type 1): two ints side by side."""
+        ints = ctypes.cast(params.raw, ctypes.POINTER(ctypes.c_int32))
+        for i in range(18, 40):
+            if ints[i] == 1 and ints[i + 1] == 1 and ints[i - 1] == 0 and ints[i + 2] == 0:
+                ints[i] = ints[i + 1] = 0
+                return params
+        raise RuntimeError("this llama.cpp has other context parameters than this check knows")
 
     def logits(self, path, ids, n_vocab):
         """One row of n_vocab logits after each token."""
@@ -49,7 +60,7 @@ class Llama:
         model = lib.llama_model_load_from_file(path.encode(), lib.llama_model_default_params())
         if not model:
             raise RuntimeError("llama.cpp refuses it: " + "".join(self.log[-6:]).strip())
-        context = lib.llama_init_from_model(model, lib.llama_context_default_params())
+        context = lib.llama_init_from_model(model, self.context)
         if not context:
             lib.llama_model_free(model)
             raise RuntimeError("no context: " + "".join(self.log[-6:]).strip())
