@@ -62,10 +62,10 @@ MODELS = {
                                         sliding_window=128)),
     "phi2": ("PhiConfig", dict(MHA, intermediate_size=256, partial_rotary_factor=0.5)),
     "phi3": ("Phi3Config", dict(GQA, pad_token_id=0, sliding_window=None)),
-    "phi3-longrope": ("Phi3Config", dict(GQA, pad_token_id=0, sliding_window=None, max_position_embeddings=512,
-                                         original_max_position_embeddings=128,
+    "phi3-longrope": ("Phi3Config", dict(GQA, pad_token_id=0, sliding_window=None, max_position_embeddings=1024,
+                                         original_max_position_embeddings=512,
                                          rope_parameters=dict(rope_type="longrope", rope_theta=10000.0,
-                                                              original_max_position_embeddings=128,
+                                                              original_max_position_embeddings=512,
                                                               short_factor=[1.0 + i / 16 for i in range(8)],
                                                               long_factor=[2.0 + i / 4 for i in range(8)]))),
     "gpt2": ("GPT2Config", dict(vocab_size=VOCAB, n_embd=64, n_layer=3, n_head=4, n_positions=256, bos_token_id=0,
@@ -139,6 +139,7 @@ def compare(name, llama, work):
 
 
 def main():
+    torch.set_num_threads(1)
     llama = Llama(os.environ["HT_LLAMA_LIB"])
     chosen = sys.argv[1:] or list(MODELS)
     failed = 0

@@ -50,7 +50,14 @@ class Llama:
         for i in range(18, 40):
             if ints[i] == 1 and ints[i + 1] == 1 and ints[i - 1] == 0 and ints[i + 2] == 0:
                 ints[i] = ints[i + 1] = 0
-                return params
+                break
+        else:
+            raise RuntimeError("this llama.cpp has other context parameters than this check knows")
+        if list(ints[10:14]) == [-1] * 4:  # rotation, pooling, attention, flash attention: all automatic
+            ints[13] = 0  # plain attention, in F32 throughout
+            if ints[7] == ints[8] == 4:
+                ints[7] = ints[8] = 1  # more threads than cores only wait for each other
+            return params
         raise RuntimeError("this llama.cpp has other context parameters than this check knows")
 
     def logits(self, path, ids, n_vocab):
