@@ -15,6 +15,7 @@ static const struct container {
 } containers[] = {
     {HT__KIND_SAFETENSORS, ht__safetensors_open},
     {HT__KIND_GGUF, ht__gguf_open},
+    {HT__KIND_PYTORCH, ht__pytorch_open},
 };
 
 /* By content. A safetensors file begins with the length of its header and then '{'. */
@@ -30,12 +31,14 @@ static enum ht_err kind_of(const struct ht__file *file, const struct container *
                         "a git-lfs pointer, not the weights: fetch them with `git lfs pull`");
     if (n >= 4 && memcmp(head, "GGUF", 4) == 0)
         *container = &containers[1];
+    else if (n >= 4 && memcmp(head, "PK\3\4", 4) == 0)
+        *container = &containers[2];
     else if (n >= 9 && head[8] == '{')
         *container = &containers[0];
     else
         return ht__fail(diag, HT_ERR_UNSUPPORTED, file->path, 0,
                         n == 0 ? "the file is empty"
-                               : "neither safetensors nor GGUF by its first bytes");
+                               : "neither safetensors, GGUF nor a PyTorch ZIP archive by its first bytes");
     return HT_OK;
 }
 
