@@ -31,14 +31,17 @@ static enum ht_err kind_of(const struct ht__file *file, const struct container *
                         "a git-lfs pointer, not the weights: fetch them with `git lfs pull`");
     if (n >= 4 && memcmp(head, "GGUF", 4) == 0)
         *container = &containers[1];
-    else if (n >= 4 && memcmp(head, "PK\3\4", 4) == 0)
-        *container = &containers[2];
     else if (n >= 9 && head[8] == '{')
         *container = &containers[0];
+    else if (n >= 4 && memcmp(head, "PK\3\4", 4) == 0)
+        *container = &containers[2];
+    else if (n >= 2 && head[0] == 0x80 && head[1] <= 5)
+        return ht__fail(diag, HT_ERR_UNSUPPORTED, file->path, 0,
+                        "a PyTorch file of the old form, before 1.6: save it again with a newer PyTorch");
     else
         return ht__fail(diag, HT_ERR_UNSUPPORTED, file->path, 0,
                         n == 0 ? "the file is empty"
-                               : "neither safetensors, GGUF nor a PyTorch ZIP archive by its first bytes");
+                               : "neither safetensors, PyTorch nor GGUF by its first bytes");
     return HT_OK;
 }
 

@@ -1,261 +1,341 @@
-/*
- * The opcodes that data in checkpoints is made of. A global that is not on the list is refused, and
- * those on it are only names: nothing is imported or called.
- */
+/* The machine: a stack, marks, a memo. Caps on all three; texts are bounded by the bytes that are left. */
 #include "formats/pickle.h"
-
 #include "base/cursor.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-enum { MOST_STACK = 1 << 22 };
+enum { MAX_STACK = 1 << 20, MAX_MEMO = 1 << 22, MAX_MARKS = 1 << 12 };
+
+typedef struct ht__pickle_value value;
 
 struct machine {
-    struct ht__cursor c;
+    struct ht__cursor in;
     struct ht__arena *arena;
-    struct ht__pickle stack, memo; /* as growing lists */
     const char *where;
     struct ht_diag *diag;
+    value **stack;
+    size_t n_stack, cap_stack;
+    value **memo;
+    size_t n_memo, cap_memo;
+    size_t marks[MAX_MARKS];
+    size_t n_marks;
 };
 
-static enum ht_err fault(struct machine *m, const char *what)
+/* Everything that a checkpoint of tensors needs. Storage and dtype names begin with "torch ". */
+static const char *const allowed[] = {
+    "collections OrderedDict", "collections Counter", "torch._utils _rebuild_tensor", "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_tensor_v3", "torch._utils _rebuild_parameter", "torch._utils _rebuild_parameter_with_state",
+    "torch.storage UntypedStorage", "torch.storage TypedStorage", "torch.nn.parameter Parameter",
+    "torch._tensor _rebuild_from_type_v2", "torch Size", "torch device", "torch UntypedStorage", "torch FloatStorage",
+    "torch DoubleStorage", "torch HalfStorage", "torch BFloat16Storage", "torch LongStorage", "torch IntStorage",
+    "torch ShortStorage", "torch CharStorage", "torch ByteStorage", "torch BoolStorage", "torch float32", "torch float64",
+    "torch float16", "torch bfloat16", "torch int64", "torch int32", "torch int16", "torch int8", "torch uint8",
+    "torch uint16", "torch uint32", "torch uint64", "torch bool", "torch float8_e4m3fn", "torch float8_e5m2",
+    "torch float8_e4m3fnuz", "torch float8_e5m2fnuz", "torch float8_e8m0fnu",
+};
+
+static enum ht_err fault(struct machine *m, const char *message)
 {
-    return ht__fail(m->diag, HT_ERR_FORMAT, m->where, (int64_t)m->c.pos, "pickle: %s", what);
+    return ht__fail(m->diag, HT_ERR_FORMAT, m->where, (int64_t)m->in.pos, "pickle: %s", message);
 }
 
-static enum ht_err append(struct machine *m, struct ht__pickle *list, struct ht__pickle *v)
+static bool grow(struct ht__arena *arena, void *list, size_t n, size_t *cap)
 {
-    if (list->n == list->cap) {
-        size_t cap = list->cap ? list->cap * 2 : 8;
-        if (cap > MOST_STACK)
-            return ht__fail(m->diag, HT_ERR_LIMIT, m->where, -1, "pickle: too many values");
-        struct ht__pickle **items = ht__arena_array(m->arena, cap, sizeof *items);
-        if (!items) return ht__fail_memory(m->diag, m->where);
-        if (list->n) memcpy(items, list->items, list->n * sizeof *items);
-        list->items = items;
-        list->cap = cap;
-    }
-    list->items[list->n++] = v;
+    if (n < *cap) return true;
+    size_t wider = *cap ? *cap * 2 : 16;
+    value **items = ht__arena_array(arena, wider, sizeof *items), ***old = list;
+    if (!items) return false;
+    if (n) memcpy(items, *old, n * sizeof *items);
+    *old = items;
+    *cap = wider;
+    return true;
+}
+
+static enum ht_err push(struct machine *m, value *v)
+{
+    if (m->n_stack >= MAX_STACK) return fault(m, "the stack is too deep");
+    if (!v || !grow(m->arena, &m->stack, m->n_stack, &m->cap_stack)) return ht__fail_memory(m->diag, m->where);
+    m->stack[m->n_stack++] = v;
     return HT_OK;
 }
 
-static enum ht_err push(struct machine *m, enum ht__pickle_type type, int64_t integer,
-                        const void *text, size_t len)
+static value *new_value(struct machine *m, enum ht__pickle_type type)
 {
-    struct ht__pickle *v = ht__arena_new(m->arena, sizeof *v);
-    if (!v) return ht__fail_memory(m->diag, m->where);
-    v->type = type;
-    v->integer = integer;
-    v->len = len;
-    if (text && !(v->text = ht__arena_copy(m->arena, text, len)))
-        return ht__fail_memory(m->diag, m->where);
-    return append(m, &m->stack, v);
+    value *v = ht__arena_new(m->arena, sizeof *v);
+    if (v) v->type = type;
+    return v;
+}
+
+static enum ht_err push_new(struct machine *m, enum ht__pickle_type type)
+{
+    return push(m, new_value(m, type));
+}
+
+static enum ht_err push_int(struct machine *m, enum ht__pickle_type type, int64_t i)
+{
+    value *v = new_value(m, type);
+    if (v) v->integer = i;
+    return push(m, v);
+}
+
+/* The bottom of what may be popped: the last mark. */
+static value *pop(struct machine *m)
+{
+    size_t floor = m->n_marks ? m->marks[m->n_marks - 1] : 0;
+    return m->n_stack > floor ? m->stack[--m->n_stack] : NULL;
+}
+
+static value *top(struct machine *m)
+{
+    return m->n_stack ? m->stack[m->n_stack - 1] : NULL;
 }
 
 static enum ht_err push_text(struct machine *m, uint64_t len)
 {
-    const uint8_t *p = ht__cursor_take(&m->c, len);
-    return p ? push(m, HT__PICKLE_STRING, 0, p, (size_t)len) : fault(m, "a string past the end");
+    const uint8_t *p = ht__cursor_take(&m->in, len);
+    if (!p) return fault(m, "a text goes past the end");
+    value *v = new_value(m, HT__PICKLE_STR);
+    if (!v || !(v->text = ht__arena_copy(m->arena, (const char *)p, (size_t)len)))
+        return ht__fail_memory(m->diag, m->where);
+    v->len = (size_t)len;
+    return push(m, v);
 }
 
-static struct ht__pickle *top(struct machine *m)
+/* Little-endian two's complement of up to 8 bytes. */
+static enum ht_err push_long(struct machine *m, uint64_t n)
 {
-    struct ht__pickle *v = m->stack.n ? m->stack.items[m->stack.n - 1] : NULL;
-    return v && v->type != HT__PICKLE_MARK ? v : NULL;
+    const uint8_t *p = n <= 8 ? ht__cursor_take(&m->in, n) : NULL;
+    uint64_t u = 0;
+    if (!p) return fault(m, "a number of more than 64 bits");
+    for (uint64_t i = 0; i < n; i++)
+        u |= (uint64_t)p[i] << 8 * i;
+    if (n > 0 && n < 8 && p[n - 1] & 0x80) u |= ~(uint64_t)0 << 8 * n;
+    return push_int(m, HT__PICKLE_INT, (int64_t)u);
 }
 
-/* Where the values above the topmost mark begin. */
-static bool find_mark(const struct machine *m, size_t *first)
+static enum ht_err push_float(struct machine *m)
 {
-    for (size_t i = m->stack.n; i-- > 0;)
-        if (m->stack.items[i]->type == HT__PICKLE_MARK) return *first = i + 1, true;
-    return false;
+    uint64_t big = ht__cursor_u64(&m->in), bits = __builtin_bswap64(big);
+    value *v = new_value(m, HT__PICKLE_FLOAT);
+    if (v) memcpy(&v->number, &bits, sizeof v->number);
+    return push(m, v);
 }
 
-/* Moves stack values from `first` on to the list; `keep` is the new height of the stack. */
-static enum ht_err move(struct machine *m, struct ht__pickle *to, size_t first, size_t keep)
+static enum ht_err push_global(struct machine *m, const char *module, size_t module_len, const char *name,
+                               size_t name_len)
 {
-    for (size_t i = first; i < m->stack.n; i++) {
-        if (m->stack.items[i]->type == HT__PICKLE_MARK) return fault(m, "the stack runs dry");
-        HT_TRY(append(m, to, m->stack.items[i]));
-    }
-    m->stack.n = keep;
-    return HT_OK;
-}
-
-static enum ht_err tuple(struct machine *m, size_t first, size_t keep)
-{
-    struct ht__pickle *v = ht__arena_new(m->arena, sizeof *v);
-    if (!v) return ht__fail_memory(m->diag, m->where);
-    v->type = HT__PICKLE_TUPLE;
-    HT_TRY(move(m, v, first, keep));
-    return append(m, &m->stack, v);
-}
-
-/* APPEND(S) and SETITEM(S): `first` values lie above the container. */
-static enum ht_err extend(struct machine *m, size_t first, size_t keep, enum ht__pickle_type type)
-{
-    if (keep == 0) return fault(m, "the stack runs dry");
-    struct ht__pickle *to = m->stack.items[keep - 1];
-    if (to->type != type || (type == HT__PICKLE_DICT && (m->stack.n - first) % 2))
-        return fault(m, "items for something that holds none");
-    return move(m, to, first, keep);
-}
-
-static enum ht_err global(struct machine *m)
-{
-    static const char *const allowed[] = {
-        "collections OrderedDict",
-        "torch._utils _rebuild_tensor",
-        "torch._utils _rebuild_tensor_v2",
-        "torch._utils _rebuild_tensor_v3",
-        "torch._utils _rebuild_parameter",
-        "torch Size",
-        "torch.storage UntypedStorage",
-        "torch.nn.parameter Parameter",
-        "torch device",
-    };
-    char text[128];
-    size_t n = 0;
-    for (int lines = 0; lines < 2;) {
-        uint8_t b = ht__cursor_u8(&m->c);
-        if (m->c.bad || n + 1 >= sizeof text) return fault(m, "a bad global");
-        if (b == '\n') lines++;
-        text[n++] = b == '\n' ? ' ' : (char)b;
-    }
-    text[--n] = '\0';
-    bool ok = strncmp(text, "torch ", 6) == 0 && !strpbrk(text + 6, " .") && n > 6 &&
-              ((n > 13 && strcmp(text + n - 7, "Storage") == 0) ||
-               (text[6] >= 'a' && text[6] <= 'u' && strpbrk(text + 6, "0123456789")));
+    value *v = new_value(m, HT__PICKLE_GLOBAL);
+    if (!v || !(v->text = ht__arena_printf(m->arena, "%.*s %.*s", (int)module_len, module, (int)name_len, name)))
+        return ht__fail_memory(m->diag, m->where);
     for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++)
-        ok = ok || strcmp(text, allowed[i]) == 0;
-    if (!ok)
-        return ht__fail(m->diag, HT_ERR_UNSUPPORTED, m->where, (int64_t)m->c.pos,
-                        "pickle: it calls for \"%s\", which is not data", text);
-    return push(m, HT__PICKLE_GLOBAL, 0, text, n);
+        if (strcmp(v->text, allowed[i]) == 0) return push(m, v);
+    return ht__fail(m->diag, HT_ERR_UNSUPPORTED, m->where, (int64_t)m->in.pos,
+                    "pickle: it wants \"%.100s\", which no checkpoint of tensors needs: refused", v->text);
 }
 
-static enum ht_err reduce(struct machine *m)
+static enum ht_err read_global(struct machine *m)
 {
-    if (m->stack.n < 2 || m->stack.items[m->stack.n - 2]->type != HT__PICKLE_GLOBAL || !top(m))
-        return fault(m, "a call of something that is no global");
-    const struct ht__pickle *f = m->stack.items[m->stack.n - 2];
-    struct ht__pickle *v = ht__arena_new(m->arena, sizeof *v);
-    if (!v) return ht__fail_memory(m->diag, m->where);
-    v->type = strcmp(f->text, "collections OrderedDict") == 0 ? HT__PICKLE_DICT : HT__PICKLE_CALL;
-    v->text = f->text;
-    if (v->type == HT__PICKLE_CALL) HT_TRY(append(m, v, top(m)));
-    m->stack.n -= 2;
-    return append(m, &m->stack, v);
+    const char *start = (const char *)m->in.data + m->in.pos;
+    size_t left = ht__cursor_left(&m->in);
+    const char *first = left ? memchr(start, '\n', left) : NULL;
+    const char *second = first ? memchr(first + 1, '\n', left - (size_t)(first + 1 - start)) : NULL;
+    if (!second || second - start > 400) return fault(m, "a global's name does not end");
+    ht__cursor_take(&m->in, (uint64_t)(second + 1 - start));
+    return push_global(m, start, (size_t)(first - start), first + 1, (size_t)(second - first - 1));
 }
 
-static enum ht_err put(struct machine *m, uint32_t at)
+static enum ht_err stack_global(struct machine *m)
 {
-    if (!top(m) || at > m->memo.n) return fault(m, "a bad memo number");
-    if (at == m->memo.n) return append(m, &m->memo, top(m));
-    m->memo.items[at] = top(m);
+    value *name = pop(m), *module = name ? pop(m) : NULL;
+    if (!module || name->type != HT__PICKLE_STR || module->type != HT__PICKLE_STR || name->len > 200 || module->len > 200)
+        return fault(m, "a global without a name");
+    return push_global(m, module->text, module->len, name->text, name->len);
+}
+
+static enum ht_err mark(struct machine *m)
+{
+    if (m->n_marks >= MAX_MARKS) return fault(m, "too many marks");
+    m->marks[m->n_marks++] = m->n_stack;
     return HT_OK;
 }
 
-static enum ht_err get(struct machine *m, uint32_t at)
+/* What stands above the last mark, as items of a new or given value. */
+static enum ht_err gather(struct machine *m, value *into)
 {
-    if (at >= m->memo.n) return fault(m, "a memo number that was not given");
-    return append(m, &m->stack, m->memo.items[at]);
+    if (m->n_marks == 0) return fault(m, "a mark is missing");
+    if (!into) return ht__fail_memory(m->diag, m->where);
+    size_t from = m->marks[--m->n_marks];
+    for (size_t i = from; i < m->n_stack; i++) {
+        if (!grow(m->arena, &into->items, into->n, &into->cap)) return ht__fail_memory(m->diag, m->where);
+        into->items[into->n++] = m->stack[i];
+    }
+    m->n_stack = from;
+    return HT_OK;
 }
 
-static enum ht_err persid(struct machine *m)
+static enum ht_err push_gathered(struct machine *m, enum ht__pickle_type type)
 {
-    struct ht__pickle *v = ht__arena_new(m->arena, sizeof *v), *id = top(m);
-    if (!id) return fault(m, "the stack runs dry");
-    if (!v) return ht__fail_memory(m->diag, m->where);
-    v->type = HT__PICKLE_PERSID;
-    HT_TRY(append(m, v, id));
-    m->stack.n--;
-    return append(m, &m->stack, v);
+    value *v = new_value(m, type);
+    HT_TRY(gather(m, v));
+    return push(m, v);
 }
 
-static enum ht_err long1(struct machine *m)
+static enum ht_err tuple(struct machine *m, int n)
 {
-    uint8_t n = ht__cursor_u8(&m->c);
-    const uint8_t *p = ht__cursor_take(&m->c, n);
-    if (!p || n > 8) return fault(m, "an integer of more than 64 bits");
-    int64_t v = n && (p[n - 1] & 0x80) ? -1 : 0;
-    memcpy(&v, p, n);
-    return push(m, HT__PICKLE_INT, v, NULL, 0);
+    value *v = new_value(m, HT__PICKLE_LIST), *parts[3];
+    for (int i = n - 1; i >= 0; i--)
+        if (!(parts[i] = pop(m))) return fault(m, "a tuple lacks its items");
+    if (!v || !grow(m->arena, &v->items, 0, &v->cap)) return ht__fail_memory(m->diag, m->where);
+    for (int i = 0; i < n; i++)
+        v->items[v->n++] = parts[i];
+    return push(m, v);
 }
 
-static enum ht_err marked(struct machine *m, uint8_t op)
+static enum ht_err call(struct machine *m)
 {
-    size_t first;
-    if (!find_mark(m, &first)) return fault(m, "no mark on the stack");
-    if (op == 't') return tuple(m, first, first - 1);
-    return extend(m, first, first - 1, op == 'e' ? HT__PICKLE_TUPLE : HT__PICKLE_DICT);
+    value *arguments = pop(m), *function = arguments ? pop(m) : NULL;
+    if (!function || function->type != HT__PICKLE_GLOBAL) return fault(m, "a call of something that is no name");
+    if (strcmp(function->text, "collections OrderedDict") == 0) return push_new(m, HT__PICKLE_DICT);
+    value *v = new_value(m, HT__PICKLE_CALL);
+    if (!v || !grow(m->arena, &v->items, 0, &v->cap)) return ht__fail_memory(m->diag, m->where);
+    v->items[v->n++] = function;
+    v->items[v->n++] = arguments;
+    return push(m, v);
 }
 
-static enum ht_err step(struct machine *m, uint8_t op)
+static enum ht_err persistent(struct machine *m)
 {
-    struct ht__cursor *c = &m->c;
-    size_t n = m->stack.n;
+    value *id = pop(m), *v = new_value(m, HT__PICKLE_PERSID);
+    if (!id) return fault(m, "a persistent id is missing");
+    if (!v || !grow(m->arena, &v->items, 0, &v->cap)) return ht__fail_memory(m->diag, m->where);
+    v->items[v->n++] = id;
+    return push(m, v);
+}
+
+/* n items from above the mark (or the two or one on top) go to the container below them. */
+static enum ht_err extend(struct machine *m, enum ht__pickle_type type, bool marked, int n)
+{
+    value temporary = {0}, *target, *parts[2];
+    if (marked) HT_TRY(gather(m, &temporary));
+    for (int i = n - 1; !marked && i >= 0; i--)
+        if (!(parts[i] = pop(m))) return fault(m, "an item is missing");
+    if (!marked) {
+        temporary.items = parts;
+        temporary.n = (size_t)n;
+    }
+    target = top(m);
+    if (!target || target->type != type || (type == HT__PICKLE_DICT && temporary.n % 2))
+        return fault(m, "items for something that holds none");
+    for (size_t i = 0; i < temporary.n; i++) {
+        if (!grow(m->arena, &target->items, target->n, &target->cap)) return ht__fail_memory(m->diag, m->where);
+        target->items[target->n++] = temporary.items[i];
+    }
+    return HT_OK;
+}
+
+static enum ht_err put(struct machine *m, uint64_t index)
+{
+    if (!top(m)) return fault(m, "nothing to remember");
+    if (index >= MAX_MEMO || index > m->n_memo + (1 << 16)) return fault(m, "a memo index is too large");
+    while (m->n_memo <= index) {
+        if (!grow(m->arena, &m->memo, m->n_memo, &m->cap_memo)) return ht__fail_memory(m->diag, m->where);
+        m->memo[m->n_memo++] = NULL;
+    }
+    m->memo[index] = top(m);
+    return HT_OK;
+}
+
+static enum ht_err get(struct machine *m, uint64_t index)
+{
+    if (index >= m->n_memo || !m->memo[index]) return fault(m, "an unknown memo index");
+    return push(m, m->memo[index]);
+}
+
+static enum ht_err drop(struct machine *m)
+{
+    return pop(m) ? HT_OK : fault(m, "the stack is empty");
+}
+
+/* BUILD sets attributes such as _metadata: of no interest. */
+static enum ht_err build(struct machine *m)
+{
+    HT_TRY(drop(m));
+    return top(m) ? HT_OK : fault(m, "the stack is empty");
+}
+
+static enum ht_err step(struct machine *m, uint8_t op, bool *stop)
+{
+    struct ht__cursor *in = &m->in;
     switch (op) {
-    case 0x80: return ht__cursor_u8(c) > 5 ? fault(m, "an unknown protocol") : HT_OK;
-    case 0x95: ht__cursor_u64(c); return HT_OK;
-    case '(': return push(m, HT__PICKLE_MARK, 0, NULL, 0);
-    case '}': return push(m, HT__PICKLE_DICT, 0, NULL, 0);
+    case 0x80: ht__cursor_u8(in); return HT_OK;            /* PROTO */
+    case 0x95: ht__cursor_u64(in); return HT_OK;           /* FRAME */
+    case '(': return mark(m);
+    case '.': *stop = true; return HT_OK;
+    case '}': return push_new(m, HT__PICKLE_DICT);
     case ']':
-    case ')': return push(m, HT__PICKLE_TUPLE, 0, NULL, 0);
-    case 'X': return push_text(m, ht__cursor_u32(c));
+    case ')':
+    case 0x8f: return push_new(m, HT__PICKLE_LIST);
+    case 'X':
+    case 'T':
+    case 'B': return push_text(m, ht__cursor_u32(in));
     case 'U':
-    case 0x8c: return push_text(m, ht__cursor_u8(c));
-    case 'J': return push(m, HT__PICKLE_INT, ht__cursor_i32(c), NULL, 0);
-    case 'K': return push(m, HT__PICKLE_INT, ht__cursor_u8(c), NULL, 0);
-    case 'M': return push(m, HT__PICKLE_INT, ht__cursor_u16(c), NULL, 0);
-    case 0x8a: return long1(m);
-    case 'G': ht__cursor_u64(c); return push(m, HT__PICKLE_NONE, 0, NULL, 0);
-    case 'N': return push(m, HT__PICKLE_NONE, 0, NULL, 0);
-    case 0x88:
-    case 0x89: return push(m, HT__PICKLE_INT, op == 0x88, NULL, 0);
-    case 0x85:
-    case 0x86:
-    case 0x87:
-        if (n < op - 0x84u) return fault(m, "the stack runs dry");
-        return tuple(m, n - (op - 0x84u), n - (op - 0x84u));
-    case 't':
-    case 'e':
-    case 'u': return marked(m, op);
-    case 'a':
-        return n < 2 ? fault(m, "the stack runs dry") : extend(m, n - 1, n - 1, HT__PICKLE_TUPLE);
-    case 's':
-        return n < 3 ? fault(m, "the stack runs dry") : extend(m, n - 2, n - 2, HT__PICKLE_DICT);
-    case 'c': return global(m);
-    case 'R': return reduce(m);
-    case 'b': /* attributes, such as a state dict's _metadata, are no weights */
-        if (n < 2 || !top(m)) return fault(m, "the stack runs dry");
-        m->stack.n--;
-        return HT_OK;
-    case 'Q': return persid(m);
-    case 'q': return put(m, ht__cursor_u8(c));
-    case 'r': return put(m, ht__cursor_u32(c));
-    case 0x94: return put(m, (uint32_t)m->memo.n);
-    case 'h': return get(m, ht__cursor_u8(c));
-    case 'j': return get(m, ht__cursor_u32(c));
+    case 0x8c:
+    case 'C': return push_text(m, ht__cursor_u8(in));
+    case 0x8d: return push_text(m, ht__cursor_u64(in));
+    case 'J': return push_int(m, HT__PICKLE_INT, ht__cursor_i32(in));
+    case 'K': return push_int(m, HT__PICKLE_INT, ht__cursor_u8(in));
+    case 'M': return push_int(m, HT__PICKLE_INT, ht__cursor_u16(in));
+    case 0x8a: return push_long(m, ht__cursor_u8(in));
+    case 'G': return push_float(m);
+    case 'N': return push_new(m, HT__PICKLE_NONE);
+    case 0x88: return push_int(m, HT__PICKLE_BOOL, 1);
+    case 0x89: return push_int(m, HT__PICKLE_BOOL, 0);
+    case 't': return push_gathered(m, HT__PICKLE_LIST);
+    case 'l': return push_gathered(m, HT__PICKLE_LIST);
+    case 'd': return push_gathered(m, HT__PICKLE_DICT);
+    case 0x85: return tuple(m, 1);
+    case 0x86: return tuple(m, 2);
+    case 0x87: return tuple(m, 3);
+    case 'c': return read_global(m);
+    case 0x93: return stack_global(m);
+    case 'R':
+    case 0x81: return call(m);
+    case 'b': return build(m);
+    case 'Q': return persistent(m);
+    case 'a': return extend(m, HT__PICKLE_LIST, false, 1);
+    case 'e': return extend(m, HT__PICKLE_LIST, true, 0);
+    case 0x90: return extend(m, HT__PICKLE_LIST, true, 0);
+    case 's': return extend(m, HT__PICKLE_DICT, false, 2);
+    case 'u': return extend(m, HT__PICKLE_DICT, true, 0);
+    case 'q': return put(m, ht__cursor_u8(in));
+    case 'r': return put(m, ht__cursor_u32(in));
+    case 0x94: return put(m, m->n_memo);
+    case 'h': return get(m, ht__cursor_u8(in));
+    case 'j': return get(m, ht__cursor_u32(in));
+    case '0': return drop(m);
     default:
-        return ht__fail(m->diag, HT_ERR_UNSUPPORTED, m->where, (int64_t)c->pos - 1,
-                        "pickle: opcode 0x%02x is not for data", op);
+        return ht__fail(m->diag, HT_ERR_UNSUPPORTED, m->where, (int64_t)in->pos - 1,
+                        "pickle: operation 0x%02x is not one of data", op);
     }
 }
 
-enum ht_err ht__pickle_read(struct ht__arena *arena, const void *data, size_t size,
-                            const char *where, struct ht__pickle **root, struct ht_diag *diag)
+enum ht_err ht__pickle_read(const void *data, size_t size, const char *where, struct ht__arena *arena,
+                            struct ht__pickle_value **root, struct ht_diag *diag)
 {
-    struct machine m = {
-        .c = ht__cursor_of(data, size), .arena = arena, .where = where, .diag = diag};
-    for (;;) {
-        uint8_t op = ht__cursor_u8(&m.c);
-        if (m.c.bad) return fault(&m, "it ends without a STOP");
-        if (op == '.') break;
-        HT_TRY(step(&m, op));
-        if (m.c.bad) return fault(&m, "it ends inside an opcode");
+    struct machine *m = ht__arena_new(arena, sizeof *m);
+    if (!m) return ht__fail_memory(diag, where);
+    m->in = ht__cursor_of(data, size);
+    m->arena = arena;
+    m->where = where;
+    m->diag = diag;
+    for (bool stop = false; !stop;) {
+        uint8_t op = ht__cursor_u8(&m->in);
+        if (m->in.bad) return fault(m, "it ends too early");
+        HT_TRY(step(m, op, &stop));
+        if (m->in.bad) return fault(m, "it ends too early");
     }
-    if (m.stack.n != 1 || !(*root = top(&m))) return fault(&m, "it leaves not one value");
+    if (m->n_stack != 1 || m->n_marks != 0) return fault(m, "it does not leave one value");
+    *root = m->stack[0];
     return HT_OK;
 }

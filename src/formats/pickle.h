@@ -1,36 +1,42 @@
-/* Pickles as data: a stack machine that builds values and calls nothing. */
+/*
+ * A data-only reader of pickles. Nothing is ever called: classes and functions are names, and only those of
+ * a short list are accepted; what they would build is kept as a tree for the caller to read.
+ */
 #ifndef HT_FORMATS_PICKLE_H
 #define HT_FORMATS_PICKLE_H
 
 #include "base/arena.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum ht__pickle_type {
-    HT__PICKLE_NONE, /* also what nobody asks for: floats, sets, devices */
+    HT__PICKLE_NONE,
+    HT__PICKLE_BOOL,
     HT__PICKLE_INT,
-    HT__PICKLE_STRING,
-    HT__PICKLE_GLOBAL, /* text: "module name" */
-    HT__PICKLE_TUPLE,  /* also lists */
-    HT__PICKLE_DICT,   /* items: key, value, key, value… */
-    HT__PICKLE_PERSID, /* items[0]: the id */
-    HT__PICKLE_CALL,   /* text: the global; items[0]: its arguments */
-    HT__PICKLE_MARK,
+    HT__PICKLE_FLOAT,
+    HT__PICKLE_STR,    /* text or bytes */
+    HT__PICKLE_LIST,   /* list, tuple or set: items */
+    HT__PICKLE_DICT,   /* items are key, value, key, value … */
+    HT__PICKLE_GLOBAL, /* text is "module name" */
+    HT__PICKLE_CALL,   /* items[0] the global, items[1] its arguments */
+    HT__PICKLE_PERSID, /* items[0] what identifies it */
 };
 
-struct ht__pickle {
+struct ht__pickle_value {
     enum ht__pickle_type type;
-    int64_t integer;
-    const char *text;
+    int64_t integer; /* also of a bool */
+    double number;
+    const char *text; /* NUL-terminated */
     size_t len;
-    struct ht__pickle **items;
+    struct ht__pickle_value **items;
     size_t n, cap;
 };
 
-/* Everything lives in the arena. Values may be shared, and may hold themselves. */
-HT_MUST_CHECK enum ht_err ht__pickle_read(struct ht__arena *arena, const void *data, size_t size,
-                                          const char *where, struct ht__pickle **root,
+/* Reads one pickle; the tree lives in the arena. */
+HT_MUST_CHECK enum ht_err ht__pickle_read(const void *data, size_t size, const char *where,
+                                          struct ht__arena *arena, struct ht__pickle_value **root,
                                           struct ht_diag *diag);
 
 #endif
