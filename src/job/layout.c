@@ -25,7 +25,18 @@ static size_t without_split(const char *name, size_t len)
     return len - n;
 }
 
-/* The source's own name, without its extension, shard number and float type. */
+/* "-Q8_0" or ".F16" at the end, whatever the case. */
+static size_t without_type(const char *name, size_t len)
+{
+    const struct ht__mix *mix;
+    for (size_t i = 0; (mix = ht__mix_at(i)) != NULL; i++) {
+        size_t n = strlen(mix->name);
+        if (ends_in(name, len, mix->name) && len > n + 1 && strchr("-.", name[len - n - 1])) return len - n - 1;
+    }
+    return len;
+}
+
+/* The source's own name, without its extension, shard number and type. */
 static const char *default_name(struct ht__plan *plan)
 {
     char real[4096];
@@ -40,12 +51,7 @@ static const char *default_name(struct ht__plan *plan)
                 break;
             }
         len = without_split(base, len);
-        static const char *const types[] = {"-f16", "-bf16", "-f32", ".f16", ".bf16", ".f32"};
-        for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-            if (ends_in(base, len, types[i])) {
-                len -= strlen(types[i]);
-                break;
-            }
+        len = without_type(base, len);
     }
     return ht__arena_copy(&plan->arena, len ? base : "model", len ? len : 5);
 }

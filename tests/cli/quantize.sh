@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# The command line on the example model: outputs, exit statuses, interruption, resumption, full disks.
+#   tests/cli/quantize.sh PROGRAM
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+halftone=$(realpath "${1:-build/halftone}")
+model=examples/model
+work=$(mktemp -d)
+trap 'mountpoint -q "$work/small" && umount "$work/small"; rm -rf "$work"' EXIT
+failed=0
+
+expect() { # name, expected status, command…
+    local name=$1 want=$2 got
+    shift 2
+    "$@" >"$work/out" 2>"$work/err"
+    got=$?
+    if [ "$got" -ne "$want" ]; then
+        echo "FAILED $name: exit status $got, not $want"
+        cat "$work/err"
+        failed=1
+    fi
+}
+holds() { # name, command…
+    local name=$1
+    shift
+    "$@" >/dev/null 2>&1 || { echo "FAILED $name"; failed=1; }
+}
+nothing_left() { # name, folder
+    [ -z "$(ls -A "$2" 2>/dev/null)" ] || { echo "FAILED $1: left behind: $(ls -A "$2")"; failed=1; }
+}
+
+# several outputs in one pass are the same as one by one, at every CPU level and number of threads
+expect "three types" 0 "$halftone" quantize $model -t Q4_K_M,Q5_K_M,Q8_0 -o "$work/three"
+for type in Q4_K_M Q5_K_M Q8_0; do
+    for level in scalar avx2 avx512; do
+        [ $level = avx512 ] && ! grep -q avx512_vbmi2 /proc/cpuinfo && continue
+        expect "$type at $level" 0 "$halftone" quantize $model -t $type --cpu $level --threads 1 -o "$work/one" --overwrite
+        holds "$type at $level has the same bytes" cmp "$work/one/model-$type.gguf" "$work/three/model-$type.gguf"
+    done
+    expect "verify $type" 0 "$halftone" inspect --verify "$work/three/model-$type.gguf"
+done
+sha=$("$halftone" quantize $model -t Q8_0 -o "$work/sha" --json | tail -n 1 | grep -o '"sha256": "[0-9a-f]*"' | head -n 1 | cut -d'"' -f4)
+holds "the report's hash" test "$sha" = "$(sha256sum "$work/sha/model-Q8_0.gguf" | cut -d' ' -f1)"
+
+# estimates are exact
+want=$("$halftone" estimate $model -t Q4_K_M --json | grep -o '"size_bytes": [0-9]*' | head -n 1 | cut -d' ' -f2)
+holds "the estimate" test "$want" = "$(stat -c %s "$work/three/model-Q4_K_M.gguf")"
+
+# splits merge back: the same tensors
+expect "split" 0 "$halftone" quantize $model -t Q8_0 --split-max-size 3M -o "$work/split"
+expect "a split source" 0 "$halftone" quantize "$work/split/model-Q8_0-00001-of-00004.gguf" -t Q8_0 -o "$work/merged"
+holds "merged" cmp "$work/merged/model-Q8_0.gguf" "$work/three/model-Q8_0.gguf"
+
+# a recipe file says the same as options
+printf 'model: %s\ntype: [Q4_K_M]\noutput: %s\ntensor-type:\n  ffn_down: q8_0\n' $model "$work/yaml" >"$work/recipe.yaml"
+expect "recipe" 0 "$halftone" quantize --config "$work/recipe.yaml"
+expect "options" 0 "$halftone" quantize $model -t Q4_K_M --tensor-type ffn_down=q8_0 -o "$work/options"
+holds "recipe and options agree" cmp "$work/yaml/model-Q4_K_M.gguf" "$work/options/model-Q4_K_M.gguf"
+printf 'a: &x [1]\nb: *x\n' >"$work/alias.yaml"
+expect "aliases in a recipe" 2 "$halftone" quantize --config "$work/alias.yaml"
+
+# pruned layers
+expect "prune" 0 "$halftone" quantize $model -t Q8_0 --prune-layers 1,3 -o "$work/pruned"
+"$halftone" inspect "$work/pruned/model-Q8_0.gguf" --tensors >"$work/out"
+holds "six layers are left" grep -q 'block_count *6$' "$work/out"
+holds "numbered anew" grep -q 'blk.5.attn_q.weight' "$work/out"
+expect "no seventh" 1 grep -q 'blk.6.' "$work/out"
+
+# usage and input errors
+expect "no model" 2 "$halftone" quantize -t Q8_0 -o "$work/x"
+expect "no type" 2 "$halftone" quantize $model -o "$work/x"
+expect "unknown type" 2 "$halftone" quantize $model -t Q9 -o "$work/x"
+expect "unknown option" 2 "$halftone" quantize $model -t Q8_0 --no-such-option
+expect "twice the same" 2 "$halftone" quantize $model -t Q8_0,q8_0 -o "$work/x"
+expect "an output that exists" 2 "$halftone" quantize $model -t Q8_0 -o "$work/three"
+expect "no such folder" 3 "$halftone" quantize "$work/nowhere" -t Q8_0 -o "$work/x"
+expect "already quantized" 3 "$halftone" quantize "$work/three/model-Q8_0.gguf" -t Q4_K_M -o "$work/x"
+expect "all the same" 0 "$halftone" quantize "$work/three/model-Q8_0.gguf" -t Q4_K_M --allow-requantize -o "$work/again"
+expect "too little memory" 4 "$halftone" quantize $model -t Q8_0 --memory 1M -o "$work/x"
+cp -r $model "$work/cut" && truncate -s -1000 "$work/cut/model.safetensors"
+expect "a truncated source" 3 "$halftone" quantize "$work/cut" -t Q8_0 -o "$work/x"
+cp -r $model "$work/nan" && printf '\xff\xff' | dd of="$work/nan/model.safetensors" bs=1 seek=9000001 conv=notrunc 2>/dev/null
+expect "a NaN in the source" 3 "$halftone" quantize "$work/nan" -t Q8_0 -o "$work/x"
+nothing_left "errors" "$work/x"
+
+# interruption: nothing is left; killed: the rest is done by --resume, with the same bytes
+timeout -s INT 0.2 "$halftone" quantize $model -t Q4_K_M,Q6_K --cpu scalar --threads 1 -o "$work/int" 2>/dev/null
+holds "interrupted with 130 or done" test -d "$work/int"
+[ -e "$work/int/model-Q6_K.gguf" ] || nothing_left "interruption" "$work/int"
+for delay in 0.1 0.2 0.3 0.5; do
+    rm -rf "$work/kill"
+    timeout -s KILL $delay "$halftone" quantize $model -t Q4_K_M,Q6_K --cpu scalar --threads 1 -o "$work/kill" 2>/dev/null
+    expect "resume after $delay s" 0 "$halftone" quantize $model -t Q4_K_M,Q6_K -o "$work/kill" --resume --overwrite
+    holds "resumed after $delay s: the same bytes" cmp "$work/kill/model-Q4_K_M.gguf" "$work/three/model-Q4_K_M.gguf"
+    holds "no journal after $delay s" test ! -e "$work/kill/model-Q4_K_M.gguf.journal"
+    holds "no part after $delay s" test ! -e "$work/kill/model-Q4_K_M.gguf.part"
+done
+
+# a full disk is met before the work, and leaves nothing
+mkdir "$work/small"
+if mount -t tmpfs -o size=4m tmpfs "$work/small" 2>/dev/null; then
+    mkdir "$work/small/out"
+    expect "a full disk" 4 "$halftone" quantize $model -t Q8_0 -o "$work/small/out"
+    nothing_left "a full disk" "$work/small/out"
+else
+    echo "SKIPPED a full disk: no file system can be mounted here"
+fi
+
+for shell in bash zsh fish; do expect "completion $shell" 0 "$halftone" completion $shell; done
+for page in quantize convert estimate inspect; do expect "man $page" 0 "$halftone" man $page; done
+[ $failed -eq 0 ] && echo "every case passed"
+exit $failed
