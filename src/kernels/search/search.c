@@ -197,9 +197,10 @@ float ht__search_positive(int levels, int n, const float *x, const float *w, uin
     if (max < HT__TINY) return 0;
     float inverse = positive_inverse(levels, n, x, w, max);
     for (int i = 0; i < n; i++) {
-        l[i] = positive_code(inverse, x[i], levels);
-        sum_xl += w[i] * x[i] * (float)l[i];
-        sum_l2 += w[i] * (float)l[i] * (float)l[i];
+        int first = positive_code(inverse, x[i], levels);
+        sum_xl += w[i] * x[i] * (float)first;
+        sum_l2 += w[i] * (float)first * (float)first;
+        l[i] = (uint8_t)first; /* a code below zero wraps, as the reference's bytes do */
     }
     for (int sweep = 0, changed = 1; sweep < 5 && changed; sweep++) {
         changed = 0;
@@ -213,7 +214,7 @@ float ht__search_positive(int levels, int n, const float *x, const float *w, uin
             xl += w[i] * x[i] * (float)other;
             l2 += w[i] * (float)other * (float)other;
             if (xl * xl * sum_l2 > sum_xl * sum_xl * l2) {
-                l[i] = other;
+                l[i] = (uint8_t)other;
                 sum_xl = xl;
                 sum_l2 = l2;
                 changed = 1;
