@@ -176,7 +176,9 @@ static float positive_inverse(int levels, int n, const float *x, const float *w,
         float inverse = t == -5 ? best_inverse : (0.1f * (float)t + (float)levels) / max;
         float scale = 1 / inverse, error = 0;
         for (int i = 0; i < n; i++) {
-            float diff = x[i] - scale * (float)positive_code(inverse, x[i], levels);
+            int l = positive_code(inverse, x[i], levels);
+            if (t == -5) l = (uint8_t)l; /* the reference keeps these in bytes: below zero they wrap */
+            float diff = x[i] - scale * (float)l;
             error += w[i] * diff * diff;
         }
         if (t == -5 || error < best) {
