@@ -205,35 +205,35 @@ int64_t ht__map_falcon_qkv(const int64_t *params, int64_t row)
     return (rest / n * (q + 2) + q + part) * n + rest % n;
 }
 
-/* ---- reshape ---- */
-
-struct reshape {
-    const struct ht__rows *of;
-};
-
-/* Whole source rows around the wanted weights are read, and the part copied. */
-static enum ht_err read_reshape(const struct ht__rows *rows, int64_t row, int64_t n, float *dst,
-                                struct ht__arena *scratch, struct ht_diag *diag)
+int64_t ht__map_every_second(const int64_t *params, int64_t row)
 {
-    const struct ht__rows *of = ((const struct reshape *)rows->ctx)->of;
-    int64_t first = row * rows->row_len, end = first + n * rows->row_len;
-    int64_t top = first / of->row_len, bottom = (end + of->row_len - 1) / of->row_len;
-    if (top * of->row_len == first && bottom * of->row_len == end)
-        return of->read(of, top, bottom - top, dst, scratch, diag);
-    float *whole = ht__arena_raw(scratch, (size_t)((bottom - top) * of->row_len) * sizeof *whole);
-    if (!whole) return ht__fail_memory(diag, "rows");
-    HT_TRY(of->read(of, top, bottom - top, whole, scratch, diag));
-    memcpy(dst, whole + (first - top * of->row_len), (size_t)(end - first) * sizeof *dst);
+    return 2 * row + params[0];
+}
+
+static enum ht_err read_pick(const struct ht__rows *rows, int64_t row, int64_t n, float *dst,
+                             struct ht__arena *scratch, struct ht_diag *diag)
+{
+    const struct permute *p = rows->ctx;
+    float *all = ht__arena_raw(scratch, (size_t)(p->of->n_rows * p->of->row_len) * sizeof *all);
+    if (!all) return ht__fail_memory(diag, "rows");
+    HT_TRY(p->of->read(p->of, 0, p->of->n_rows, all, scratch, diag));
+    for (int64_t i = 0; i < n * rows->row_len; i++)
+        dst[i] = all[p->map(p->params, row * rows->row_len + i)];
     return HT_OK;
 }
 
-struct ht__rows *ht__rows_reshape(struct ht__arena *arena, const struct ht__rows *of, int64_t row_len)
+struct ht__rows *ht__rows_pick(struct ht__arena *arena, const struct ht__rows *of, int64_t row_len,
+                               ht__row_map_fn *map, const int64_t params[4])
 {
     void *ctx;
-    if (!of) return NULL;
-    struct ht__rows *rows = new_rows(arena, of->n_rows * of->row_len / row_len, row_len, read_reshape,
-                                     sizeof(struct reshape), &ctx);
-    if (rows) *(struct reshape *)ctx = (struct reshape){of};
+    int64_t n = of ? of->n_rows * of->row_len : 0;
+    if (map == ht__map_every_second) n /= 2;
+    struct ht__rows *rows =
+        of ? new_rows(arena, n / row_len, row_len, read_pick, sizeof(struct permute), &ctx) : NULL;
+    if (!rows) return NULL;
+    struct permute *p = ctx;
+    *p = (struct permute){.of = of, .map = map};
+    memcpy(p->params, params, sizeof p->params);
     return rows;
 }
 

@@ -20,6 +20,10 @@ struct ht__rows *ht__rows_concat(struct ht__arena *arena, const struct ht__rows 
 typedef int64_t ht__row_map_fn(const int64_t *params, int64_t row);
 struct ht__rows *ht__rows_permute(struct ht__arena *arena, const struct ht__rows *of,
                                   ht__row_map_fn *map, const int64_t params[4]);
+/* Weight i of the result, counted over all rows, is weight map(params, i) of the source: for biases and other
+ * small tensors, as the source is read whole. */
+struct ht__rows *ht__rows_pick(struct ht__arena *arena, const struct ht__rows *of, int64_t row_len,
+                               ht__row_map_fn *map, const int64_t params[4]);
 /*
  * The columns of each slab of slab_rows rows become rows: [slabs, slab_rows, row_len] gives
  * [slabs, row_len, slab_rows].
@@ -32,9 +36,6 @@ struct ht__rows *ht__rows_affine(struct ht__arena *arena, const struct ht__rows 
 /* Block-scaled FP8: each block of block[0] x block[1] weights has one factor in `scales`. */
 struct ht__rows *ht__rows_scaled(struct ht__arena *arena, const struct ht__rows *of,
                                  const struct ht__rows *scales, const int64_t block[2]);
-/* The same weights in rows of another length (a divisor or multiple, counted over all weights). */
-struct ht__rows *ht__rows_reshape(struct ht__arena *arena, const struct ht__rows *of,
-                                  int64_t row_len);
 /* Floats that were computed; the data is copied. */
 struct ht__rows *ht__rows_floats(struct ht__arena *arena, const float *values, int64_t n_rows,
                                  int64_t row_len);
@@ -49,6 +50,8 @@ struct ht__rows *ht__rows_mxfp4(struct ht__arena *arena, const struct ht__checkp
 ht__row_map_fn ht__map_rope;
 /* [groups, parts, n] rows to all of part 0, all of part 1 …: params {groups, parts, n}. */
 ht__row_map_fn ht__map_regroup;
+/* Every second one, the first being params {0 or 1}: weight i is 2*i + first. Halves the number. */
+ht__row_map_fn ht__map_every_second;
 /* falcon's qkv [groups, q + 2, n]: all q, then all k, then all v: params {groups, q, n}. */
 ht__row_map_fn ht__map_falcon_qkv;
 

@@ -54,6 +54,11 @@ void rows_fill(enum row_kind kind, uint64_t seed, int64_t n, float *x)
             x[i] = uniform(&s) < 0.6f ? 0 : gaussian(&s) * (uniform(&s) < 0.01f ? 1000.0f : 1.0f);
             break;
         case ROWS_HUGE: x[i] = gaussian(&s) * ldexpf(1, (int)(i % 1024 / 10)); break;
+        case ROWS_BELOW: {
+            uint64_t block = (uint64_t)(i / 16) + seed * 7919;
+            x[i] = -1000 * uniform(&block) - fabsf(gaussian(&s)) * ldexpf(1, -(int)(20 * uniform(&s)));
+            break;
+        }
         default: x[i] = 0; break;
         }
     }

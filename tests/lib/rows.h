@@ -12,6 +12,7 @@ enum row_kind {
     ROWS_LEVELS,      /* few levels, shifted */
     ROWS_SPIKES,      /* sparse, with x1000 spikes */
     ROWS_HUGE,        /* up to 1e30 */
+    ROWS_BELOW,       /* narrow sub-blocks far below zero */
     ROWS_ZERO,
     ROWS_N_KINDS
 };

@@ -69,7 +69,8 @@ static void encode_block(const float *x, const float *importance, struct ht__q2_
     float d = ht__f16_to_f32(block->d), dmin = ht__f16_to_f32(block->dmin);
     for (int j = 0; j < SUBS; j++) {
         block->scales[j] = (uint8_t)(s[j] | m[j] << 4);
-        float scale = d * (float)s[j], min = dmin * (float)m[j];
+        /* from the byte as it stands: a code below zero wraps and spills into the min's nibble */
+        float scale = d * (float)(block->scales[j] & 15), min = dmin * (float)(block->scales[j] >> 4);
         if (scale == 0) continue; /* the codes of the search stay */
         for (int i = LEN * j; i < LEN * (j + 1); i++)
             codes[i] = (uint8_t)clamp(ht__round_even((x[i] + min) / scale), 3);

@@ -163,7 +163,7 @@ VEC bool finish_q2(const float *x, const struct batch *batch, int b, bool weight
     float d = ht__f16_to_f32(block->d), dmin = ht__f16_to_f32(block->dmin);
     if (!quotients_fit(x, 16 * dmin, d)) return false;
     for (int j = 0; j < SUBS; j++) {
-        if (s[j] == 0) return false;
+        if (s[j] == 0 || s[j] > 15 || m[j] > 15) return false;
         block->scales[j] = (uint8_t)(s[j] | m[j] << 4);
         put_codes(x + LEN * j, dmin * (float)m[j], d * (float)s[j], 0, 3, 0, codes + LEN * j);
     }

@@ -77,6 +77,8 @@ VEC void affine_search(const struct ht__affine_params p, int n, vf (*x)[GROUPS],
             /* the most negative value to round; NaN and infinity fail the comparison too */
             vf least = v_mul(inverse[g], v_sub(low[g], offset[g]));
             out[g].odd = v_or(out[g].odd, v_not(v_gt(least, v_set(-1e6f))));
+            /* an offset that the fit put above all of x: products pass the factor, and the top clamp */
+            out[g].odd = v_or(out[g].odd, v_not(v_gt(inverse[g], zero)));
             sum_l[g] = sum_l2[g] = sum_xl[g] = error[g] = zero;
         }
         for (int i = 0; i < n; i++)

@@ -234,6 +234,10 @@ static enum ht_err source_rows(struct ht__arch_build *b, const struct ht__tensor
     if (!rows || !scale_name) return ht__fail_memory(b->diag, t->name);
     *out = rows;
     const struct ht__tensor *scale = ht__checkpoint_find(b->ck, scale_name);
+    bool scaled = strncmp(t->dtype->name, "f8_", 3) == 0 && ht__jget(b->config, "quantization_config");
+    if (!scale && scaled)
+        return ht__fail(b->diag, HT_ERR_FORMAT, t->name, -1,
+                        "the configuration says that its FP8 weights are scaled, but %s is missing", scale_name);
     if (!scale) return HT_OK;
     const struct ht__jnode *size =
         ht__jget(ht__jget(b->config, "quantization_config"), "weight_block_size");
@@ -262,7 +266,10 @@ static enum ht_err map_tensor(struct ht__arch_build *b, const struct ht__tensor 
         int64_t numbers[2];
         struct ht__found f = {.tensor = t};
         if (!matches(rule->from, name, numbers, &f.suffix)) continue;
-        if (!rule->to || numbers[0] >= b->n_layers) return HT_OK; /* left out on purpose */
+        if (!rule->to || (numbers[0] >= b->n_layers && b->arch->drops_extra_layers)) return HT_OK;
+        if (numbers[0] >= b->n_layers)
+            return ht__fail(b->diag, HT_ERR_FORMAT, t->name, -1, "the configuration has %lld layers",
+                            (long long)b->n_layers);
         f.layer = numbers[0];
         f.expert = numbers[1];
         f.name = gguf_name(b, rule->to, f.layer, f.suffix);
@@ -310,6 +317,11 @@ static enum ht_err check_names(struct ht__arch_build *b, struct ht__map *names)
     HT_TRY(gather_names(b, names));
     for (const struct ht__name_rule *rule = b->arch->rules; rule->from; rule++)
         if (rule->from[0] == '!') HT_TRY(check_rule(b, names, rule));
+    const struct ht__jnode *tied = ht__jget(b->config, "tie_word_embeddings");
+    if (tied && tied->type == HT__JSON_BOOL && !tied->boolean && strncmp(b->arch->name, "gemma", 5) != 0 &&
+        !ht__map_get(names, "output.weight", strlen("output.weight")))
+        return ht__fail(b->diag, HT_ERR_FORMAT, b->ck->dir, -1,
+                        "the configuration says that the output is not tied to the embedding, but lm_head is missing");
     if (ht__map_get(names, "token_embd.weight", strlen("token_embd.weight"))) return HT_OK;
     return ht__fail(b->diag, HT_ERR_FORMAT, b->ck->dir, -1,
                     "the checkpoint has no token embedding");
@@ -337,13 +349,10 @@ static enum ht_err permute(struct ht__arch_build *b, const struct ht__found *f, 
         return ht__arch_shape_error(b, f, "rows for every head, an even number each");
     const struct ht__rows *rows = f->rows;
     const int64_t params[4] = {n / heads};
-    if (f->tensor->n_dims == 1) { /* a bias: its elements are rows of one */
-        rows = ht__rows_reshape(b->arena, rows, 1);
+    if (f->tensor->n_dims == 1) /* a bias */
+        rows = ht__rows_pick(b->arena, rows, n, ht__map_rope, params);
+    else
         rows = ht__rows_permute(b->arena, rows, ht__map_rope, params);
-        rows = ht__rows_reshape(b->arena, rows, n);
-    } else {
-        rows = ht__rows_permute(b->arena, rows, ht__map_rope, params);
-    }
     return ht__arch_add_found(b, f, rows);
 }
 

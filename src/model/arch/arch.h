@@ -41,6 +41,7 @@ struct ht__arch {
     enum ht_err (*metadata)(struct ht__arch_build *b);
     /* Adds tensors that no checkpoint has (rope factors); may be NULL. They come first. */
     enum ht_err (*generate)(struct ht__arch_build *b);
+    bool drops_extra_layers; /* layers past the last (prediction of several tokens) are left out */
 };
 
 struct ht__stack; /* experts that are being gathered */

@@ -130,4 +130,5 @@ const struct ht__arch ht__arch_deepseek2 = {
     .classes = "DeepseekV2ForCausalLM DeepseekV3ForCausalLM KimiVLForConditionalGeneration",
     .rules = rules,
     .metadata = keys,
+    .drops_extra_layers = true,
 };

@@ -30,15 +30,13 @@ static enum ht_err gpt2_keys(struct ht__arch_build *b)
 
 /* ---- GPT-NeoX: [heads, 3, head] becomes all q, all k, all v ---- */
 
-/* A bias is permuted as rows of one. */
+/* A bias is permuted weight by weight. */
 static enum ht_err permute_rows(struct ht__arch_build *b, const struct ht__found *f, ht__row_map_fn *map,
                                 const int64_t params[4])
 {
-    const struct ht__rows *rows = f->rows;
-    bool bias = f->tensor->n_dims == 1;
-    if (bias) rows = ht__rows_reshape(b->arena, rows, 1);
-    rows = ht__rows_permute(b->arena, rows, map, params);
-    if (bias) rows = ht__rows_reshape(b->arena, rows, f->tensor->shape[0]);
+    const struct ht__rows *rows = f->tensor->n_dims == 1
+                                      ? ht__rows_pick(b->arena, f->rows, f->tensor->shape[0], map, params)
+                                      : ht__rows_permute(b->arena, f->rows, map, params);
     return ht__arch_add_found(b, f, rows);
 }
 

@@ -78,14 +78,14 @@ static enum ht_err gate_up_bias(struct ht__arch_build *b, const struct ht__found
 {
     if (f->tensor->n_dims != 2 || f->tensor->shape[0] != b->n_experts || f->tensor->shape[1] % 2)
         return ht__arch_shape_error(b, f, "[experts, 2 x feed forward]");
-    int64_t half = f->tensor->shape[1] / 2, n = half * b->n_experts;
+    int64_t half = f->tensor->shape[1] / 2;
     const int64_t ne[2] = {half, b->n_experts};
-    const struct ht__rows *ones = ht__rows_reshape(b->arena, f->rows, 1);
     static const char *const names[2] = {"ffn_gate_exps.bias", "ffn_up_exps.bias"};
     for (int which = 0; which < 2; which++) {
-        const struct ht__rows *picked = ht__rows_slice(b->arena, ones, which, 2, n);
-        HT_TRY(ht__arch_add(b, ht__arch_name(b, f->layer, names[which]), ht__rows_reshape(b->arena, picked, half),
-                            f->tensor->dtype, 2, ne));
+        const int64_t params[4] = {which};
+        HT_TRY(ht__arch_add(b, ht__arch_name(b, f->layer, names[which]),
+                            ht__rows_pick(b->arena, f->rows, half, ht__map_every_second, params), f->tensor->dtype,
+                            2, ne));
     }
     return HT_OK;
 }
