@@ -1,0 +1,224 @@
+/*
+ * IQ4_NL and IQ4_XS with one sub-block of 32 a lane: included by iq4_<level>.c after vec_<level>.h.
+ *
+ * The nearest of the 16 values is found by cells 9.3 wide: neighbouring decision thresholds are at least 11.5
+ * apart, so that a cell holds at most one. A threshold is the smallest float for which the reference's own rule
+ * (x - lower < upper - x fails) takes the upper value; cells without one have an infinite threshold.
+ */
+#include "kernels/codec.h"
+#include "kernels/half.h"
+#include "kernels/x86/search_tmpl.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { LEN = 32, SUPER = 256, BATCH = GROUPS * VL, TRIALS = 7 };
+
+static const float cell_threshold[32] = {
+    0x1.c363cbf21f28ap+127f, 0x1.c363cbf21f28ap+127f, -0x1.ce00000000000p+6f,
+    0x1.c363cbf21f28ap+127f, -0x1.7600000000000p+6f, 0x1.c363cbf21f28ap+127f,
+    -0x1.2800000000000p+6f, 0x1.c363cbf21f28ap+127f, -0x1.c800000000000p+5f,
+    -0x1.5000000000000p+5f, 0x1.c363cbf21f28ap+127f, -0x1.c800000000000p+4f,
+    -0x1.0000000000000p+4f, 0x1.c363cbf21f28ap+127f, -0x1.2000000000000p+2f,
+    0x1.c000000000000p+2f, 0x1.3000000000000p+4f, 0x1.f800000000000p+4f,
+    0x1.c363cbf21f28ap+127f, 0x1.6c00000000000p+5f, 0x1.c363cbf21f28ap+127f,
+    0x1.e800000000000p+5f, 0x1.3c00000000000p+6f, 0x1.c363cbf21f28ap+127f,
+    0x1.c363cbf21f28ap+127f, 0x1.9400000000000p+6f, 0x1.c363cbf21f28ap+127f,
+    0x1.c363cbf21f28ap+127f, 0x1.c363cbf21f28ap+127f, 0x1.c363cbf21f28ap+127f,
+    0x1.c363cbf21f28ap+127f, 0x1.c363cbf21f28ap+127f};
+static const float cell_low[32] = {
+    -127, -127, -127, -104, -104, -83, -83, -65, -65, -49, -35, -35, -22, -10, -10, 1, 13, 25,
+    38, 38, 53, 53, 69, 89, 89, 89, 113, 113, 113, 113, 113, 113};
+static const float cell_high[32] = {
+    -127, -127, -104, -104, -83, -83, -65, -65, -49, -35, -35, -22, -10, -10, 1, 13, 25, 38, 38,
+    53, 53, 69, 89, 89, 89, 113, 113, 113, 113, 113, 113, 113};
+/* the code of cell_low */
+static const float cell_code[32] = {
+    0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 7, 7, 8, 9, 10, 11, 11, 12, 12, 13, 14, 14, 14, 15,
+    15, 15, 15, 15, 15};
+
+/* The cell of each value, as a table index. */
+VEC vf cell_of(vf x)
+{
+    vf c = v_add(v_round(v_mul(x, v_set(1.0f / 9.3f))), v_set(14));
+    return v_min(v_max(c, v_zero()), v_set(31));
+}
+
+VEC vf nearest_value(vf x)
+{
+    vf c = cell_of(x);
+    return v_pick(v_table(cell_high, c), v_table(cell_low, c), v_lt(x, v_table(cell_threshold, c)));
+}
+
+VEC vf nearest_code(vf x)
+{
+    vf c = cell_of(x), code = v_table(cell_code, c);
+    vm above = v_and(v_not(v_lt(x, v_table(cell_threshold, c))), v_ne(v_table(cell_high, c), v_table(cell_low, c)));
+    return v_pick(code, v_add(code, v_set(1)), above);
+}
+
+VEC void load_batch(const float *src, vf (*x)[GROUPS])
+{
+    for (int g = 0; g < GROUPS; g++)
+        for (int i = 0; i < LEN; i += VL) {
+            vf t[VL];
+            v_transpose(src + (int64_t)g * VL * LEN + i, LEN, t);
+            for (int j = 0; j < VL; j++)
+                x[i + j][g] = t[j];
+        }
+}
+
+VEC void try_inverse(vf (*x)[GROUPS], vf (*w)[GROUPS], const vf inverse[GROUPS], vf qx[GROUPS], vf q2[GROUPS])
+{
+    for (int g = 0; g < GROUPS; g++)
+        qx[g] = q2[g] = v_zero();
+    for (int i = 0; i < LEN; i++)
+        for (int g = 0; g < GROUPS; g++) {
+            vf q = nearest_value(v_mul(inverse[g], x[i][g])), wq = v_mul(w[i][g], q);
+            qx[g] = v_add(qx[g], v_mul(wq, x[i][g]));
+            q2[g] = v_add(q2[g], v_mul(wq, q));
+        }
+}
+
+/* The scale of every lane; 0 for lanes of zeros. */
+VEC void search_scales(vf (*x)[GROUPS], vf (*w)[GROUPS], float *scales, unsigned *odd_bits)
+{
+    vf max[GROUPS], amax[GROUPS], d[GROUPS], best[GROUPS], inverse[GROUPS], qx[GROUPS], q2[GROUPS];
+    const vf zero = v_zero();
+    *odd_bits = 0;
+    for (int g = 0; g < GROUPS; g++) {
+        max[g] = amax[g] = zero;
+        for (int i = 0; i < LEN; i++) {
+            vf a = v_abs(x[i][g]);
+            vm larger = v_gt(a, amax[g]);
+            amax[g] = v_pick(amax[g], a, larger);
+            max[g] = v_pick(max[g], x[i][g], larger);
+        }
+        vm odd = v_or(v_and(v_lt(amax[g], v_set(1e-12f)), v_ne(amax[g], zero)), v_not(v_lt(amax[g], v_set(1e12f))));
+        *odd_bits |= v_bits(odd) << g * VL;
+        inverse[g] = v_div(v_set(1), v_div(v_sub(zero, max[g]), v_set(-127)));
+    }
+    try_inverse(x, w, inverse, qx, q2);
+    for (int g = 0; g < GROUPS; g++) {
+        d[g] = v_div(qx[g], q2[g]);
+        best[g] = v_mul(d[g], qx[g]);
+    }
+    for (int t = -TRIALS; t <= TRIALS; t++) {
+        for (int g = 0; g < GROUPS; g++)
+            inverse[g] = v_div(v_set((float)t - 127), max[g]);
+        try_inverse(x, w, inverse, qx, q2);
+        for (int g = 0; g < GROUPS; g++) {
+            vm accept = v_and(v_gt(q2[g], zero), v_gt(v_mul(qx[g], qx[g]), v_mul(best[g], q2[g])));
+            vf scale = v_div(qx[g], q2[g]);
+            d[g] = v_pick(d[g], scale, accept);
+            best[g] = v_pick(best[g], v_mul(scale, qx[g]), accept);
+        }
+    }
+    for (int g = 0; g < GROUPS; g++)
+        v_store(scales + g * VL, v_pick(d[g], zero, v_lt(amax[g], v_set(HT__TINY))));
+}
+
+/* sigma2 of each sub-block of the batch: over itself (IQ4_NL), or over its super-block (IQ4_XS). */
+VEC void sigma2_of(const float *src, int span, float sigma2[BATCH])
+{
+    for (int b = 0; b < BATCH * LEN / span; b++) {
+        float sum = ht__sum_squares(span, src + b * span) * 2 / (float)span;
+        for (int s = 0; s < span / LEN; s++)
+            sigma2[b * (span / LEN) + s] = sum;
+    }
+}
+
+VEC void weigh(const float *src, const float *importance, int span, vf (*x)[GROUPS], vf (*w)[GROUPS])
+{
+    float sigma2[BATCH];
+    if (importance) {
+        sigma2_of(src, span, sigma2);
+        load_batch(importance, w);
+    }
+    for (int g = 0; g < GROUPS; g++) {
+        vf sigma = importance ? v_load(sigma2 + g * VL) : v_zero();
+        for (int i = 0; i < LEN; i++) {
+            vf square = v_mul(x[i][g], x[i][g]);
+            w[i][g] = importance ? v_mul(w[i][g], v_sqrt(v_add(sigma, square))) : square;
+        }
+    }
+}
+
+VEC void put_codes(const float *x, float d, uint8_t out[16])
+{
+    uint8_t codes[LEN];
+    float inverse = d != 0 ? 1 / d : 0;
+    for (int i = 0; i < LEN; i += VL)
+        v_store_bytes(codes + i, nearest_code(v_mul(v_set(inverse), v_load(x + i))));
+    for (int i = 0; i < 16; i++)
+        out[i] = (uint8_t)(codes[i] | codes[i + 16] << 4);
+}
+
+/* Products beyond the range of exact rounding cannot arise below this. */
+VEC bool fits(const float *x, int n, float d)
+{
+    float amax = 0;
+    for (int i = 0; i < n; i++)
+        amax = fabsf(x[i]) > amax ? fabsf(x[i]) : amax;
+    return amax < fabsf(d) * 1e5f && fabsf(d) > 1e-30f;
+}
+
+VEC void finish_nl(const float *x, float d, uint8_t *out)
+{
+    ht__store_u16(out, ht__f32_to_f16(d));
+    put_codes(x, d, out + 2);
+}
+
+VEC bool finish_xs(const float *x, const float *scales, uint8_t *out)
+{
+    float max = 0, amax = 0;
+    for (int j = 0; j < 8; j++)
+        if (fabsf(scales[j]) > amax) {
+            amax = fabsf(scales[j]);
+            max = scales[j];
+        }
+    float d = -max / 32, inverse = d != 0 ? 1 / d : 0;
+    uint16_t high = 0;
+    if (!fits(x, SUPER, d)) return false;
+    memset(out, 0, 8);
+    ht__store_u16(out, ht__f32_to_f16(d));
+    for (int j = 0; j < 8; j++) {
+        int l = ht__round_even(inverse * scales[j]);
+        l = l < -32 ? -32 : l > 31 ? 31 : l;
+        put_codes(x + LEN * j, d * (float)l, out + 8 + 16 * j);
+        l += 32;
+        out[4 + j / 2] = (uint8_t)(out[4 + j / 2] | (l & 15) << 4 * (j % 2));
+        high = (uint16_t)(high | l >> 4 << 2 * j);
+    }
+    ht__store_u16(out + 2, high);
+    return true;
+}
+
+/* Batches of sub-blocks; `span` weights make a block (32 or 256). The last batch is filled up. */
+VEC void encode_iq4(const struct ht__codec *codec, int span, const float *src, int64_t n_rows, int64_t row_len,
+                    const float *importance, void *dst)
+{
+    const int per_batch = BATCH * LEN / span, subs = span / LEN;
+    int64_t n = n_rows * row_len / span, per_row = row_len / span;
+    for (int64_t first = 0; first < n; first += per_batch) {
+        float x[BATCH * LEN], weights[BATCH * LEN], scales[BATCH];
+        vf lanes[LEN][GROUPS], w[LEN][GROUPS];
+        unsigned odd;
+        for (int b = 0; b < per_batch; b++) {
+            int64_t at = first + b < n ? first + b : n - 1;
+            memcpy(x + b * span, src + at * span, (size_t)span * sizeof(float));
+            if (importance) memcpy(weights + b * span, importance + at % per_row * span, (size_t)span * sizeof(float));
+        }
+        load_batch(x, lanes);
+        weigh(x, importance ? weights : NULL, span, lanes, w);
+        search_scales(lanes, w, scales, &odd);
+        for (int b = 0; b < per_batch && first + b < n; b++) {
+            uint8_t *block = (uint8_t *)dst + (first + b) * codec->block_size;
+            const float *sub = x + b * span;
+            bool done = !(odd >> b * subs & ((1u << subs) - 1));
+            if (done && span == LEN && (done = fits(sub, LEN, scales[b]))) finish_nl(sub, scales[b], block);
+            if (done && span == SUPER) done = finish_xs(sub, scales + b * subs, block);
+            if (!done) codec->encode(sub, 1, span, importance ? weights + b * span : NULL, block);
+        }
+    }
+}
