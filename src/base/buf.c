@@ -19,7 +19,7 @@ void ht__buf_close(struct ht__buf *buf)
 static bool reserve(struct ht__buf *buf, size_t n)
 {
     if (buf->failed) return false;
-    if (n <= buf->cap - buf->len) return true;
+    if (buf->data && n <= buf->cap - buf->len) return true;
     size_t need, cap = buf->cap < 256 ? 256 : buf->cap;
     if (__builtin_add_overflow(buf->len, n, &need) || need > SIZE_MAX / 2) return !(buf->failed = true);
     while (cap < need)
