@@ -4,18 +4,18 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool takes(const char *verbs, const char *name)
+bool option_is_for(const struct ht_option_info *option, const char *verb)
 {
-    size_t n = strlen(name);
-    for (const char *p = verbs; (p = strstr(p, name)) != NULL; p += n)
-        if ((p == verbs || p[-1] == ' ') && (p[n] == ' ' || p[n] == '\0')) return true;
+    size_t n = strlen(verb);
+    for (const char *p = option->verbs; (p = strstr(p, verb)) != NULL; p += n)
+        if ((p == option->verbs || p[-1] == ' ') && (p[n] == ' ' || p[n] == '\0')) return true;
     return false;
 }
 
 static bool find_option(const char *verb, const char *name, size_t len, struct ht_option_info *o)
 {
     for (size_t i = 0; ht_option_at(i, o); i++)
-        if (strlen(o->name) == len && strncmp(o->name, name, len) == 0 && takes(o->verbs, verb)) return true;
+        if (strlen(o->name) == len && strncmp(o->name, name, len) == 0 && option_is_for(o, verb)) return true;
     return false;
 }
 

@@ -26,6 +26,9 @@ int run_archs(const struct command *command, int argc, char **argv);
 int run_completion(const struct command *command, int argc, char **argv);
 int run_man(const struct command *command, int argc, char **argv);
 
+/* Does the library list this option for the command? */
+bool option_is_for(const struct ht_option_info *option, const char *verb);
+
 void print_help(const struct command *command);
 /* "halftone quantize: message", then where help is. Returns EXIT_USAGE. */
 int usage_error(const struct command *command, const char *fmt, ...)

@@ -50,21 +50,13 @@ static const struct command man = {
 const struct command *const commands[] = {&quantize, &convert, &estimate, &inspect, &types,
                                           &archs, &completion, &man, NULL};
 
-static bool takes(const char *verbs, const char *name)
-{
-    size_t n = strlen(name);
-    for (const char *p = verbs; (p = strstr(p, name)) != NULL; p += n)
-        if ((p == verbs || p[-1] == ' ') && (p[n] == ' ' || p[n] == '\0')) return true;
-    return false;
-}
-
 void print_help(const struct command *c)
 {
     struct ht_option_info o;
     bool any = false;
     printf("usage: halftone %s %s\n\n%s.\n", c->name, c->usage, c->about);
     for (size_t i = 0; ht_option_at(i, &o); i++) {
-        if (!takes(o.verbs, c->name)) continue;
+        if (!option_is_for(&o, c->name)) continue;
         if (!any) printf("\nOptions:\n");
         any = true;
         char left[64];

@@ -4,14 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool takes(const char *verbs, const char *name)
-{
-    size_t n = strlen(name);
-    for (const char *p = verbs; (p = strstr(p, name)) != NULL; p += n)
-        if ((p == verbs || p[-1] == ' ') && (p[n] == ' ' || p[n] == '\0')) return true;
-    return false;
-}
-
 /* A line of mdoc must not begin with a dot or an apostrophe; backslashes are doubled. */
 static void mdoc_text(const char *text)
 {
@@ -32,7 +24,7 @@ static void manual_of(const struct command *c)
     mdoc_text(c->usage);
     printf("\n.Sh OPTIONS\n.Bl -tag -width Ds\n");
     for (size_t i = 0; ht_option_at(i, &o); i++) {
-        if (!takes(o.verbs, c->name)) continue;
+        if (!option_is_for(&o, c->name)) continue;
         printf(".It Fl -%s%s", o.name, *o.metavar ? " Ar " : "");
         mdoc_text(o.metavar);
         printf("\n");
@@ -77,7 +69,7 @@ static void print_words(const char *verb, const char *before)
 {
     struct ht_option_info o;
     for (size_t i = 0; ht_option_at(i, &o); i++)
-        if (takes(o.verbs, verb)) printf("%s--%s", before, o.name);
+        if (option_is_for(&o, verb)) printf("%s--%s", before, o.name);
     printf("%s--json%s--help", before, before);
 }
 
@@ -112,7 +104,7 @@ static void fish_script(void)
     for (int i = 0; commands[i]; i++) {
         printf("complete -c halftone -n __fish_use_subcommand -a %s -d '%s'\n", commands[i]->name, commands[i]->about);
         for (size_t j = 0; ht_option_at(j, &o); j++)
-            if (takes(o.verbs, commands[i]->name))
+            if (option_is_for(&o, commands[i]->name))
                 printf("complete -c halftone -n '__fish_seen_subcommand_from %s' -l %s%s\n", commands[i]->name, o.name,
                        o.kind == HT_OPTION_FLAG ? "" : " -r");
     }
