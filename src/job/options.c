@@ -40,6 +40,7 @@ static const struct slot {
     SLOT("overwrite", FLAG, overwrite),
     SLOT("resume", FLAG, resume),
     SLOT("report", TEXT, report),
+    SLOT("no-source-hash", FLAG, no_source_hash),
 #undef SLOT
 };
 

@@ -1,5 +1,5 @@
 /* Planning: source and options in, every file's exact content list out. */
-#include "job/plan.h"
+#include "job/source.h"
 #include "job/layout.h"
 
 #include <string.h>
@@ -283,6 +283,7 @@ static enum ht_err make(struct ht__plan *plan, struct ht_diag *diag)
         plan->n_weights += (uint64_t)w->rows->n_rows * (uint64_t)w->rows->row_len;
     }
     HT_TRY(load_importance(plan, diag));
+    HT_TRY(ht__sources_list(plan, diag));
     for (size_t i = 0; i < plan->n_outputs; i++) {
         HT_TRY(choose_types(plan, &plan->outputs[i], diag));
         HT_TRY(ht__plan_layout(plan, &plan->outputs[i], diag));

@@ -34,6 +34,16 @@ struct ht__plan_output {
     uint64_t size; /* of all files */
 };
 
+/* A file that the outputs are made from. */
+enum ht__source_role { HT__SOURCE_WEIGHTS, HT__SOURCE_COMPANION, HT__SOURCE_IMPORTANCE };
+struct ht__source_file {
+    const char *path;
+    uint64_t size;
+    enum ht__source_role role;
+    char sha256[65]; /* empty: not known (yet) */
+    bool from_cache; /* the hash is the name of a blob in a hub's cache: nothing was read for it */
+};
+
 struct ht__plan {
     struct ht__arena arena;
     struct ht_job *job;
@@ -47,6 +57,8 @@ struct ht__plan {
     const float **importance;       /* by weight: ne[0] floats for each matrix of it, or NULL */
     struct ht__plan_output *outputs;
     size_t n_outputs;
+    struct ht__source_file *sources;
+    size_t n_sources;
     uint64_t n_weights; /* of all tensors */
     uint64_t out_bytes; /* of all outputs */
     uint64_t memory;    /* what running needs */

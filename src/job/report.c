@@ -25,14 +25,25 @@ static void put_list(struct ht__buf *out, const char *key, const struct ht__list
     ht__buf_str(out, "], ");
 }
 
-static void put_recipe(struct ht__buf *out, const struct ht__options *o)
+/* A hash, and where it comes from when the file was not read for it. */
+static void put_hash(struct ht__buf *out, const char *prefix, const struct ht__source_file *file)
 {
+    if (!file->sha256[0]) return;
+    ht__buf_printf(out, "\"%ssha256\": \"%s\", ", prefix, file->sha256);
+    if (file->from_cache) ht__buf_printf(out, "\"%ssha256_from\": \"name in the hub's cache\", ", prefix);
+}
+
+static void put_recipe(struct ht__buf *out, const struct ht__plan *plan)
+{
+    const struct ht__options *o = &plan->job->options;
     ht__buf_str(out, "\"recipe\": {");
     put_list(out, "tensor_type", &o->tensor_type);
     put_list(out, "override_kv", &o->override_kv);
     put_list(out, "include_weights", &o->include_weights);
     put_list(out, "exclude_weights", &o->exclude_weights);
     if (o->imatrix) put_str(out, "imatrix", o->imatrix, ", ");
+    for (size_t i = 0; i < plan->n_sources; i++)
+        if (plan->sources[i].role == HT__SOURCE_IMPORTANCE) put_hash(out, "imatrix_", &plan->sources[i]);
     if (o->output_tensor_type) put_str(out, "output_tensor_type", o->output_tensor_type, ", ");
     if (o->token_embedding_type) put_str(out, "token_embedding_type", o->token_embedding_type, ", ");
     if (o->prune_layers) put_str(out, "prune_layers", o->prune_layers, ", ");
@@ -54,10 +65,13 @@ static void put_source(struct ht__buf *out, const struct ht__plan *plan)
     ht__buf_printf(out, "\"parameters\": %llu, \"tensors\": %zu, \"bytes\": %llu, \"files\": [",
                    (unsigned long long)plan->n_weights, plan->model->n_weights,
                    (unsigned long long)bytes);
-    for (uint32_t i = 0; i < plan->checkpoint->n_files; i++) {
-        ht__buf_str(out, i ? ", {" : "{");
-        put_str(out, "path", plan->checkpoint->files[i].path, ", ");
-        ht__buf_printf(out, "\"bytes\": %llu}", (unsigned long long)plan->checkpoint->files[i].size);
+    for (size_t i = 0, n = 0; i < plan->n_sources; i++) {
+        const struct ht__source_file *file = &plan->sources[i];
+        if (file->role == HT__SOURCE_IMPORTANCE) continue; /* it stands in the recipe */
+        ht__buf_str(out, n++ ? ", {" : "{");
+        put_str(out, "path", file->path, ", ");
+        put_hash(out, "", file);
+        ht__buf_printf(out, "\"bytes\": %llu}", (unsigned long long)file->size);
     }
     ht__buf_str(out, "]}, ");
 }
@@ -161,7 +175,7 @@ enum ht_err ht__report(const struct ht__plan *plan, const struct ht__stream_resu
     ht__buf_printf(out, "{\"halftone\": \"%s\", ", HT_VERSION);
     put_str(out, "verb", plan->job->options.convert ? "convert" : "quantize", ", ");
     put_source(out, plan);
-    put_recipe(out, &plan->job->options);
+    put_recipe(out, plan);
     ht__buf_printf(out, "\"threads\": %d, \"cpu\": \"%s\", \"disk_bytes\": %llu, \"memory_bytes\": %llu, ",
                    plan->n_threads, ht__cpu_level_name(plan->level),
                    (unsigned long long)plan->out_bytes, (unsigned long long)plan->memory);

@@ -1,5 +1,6 @@
 /* The stages after planning. Whatever fails, nothing is left that looks finished. */
 #include "job/run.h"
+#include "job/source.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,9 +119,13 @@ static enum ht_err run(struct ht__plan *plan, struct ht__stream_result *result,
     HT_TRY(check_disk(plan, resume, diag));
     HT_TRY(ht__journal_open(journal, plan, result->stats, resume, &found, diag));
     HT_TRY(open_outputs(plan, found, diag));
-    HT_TRY(ht__stream_run(plan, journal, result, diag));
-    HT_TRY(verify_all(plan, diag));
-    return publish_all(plan, diag);
+    struct ht__source_hash *hash;
+    HT_TRY(ht__source_hash_start(plan, &hash, diag));
+    enum ht_err err = ht__stream_run(plan, journal, result, diag);
+    if (err == HT_OK) err = verify_all(plan, diag);
+    if (err == HT_OK) err = ht__source_hash_wait(hash, diag);
+    ht__source_hash_close(&hash);
+    return err == HT_OK ? publish_all(plan, diag) : err;
 }
 
 enum ht_err ht__plan_run(struct ht__plan *plan, struct ht__stream_result *result,

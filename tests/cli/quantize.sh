@@ -39,8 +39,35 @@ for type in Q4_K_M Q5_K_M Q8_0; do
     done
     expect "verify $type" 0 "$halftone" inspect --verify "$work/three/model-$type.gguf"
 done
-sha=$("$halftone" quantize $model -t Q8_0 -o "$work/sha" --json | tail -n 1 | grep -o '"sha256": "[0-9a-f]*"' | head -n 1 | cut -d'"' -f4)
-holds "the report's hash" test "$sha" = "$(sha256sum "$work/sha/model-Q8_0.gguf" | cut -d' ' -f1)"
+# the report's hashes: of the output, of every source file, and those that a hub's cache knows by name
+hash_after() { # text that stands before it: the first hash after it in the report
+    sed "s|.*$1||" "$work/report" | grep -o '"sha256": "[0-9a-f]*"' | head -n 1 | cut -d'"' -f4
+}
+hash_of() { sha256sum "$1" | cut -d' ' -f1; }
+expect "a report" 0 "$halftone" quantize $model -t Q8_0 -o "$work/sha" --report "$work/report"
+holds "the output's hash" test "$(hash_after '"outputs":')" = "$(hash_of "$work/sha/model-Q8_0.gguf")"
+for file in model.safetensors config.json tokenizer.json; do
+    holds "the hash of $file" test "$(hash_after "$model/$file\"")" = "$(hash_of $model/$file)"
+done
+blob=$(hash_of $model/model.safetensors)
+mkdir -p "$work/hub/blobs" "$work/hub/snapshots/main"
+cp $model/*.json $model/*.jinja "$work/hub/snapshots/main"
+cp $model/model.safetensors "$work/hub/blobs/$blob"
+ln -s "../../blobs/$blob" "$work/hub/snapshots/main/model.safetensors"
+expect "from a hub's cache" 0 "$halftone" quantize "$work/hub/snapshots/main" -t Q8_0 -o "$work/fromhub" --report "$work/report"
+holds "the blob's name is its hash" test "$(hash_after '/model.safetensors"')" = "$blob"
+holds "and the report says so" grep -q "\"$blob\", \"sha256_from\"" "$work/report"
+expect "without hashes" 0 "$halftone" quantize $model -t Q8_0 -o "$work/nohash" --no-source-hash --report "$work/report"
+expect "only the output's" 1 grep -q '"source": {[^]]*sha256' "$work/report"
+holds "the output's is there" test "$(hash_after '"outputs":')" = "$(hash_of "$work/sha/model-Q8_0.gguf")"
+# hashing many gigabytes is interrupted at once
+cp -r $model "$work/large" && truncate -s 64G "$work/large/vocab.txt"
+start=$(date +%s%N)
+timeout -s INT 1.5 "$halftone" quantize "$work/large" -t Q8_0 -o "$work/cut-short" 2>/dev/null
+took=$((($(date +%s%N) - start) / 1000000))
+holds "interrupted while hashing ($took ms)" test $took -ge 1500 -a $took -lt 2500
+nothing_left "interrupted hashing" "$work/cut-short"
+rm -rf "$work/large"
 
 # estimates are exact
 want=$("$halftone" estimate $model -t Q4_K_M --json | grep -o '"size_bytes": [0-9]*' | head -n 1 | cut -d' ' -f2)
