@@ -111,7 +111,8 @@ expect "a NaN in the source" 3 "$halftone" quantize "$work/nan" -t Q8_0 -o "$wor
 nothing_left "errors" "$work/x"
 
 # interruption: nothing is left; killed: the rest is done by --resume, with the same bytes
-timeout -s INT 0.2 "$halftone" quantize $model -t Q4_K_M,Q6_K --cpu scalar --threads 1 -o "$work/int" 2>/dev/null
+# --foreground: otherwise timeout signals the program and then its group, and the second one ends it at once
+timeout --foreground -s INT 0.2 "$halftone" quantize $model -t Q4_K_M,Q6_K --cpu scalar --threads 1 -o "$work/int" 2>/dev/null
 holds "interrupted with 130 or done" test -d "$work/int"
 [ -e "$work/int/model-Q6_K.gguf" ] || nothing_left "interruption" "$work/int"
 for delay in 0.1 0.2 0.3 0.5; do
