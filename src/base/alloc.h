@@ -5,12 +5,15 @@
 #ifndef HT_BASE_ALLOC_H
 #define HT_BASE_ALLOC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct ht__alloc {
     /* As realloc: ptr NULL allocates, size 0 frees and returns NULL. */
     void *(*resize)(void *ctx, void *ptr, size_t size);
     void *ctx;
+    /* Arenas ask for each piece by itself instead of in chunks: tests then fail, fill and watch them all. */
+    bool piecewise;
 };
 
 /* Zeroed memory, or NULL. */

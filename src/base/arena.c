@@ -27,12 +27,17 @@ void ht__arena_close(struct ht__arena *arena)
     ht__arena_init(arena, arena->alloc);
 }
 
+static bool piecewise(const struct ht__arena *arena)
+{
+    return arena->alloc && arena->alloc->piecewise;
+}
+
 /* Chunks double up to a megabyte; a larger request gets a chunk of its own size. */
 static bool grow(struct ht__arena *arena, size_t size)
 {
     size_t want = arena->size ? arena->size * 2 : FIRST_CHUNK;
     if (want > LARGEST_CHUNK) want = LARGEST_CHUNK;
-    if (want < size) want = size;
+    if (want < size || piecewise(arena)) want = size;
     struct ht__arena_chunk *chunk = ht__resize(arena->alloc, NULL, sizeof *chunk + want);
     if (!chunk) return false;
     chunk->next = arena->chunks;
@@ -48,8 +53,8 @@ static void *take(struct ht__arena *arena, size_t size, size_t alignment)
     if (size > SIZE_MAX / 2) return NULL;
     size = (size + 15) & ~(size_t)15;
     size_t slack = alignment - 16; /* a chunk's payload is aligned to 16 */
-    if ((!arena->chunks || size + slack > arena->size - arena->used) && !grow(arena, size + slack))
-        return NULL;
+    bool fits = arena->chunks && !piecewise(arena) && size + slack <= arena->size - arena->used;
+    if (!fits && !grow(arena, size + slack)) return NULL;
     uintptr_t base = (uintptr_t)(arena->chunks + 1);
     uintptr_t p = (base + arena->used + alignment - 1) & ~(uintptr_t)(alignment - 1);
     arena->used = (size_t)(p - base) + size;
@@ -72,8 +77,9 @@ void ht__arena_reset(struct ht__arena *arena)
     size_t total = arena->total;
     if (!arena->chunks) return;
     arena->used = 0;
-    if (!arena->chunks->next) return;
+    if (!arena->chunks->next && !piecewise(arena)) return;
     ht__arena_close(arena);
+    if (piecewise(arena)) return;
     grow(arena, total); /* when this fails the next request reports it */
 }
 

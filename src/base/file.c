@@ -116,7 +116,7 @@ enum ht_err ht__output_open(struct ht__output *output, const char *path, uint64_
                             bool overwrite, bool resume, struct ht_diag *diag)
 {
     output->fd = -1;
-    output->keep = false;
+    output->keep = output->published = output->replaced = false;
     size_t room = sizeof output->part_path;
     if ((size_t)snprintf(output->final_path, room, "%s", path) >= room ||
         (size_t)snprintf(output->part_path, room, "%s.part", path) >= room)
@@ -180,11 +180,21 @@ enum ht_err ht__output_publish(struct ht__output *output, struct ht_diag *diag)
 {
     if (fsync(output->fd) != 0)
         return ht__fail_errno(diag, errno, output->final_path, "cannot sync");
+    output->replaced = ht__path_exists(output->final_path);
     if (rename(output->part_path, output->final_path) != 0)
         return ht__fail_errno(diag, errno, output->final_path, "cannot rename into place");
+    output->published = true;
     close(output->fd);
     output->fd = -1;
-    return sync_folder_of(output->final_path, diag);
+    enum ht_err err = sync_folder_of(output->final_path, diag);
+    if (err != HT_OK) ht__output_retract(output);
+    return err;
+}
+
+void ht__output_retract(struct ht__output *output)
+{
+    if (output->published && !output->replaced) unlink(output->final_path);
+    output->published = false;
 }
 
 void ht__output_close(struct ht__output *output)

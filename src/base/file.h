@@ -37,7 +37,8 @@ const char *ht__path_base(const char *path);
  */
 struct ht__output {
     int fd;
-    bool keep;
+    bool keep, published;
+    bool replaced; /* publishing took an older file's place */
     char final_path[4096], part_path[4096];
 };
 
@@ -51,6 +52,9 @@ enum ht_err ht__output_write(const struct ht__output *output, uint64_t offset, c
 enum ht_err ht__output_sync(const struct ht__output *output, struct ht_diag *diag);
 /* fsync, rename, fsync of the folder. */
 enum ht_err ht__output_publish(struct ht__output *output, struct ht_diag *diag);
+/* Takes a published file away again, because what belongs to it failed. One that replaced an older file
+ * stays: it is whole, and the older one cannot be brought back. */
+void ht__output_retract(struct ht__output *output);
 void ht__output_close(struct ht__output *output);
 
 /* A whole small file, published atomically; overwrites. */

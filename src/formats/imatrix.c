@@ -127,15 +127,19 @@ static enum ht_err read_legacy_entry(struct ht__imatrix *im, struct ht__cursor *
     return add(im, &e, path, diag);
 }
 
-static void read_legacy_trailer(struct ht__imatrix *im, struct ht__cursor *in)
+static enum ht_err read_legacy_trailer(struct ht__imatrix *im, struct ht__cursor *in, const char *path,
+                                       struct ht_diag *diag)
 {
-    if (ht__cursor_left(in) < 8) return; /* the oldest files end here */
+    if (ht__cursor_left(in) < 8) return HT_OK; /* the oldest files end here */
     int32_t chunks = ht__cursor_i32(in), len = ht__cursor_i32(in);
     const uint8_t *text = len > 0 ? ht__cursor_take(in, (uint64_t)len) : NULL;
     if (chunks > 0) im->chunk_count = (uint32_t)chunks;
-    im->datasets = text ? ht__arena_array(&im->arena, 1, sizeof *im->datasets) : NULL;
-    if (im->datasets && (im->datasets[0] = ht__arena_copy(&im->arena, (const char *)text, (size_t)len)))
-        im->n_datasets = 1;
+    if (!text) return HT_OK;
+    im->datasets = ht__arena_array(&im->arena, 1, sizeof *im->datasets);
+    if (im->datasets) im->datasets[0] = ht__arena_copy(&im->arena, (const char *)text, (size_t)len);
+    if (!im->datasets || !im->datasets[0]) return ht__fail_memory(diag, path);
+    im->n_datasets = 1;
+    return HT_OK;
 }
 
 static enum ht_err read_legacy(struct ht__imatrix *im, const char *path, struct ht_diag *diag)
@@ -152,7 +156,7 @@ static enum ht_err read_legacy(struct ht__imatrix *im, const char *path, struct 
         err = ht__fail_memory(diag, path);
     for (int32_t i = 0; err == HT_OK && i < n; i++)
         err = read_legacy_entry(im, &in, path, diag);
-    if (err == HT_OK) read_legacy_trailer(im, &in);
+    if (err == HT_OK) err = read_legacy_trailer(im, &in, path, diag);
     ht__buf_close(&file);
     return err;
 }

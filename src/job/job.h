@@ -27,7 +27,7 @@ struct ht__options {
 
 struct ht_job {
     struct ht__arena arena; /* of the options */
-    const struct ht__alloc *alloc;
+    const struct ht__alloc *alloc; /* of all that the job needs */
     struct ht__options options;
     ht_progress_fn *progress;
     void *progress_ctx;
@@ -37,6 +37,10 @@ struct ht_job {
     struct ht__log log; /* hands lines to log_line, one at a time */
     atomic_bool cancelled;
 };
+
+/* NULL stands for malloc; an allocator must serve several threads at once and outlive the job. */
+enum ht_err ht__job_open(const struct ht__alloc *alloc, struct ht_job **job);
+void ht__job_close(struct ht_job **job);
 
 /* Set by name; also "source" and "verb" (quantize or convert). */
 enum ht_err ht__options_set(struct ht_job *job, const char *name, const char *value,

@@ -36,7 +36,7 @@ bool ht__journal_exists(const struct ht__plan *plan)
 
 /* What the run is: the source files as they stand on the disk, and every byte of the outputs' heads,
  * which carry each tensor's type, shape and place. */
-static void identity(const struct ht__plan *plan, char hex[65])
+static enum ht_err identity(const struct ht__plan *plan, char hex[65], struct ht_diag *diag)
 {
     struct ht__sha256 sha;
     ht__sha256_begin(&sha);
@@ -62,6 +62,7 @@ static void identity(const struct ht__plan *plan, char hex[65])
                            (size_t)(w->ne[0] * w->ne[2]) * sizeof(float));
         }
     ht__sha256_end(&sha, hex);
+    return hex[0] ? HT_OK : ht__fail_memory(diag, "journal");
 }
 
 /* One whole line after the head; false when it is not one of ours. */
@@ -106,14 +107,25 @@ static enum ht_err take_up(struct ht__journal *j, const struct ht__plan *plan, c
     return err;
 }
 
+static enum ht_err put(const struct ht__journal *j, const void *data, size_t n, struct ht_diag *diag)
+{
+    for (const char *p = data; n > 0;) {
+        ssize_t done = write(j->fd, p, n);
+        if (done < 0 && errno == EINTR) continue;
+        if (done <= 0) return ht__fail_errno(diag, done < 0 ? errno : EIO, j->path, "cannot write");
+        p += done;
+        n -= (size_t)done;
+    }
+    return HT_OK;
+}
+
 /* Lines that were cut off must not be continued: what was understood is written anew. */
 static enum ht_err rewrite(struct ht__journal *j, const struct ht__plan *plan, const char *head,
                            const struct ht__tensor_stats *stats, struct ht_diag *diag)
 {
     j->fd = open(j->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (j->fd < 0) return ht__fail_errno(diag, errno, j->path, "cannot create");
-    if (write(j->fd, head, strlen(head)) != (ssize_t)strlen(head))
-        return ht__fail_errno(diag, errno, j->path, "cannot write");
+    HT_TRY(put(j, head, strlen(head), diag));
     for (uint32_t i = 0; i < plan->model->n_weights; i++)
         if (j->finished[i]) HT_TRY(ht__journal_add(j, plan, stats, &i, 1, diag));
     return HT_OK;
@@ -127,7 +139,7 @@ enum ht_err ht__journal_open(struct ht__journal *j, const struct ht__plan *plan,
     *resumed = false;
     j->fd = -1;
     HT_TRY(path_of(plan, j->path, diag));
-    identity(plan, hex);
+    HT_TRY(identity(plan, hex, diag));
     snprintf(head, sizeof head, "halftone journal 1 %s\n", hex);
     if (resume && ht__path_exists(j->path)) HT_TRY(take_up(j, plan, head, stats, resumed, diag));
     enum ht_err err = rewrite(j, plan, head, stats, diag);
@@ -149,12 +161,7 @@ enum ht_err ht__journal_add(struct ht__journal *j, const struct ht__plan *plan,
         ht__buf_str(&text, "\n");
     }
     enum ht_err err = text.failed ? ht__fail_memory(diag, j->path) : HT_OK;
-    for (size_t done = 0; err == HT_OK && done < text.len;) {
-        ssize_t put = write(j->fd, text.data + done, text.len - done);
-        if (put < 0 && errno == EINTR) continue;
-        if (put <= 0) err = ht__fail_errno(diag, put < 0 ? errno : EIO, j->path, "cannot write");
-        else done += (size_t)put;
-    }
+    if (err == HT_OK) err = put(j, text.data, text.len, diag);
     if (err == HT_OK && fdatasync(j->fd) != 0) err = ht__fail_errno(diag, errno, j->path, "cannot sync");
     ht__buf_close(&text);
     return err;

@@ -76,12 +76,33 @@ static enum ht_err verify_all(struct ht__plan *plan, struct ht_diag *diag)
     return HT_OK;
 }
 
+/* The caller frees it with free(), whatever the job's allocator is. */
+static enum ht_err hand_out(struct ht__buf *buf, char **json, struct ht_diag *diag)
+{
+    const char *text = ht__buf_text(buf);
+    *json = buf->failed ? NULL : strdup(text);
+    return *json ? HT_OK : ht__fail_memory(diag, "report");
+}
+
+/* Syncing is what may fail, so it comes first; then the renames. When one fails all the same, what was
+ * published before it goes again. */
 static enum ht_err publish_all(struct ht__plan *plan, struct ht_diag *diag)
+{
+    enum ht_err err = HT_OK;
+    for (size_t i = 0; i < plan->n_outputs && err == HT_OK; i++)
+        for (uint32_t f = 0; f < plan->outputs[i].n_files && err == HT_OK; f++)
+            err = ht__output_sync(&plan->outputs[i].files[f].out, diag);
+    for (size_t i = 0; i < plan->n_outputs && err == HT_OK; i++)
+        for (uint32_t f = 0; f < plan->outputs[i].n_files && err == HT_OK; f++)
+            err = ht__output_publish(&plan->outputs[i].files[f].out, diag);
+    return err;
+}
+
+static void retract_all(struct ht__plan *plan)
 {
     for (size_t i = 0; i < plan->n_outputs; i++)
         for (uint32_t f = 0; f < plan->outputs[i].n_files; f++)
-            HT_TRY(ht__output_publish(&plan->outputs[i].files[f].out, diag));
-    return HT_OK;
+            ht__output_retract(&plan->outputs[i].files[f].out);
 }
 
 static enum ht_err prepare(struct ht__plan *plan, struct ht__stream_result *result,
@@ -110,8 +131,8 @@ static bool parts_exist(const struct ht__plan *plan)
     return true;
 }
 
-static enum ht_err run(struct ht__plan *plan, struct ht__stream_result *result,
-                       struct ht__journal *journal, struct ht_diag *diag)
+static enum ht_err work(struct ht__plan *plan, struct ht__stream_result *result,
+                        struct ht__journal *journal, struct ht_diag *diag)
 {
     bool resume = plan->job->options.resume && ht__journal_exists(plan) && parts_exist(plan), found;
     if (plan->job->options.resume && !resume)
@@ -125,16 +146,67 @@ static enum ht_err run(struct ht__plan *plan, struct ht__stream_result *result,
     if (err == HT_OK) err = verify_all(plan, diag);
     if (err == HT_OK) err = ht__source_hash_wait(hash, diag);
     ht__source_hash_close(&hash);
-    return err == HT_OK ? publish_all(plan, diag) : err;
+    return err;
 }
 
-enum ht_err ht__plan_run(struct ht__plan *plan, struct ht__stream_result *result,
-                         struct ht_diag *diag)
+/* The report is made and stands on the disk before the outputs are published: a run that cannot tell
+ * what it did has failed, and leaves nothing. */
+static enum ht_err report_and_publish(struct ht__plan *plan, const struct ht__stream_result *result,
+                                      char **json, struct ht_diag *diag)
 {
+    const char *path = plan->job->options.report;
+    struct ht__output file = {.fd = -1};
+    struct ht__buf buf;
+    ht__buf_init(&buf, plan->job->alloc);
+    enum ht_err err = ht__report(plan, result, &buf, diag);
+    if (err == HT_OK && json) err = hand_out(&buf, json, diag);
+    if (err == HT_OK && path) err = ht__output_open(&file, path, 0, true, false, diag);
+    if (err == HT_OK && path) err = ht__output_write(&file, 0, buf.data, buf.len, diag);
+    if (err == HT_OK) err = publish_all(plan, diag);
+    if (err == HT_OK && path) err = ht__output_publish(&file, diag);
+    if (err != HT_OK) {
+        retract_all(plan);
+        if (json) {
+            free(*json);
+            *json = NULL;
+        }
+    }
+    ht__output_close(&file);
+    ht__buf_close(&buf);
+    return err;
+}
+
+static enum ht_err run(struct ht__plan *plan, char **json, struct ht_diag *diag)
+{
+    struct ht__stream_result result = {0};
     struct ht__journal journal = {.fd = -1};
-    memset(result, 0, sizeof *result);
-    HT_TRY(prepare(plan, result, &journal, diag));
-    enum ht_err err = run(plan, result, &journal, diag);
+    HT_TRY(prepare(plan, &result, &journal, diag));
+    enum ht_err err = work(plan, &result, &journal, diag);
+    if (err == HT_OK) err = report_and_publish(plan, &result, json, diag);
     ht__journal_close(&journal, false);
+    return err;
+}
+
+enum ht_err ht__job_run(struct ht_job *job, char **json, struct ht_diag *diag)
+{
+    struct ht__plan *plan;
+    if (json) *json = NULL;
+    HT_TRY(ht__plan_open(job, &plan, diag));
+    enum ht_err err = run(plan, json, diag);
+    ht__plan_close(&plan);
+    return err;
+}
+
+enum ht_err ht__job_estimate(struct ht_job *job, char **json, struct ht_diag *diag)
+{
+    struct ht__plan *plan;
+    struct ht__buf buf;
+    *json = NULL;
+    HT_TRY(ht__plan_open(job, &plan, diag));
+    ht__buf_init(&buf, job->alloc);
+    enum ht_err err = ht__report(plan, NULL, &buf, diag);
+    if (err == HT_OK) err = hand_out(&buf, json, diag);
+    ht__buf_close(&buf);
+    ht__plan_close(&plan);
     return err;
 }

@@ -4,9 +4,11 @@
 
 #include "job/stream.h"
 
-/* Opens outputs, streams, verifies, publishes. */
-HT_MUST_CHECK enum ht_err ht__plan_run(struct ht__plan *plan, struct ht__stream_result *result,
-                                       struct ht_diag *diag);
+/* Plans and tells: *json is malloc's. */
+HT_MUST_CHECK enum ht_err ht__job_estimate(struct ht_job *job, char **json, struct ht_diag *diag);
+/* Plans, opens outputs, streams, verifies, writes the report, and publishes last of all, when nothing is
+ * left that could fail but the renames. json may be NULL. */
+HT_MUST_CHECK enum ht_err ht__job_run(struct ht_job *job, char **json, struct ht_diag *diag);
 
 /* Re-opens a written file with our own reader: metadata, tensor list and sizes must be the plan's, every
  * block sound. Fills file->sha256. `done` grows by the bytes read. */

@@ -77,6 +77,7 @@ static enum ht_err read_through(const struct ht__plan *plan, struct ht__plan_fil
             err = ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
     }
     ht__sha256_end(&sha, file->sha256);
+    if (err == HT_OK && !file->sha256[0]) err = ht__fail_memory(diag, file->path);
     return err;
 }
 

@@ -123,14 +123,21 @@ static enum ht_err read_numbers(struct ht__arch_build *b)
     return HT_OK;
 }
 
-/* generation_config.json's sampling, as far as it says something. */
-static void sampling_keys(struct ht__arch_build *b)
+/* generation_config.json's sampling, as far as it says something. It is advice: a damaged one is told of
+ * and left out, but one that could not be read is an error. */
+static enum ht_err sampling_keys(struct ht__arch_build *b)
 {
     char path[4096];
     struct ht__jnode *g;
-    if (ht__path_join(path, sizeof path, b->ck->dir, "generation_config.json", NULL) != HT_OK ||
-        ht__json_load(b->tmp, path, LARGEST_CONFIG, &g, NULL) != HT_OK)
-        return;
+    struct ht_diag diag = {0};
+    HT_TRY(ht__path_join(path, sizeof path, b->ck->dir, "generation_config.json", b->diag));
+    if (!ht__path_exists(path)) return HT_OK;
+    enum ht_err err = ht__json_load(b->tmp, path, LARGEST_CONFIG, &g, &diag);
+    if (err == HT_ERR_FORMAT || err == HT_ERR_LIMIT) {
+        ht__log_printf(b->log, HT__LOG_WARNING, "%s: %s: its sampling is left out", path, diag.message);
+        return HT_OK;
+    }
+    if (err != HT_OK) return ht__fail(b->diag, err, path, diag.offset, "%s", diag.message);
     struct ht__kvs *kvs = &b->model->kvs;
     if (ht__jget(g, "top_k")) ht__kv_i32(kvs, "general.sampling.top_k", (int32_t)ht__jint(g, "top_k", 0));
     static const char *const floats[][2] = {{"top_p", "general.sampling.top_p"},
@@ -139,6 +146,7 @@ static void sampling_keys(struct ht__arch_build *b)
     for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++)
         if (ht__jget(g, floats[i][0]))
             ht__kv_f32(kvs, floats[i][1], (float)ht__jnum(g, floats[i][0], 0));
+    return HT_OK;
 }
 
 /* The folder's own name; dashes and underscores read as blanks. */
@@ -215,7 +223,7 @@ static enum ht_err convert(struct ht__arch_build *b)
     ht__kv_str(kvs, "general.architecture", b->arch->name);
     if (!b->ck->no_weights) HT_TRY(ht__arch_map_all(b));
     ht__kv_str(kvs, "general.type", "model");
-    sampling_keys(b);
+    HT_TRY(sampling_keys(b));
     name_keys(b);
     if (!b->ck->no_weights) size_label(b);
     HT_TRY(b->arch->metadata(b));

@@ -20,6 +20,7 @@ enum ht_err ht__type_rule_init(struct ht__type_rule *rule, const char *pattern, 
     PCRE2_SIZE offset;
     rule->regex = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, 0, &code, &offset, NULL);
     if (rule->regex) return HT_OK;
+    if (code == PCRE2_ERROR_HEAP_FAILED) return ht__fail_memory(diag, "tensor-type");
     char message[120];
     pcre2_get_error_message(code, (PCRE2_UCHAR *)message, sizeof message);
     return ht__fail(diag, HT_ERR_USAGE, "tensor-type", (int64_t)offset,
@@ -35,15 +36,21 @@ void ht__type_rule_close(struct ht__type_rule *rule)
 /* A pattern that needs more than this many steps on a name of 63 bytes is no tensor pattern. */
 enum { MATCH_LIMIT = 100000 };
 
-static bool matches(const struct ht__type_rule *rule, const char *name)
+/* A name that needs more steps than that does not match. */
+static enum ht_err matches(const struct ht__type_rule *rule, const char *name, bool *yes,
+                           struct ht_diag *diag)
 {
     pcre2_match_data *data = pcre2_match_data_create_from_pattern(rule->regex, NULL);
     pcre2_match_context *context = pcre2_match_context_create(NULL);
-    if (context) pcre2_set_match_limit(context, MATCH_LIMIT);
-    int n = data ? pcre2_match(rule->regex, (PCRE2_SPTR)name, strlen(name), 0, 0, data, context) : -1;
+    int n = PCRE2_ERROR_NOMEMORY;
+    if (data && context) {
+        pcre2_set_match_limit(context, MATCH_LIMIT);
+        n = pcre2_match(rule->regex, (PCRE2_SPTR)name, strlen(name), 0, 0, data, context);
+    }
     pcre2_match_context_free(context);
     pcre2_match_data_free(data);
-    return n >= 0;
+    *yes = n >= 0;
+    return n == PCRE2_ERROR_NOMEMORY ? ht__fail_memory(diag, "tensor-type") : HT_OK;
 }
 
 /* Tensors that the field's tool copies whatever the mix: parts of names, then whole names. */
@@ -119,11 +126,16 @@ static enum ht_err fit_rows(const struct ht__weight *w, struct ht__choice *choic
     return HT_OK;
 }
 
-static const struct ht__codec *by_rules(const struct ht__recipe *recipe, const char *name)
+static enum ht_err by_rules(const struct ht__recipe *recipe, const char *name,
+                            const struct ht__codec **type, struct ht_diag *diag)
 {
-    for (size_t i = 0; i < recipe->n_rules; i++)
-        if (matches(&recipe->rules[i], name)) return recipe->rules[i].type;
-    return NULL;
+    bool yes = false;
+    *type = NULL;
+    for (size_t i = 0; i < recipe->n_rules && !yes; i++) {
+        HT_TRY(matches(&recipe->rules[i], name, &yes, diag));
+        if (yes) *type = recipe->rules[i].type;
+    }
+    return HT_OK;
 }
 
 /* Absolute choices: before every rule, without fallback. */
@@ -151,8 +163,10 @@ static enum ht_err choose(const struct ht__recipe *recipe, struct ht__mix_state 
     }
     choice->type = state->default_type;
     if (is_plain(state->default_type)) return HT_OK;
-    if (!recipe->pure && !(choice->type = by_rules(recipe, w->name)))
-        choice->type = ht__mix_rule(state, w);
+    if (!recipe->pure) {
+        HT_TRY(by_rules(recipe, w->name, &choice->type, diag));
+        if (!choice->type) choice->type = ht__mix_rule(state, w);
+    }
     return fit_rows(w, choice, diag);
 }
 

@@ -546,7 +546,7 @@ static void memory_runs_out(void **state)
         enum ht_err err = HT_ERR_MEMORY;
         for (int n = 0; err != HT_OK; n++) {
             struct failing failing = {n};
-            struct ht__alloc alloc = {fail_in_turn, &failing};
+            struct ht__alloc alloc = {.resize = fail_in_turn, .ctx = &failing};
             struct ht__arena arena;
             struct ht__kvs kvs;
             struct ht_diag diag;

@@ -40,7 +40,7 @@ static void *never(void *ctx, void *ptr, size_t size)
 static void failure_stays(void **state)
 {
     (void)state;
-    const struct ht__alloc none = {never, NULL};
+    const struct ht__alloc none = {.resize = never};
     struct ht__buf buf;
     ht__buf_init(&buf, &none);
     ht__buf_str(&buf, "x");

@@ -172,16 +172,20 @@ static const char *look_up(const struct ht__tok *tok, const char *steps)
 
 /* Another wording may do the same: both are carried out on a text that tells the known ones apart.
  */
-static const char *look_up_by_deed(const struct ht__tok *tok, const char *own_steps)
+static const char *look_up_by_deed(const struct ht__tok *tok, const char *own_steps, bool *no_memory)
 {
     static const size_t n = sizeof rules / sizeof *rules;
     struct ht__pieces own, known;
     const char *pattern, *name = NULL;
-    if (!ht__split(own_steps, ht__split_probe, &own)) return NULL;
-    for (size_t i = 0; i < n && !name; i++)
-        if (applies(&rules[i], tok, &pattern) && !strstr(pattern, "@*") &&
-            ht__split(pattern, ht__split_probe, &known) && memcmp(&own, &known, sizeof own) == 0)
-            name = rules[i].name;
+    bool done = ht__split(own_steps, ht__split_probe, &own);
+    *no_memory = own.no_memory;
+    if (!done) return NULL;
+    for (size_t i = 0; i < n && !name && !*no_memory; i++) {
+        if (!applies(&rules[i], tok, &pattern) || strstr(pattern, "@*")) continue;
+        done = ht__split(pattern, ht__split_probe, &known);
+        *no_memory = known.no_memory;
+        if (done && memcmp(&own, &known, sizeof own) == 0) name = rules[i].name;
+    }
     if (name)
         ht__log_printf(tok->job->log, HT__LOG_INFO,
                        "tokenizer: %s: the pre-tokenizer cuts text as \"%s\" does",
@@ -204,9 +208,10 @@ enum ht_err ht__tok_pre_of_json(struct ht__tok *tok)
     const char *steps = write_steps(tok, CANONICAL, &canonical);
     const char *own_steps = write_steps(tok, OWN, &own);
     if (steps && own_steps) {
+        bool no_memory = false;
         tok->pre = look_up(tok, steps);
-        if (!tok->pre) tok->pre = look_up_by_deed(tok, own_steps);
-        if (!tok->pre) {
+        if (!tok->pre) tok->pre = look_up_by_deed(tok, own_steps, &no_memory);
+        if (!tok->pre && !no_memory) {
             tok->pre = guess(tok, steps);
             ht__log_printf(tok->job->log, HT__LOG_WARNING,
                            "tokenizer: %s: the pre-tokenizer is not known; \"%s\" was chosen, so "

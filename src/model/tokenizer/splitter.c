@@ -35,16 +35,19 @@ struct matcher {
     pcre2_match_context *context;
 };
 
-static bool open_matcher(struct matcher *m, const char *regex, size_t len)
+static bool open_matcher(struct matcher *m, const char *regex, size_t len, bool *no_memory)
 {
-    int error;
+    int error = 0;
     PCRE2_SIZE where;
     *m = (struct matcher){0};
     if (len > MAX_REGEX) return false;
     m->code = pcre2_compile((PCRE2_SPTR)regex, len, PCRE2_UTF | PCRE2_UCP, &error, &where, NULL);
     if (m->code) m->data = pcre2_match_data_create_from_pattern(m->code, NULL);
     if (m->data) m->context = pcre2_match_context_create(NULL);
-    if (!m->context) return false;
+    if (!m->context) {
+        *no_memory = m->code || error == PCRE2_ERROR_HEAP_FAILED;
+        return false;
+    }
     pcre2_set_match_limit(m->context, MATCH_LIMIT);
     pcre2_set_depth_limit(m->context, DEPTH_LIMIT);
     return true;
@@ -67,7 +70,10 @@ static bool split_piece(const struct matcher *m, const char *text, size_t from, 
         int got = pcre2_match(m->code, (PCRE2_SPTR)text + from, len, at, PCRE2_NOTEMPTY, m->data,
                               m->context);
         if (got == PCRE2_ERROR_NOMATCH) break;
-        if (got < 0) return false;
+        if (got < 0) {
+            out->no_memory = got == PCRE2_ERROR_NOMEMORY;
+            return false;
+        }
         const PCRE2_SIZE *span = pcre2_get_ovector_pointer(m->data);
         if (span[0] < at || span[1] <= span[0] || span[1] > len) return false; /* \K plays tricks */
         if (!(contiguous && span[0] == covered && covered > 0)) out->starts[from + span[0]] = true;
@@ -87,7 +93,7 @@ static bool split_all(const char *regex, size_t regex_len, bool contiguous, bool
 {
     struct matcher m;
     struct ht__pieces before = *pieces;
-    bool good = open_matcher(&m, regex, regex_len);
+    bool good = open_matcher(&m, regex, regex_len, &pieces->no_memory);
     for (size_t from = 0, to; good && from < n; from = to) {
         for (to = from + 1; !is_piece_end(&before, to, n);)
             to++;

@@ -11,6 +11,7 @@ enum { HT__PROBE_MAX = 2048 };
 /* What a text becomes: where pieces begin, and which bytes are dropped. */
 struct ht__pieces {
     bool starts[HT__PROBE_MAX + 1], gone[HT__PROBE_MAX];
+    bool no_memory; /* why it was not done: that says nothing about the steps */
 };
 
 /*

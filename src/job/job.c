@@ -1,0 +1,36 @@
+/* Opening and closing a job. */
+#include "job/job.h"
+
+static void log_line(void *ctx, enum ht__log_level level, const char *line)
+{
+    struct ht_job *job = ctx;
+    pthread_mutex_lock(&job->log_lock);
+    if (job->log_line) job->log_line(job->log_ctx, (int)level, line);
+    pthread_mutex_unlock(&job->log_lock);
+}
+
+enum ht_err ht__job_open(const struct ht__alloc *alloc, struct ht_job **out)
+{
+    struct ht_job *job = ht__new(alloc, sizeof *job);
+    *out = job;
+    if (!job) return HT_ERR_MEMORY;
+    job->alloc = alloc;
+    ht__arena_init(&job->arena, alloc);
+    if (pthread_mutex_init(&job->log_lock, NULL) != 0) {
+        ht__free(alloc, job);
+        *out = NULL;
+        return HT_ERR_MEMORY;
+    }
+    job->log = (struct ht__log){log_line, job};
+    return HT_OK;
+}
+
+void ht__job_close(struct ht_job **p)
+{
+    struct ht_job *job = *p;
+    if (!job) return;
+    pthread_mutex_destroy(&job->log_lock);
+    ht__arena_close(&job->arena);
+    ht__free(job->alloc, job);
+    *p = NULL;
+}
