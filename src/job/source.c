@@ -112,6 +112,7 @@ static enum ht_err hash_file(struct ht__source_hash *h, struct ht__source_file *
         tell_done(h, n, false);
     }
     ht__sha256_end(&sha, source->sha256);
+    if (err == HT_OK && !source->sha256[0]) err = ht__fail_memory(&h->diag, source->path);
     if (err != HT_OK) source->sha256[0] = '\0';
     ht__file_close(&file);
     return err;
