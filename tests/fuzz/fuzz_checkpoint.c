@@ -1,6 +1,7 @@
 /* safetensors, GGUF and PyTorch files, told by their content; small tensors of what opens are read. */
 #include "formats/checkpoint.h"
 #include "fuzz/memory_file.h"
+#include "lib/pieces.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -8,7 +9,7 @@ static void read_tensors(struct ht__checkpoint *ck)
 {
     struct ht__arena scratch;
     struct ht_diag diag = {0};
-    ht__arena_init(&scratch, NULL);
+    ht__arena_init(&scratch, &pieces);
     for (uint32_t i = 0; i < ck->n_tensors && i < 64; i++) {
         const struct ht__tensor *t = &ck->tensors[i];
         if (t->n_weights > 65536) continue;
@@ -26,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ht__checkpoint *ck;
     struct ht_diag diag = {0};
     int fd = memory_file(data, size, path);
-    if (ht__checkpoint_open(path, NULL, &ck, &diag) == HT_OK) read_tensors(ck);
+    if (ht__checkpoint_open(path, &pieces, &ck, &diag) == HT_OK) read_tensors(ck);
     ht__checkpoint_close(&ck);
     close(fd);
     return 0;

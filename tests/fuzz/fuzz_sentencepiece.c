@@ -1,5 +1,6 @@
 /* tokenizer.model: any bytes. */
 #include "model/tokenizer/sentencepiece.h"
+#include "lib/pieces.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -10,8 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ht__sentencepiece model;
     struct ht_diag diag;
     ht__diag_clear(&diag);
-    ht__arena_init(&arena, NULL);
-    ht__vocab_init(&vocab, &arena, NULL);
+    ht__arena_init(&arena, &pieces);
+    ht__vocab_init(&vocab, &arena, &pieces);
     enum ht_err err = ht__sentencepiece_parse(data, size, &vocab, &model, &diag);
     if (err == HT_OK) err = ht__vocab_place(&vocab, 0, &diag);
     if (err == HT_OK) err = ht__vocab_finish(&vocab, 0, &diag);

@@ -1,5 +1,6 @@
 /* tokenizer.json: any bytes, through the parser and all that decides by its parts. */
 #include "model/tokenizer/tok.h"
+#include "lib/pieces.h"
 
 #include <string.h>
 
@@ -29,10 +30,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ht__tokenizer_job job = {.dir = "/nonexistent", .arch = "llama"};
     struct ht__tok tok = {.job = &job, .kvs = &kvs, .diag = &diag, .has_json = true};
     ht__diag_clear(&diag);
-    ht__arena_init(&arena, NULL);
+    ht__arena_init(&arena, &pieces);
     ht__kvs_init(&kvs, &arena);
-    ht__arena_init(&tok.scratch, NULL);
-    ht__vocab_init(&tok.vocab, &arena, NULL);
+    ht__arena_init(&tok.scratch, &pieces);
+    ht__vocab_init(&tok.vocab, &arena, &pieces);
     enum ht_err err = ht__tokenizer_json_parse((const char *)data, size, true, &tok.scratch,
                                                &tok.vocab, &tok.json, &diag);
     tok.json_vocab = &tok.vocab;

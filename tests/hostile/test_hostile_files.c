@@ -5,6 +5,7 @@
  */
 #include "formats/checkpoint.h"
 #include "formats/imatrix.h"
+#include "lib/pieces.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,7 +35,7 @@ static enum ht_err try_open(const void *data, size_t n, struct ht_diag *diag)
     struct ht__checkpoint *ck;
     memset(diag, 0, sizeof *diag);
     write_file(data, n);
-    enum ht_err err = ht__checkpoint_open(path, NULL, &ck, diag);
+    enum ht_err err = ht__checkpoint_open(path, &pieces, &ck, diag);
     n_cases++;
     if (err != HT_OK) {
         assert_null(ck);
@@ -43,7 +44,7 @@ static enum ht_err try_open(const void *data, size_t n, struct ht_diag *diag)
         return err;
     }
     struct ht__arena scratch;
-    ht__arena_init(&scratch, NULL);
+    ht__arena_init(&scratch, &pieces);
     for (uint32_t i = 0; i < ck->n_tensors; i++) {
         const struct ht__tensor *t = &ck->tensors[i];
         if (t->n_weights > 100000) continue;
@@ -393,7 +394,7 @@ static enum ht_err try_imatrix(const void *data, size_t n)
     struct ht__imatrix *im;
     struct ht_diag diag = {0};
     write_file(data, n);
-    enum ht_err err = ht__imatrix_open(path, NULL, &im, &diag);
+    enum ht_err err = ht__imatrix_open(path, &pieces, &im, &diag);
     n_cases++;
     if (err != HT_OK) assert_true(diag.message[0] != '\0');
     ht__imatrix_close(&im);
