@@ -7,12 +7,13 @@
  */
 #include "kernels/codec.h"
 #include "kernels/half.h"
+#include "kernels/x86/nibbles.h"
 #include "kernels/x86/search_tmpl.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { LEN = 32, SUPER = 256, BATCH = GROUPS * VL, TRIALS = 7 };
+enum { LEN = 32, SUPER = 256, BATCH = BATCH_SUBS, TRIALS = 7 };
 
 static const float cell_threshold[32] = {
     0x1.c363cbf21f28ap+127f, 0x1.c363cbf21f28ap+127f, -0x1.ce00000000000p+6f,
@@ -57,17 +58,6 @@ VEC vf nearest_code(vf x)
     return v_pick(code, v_add(code, v_set(1)), above);
 }
 
-VEC void load_batch(const float *src, vf (*x)[GROUPS])
-{
-    for (int g = 0; g < GROUPS; g++)
-        for (int i = 0; i < LEN; i += VL) {
-            vf t[VL];
-            v_transpose(src + (int64_t)g * VL * LEN + i, LEN, t);
-            for (int j = 0; j < VL; j++)
-                x[i + j][g] = t[j];
-        }
-}
-
 VEC void try_inverse(vf (*x)[GROUPS], vf (*w)[GROUPS], const vf inverse[GROUPS], vf qx[GROUPS], vf q2[GROUPS])
 {
     for (int g = 0; g < GROUPS; g++)
@@ -86,16 +76,9 @@ VEC void search_scales(vf (*x)[GROUPS], vf (*w)[GROUPS], float *scales, unsigned
     vf max[GROUPS], amax[GROUPS], d[GROUPS], best[GROUPS], inverse[GROUPS], qx[GROUPS], q2[GROUPS];
     const vf zero = v_zero();
     *odd_bits = 0;
+    lanes_largest(LEN, x, max, amax);
     for (int g = 0; g < GROUPS; g++) {
-        max[g] = amax[g] = zero;
-        for (int i = 0; i < LEN; i++) {
-            vf a = v_abs(x[i][g]);
-            vm larger = v_gt(a, amax[g]);
-            amax[g] = v_pick(amax[g], a, larger);
-            max[g] = v_pick(max[g], x[i][g], larger);
-        }
-        vm odd = v_or(v_and(v_lt(amax[g], v_set(1e-12f)), v_ne(amax[g], zero)), v_not(v_lt(amax[g], v_set(1e12f))));
-        *odd_bits |= v_bits(odd) << g * VL;
+        *odd_bits |= v_bits(v_odd(amax[g], 1e-12f, 1e12f)) << g * VL;
         inverse[g] = v_div(v_set(1), v_div(v_sub(zero, max[g]), v_set(-127)));
     }
     try_inverse(x, w, inverse, qx, q2);
@@ -118,30 +101,21 @@ VEC void search_scales(vf (*x)[GROUPS], vf (*w)[GROUPS], float *scales, unsigned
         v_store(scales + g * VL, v_pick(d[g], zero, v_lt(amax[g], v_set(HT__TINY))));
 }
 
-/* sigma2 of each sub-block of the batch: over itself (IQ4_NL), or over its super-block (IQ4_XS). */
-VEC void sigma2_of(const float *src, int span, float sigma2[BATCH])
-{
-    for (int b = 0; b < BATCH * LEN / span; b++) {
-        float sum = ht__sum_squares(span, src + b * span) * 2 / (float)span;
-        for (int s = 0; s < span / LEN; s++)
-            sigma2[b * (span / LEN) + s] = sum;
-    }
-}
-
+/* sigma2 is over a sub-block itself (IQ4_NL) or over its super-block (IQ4_XS). */
 VEC void weigh(const float *src, const float *importance, int span, vf (*x)[GROUPS], vf (*w)[GROUPS])
 {
-    float sigma2[BATCH];
+    float squares[BATCH], sigma2[BATCH];
     if (importance) {
-        sigma2_of(src, span, sigma2);
-        load_batch(importance, w);
+        batch_squares(src, BATCH * LEN / span, span, squares);
+        for (int s = 0; s < BATCH; s++)
+            sigma2[s] = squares[s * LEN / span] * 2 / (float)span;
+        lanes_load(importance, LEN, w);
+        lanes_weigh(sigma2, LEN, x, w);
+        return;
     }
-    for (int g = 0; g < GROUPS; g++) {
-        vf sigma = importance ? v_load(sigma2 + g * VL) : v_zero();
-        for (int i = 0; i < LEN; i++) {
-            vf square = v_mul(x[i][g], x[i][g]);
-            w[i][g] = importance ? v_mul(w[i][g], v_sqrt(v_add(sigma, square))) : square;
-        }
-    }
+    for (int i = 0; i < LEN; i++)
+        for (int g = 0; g < GROUPS; g++)
+            w[i][g] = v_mul(x[i][g], x[i][g]);
 }
 
 VEC void put_codes(const float *x, float d, uint8_t out[16])
@@ -150,8 +124,7 @@ VEC void put_codes(const float *x, float d, uint8_t out[16])
     float inverse = d != 0 ? 1 / d : 0;
     for (int i = 0; i < LEN; i += VL)
         v_store_bytes(codes + i, nearest_code(v_mul(v_set(inverse), v_load(x + i))));
-    for (int i = 0; i < 16; i++)
-        out[i] = (uint8_t)(codes[i] | codes[i + 16] << 4);
+    pack_nibbles(codes, out);
 }
 
 /* Products beyond the range of exact rounding cannot arise below this. */
@@ -194,23 +167,20 @@ VEC bool finish_xs(const float *x, const float *scales, uint8_t *out)
     return true;
 }
 
-/* Batches of sub-blocks; `span` weights make a block (32 or 256). The last batch is filled up. */
+/* `span` weights make a block: 32 or 256. */
 VEC void encode_iq4(const struct ht__codec *codec, int span, const float *src, int64_t n_rows, int64_t row_len,
                     const float *importance, void *dst)
 {
     const int per_batch = BATCH * LEN / span, subs = span / LEN;
     int64_t n = n_rows * row_len / span, per_row = row_len / span;
     for (int64_t first = 0; first < n; first += per_batch) {
-        float x[BATCH * LEN], weights[BATCH * LEN], scales[BATCH];
+        float x_room[BATCH * LEN], w_room[BATCH * LEN], scales[BATCH];
         vf lanes[LEN][GROUPS], w[LEN][GROUPS];
         unsigned odd;
-        for (int b = 0; b < per_batch; b++) {
-            int64_t at = first + b < n ? first + b : n - 1;
-            memcpy(x + b * span, src + at * span, (size_t)span * sizeof(float));
-            if (importance) memcpy(weights + b * span, importance + at % per_row * span, (size_t)span * sizeof(float));
-        }
-        load_batch(x, lanes);
-        weigh(x, importance ? weights : NULL, span, lanes, w);
+        const float *iw = NULL, *x = batch_weights(src, first, n, per_batch, span, x_room);
+        if (importance) iw = batch_importance(importance, first, n, per_row, per_batch, span, w_room);
+        lanes_load(x, LEN, lanes);
+        weigh(x, iw, span, lanes, w);
         search_scales(lanes, w, scales, &odd);
         for (int b = 0; b < per_batch && first + b < n; b++) {
             uint8_t *block = (uint8_t *)dst + (first + b) * codec->block_size;
@@ -218,7 +188,7 @@ VEC void encode_iq4(const struct ht__codec *codec, int span, const float *src, i
             bool done = !(odd >> b * subs & ((1u << subs) - 1));
             if (done && span == LEN && (done = fits(sub, LEN, scales[b]))) finish_nl(sub, scales[b], block);
             if (done && span == SUPER) done = finish_xs(sub, scales + b * subs, block);
-            if (!done) codec->encode(sub, 1, span, importance ? weights + b * span : NULL, block);
+            if (!done) codec->encode(sub, 1, span, iw ? iw + b * span : NULL, block);
         }
     }
 }

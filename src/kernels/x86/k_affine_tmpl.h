@@ -11,24 +11,13 @@
 #include <math.h>
 #include <string.h>
 
-enum { SUBS = 8, LEN = 32, BATCH_SUBS = GROUPS * VL, BATCH = BATCH_SUBS / SUBS, TOP = 63 };
+enum { SUBS = 8, LEN = 32, BATCH = BATCH_SUBS / SUBS, TOP = 63 };
 
 /* What a search leaves for a batch. */
 struct batch {
     float scales[BATCH_SUBS], mins[BATCH_SUBS], sums[BATCH_SUBS];
     unsigned odd; /* a bit for each sub-block */
 };
-
-VEC void load_batch(const float *src, vf (*x)[GROUPS])
-{
-    for (int g = 0; g < GROUPS; g++)
-        for (int i = 0; i < LEN; i += VL) {
-            vf t[VL];
-            v_transpose(src + (int64_t)g * VL * LEN + i, LEN, t);
-            for (int j = 0; j < VL; j++)
-                x[i + j][g] = t[j];
-        }
-}
 
 VEC void plain_weights(vf (*x)[GROUPS], vf (*w)[GROUPS])
 {
@@ -42,54 +31,30 @@ VEC void plain_weights(vf (*x)[GROUPS], vf (*w)[GROUPS])
     }
 }
 
-/* The sums of the batch's super-blocks side by side: each is a chain of 256 adds in order. */
-VEC void sigma2_of(const float *src, float sigma2[BATCH])
+/* importance: the super-blocks' of the batch. */
+VEC void importance_weights(const float *src, const float *importance, vf (*x)[GROUPS], vf (*w)[GROUPS])
 {
-    float sums[BATCH] = {0};
-    for (int i = 0; i < HT__K; i++)
-        for (int b = 0; b < BATCH; b++) {
-            float v = src[(int64_t)b * HT__K + i];
-            sums[b] += v * v;
-        }
-    for (int b = 0; b < BATCH; b++)
-        sigma2[b] = 2 * sums[b] / HT__K;
-}
-
-/* importance: one pointer a super-block of the batch. */
-VEC void importance_weights(const float *src, const float *const *importance, vf (*x)[GROUPS],
-                            vf (*w)[GROUPS])
-{
-    float sigma2[BATCH], per_lane[BATCH_SUBS], gathered[BATCH * HT__K];
-    sigma2_of(src, sigma2);
+    float squares[BATCH], sigma2[BATCH_SUBS];
+    batch_squares(src, BATCH, HT__K, squares);
     for (int s = 0; s < BATCH_SUBS; s++)
-        per_lane[s] = sigma2[s / SUBS];
-    for (int b = 0; b < BATCH; b++)
-        memcpy(gathered + b * HT__K, importance[b], HT__K * sizeof(float));
-    load_batch(gathered, w);
-    for (int g = 0; g < GROUPS; g++) {
-        vf sigma = v_load(per_lane + g * VL);
-        for (int i = 0; i < LEN; i++)
-            w[i][g] = v_mul(w[i][g], v_sqrt(v_add(sigma, v_mul(x[i][g], x[i][g]))));
-    }
+        sigma2[s] = 2 * squares[s / SUBS] / HT__K;
+    lanes_load(importance, LEN, w);
+    lanes_weigh(sigma2, LEN, x, w);
 }
 
-VEC void search_batch(const struct ht__affine_params p, const float *src, const float *const *importance,
-                      struct batch *out)
+VEC void search_batch(const struct ht__affine_params p, const float *src, const float *importance, struct batch *out)
 {
     vf x[LEN][GROUPS], w[LEN][GROUPS];
     struct affine_lanes lanes[GROUPS];
-    load_batch(src, x);
+    lanes_load(src, LEN, x);
     if (importance)
         importance_weights(src, importance, x, w);
     else
         plain_weights(x, w);
     affine_search(p, LEN, x, w, lanes);
+    if (importance) lanes_sum(LEN, w, out->sums);
     out->odd = 0;
     for (int g = 0; g < GROUPS; g++) {
-        vf sum = v_zero();
-        for (int i = 0; importance && i < LEN; i++)
-            sum = v_add(sum, w[i][g]);
-        v_store(out->sums + g * VL, sum);
         v_store(out->scales + g * VL, lanes[g].scale);
         v_store(out->mins + g * VL, v_sub(v_zero(), lanes[g].offset));
         out->odd |= v_bits(lanes[g].odd) << g * VL;

@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { SUBS = 16, LEN = 16, BATCH_SUBS = GROUPS * VL, BATCH = BATCH_SUBS / SUBS };
+enum { SUBS = 16, LEN = 16, BATCH = BATCH_SUBS / SUBS };
 
 struct batch {
     float scales[BATCH_SUBS], mins[BATCH_SUBS], sums[BATCH_SUBS];
@@ -19,93 +19,72 @@ struct batch {
 
 enum kind { KIND_Q2, KIND_Q3, KIND_Q6 };
 
-VEC void load_batch(const float *src, vf (*x)[GROUPS])
-{
-    for (int g = 0; g < GROUPS; g++)
-        for (int i = 0; i < LEN; i += VL) {
-            vf t[VL];
-            v_transpose(src + (int64_t)g * VL * LEN + i, LEN, t);
-            for (int j = 0; j < VL; j++)
-                x[i + j][g] = t[j];
-        }
-}
-
-/* Sum of squares of a super-block in index order; several super-blocks side by side. */
-VEC void sum_squares_of(const float *src, float sums[BATCH])
-{
-    for (int b = 0; b < BATCH; b++)
-        sums[b] = 0;
-    for (int i = 0; i < HT__K; i++)
-        for (int b = 0; b < BATCH; b++) {
-            float v = src[(int64_t)b * HT__K + i];
-            sums[b] += v * v;
-        }
-}
-
 /* iw, or iw * sqrt(sigma2 + x*x), or by kind without importance. */
-VEC void load_weights(enum kind kind, const float *src, const float *const *importance, vf (*x)[GROUPS],
-                      vf (*w)[GROUPS])
+VEC void load_weights(enum kind kind, const float *src, const float *importance, vf (*x)[GROUPS], vf (*w)[GROUPS])
 {
+    float squares[BATCH], sigma2[BATCH_SUBS];
     if (!importance) {
         for (int i = 0; i < LEN; i++)
             for (int g = 0; g < GROUPS; g++)
                 w[i][g] = kind == KIND_Q2 ? v_abs(x[i][g]) : v_mul(x[i][g], x[i][g]);
         return;
     }
-    float gathered[BATCH * HT__K], squares[BATCH], sigma2[BATCH_SUBS];
-    for (int b = 0; b < BATCH; b++)
-        memcpy(gathered + b * HT__K, importance[b], HT__K * sizeof(float));
-    load_batch(gathered, w);
+    lanes_load(importance, LEN, w);
     if (kind == KIND_Q6) return;
-    sum_squares_of(src, squares);
+    batch_squares(src, BATCH, HT__K, squares);
     for (int s = 0; s < BATCH_SUBS; s++)
         sigma2[s] = (kind == KIND_Q3 ? 2 * squares[s / SUBS] : squares[s / SUBS]) / HT__K;
+    lanes_weigh(sigma2, LEN, x, w);
+}
+
+VEC void search_q2(bool weighted, vf (*x)[GROUPS], vf (*w)[GROUPS], struct batch *out)
+{
+    const struct ht__affine_params plain = {3, -0.5f, 0.1f, 15, true}, fine = {3, -0.9f, 0.05f, 36, false};
+    struct affine_lanes lanes[GROUPS];
+    if (weighted)
+        affine_search(fine, LEN, x, w, lanes);
+    else
+        affine_search(plain, LEN, x, w, lanes);
     for (int g = 0; g < GROUPS; g++) {
-        vf sigma = v_load(sigma2 + g * VL);
-        for (int i = 0; i < LEN; i++)
-            w[i][g] = v_mul(w[i][g], v_sqrt(v_add(sigma, v_mul(x[i][g], x[i][g]))));
+        v_store(out->scales + g * VL, lanes[g].scale);
+        v_store(out->mins + g * VL, v_sub(v_zero(), lanes[g].offset));
+        out->odd |= v_bits(lanes[g].odd) << g * VL;
     }
 }
 
-VEC void store_sums(vf (*w)[GROUPS], struct batch *out)
+VEC void search_q3_plain(vf (*x)[GROUPS], struct batch *out)
 {
+    struct descent_lanes lanes[GROUPS];
+    descent_search(LEN, x, lanes);
     for (int g = 0; g < GROUPS; g++) {
-        vf sum = v_zero();
-        for (int i = 0; i < LEN; i++)
-            sum = v_add(sum, w[i][g]);
-        v_store(out->sums + g * VL, sum);
+        v_store(out->scales + g * VL, lanes[g].scale);
+        out->odd |= v_bits(lanes[g].odd) << g * VL;
     }
 }
 
-VEC void search_batch(enum kind kind, const float *src, const float *const *importance, struct batch *out)
+VEC void search_levels(int levels, vf (*x)[GROUPS], vf (*w)[GROUPS], struct batch *out)
 {
-    const struct ht__affine_params plain = {3, -0.5f, 0.1f, 15, true}, weighted = {3, -0.9f, 0.05f, 36, false};
-    vf x[LEN][GROUPS], w[LEN][GROUPS], scale[GROUPS];
-    vm odd[GROUPS];
-    load_batch(src, x);
-    if (kind != KIND_Q3 || importance) load_weights(kind, src, importance, x, w);
-    if (importance) store_sums(w, out);
-    if (kind == KIND_Q2) {
-        struct affine_lanes lanes[GROUPS];
-        if (importance)
-            affine_search(weighted, LEN, x, w, lanes);
-        else
-            affine_search(plain, LEN, x, w, lanes);
-        for (int g = 0; g < GROUPS; g++) {
-            scale[g] = lanes[g].scale;
-            odd[g] = lanes[g].odd;
-            v_store(out->mins + g * VL, v_sub(v_zero(), lanes[g].offset));
-        }
-    } else if (kind == KIND_Q3 && !importance) {
-        descent_search(LEN, x, scale, odd);
-    } else {
-        symmetric_search(kind == KIND_Q3 ? 4 : 32, LEN, x, w, scale, odd);
+    struct symmetric_lanes lanes[GROUPS];
+    symmetric_search(levels, LEN, x, w, lanes);
+    for (int g = 0; g < GROUPS; g++) {
+        v_store(out->scales + g * VL, lanes[g].scale);
+        out->odd |= v_bits(lanes[g].odd) << g * VL;
     }
+}
+
+VEC void search_batch(enum kind kind, const float *src, const float *importance, struct batch *out)
+{
+    vf x[LEN][GROUPS], w[LEN][GROUPS];
     out->odd = 0;
-    for (int g = 0; g < GROUPS; g++) {
-        v_store(out->scales + g * VL, scale[g]);
-        out->odd |= v_bits(odd[g]) << g * VL;
-    }
+    lanes_load(src, LEN, x);
+    if (kind != KIND_Q3 || importance) load_weights(kind, src, importance, x, w);
+    if (importance) lanes_sum(LEN, w, out->sums);
+    if (kind == KIND_Q2)
+        search_q2(importance != NULL, x, w, out);
+    else if (kind == KIND_Q3 && !importance)
+        search_q3_plain(x, out);
+    else
+        search_levels(kind == KIND_Q3 ? 4 : 32, x, w, out);
 }
 
 /* round((x + min) / scale) clamped, plus zero, of one sub-block. */
@@ -240,31 +219,21 @@ VEC bool finish(enum kind kind, const float *x, const struct batch *batch, int b
     return finish_q6(x, batch, b, block);
 }
 
-/* The last batch is filled up with its last super-block; what vectors cannot do the scalar code does. */
+/* What vectors cannot do the scalar code does. */
 VEC void encode_sixteen(enum kind kind, const struct ht__codec *codec, const float *src, int64_t n_rows,
                         int64_t row_len, const float *importance, void *dst)
 {
     int64_t n = n_rows * row_len / HT__K, per_row = row_len / HT__K;
     for (int64_t first = 0; first < n; first += BATCH) {
-        float tail[BATCH * HT__K];
-        const float *x = src + first * HT__K, *weights[BATCH];
+        float x_room[BATCH * HT__K], w_room[BATCH * HT__K];
         struct batch batch;
-        if (n - first < BATCH) {
-            for (int64_t b = 0; b < BATCH; b++) {
-                int64_t from = b < n - first ? b : n - first - 1;
-                memcpy(tail + b * HT__K, x + from * HT__K, HT__K * sizeof(float));
-            }
-            x = tail;
-        }
-        for (int64_t b = 0; importance && b < BATCH; b++) {
-            int64_t at = first + b < n ? first + b : n - 1;
-            weights[b] = importance + at % per_row * HT__K;
-        }
-        search_batch(kind, x, importance ? weights : NULL, &batch);
+        const float *w = NULL, *x = batch_weights(src, first, n, BATCH, HT__K, x_room);
+        if (importance) w = batch_importance(importance, first, n, per_row, BATCH, HT__K, w_room);
+        search_batch(kind, x, w, &batch);
         for (int b = 0; b < BATCH && first + b < n; b++) {
             void *block = (uint8_t *)dst + (first + b) * codec->block_size;
-            if (!finish(kind, x + b * HT__K, &batch, b, importance != NULL, block))
-                codec->encode(x + b * HT__K, 1, HT__K, importance ? weights[b] : NULL, block);
+            if (!finish(kind, x + b * HT__K, &batch, b, w != NULL, block))
+                codec->encode(x + b * HT__K, 1, HT__K, w ? w + b * HT__K : NULL, block);
         }
     }
 }

@@ -26,7 +26,6 @@ VEC void pack_q5(const struct coded *c, struct ht__q5_k_block *block)
     memcpy(block->qh, high, sizeof high);
 }
 
-/* The last batch is filled up with its last super-block. */
 VEC void encode_k_affine(const struct ht__codec *codec, const struct ht__affine_params p, bool five,
                          const float *src, int64_t n_rows, int64_t row_len, const float *importance,
                          void *dst)
@@ -34,26 +33,16 @@ VEC void encode_k_affine(const struct ht__codec *codec, const struct ht__affine_
     int64_t n = n_rows * row_len / HT__K, per_row = row_len / HT__K;
     uint8_t *out = dst;
     for (int64_t first = 0; first < n; first += BATCH) {
-        float tail[BATCH * HT__K];
-        const float *x = src + first * HT__K, *weights[BATCH];
+        float x_room[BATCH * HT__K], w_room[BATCH * HT__K];
         struct batch batch;
-        if (n - first < BATCH) {
-            for (int64_t b = 0; b < BATCH; b++) {
-                int64_t from = b < n - first ? b : n - first - 1;
-                memcpy(tail + b * HT__K, x + from * HT__K, HT__K * sizeof(float));
-            }
-            x = tail;
-        }
-        for (int64_t b = 0; importance && b < BATCH; b++) {
-            int64_t at = first + b < n ? first + b : n - 1;
-            weights[b] = importance + at % per_row * HT__K;
-        }
-        search_batch(p, x, importance ? weights : NULL, &batch);
+        const float *w = NULL, *x = batch_weights(src, first, n, BATCH, HT__K, x_room);
+        if (importance) w = batch_importance(importance, first, n, per_row, BATCH, HT__K, w_room);
+        search_batch(p, x, w, &batch);
         for (int b = 0; b < BATCH && first + b < n; b++) {
             struct coded coded;
             void *block = out + (first + b) * codec->block_size;
-            if (!finish(x + b * HT__K, p.levels, &batch, b, importance != NULL, &coded))
-                codec->encode(x + b * HT__K, 1, HT__K, importance ? weights[b] : NULL, block);
+            if (!finish(x + b * HT__K, p.levels, &batch, b, w != NULL, &coded))
+                codec->encode(x + b * HT__K, 1, HT__K, w ? w + b * HT__K : NULL, block);
             else if (five)
                 pack_q5(&coded, block);
             else
