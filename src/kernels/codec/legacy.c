@@ -9,6 +9,7 @@
  */
 #include "kernels/codec.h"
 #include "kernels/codec/check.h"
+#include "kernels/codec/legacy.h"
 #include "kernels/search/search.h"
 
 #include <math.h>
@@ -81,37 +82,37 @@ static uint16_t plain_affine(const float *x, int levels, uint8_t *codes, uint16_
     return ht__f32_to_f16(d);
 }
 
-static void encode_block(const float *x, const float *importance, float sigma2, int levels, bool min,
-                         uint8_t *out)
+void ht__legacy_encode_block(struct ht__legacy type, const float *x, const float *importance, float sigma2,
+                             uint8_t *out)
 {
     uint8_t codes[LEN];
     uint16_t d, m = 0;
     float w[LEN];
     if (importance) ht__search_weights(LEN, x, importance, sigma2, w);
-    if (!min) {
-        d = importance ? ht__f32_to_f16(ht__search_symmetric(levels, LEN, x, w, codes))
-                       : plain_symmetric(x, levels, codes);
+    if (!type.min) {
+        d = importance ? ht__f32_to_f16(ht__search_symmetric(type.levels, LEN, x, w, codes))
+                       : plain_symmetric(x, type.levels, codes);
     } else if (importance) {
-        const struct ht__affine_params params = {levels, -0.9f, 0.05f, 36, false};
+        const struct ht__affine_params params = {type.levels, -0.9f, 0.05f, 36, false};
         float offset;
         d = ht__f32_to_f16(ht__search_affine(&params, LEN, x, w, codes, &offset));
         m = ht__f32_to_f16(-offset);
     } else {
-        d = plain_affine(x, levels, codes, &m);
+        d = plain_affine(x, type.levels, codes, &m);
     }
     ht__store_u16(out, d);
-    if (min) ht__store_u16(out + 2, m);
-    pack(codes, levels > 15 || (!min && levels > 8), out + (min ? 4 : 2));
+    if (type.min) ht__store_u16(out + 2, m);
+    pack(codes, type.five, out + (type.min ? 4 : 2));
 }
 
-static void encode(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                   void *dst, int levels, bool min, size_t size)
+static void encode(struct ht__legacy type, const float *src, int64_t n_rows, int64_t row_len,
+                   const float *importance, void *dst)
 {
     uint8_t *out = dst;
     for (int64_t r = 0; r < n_rows; r++, src += row_len) {
         float sigma2 = importance ? ht__sum_squares(row_len, src) / (float)row_len : 0;
-        for (int64_t i = 0; i < row_len; i += LEN, out += size)
-            encode_block(src + i, importance ? importance + i : NULL, sigma2, levels, min, out);
+        for (int64_t i = 0; i < row_len; i += LEN, out += type.size)
+            ht__legacy_encode_block(type, src + i, importance ? importance + i : NULL, sigma2, out);
     }
 }
 
@@ -133,7 +134,7 @@ static void decode(const void *src, int64_t n_weights, float *dst, int zero, boo
     static void encode_##id(const float *src, int64_t n_rows, int64_t row_len,                     \
                             const float *importance, void *dst)                                    \
     {                                                                                              \
-        encode(src, n_rows, row_len, importance, dst, levels, min, size);                          \
+        encode((struct ht__legacy){levels, min, five, size}, src, n_rows, row_len, importance, dst); \
     }                                                                                              \
     static void decode_##id(const void *src, int64_t n_weights, float *dst)                        \
     {                                                                                              \

@@ -1,0 +1,138 @@
+/*
+ * Q4_0, Q4_1, Q5_0 and Q5_1 with vectors: included by legacy_<level>.c after vec_<level>.h. With importance a
+ * block a lane through the searches; without, a block at a time. sigma^2 is a sum over the whole row in index
+ * order, so rows stand in lanes for it, VL of them.
+ */
+#include "kernels/codec.h"
+#include "kernels/codec/legacy.h"
+#include "kernels/half.h"
+#include "kernels/x86/nibbles.h"
+#include "kernels/x86/search_tmpl.h"
+
+enum { LEN = 32, ROWS = VL };
+
+/* The mean square of each of up to ROWS rows. */
+VEC void mean_squares(const float *src, int64_t n_rows, int64_t row_len, float sigma2[ROWS])
+{
+    vf sum = v_zero(), t[VL];
+    for (int64_t i = 0; i < row_len; i += VL) {
+        if (n_rows < ROWS) { /* the last row stands in for those that are missing */
+            float tile[ROWS * VL];
+            for (int64_t r = 0; r < ROWS; r++)
+                memcpy(tile + r * VL, src + (r < n_rows ? r : n_rows - 1) * row_len + i, VL * sizeof(float));
+            v_transpose(tile, VL, t);
+        } else {
+            v_transpose(src + i, row_len, t);
+        }
+        for (int j = 0; j < VL; j++)
+            sum = v_add(sum, v_mul(t[j], t[j]));
+    }
+    v_store(sigma2, v_div(sum, v_set((float)row_len)));
+}
+
+/* What a search leaves for a batch: codes are (x - base) * inverse, rounded and clamped. */
+struct batch {
+    float scale[BATCH_SUBS], offset[BATCH_SUBS], inverse[BATCH_SUBS], base[BATCH_SUBS];
+    unsigned odd, dead; /* a bit for each block */
+};
+
+VEC void search_symmetric(int levels, vf (*x)[GROUPS], vf (*w)[GROUPS], struct batch *out)
+{
+    struct symmetric_lanes lanes[GROUPS];
+    symmetric_search(levels, LEN, x, w, lanes);
+    for (int g = 0; g < GROUPS; g++) {
+        v_store(out->scale + g * VL, lanes[g].scale);
+        v_store(out->inverse + g * VL, lanes[g].inverse);
+        out->odd |= v_bits(lanes[g].odd) << g * VL;
+        out->dead |= v_bits(lanes[g].dead) << g * VL;
+    }
+}
+
+VEC void search_affine(int levels, vf (*x)[GROUPS], vf (*w)[GROUPS], struct batch *out)
+{
+    const struct ht__affine_params params = {levels, -0.9f, 0.05f, 36, false};
+    struct affine_lanes lanes[GROUPS];
+    affine_search(params, LEN, x, w, lanes);
+    for (int g = 0; g < GROUPS; g++) {
+        v_store(out->scale + g * VL, lanes[g].scale);
+        v_store(out->offset + g * VL, lanes[g].offset);
+        v_store(out->inverse + g * VL, lanes[g].inverse);
+        v_store(out->base + g * VL, lanes[g].base);
+        out->odd |= v_bits(lanes[g].odd) << g * VL;
+        out->dead |= v_bits(lanes[g].dead) << g * VL;
+    }
+}
+
+VEC void pack(const struct ht__legacy type, const uint8_t codes[LEN], uint8_t *out)
+{
+    if (type.five) {
+        uint32_t high = fifth_bits(codes);
+        memcpy(out, &high, sizeof high);
+        out += sizeof high;
+    }
+    pack_nibbles(codes, out);
+}
+
+VEC void put_block(const struct ht__legacy type, const struct batch *batch, int b, const float *x, uint8_t *out)
+{
+    uint8_t codes[LEN] = {0};
+    const float levels = (float)type.levels;
+    const vf inverse = v_set(batch->inverse[b]), base = v_set(batch->base[b]);
+    ht__store_u16(out, ht__f32_to_f16(batch->scale[b]));
+    if (type.min) ht__store_u16(out + 2, ht__f32_to_f16(batch->offset[b]));
+    for (int i = 0; i < LEN && !(batch->dead >> b & 1); i += VL)
+        if (type.min) {
+            vf q = v_round(v_mul(inverse, v_sub(v_load(x + i), base)));
+            v_store_bytes(codes + i, v_clamp(q, 0, levels));
+        } else {
+            vf q = v_clamp(v_round(v_mul(inverse, v_load(x + i))), -levels, levels - 1);
+            v_store_bytes(codes + i, v_add(q, v_set(levels)));
+        }
+    pack(type, codes, out + (type.min ? 4 : 2));
+}
+
+/* Up to ROWS rows with importance. */
+VEC void encode_rows(const struct ht__legacy type, const float *src, int64_t n_rows, int64_t row_len,
+                     const float *importance, uint8_t *out)
+{
+    int64_t per_row = row_len / LEN, n = n_rows * per_row;
+    float mean[ROWS], sigma2[BATCH_SUBS], x_room[BATCH_SUBS * LEN], w_room[BATCH_SUBS * LEN];
+    mean_squares(src, n_rows, row_len, mean);
+    for (int64_t first = 0; first < n; first += BATCH_SUBS) {
+        vf lanes[LEN][GROUPS], w[LEN][GROUPS];
+        struct batch batch = {.odd = 0};
+        const float *x = batch_weights(src, first, n, BATCH_SUBS, LEN, x_room);
+        const float *iw = batch_importance(importance, first, n, per_row, BATCH_SUBS, LEN, w_room);
+        for (int64_t b = 0, row = first / per_row, next = (row + 1) * per_row; b < BATCH_SUBS; b++) {
+            if (first + b == next && row + 1 < n_rows) row++, next += per_row;
+            sigma2[b] = mean[row];
+        }
+        lanes_load(x, LEN, lanes);
+        lanes_load(iw, LEN, w);
+        lanes_weigh(sigma2, LEN, lanes, w);
+        if (type.min)
+            search_affine(type.levels, lanes, w, &batch);
+        else
+            search_symmetric(type.levels, lanes, w, &batch);
+        for (int b = 0; b < BATCH_SUBS && first + b < n; b++, out += type.size)
+            if (batch.odd >> b & 1)
+                ht__legacy_encode_block(type, x + b * LEN, iw + b * LEN, sigma2[b], out);
+            else
+                put_block(type, &batch, b, x + b * LEN, out);
+    }
+}
+
+VEC void encode_legacy(const struct ht__legacy type, const float *src, int64_t n_rows, int64_t row_len,
+                       const float *importance, void *dst)
+{
+    uint8_t *out = dst;
+    if (!importance) {
+        for (int64_t b = 0; b < n_rows * row_len / LEN; b++)
+            ht__legacy_encode_block(type, src + b * LEN, NULL, 0, out + b * type.size);
+        return;
+    }
+    for (int64_t r = 0; r < n_rows; r += ROWS) {
+        int64_t rows = n_rows - r < ROWS ? n_rows - r : ROWS;
+        encode_rows(type, src + r * row_len, rows, row_len, importance, out + r * row_len / LEN * type.size);
+    }
+}
