@@ -49,11 +49,42 @@ static int in_shells(const struct grid *g, const struct near *near)
     return n;
 }
 
+/* Lists are filled up with their first point, so that vectors may read sixteen at a time. */
+static int padded(int n)
+{
+    return (n + 15) / 16 * 16;
+}
+
 static int is_valid(const struct grid *g, int code)
 {
     for (int i = 0; i < g->dim; i++)
         if (digit(g, code, i) >= g->levels) return 0;
     return 1;
+}
+
+/* The nearest points of a code that is not on the lattice, sorted; gives their number. */
+static int neighbours_of(const struct grid *g, int code, struct near *near)
+{
+    for (int i = 0; i < g->n; i++) {
+        near[i] = (struct near){0, i};
+        for (int d = 0; d < g->dim; d++) {
+            int diff = 2 * (digit(g, g->points[i], d) - digit(g, code, d));
+            near[i].distance += diff * diff;
+        }
+    }
+    qsort(near, (size_t)g->n, sizeof near[0], by_distance);
+    return in_shells(g, near);
+}
+
+static void write_list(const struct grid *g, const struct near *near, int n, FILE *codes)
+{
+    printf("%d,", n);
+    fprintf(codes, "%d,", n);
+    for (int i = 0; i < padded(n); i++) {
+        int index = near[i < n ? i : 0].index;
+        printf("%d,", index);
+        fprintf(codes, "%d,", g->points[index]);
+    }
 }
 
 static void write_grid(const struct grid *g)
@@ -62,6 +93,9 @@ static void write_grid(const struct grid *g)
     int n_codes = 1 << g->bits * g->dim;
     int *map = calloc((size_t)n_codes, sizeof *map);
     long offset = 0;
+    char *codes_text = NULL;
+    size_t codes_len = 0;
+    FILE *codes = open_memstream(&codes_text, &codes_len);
     for (int i = 0; i < g->n; i++)
         map[g->points[i]] = i + 1;
     printf("static const uint8_t points_%s[] = {", g->name);
@@ -71,26 +105,19 @@ static void write_grid(const struct grid *g)
     printf("};\nstatic const uint16_t neighbours_%s[] = {", g->name);
     for (int code = 0; code < n_codes; code++) {
         if (map[code] > 0 || !is_valid(g, code)) continue;
-        for (int i = 0; i < g->n; i++) {
-            near[i] = (struct near){0, i};
-            for (int d = 0; d < g->dim; d++) {
-                int diff = 2 * (digit(g, g->points[i], d) - digit(g, code, d));
-                near[i].distance += diff * diff;
-            }
-        }
-        qsort(near, (size_t)g->n, sizeof near[0], by_distance);
-        int n = in_shells(g, near);
-        printf("%d,", n);
-        for (int i = 0; i < n; i++)
-            printf("%d,", near[i].index);
+        int n = neighbours_of(g, code, near);
+        write_list(g, near, n, codes);
         map[code] = (int)-(offset + 1);
-        offset += n + 1;
+        offset += padded(n) + 1;
     }
+    fclose(codes);
+    printf("};\nstatic const uint16_t codes_%s[] = {%s", g->name, codes_text);
     printf("};\nstatic const int32_t map_%s[] = {", g->name);
     for (int code = 0; code < n_codes; code++)
         printf("%d,", map[code] > 0 ? map[code] - 1 : map[code]);
-    printf("};\nconst struct ht__iq_grid ht__%s_grid = {%d, %d, %d, %d, points_%s, map_%s, neighbours_%s};\n", g->name,
-           g->dim, g->bits, g->levels, g->n, g->name, g->name, g->name);
+    printf("};\nconst struct ht__iq_grid ht__%s_grid = {%d, %d, %d, %d, points_%s, map_%s, neighbours_%s, codes_%s};\n",
+           g->name, g->dim, g->bits, g->levels, g->n, g->name, g->name, g->name, g->name);
+    free(codes_text);
     free(map);
 }
 

@@ -9,7 +9,6 @@
 #include "kernels/codec.h"
 #include "kernels/codec/check.h"
 #include "kernels/search/lattice.h"
-#include "kernels/search/search.h"
 
 #include <string.h>
 
@@ -17,31 +16,10 @@ enum { SUPER = 256, XXS_SIZE = 66, XS_SIZE = 74, S_SIZE = 82 };
 
 static const uint8_t values[3] = {8, 25, 43};
 
-static void search(const struct ht__lattice_params *p, const float *x, const float *importance, float sigma2,
-                   struct ht__lattice_block *blocks, float *scales)
+void ht__iq2_xxs_pack(const struct ht__lattice_block *blocks, uint8_t *out)
 {
-    float w[HT__LATTICE_MAX];
-    for (int b = 0; b < SUPER / p->n; b++) {
-        const float *sub = x + p->n * b;
-        if (importance)
-            ht__search_weights(p->n, sub, importance + p->n * b, sigma2, w);
-        else
-            for (int i = 0; i < p->n; i++)
-                w[i] = 0.25f * sigma2 + sub[i] * sub[i];
-        ht__lattice_search(p, sub, w, &blocks[b]);
-        scales[b] = blocks[b].scale;
-    }
-}
-
-static void encode_xxs_block(const float *x, const float *importance, uint8_t *out)
-{
-    static const struct ht__lattice_params params = {
-        &ht__iq2_xxs_grid, 32, 6, 0.1f, true, true, HT__SNAP_ALL, HT__TINY};
-    struct ht__lattice_block blocks[8];
-    float scales[8];
     uint8_t codes[8];
-    search(&params, x, importance, ht__sum_squares(SUPER, x) / SUPER, blocks, scales);
-    float d = ht__lattice_scales(scales, 8, codes);
+    float d = ht__lattice_scales(blocks, 8, codes);
     memset(out, 0, XXS_SIZE);
     if (d == 0) return;
     ht__store_u16(out, ht__f32_to_f16(d));
@@ -55,15 +33,10 @@ static void encode_xxs_block(const float *x, const float *importance, uint8_t *o
     }
 }
 
-static void encode_xs_block(const float *x, const float *importance, uint8_t *out)
+void ht__iq2_xs_pack(const struct ht__lattice_block *blocks, uint8_t *out)
 {
-    static const struct ht__lattice_params params = {
-        &ht__iq2_xs_grid, 16, 9, 0.1f, true, false, HT__SNAP_OFF_GRID, HT__TINY};
-    struct ht__lattice_block blocks[16];
-    float scales[16];
     uint8_t codes[16];
-    search(&params, x, importance, ht__sum_squares(SUPER, x) / SUPER, blocks, scales);
-    float d = ht__lattice_scales(scales, 16, codes);
+    float d = ht__lattice_scales(blocks, 16, codes);
     memset(out, 0, XS_SIZE);
     if (d == 0) return;
     ht__store_u16(out, ht__f32_to_f16(d));
@@ -74,15 +47,10 @@ static void encode_xs_block(const float *x, const float *importance, uint8_t *ou
     }
 }
 
-static void encode_s_block(const float *x, const float *importance, uint8_t *out)
+void ht__iq2_s_pack(const struct ht__lattice_block *blocks, uint8_t *out)
 {
-    static const struct ht__lattice_params params = {
-        &ht__iq2_s_grid, 16, 9, 0.1f, false, false, HT__SNAP_OFF_GRID, 1e-8f};
-    struct ht__lattice_block blocks[16];
-    float scales[16];
     uint8_t codes[16];
-    search(&params, x, importance, 2 * ht__sum_squares(SUPER, x) / SUPER, blocks, scales);
-    float d = ht__lattice_scales(scales, 16, codes);
+    float d = ht__lattice_scales(blocks, 16, codes);
     memset(out, 0, S_SIZE);
     for (int b = 0; b < 16; b++) {
         for (int k = 0; k < 2; k++) {
@@ -96,22 +64,19 @@ static void encode_s_block(const float *x, const float *importance, uint8_t *out
     ht__store_u16(out, d == 0 ? 0 : ht__f32_to_f16(d * 0.9875f));
 }
 
-#define ENCODER(id, size)                                                                          \
-    static void encode_##id(const float *src, int64_t n_rows, int64_t row_len,                     \
-                            const float *importance, void *dst)                                    \
-    {                                                                                              \
-        uint8_t *out = dst;                                                                        \
-        for (int64_t r = 0; r < n_rows; r++)                                                       \
-            for (int64_t i = 0; i < row_len; i += SUPER, src += SUPER, out += size)                \
-                encode_##id##_block(src, importance ? importance + i : NULL, out);                 \
-    }                                                                                              \
-    static int64_t check_##id(const void *src, int64_t n_blocks)                                   \
-    {                                                                                              \
-        return ht__check_halves(src, n_blocks, size, 0, -1);                                       \
+#define KERNELS(id, size)                                                                                      \
+    static void encode_##id(const float *src, int64_t n_rows, int64_t row_len, const float *importance,       \
+                            void *dst)                                                                         \
+    {                                                                                                          \
+        ht__lattice_encode(&ht__iq2_##id##_lattice, src, n_rows, row_len, importance, dst);                    \
+    }                                                                                                          \
+    static int64_t check_##id(const void *src, int64_t n_blocks)                                               \
+    {                                                                                                          \
+        return ht__check_halves(src, n_blocks, size, 0, -1);                                                   \
     }
-ENCODER(xxs, XXS_SIZE)
-ENCODER(xs, XS_SIZE)
-ENCODER(s, S_SIZE)
+KERNELS(xxs, XXS_SIZE)
+KERNELS(xs, XS_SIZE)
+KERNELS(s, S_SIZE)
 
 static void put(const uint8_t *point, uint8_t signs, float scale, float *dst)
 {

@@ -11,7 +11,6 @@
 #include "kernels/codec.h"
 #include "kernels/codec/check.h"
 #include "kernels/search/lattice.h"
-#include "kernels/search/search.h"
 
 #include <string.h>
 
@@ -19,35 +18,10 @@ enum { SUPER = 256, LEN = 32, XXS_SIZE = 98, S_SIZE = 110 };
 
 static const uint8_t xxs_values[8] = {4, 12, 20, 28, 36, 44, 52, 62};
 
-static void weigh(const float *x, const float *importance, float sigma2, float *w)
+void ht__iq3_xxs_pack(const struct ht__lattice_block *blocks, uint8_t *out)
 {
-    if (importance)
-        ht__search_weights(LEN, x, importance, sigma2, w);
-    else
-        for (int i = 0; i < LEN; i++)
-            w[i] = x[i] * x[i];
-}
-
-static void search(const struct ht__lattice_params *p, const float *x, const float *importance,
-                   struct ht__lattice_block blocks[8], float scales[8])
-{
-    float w[LEN], sigma2 = 2 * ht__sum_squares(SUPER, x) / SUPER;
-    for (int b = 0; b < 8; b++) {
-        weigh(x + LEN * b, importance ? importance + LEN * b : NULL, sigma2, w);
-        ht__lattice_search(p, x + LEN * b, w, &blocks[b]);
-        scales[b] = blocks[b].scale;
-    }
-}
-
-static void encode_xxs_block(const float *x, const float *importance, uint8_t *out)
-{
-    static const struct ht__lattice_params params = {
-        &ht__iq3_xxs_grid, LEN, 15, 0.2f, true, false, HT__SNAP_OFF_GRID, 1e-8f};
-    struct ht__lattice_block blocks[8];
-    float scales[8];
     uint8_t codes[8];
-    search(&params, x, importance, blocks, scales);
-    float d = ht__lattice_scales(scales, 8, codes);
+    float d = ht__lattice_scales(blocks, 8, codes);
     memset(out, 0, XXS_SIZE);
     if (d == 0) return;
     ht__store_u16(out, ht__f32_to_f16(d * 1.0125f));
@@ -61,15 +35,10 @@ static void encode_xxs_block(const float *x, const float *importance, uint8_t *o
     }
 }
 
-static void encode_s_block(const float *x, const float *importance, uint8_t *out)
+void ht__iq3_s_pack(const struct ht__lattice_block *blocks, uint8_t *out)
 {
-    static const struct ht__lattice_params params = {
-        &ht__iq3_s_grid, LEN, 9, 0.2f, false, false, HT__SNAP_ALL_IF_ANY, 0};
-    struct ht__lattice_block blocks[8];
-    float scales[8];
     uint8_t codes[8];
-    search(&params, x, importance, blocks, scales);
-    float d = ht__lattice_scales(scales, 8, codes);
+    float d = ht__lattice_scales(blocks, 8, codes);
     memset(out, 0, S_SIZE);
     for (int b = 0; b < 8; b++) {
         for (int k = 0; k < 8; k++) {
@@ -82,21 +51,18 @@ static void encode_s_block(const float *x, const float *importance, uint8_t *out
     ht__store_u16(out, d == 0 ? 0 : ht__f32_to_f16(d * 1.033f));
 }
 
-#define ENCODER(id, size)                                                                          \
-    static void encode_##id(const float *src, int64_t n_rows, int64_t row_len,                     \
-                            const float *importance, void *dst)                                    \
-    {                                                                                              \
-        uint8_t *out = dst;                                                                        \
-        for (int64_t r = 0; r < n_rows; r++)                                                       \
-            for (int64_t i = 0; i < row_len; i += SUPER, src += SUPER, out += size)                \
-                encode_##id##_block(src, importance ? importance + i : NULL, out);                 \
-    }                                                                                              \
-    static int64_t check_##id(const void *src, int64_t n_blocks)                                   \
-    {                                                                                              \
-        return ht__check_halves(src, n_blocks, size, 0, -1);                                       \
+#define KERNELS(id, size)                                                                                      \
+    static void encode_##id(const float *src, int64_t n_rows, int64_t row_len, const float *importance,       \
+                            void *dst)                                                                         \
+    {                                                                                                          \
+        ht__lattice_encode(&ht__iq3_##id##_lattice, src, n_rows, row_len, importance, dst);                    \
+    }                                                                                                          \
+    static int64_t check_##id(const void *src, int64_t n_blocks)                                               \
+    {                                                                                                          \
+        return ht__check_halves(src, n_blocks, size, 0, -1);                                                   \
     }
-ENCODER(xxs, XXS_SIZE)
-ENCODER(s, S_SIZE)
+KERNELS(xxs, XXS_SIZE)
+KERNELS(s, S_SIZE)
 
 static void decode_xxs(const void *src, int64_t n_weights, float *dst)
 {

@@ -22,6 +22,9 @@ struct ht__iq_grid {
     const int32_t *map;
     /* all points in the nearest K distinct squared-distance shells, ordered by (distance, index) */
     const uint16_t *neighbours;
+    /* the same lists with points by their codes, at the same offsets. Lists are filled up to a multiple of
+     * sixteen with their first point: no tie of it wins against itself. */
+    const uint16_t *neighbour_codes;
 };
 
 extern const struct ht__iq_grid ht__iq2_xxs_grid; /* K = 2 */

@@ -172,15 +172,48 @@ void ht__lattice_search(params *p, const float *x, const float *w, struct ht__la
     block->scale = s.scale;
 }
 
-float ht__lattice_scales(const float *scales, int n, uint8_t *codes)
+static void weigh(const struct ht__lattice_type *type, const float *x, const float *importance, float sigma2, float *w)
+{
+    if (importance)
+        ht__search_weights(type->search.n, x, importance, sigma2, w);
+    else
+        for (int i = 0; i < type->search.n; i++)
+            w[i] = type->flat > 0 ? type->flat * sigma2 + x[i] * x[i] : x[i] * x[i];
+}
+
+static void encode_super(const struct ht__lattice_type *type, const float *x, const float *importance, uint8_t *out)
+{
+    struct ht__lattice_block blocks[HT__LATTICE_SUPER / 16];
+    float w[HT__LATTICE_MAX], sigma2 = type->sigma * ht__sum_squares(HT__LATTICE_SUPER, x) / HT__LATTICE_SUPER;
+    for (int b = 0; b < HT__LATTICE_SUPER / type->search.n; b++) {
+        int at = type->search.n * b;
+        weigh(type, x + at, importance ? importance + at : NULL, sigma2, w);
+        ht__lattice_search(&type->search, x + at, w, &blocks[b]);
+    }
+    type->pack(blocks, out);
+}
+
+void ht__lattice_encode(const struct ht__lattice_type *type, const float *src, int64_t n_rows, int64_t row_len,
+                        const float *importance, void *dst)
+{
+    uint8_t *out = dst;
+    for (int64_t r = 0; r < n_rows; r++)
+        for (int64_t i = 0; i < row_len; i += HT__LATTICE_SUPER) {
+            encode_super(type, src, importance ? importance + i : NULL, out);
+            src += HT__LATTICE_SUPER;
+            out += type->block_size;
+        }
+}
+
+float ht__lattice_scales(const struct ht__lattice_block *blocks, int n, uint8_t *codes)
 {
     float max = 0;
     for (int i = 0; i < n; i++)
-        if (scales[i] > max) max = scales[i];
-    memset(codes, 0, (size_t)(n < 16 ? n : 16));
+        if (blocks[i].scale > max) max = blocks[i].scale;
+    memset(codes, 0, n < 16 ? 8 : 16);
     if (max == 0) return 0;
     float d = max / 31, inverse = 1 / d;
     for (int i = 0; i < n; i++)
-        codes[i] = (uint8_t)clamp(ht__round_even(0.5f * (inverse * scales[i] - 1)), 15);
+        codes[i] = (uint8_t)clamp(ht__round_even(0.5f * (inverse * blocks[i].scale - 1)), 15);
     return d;
 }
