@@ -1,12 +1,14 @@
 /*
  * IQ3: four magnitudes from a lattice of odd numbers, times a scale with four bits.
  *   IQ3_XXS, 256 weights in 98 bytes:  d half | 64 lattice indices (256 points, values 4l + 4 …) |
- *            eight u32: four times seven sign bits, scale in the top four        d*(0.5 + s)/2 * value
- *   IQ3_S,   256 weights in 110 bytes: d half | 64 low bytes of indices (512 points) | 8 bytes of their ninth
- *            bits | 32 bytes of signs | 4 bytes of scales, two each              d*(1 + 2s) * (2l + 1)
+ *            eight u32: four times seven sign bits, scale in the top four        d*(0.5 + s)/2 *
+ * value IQ3_S,   256 weights in 110 bytes: d half | 64 low bytes of indices (512 points) | 8 bytes
+ * of their ninth bits | 32 bytes of signs | 4 bytes of scales, two each              d*(1 + 2s) *
+ * (2l + 1)
  *
- * Where a group of 32 weights is all zero the field's reference encoder of IQ3_S writes the groups after it to
- * wrong places. Ours are right: the one deliberate difference of all types (doc/formats/iq3_s.md).
+ * Where a group of 32 weights is all zero the field's reference encoder of IQ3_S writes the groups
+ * after it to wrong places. Ours are right: the one deliberate difference of all types
+ * (doc/formats/iq3_s.md).
  */
 #include "kernels/codec.h"
 #include "kernels/codec/check.h"
@@ -51,15 +53,15 @@ void ht__iq3_s_pack(const struct ht__lattice_block *blocks, uint8_t *out)
     ht__store_u16(out, d == 0 ? 0 : ht__f32_to_f16(d * 1.033f));
 }
 
-#define KERNELS(id, size)                                                                                      \
-    static void encode_##id(const float *src, int64_t n_rows, int64_t row_len, const float *importance,       \
-                            void *dst)                                                                         \
-    {                                                                                                          \
-        ht__lattice_encode(&ht__iq3_##id##_lattice, src, n_rows, row_len, importance, dst);                    \
-    }                                                                                                          \
-    static int64_t check_##id(const void *src, int64_t n_blocks)                                               \
-    {                                                                                                          \
-        return ht__check_halves(src, n_blocks, size, 0, -1);                                                   \
+#define KERNELS(id, size)                                                                          \
+    static void encode_##id(const float *src, int64_t n_rows, int64_t row_len,                     \
+                            const float *importance, void *dst)                                    \
+    {                                                                                              \
+        ht__lattice_encode(&ht__iq3_##id##_lattice, src, n_rows, row_len, importance, dst);        \
+    }                                                                                              \
+    static int64_t check_##id(const void *src, int64_t n_blocks)                                   \
+    {                                                                                              \
+        return ht__check_halves(src, n_blocks, size, 0, -1);                                       \
     }
 KERNELS(xxs, XXS_SIZE)
 KERNELS(s, S_SIZE)
@@ -100,13 +102,29 @@ static void decode_s(const void *src, int64_t n_weights, float *dst)
 }
 
 const struct ht__codec ht__codec_iq3_xxs = {
-    .name = "iq3_xxs", .label = "IQ3_XXS", .ggml_id = 18, .block_len = SUPER, .block_size = XXS_SIZE,
-    .flags = HT__CODEC_USES_IMPORTANCE, .fallback = "iq4_nl", .rmse_bound = 0.26f,
-    .encode = encode_xxs, .decode = decode_xxs, .check = check_xxs,
+    .name = "iq3_xxs",
+    .label = "IQ3_XXS",
+    .ggml_id = 18,
+    .block_len = SUPER,
+    .block_size = XXS_SIZE,
+    .flags = HT__CODEC_USES_IMPORTANCE,
+    .fallback = "iq4_nl",
+    .rmse_bound = 0.26f,
+    .encode = encode_xxs,
+    .decode = decode_xxs,
+    .check = check_xxs,
 };
 
 const struct ht__codec ht__codec_iq3_s = {
-    .name = "iq3_s", .label = "IQ3_S", .ggml_id = 21, .block_len = SUPER, .block_size = S_SIZE,
-    .flags = HT__CODEC_USES_IMPORTANCE, .fallback = "iq4_nl", .rmse_bound = 0.22f,
-    .encode = encode_s, .decode = decode_s, .check = check_s,
+    .name = "iq3_s",
+    .label = "IQ3_S",
+    .ggml_id = 21,
+    .block_len = SUPER,
+    .block_size = S_SIZE,
+    .flags = HT__CODEC_USES_IMPORTANCE,
+    .fallback = "iq4_nl",
+    .rmse_bound = 0.22f,
+    .encode = encode_s,
+    .decode = decode_s,
+    .check = check_s,
 };

@@ -25,6 +25,11 @@ struct ht__iq_grid {
     /* the same lists with points by their codes, at the same offsets. Lists are filled up to a multiple of
      * sixteen with their first point: no tie of it wins against itself. */
     const uint16_t *neighbour_codes;
+    /* as map and neighbour_codes, without the neighbours that cannot win where no weight is within 1/4096 of
+     * the edge between two digits; filled up to eight, or to a multiple of sixteen */
+    const int32_t *near_map;
+    const uint16_t *near;
+    int32_t near_long; /* lists from this offset on have more than eight points */
 };
 
 extern const struct ht__iq_grid ht__iq2_xxs_grid; /* K = 2 */
