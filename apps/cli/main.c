@@ -136,6 +136,7 @@ static void print_commands(FILE *to)
 
 int main(int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error that cleans up, not the end */
     signal(SIGPIPE, SIG_DFL); /* a reader that has seen enough is no error */
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "--version") == 0) {

@@ -63,7 +63,7 @@ holds "the output's is there" test "$(hash_after '"outputs":')" = "$(hash_of "$w
 # hashing many gigabytes is interrupted at once
 cp -r $model "$work/large" && truncate -s 64G "$work/large/vocab.txt"
 start=$(date +%s%N)
-timeout -s INT 1.5 "$halftone" quantize "$work/large" -t Q8_0 -o "$work/cut-short" 2>/dev/null
+timeout --foreground -s INT 1.5 "$halftone" quantize "$work/large" -t Q8_0 -o "$work/cut-short" 2>/dev/null
 took=$((($(date +%s%N) - start) / 1000000))
 holds "interrupted while hashing ($took ms)" test $took -ge 1500 -a $took -lt 2500
 nothing_left "interrupted hashing" "$work/cut-short"
@@ -123,6 +123,11 @@ for delay in 0.1 0.2 0.3 0.5; do
     holds "no journal after $delay s" test ! -e "$work/kill/model-Q4_K_M.gguf.journal"
     holds "no part after $delay s" test ! -e "$work/kill/model-Q4_K_M.gguf.part"
 done
+
+# a limit on file sizes is an error like others
+expect "a file size limit" 1 bash -c "ulimit -f 4000; exec '$halftone' quantize $model -t Q8_0 -o '$work/limited'"
+holds "the limit is named" grep -q 'model-Q8_0.gguf.*File too large' "$work/err"
+nothing_left "a file size limit" "$work/limited"
 
 # a full disk is met before the work, and leaves nothing
 mkdir "$work/small"

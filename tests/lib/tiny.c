@@ -311,6 +311,7 @@ static enum ht_err set_options(struct ht_job *job, const struct tiny *tiny, stru
     HT_TRY(ht_job_set(job, "split-max-size", "40K", diag));
     HT_TRY(ht_job_set(job, "report", report, diag));
     HT_TRY(ht_job_set(job, "threads", "1", diag));
+    if (tiny->overwrite) HT_TRY(ht_job_set(job, "overwrite", NULL, diag));
     if (tiny->imatrix[0]) HT_TRY(ht_job_set(job, "imatrix", tiny->imatrix, diag));
     return HT_OK;
 }

@@ -20,6 +20,7 @@ struct tiny {
     enum tiny_kind kind;
     struct folder in, out;
     char source[512], imatrix[512];
+    bool overwrite; /* an option that the test may set */
 };
 
 void tiny_make(struct tiny *tiny, enum tiny_kind kind);
