@@ -40,6 +40,27 @@ static float patch(uint64_t *s, int64_t i, uint64_t seed)
     }
 }
 
+static float tie(uint64_t *s, int64_t i)
+{
+    static const float largest[4] = {127, 8, 6, 448 * 6};
+    float v = (float)((int)(next(s) % 509) - 254) * 0.5f, max = largest[i / 64 % 4];
+    if (i % 16 == 5) return next(s) % 2 ? max : -max;
+    v = fabsf(v) > max ? v * max / 128 : v;
+    uint64_t nudge = next(s) % 4;
+    return nudge == 0 ? nextafterf(v, 1e9f) : nudge == 1 ? nextafterf(v, -1e9f) : v;
+}
+
+static float signed_zero(uint64_t *s, int64_t i)
+{
+    float zero = next(s) % 2 ? 0.0f : -0.0f, v = fabsf(gaussian(s));
+    switch (i / 32 % 4) {
+    case 0: return zero;
+    case 1: return next(s) % 4 ? v : zero;
+    case 2: return next(s) % 4 ? -v : zero;
+    default: return i % 32 ? v : zero;
+    }
+}
+
 void rows_fill(enum row_kind kind, uint64_t seed, int64_t n, float *x)
 {
     uint64_t s = seed * 1000003 + (uint64_t)kind;
@@ -59,6 +80,8 @@ void rows_fill(enum row_kind kind, uint64_t seed, int64_t n, float *x)
             x[i] = -1000 * uniform(&block) - fabsf(gaussian(&s)) * ldexpf(1, -(int)(20 * uniform(&s)));
             break;
         }
+        case ROWS_TIES: x[i] = tie(&s, i); break;
+        case ROWS_SIGNED_ZEROS: x[i] = signed_zero(&s, i); break;
         default: x[i] = 0; break;
         }
     }

@@ -14,6 +14,8 @@ enum row_kind {
     ROWS_HUGE,        /* up to 1e30 */
     ROWS_BELOW,       /* narrow sub-blocks far below zero */
     ROWS_ZERO,
+    ROWS_TIES,        /* whole and half numbers up to 127, and their neighbours: scales of 1 */
+    ROWS_SIGNED_ZEROS, /* not negative, or not positive, with zeros of both signs; blocks of zeros only */
     ROWS_N_KINDS
 };
 

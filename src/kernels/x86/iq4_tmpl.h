@@ -120,11 +120,11 @@ VEC void weigh(const float *src, const float *importance, int span, vf (*x)[GROU
 
 VEC void put_codes(const float *x, float d, uint8_t out[16])
 {
-    uint8_t codes[LEN];
+    vf codes[LEN / VL];
     float inverse = d != 0 ? 1 / d : 0;
-    for (int i = 0; i < LEN; i += VL)
-        v_store_bytes(codes + i, nearest_code(v_mul(v_set(inverse), v_load(x + i))));
-    pack_nibbles(codes, out);
+    for (int i = 0; i < LEN / VL; i++)
+        codes[i] = nearest_code(v_mul(v_set(inverse), v_load(x + i * VL)));
+    pack_nibbles(v_bytes32(codes), out);
 }
 
 /* Products beyond the range of exact rounding cannot arise below this. */

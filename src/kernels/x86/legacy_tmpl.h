@@ -6,6 +6,7 @@
 #include "kernels/codec.h"
 #include "kernels/codec/legacy.h"
 #include "kernels/half.h"
+#include "kernels/x86/blocks_tmpl.h"
 #include "kernels/x86/nibbles.h"
 #include "kernels/x86/search_tmpl.h"
 
@@ -63,7 +64,7 @@ VEC void search_affine(int levels, vf (*x)[GROUPS], vf (*w)[GROUPS], struct batc
     }
 }
 
-VEC void pack(const struct ht__legacy type, const uint8_t codes[LEN], uint8_t *out)
+VEC void pack(const struct ht__legacy type, __m256i codes, uint8_t *out)
 {
     if (type.five) {
         uint32_t high = fifth_bits(codes);
@@ -75,20 +76,20 @@ VEC void pack(const struct ht__legacy type, const uint8_t codes[LEN], uint8_t *o
 
 VEC void put_block(const struct ht__legacy type, const struct batch *batch, int b, const float *x, uint8_t *out)
 {
-    uint8_t codes[LEN] = {0};
+    vf codes[LEN / VL];
     const float levels = (float)type.levels;
     const vf inverse = v_set(batch->inverse[b]), base = v_set(batch->base[b]);
-    ht__store_u16(out, ht__f32_to_f16(batch->scale[b]));
-    if (type.min) ht__store_u16(out + 2, ht__f32_to_f16(batch->offset[b]));
-    for (int i = 0; i < LEN && !(batch->dead >> b & 1); i += VL)
-        if (type.min) {
-            vf q = v_round(v_mul(inverse, v_sub(v_load(x + i), base)));
-            v_store_bytes(codes + i, v_clamp(q, 0, levels));
-        } else {
-            vf q = v_clamp(v_round(v_mul(inverse, v_load(x + i))), -levels, levels - 1);
-            v_store_bytes(codes + i, v_add(q, v_set(levels)));
-        }
-    pack(type, codes, out + (type.min ? 4 : 2));
+    ht__store_u16(out, half_of(batch->scale[b]));
+    if (type.min) ht__store_u16(out + 2, half_of(batch->offset[b]));
+    for (int i = 0; i < LEN / VL; i++) {
+        vf x_i = v_load(x + i * VL);
+        if (type.min)
+            codes[i] = v_clamp(v_round(v_mul(inverse, v_sub(x_i, base))), 0, levels);
+        else
+            codes[i] = v_add(v_clamp(v_round(v_mul(inverse, x_i)), -levels, levels - 1), v_set(levels));
+        if (batch->dead >> b & 1) codes[i] = v_zero();
+    }
+    pack(type, v_bytes32(codes), out + (type.min ? 4 : 2));
 }
 
 /* Up to ROWS rows with importance. */
@@ -122,13 +123,49 @@ VEC void encode_rows(const struct ht__legacy type, const float *src, int64_t n_r
     }
 }
 
+/* Without importance: the largest magnitude on -levels. */
+VEC __m256i plain_symmetric(int levels, const float *x, uint16_t *d)
+{
+    vf v[LEN / VL];
+    float max = block_largest(x, LEN), scale = max / (float)-levels, inverse = scale != 0 ? 1.0f / scale : 0;
+    for (int i = 0; i < LEN / VL; i++)
+        v[i] = v_add(v_mul(v_load(x + i * VL), v_set(inverse)), v_set((float)levels + 0.5f));
+    *d = half_of(scale);
+    return _mm256_min_epi8(v_bytes32(v), _mm256_set1_epi8((char)(2 * levels - 1)));
+}
+
+/* Without importance, with a minimum: the whole range. */
+VEC __m256i plain_affine(int levels, const float *x, uint16_t *d, uint16_t *m)
+{
+    vf v[LEN / VL];
+    float low, high;
+    block_range(x, LEN, &low, &high);
+    float scale = (high - low) / (float)levels, inverse = scale != 0 ? 1.0f / scale : 0;
+    for (int i = 0; i < LEN / VL; i++)
+        v[i] = v_add(v_mul(v_sub(v_load(x + i * VL), v_set(low)), v_set(inverse)), v_set(0.5f));
+    *d = half_of(scale);
+    *m = half_of(low);
+    __m256i codes = v_bytes32(v);
+    return levels == 15 ? _mm256_min_epi8(codes, _mm256_set1_epi8(15)) : codes;
+}
+
+VEC void encode_plain(const struct ht__legacy type, const float *src, int64_t n_blocks, uint8_t *out)
+{
+    for (int64_t b = 0; b < n_blocks; b++, src += LEN, out += type.size) {
+        uint16_t d, m = 0;
+        __m256i codes = type.min ? plain_affine(type.levels, src, &d, &m) : plain_symmetric(type.levels, src, &d);
+        ht__store_u16(out, d);
+        if (type.min) ht__store_u16(out + 2, m);
+        pack(type, codes, out + (type.min ? 4 : 2));
+    }
+}
+
 VEC void encode_legacy(const struct ht__legacy type, const float *src, int64_t n_rows, int64_t row_len,
                        const float *importance, void *dst)
 {
     uint8_t *out = dst;
     if (!importance) {
-        for (int64_t b = 0; b < n_rows * row_len / LEN; b++)
-            ht__legacy_encode_block(type, src + b * LEN, NULL, 0, out + b * type.size);
+        encode_plain(type, src, n_rows * row_len / LEN, out);
         return;
     }
     for (int64_t r = 0; r < n_rows; r += ROWS) {

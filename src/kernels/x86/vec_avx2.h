@@ -65,6 +65,36 @@ VEC void v_store_bytes(uint8_t *p, vf a)
     _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(s, s));
 }
 
+/* The low bytes of 32 floats' whole parts (what is out of int's range gives 0). */
+VEC __m256i v_bytes32(const vf v[4])
+{
+    const __m256i low = _mm256_set1_epi32(255);
+    __m256i a = _mm256_and_si256(_mm256_cvttps_epi32(v[0]), low), b = _mm256_and_si256(_mm256_cvttps_epi32(v[1]), low);
+    __m256i c = _mm256_and_si256(_mm256_cvttps_epi32(v[2]), low), d = _mm256_and_si256(_mm256_cvttps_epi32(v[3]), low);
+    __m256i all = _mm256_packus_epi16(_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d));
+    return _mm256_permutevar8x32_epi32(all, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+/* Across lanes; which of equal zeros is not said. */
+VEC float v_hmax(vf a)
+{
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+
+VEC float v_hmin(vf a)
+{
+    __m128 m = _mm_min_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    m = _mm_min_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_min_ss(m, _mm_movehdup_ps(m)));
+}
+
+/* a + 1 where m */
+VEC vf v_count(vf a, vm m) { return _mm256_add_ps(a, _mm256_and_ps(m, _mm256_set1_ps(1))); }
+/* a with the sign of b; a is not negative */
+VEC vf v_signed(vf a, vf b) { return _mm256_or_ps(a, _mm256_and_ps(b, _mm256_set1_ps(-0.0f))); }
+
 /* As ht__round_even: to a whole number with the wrap of its bit mask, for quotients that may explode. */
 VEC vf v_round_wrapped(vf a)
 {

@@ -68,6 +68,21 @@ VEC void v_store_bytes(uint8_t *p, vf a)
     _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(a)));
 }
 
+/* The low bytes of 32 floats' whole parts (what is out of int's range gives 0). */
+VEC __m256i v_bytes32(const vf v[2])
+{
+    __m128i low = _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(v[0]));
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(v[1])), 1);
+}
+
+/* Across lanes; which of equal zeros is not said. */
+VEC float v_hmax(vf a) { return _mm512_reduce_max_ps(a); }
+VEC float v_hmin(vf a) { return _mm512_reduce_min_ps(a); }
+/* a + 1 where m */
+VEC vf v_count(vf a, vm m) { return _mm512_mask_add_ps(a, m, a, _mm512_set1_ps(1)); }
+/* a with the sign of b; a is not negative */
+VEC vf v_signed(vf a, vf b) { return _mm512_or_ps(a, _mm512_and_ps(b, _mm512_set1_ps(-0.0f))); }
+
 /* As ht__round_even: to a whole number with the wrap of its bit mask, for quotients that may explode. */
 VEC vf v_round_wrapped(vf a)
 {
