@@ -1,6 +1,7 @@
 /* From a checkpoint to a model: the configuration, the architecture, tensors, metadata, tokenizer. */
 #include "model/model.h"
 #include "model/arch/arch.h"
+#include "model/card.h"
 #include "model/tokenizer/tokenizer.h"
 
 #include <ctype.h>
@@ -43,19 +44,44 @@ static enum ht_err refuse_class(const char *path, const char *class, struct ht_d
                     "architecture \"%.60s\" is not known; known are %s", class, known);
 }
 
+/* Older folders name no class, but a type: "qwen2_moe" is that of Qwen2MoeForCausalLM. */
+static bool is_of_type(const char *class, size_t len, const char *type)
+{
+    size_t i = 0;
+    for (; *type && strcmp(type, "_text") != 0; type++) {
+        if (*type == '_' || *type == '-') continue;
+        if (i == len || tolower((unsigned char)class[i++]) != tolower((unsigned char)*type)) return false;
+    }
+    static const char *const rests[] = {"ForCausalLM", "LMHeadModel"};
+    for (size_t k = 0; k < sizeof rests / sizeof rests[0]; k++)
+        if (len - i == strlen(rests[k]) && memcmp(class + i, rests[k], len - i) == 0) return true;
+    return false;
+}
+
+static bool has_type(const char *classes, const char *type)
+{
+    for (const char *p = classes; *p;) {
+        size_t len = strcspn(p, " ");
+        if (is_of_type(p, len, type)) return true;
+        p += len + (p[len] == ' ');
+    }
+    return false;
+}
+
 static enum ht_err find_arch(struct ht__arch_build *b)
 {
     const struct ht__jnode *list = ht__jget(b->config, "architectures");
-    const char *class = NULL;
+    const char *class = NULL, *type = ht__jstr(b->config, "model_type", NULL);
     if (list && list->type == HT__JSON_ARRAY && list->n > 0 &&
         list->children[0].type == HT__JSON_STRING)
         class = list->children[0].text;
-    if (!class)
+    if (!class && !type)
         return ht__fail(b->diag, HT_ERR_FORMAT, b->config_path, -1,
-                        "\"architectures\" does not name the model's class");
+                        "neither \"architectures\" nor \"model_type\" names the model's class");
     for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++)
-        if (has_word(archs[i]->classes, class)) b->arch = archs[i];
-    return b->arch ? HT_OK : refuse_class(b->config_path, class, b->diag);
+        if (class ? has_word(archs[i]->classes, class) : has_type(archs[i]->classes, type))
+            b->arch = archs[i];
+    return b->arch ? HT_OK : refuse_class(b->config_path, class ? class : type, b->diag);
 }
 
 /* A multimodal model keeps its language model's numbers in text_config: they come first. */
@@ -123,75 +149,6 @@ static enum ht_err read_numbers(struct ht__arch_build *b)
     return HT_OK;
 }
 
-/* generation_config.json's sampling, as far as it says something. It is advice: a damaged one is told of
- * and left out, but one that could not be read is an error. */
-static enum ht_err sampling_keys(struct ht__arch_build *b)
-{
-    char path[4096];
-    struct ht__jnode *g;
-    struct ht_diag diag = {0};
-    HT_TRY(ht__path_join(path, sizeof path, b->ck->dir, "generation_config.json", b->diag));
-    if (!ht__path_exists(path)) return HT_OK;
-    enum ht_err err = ht__json_load(b->tmp, path, LARGEST_CONFIG, &g, &diag);
-    if (err == HT_ERR_FORMAT || err == HT_ERR_LIMIT) {
-        ht__log_printf(b->log, HT__LOG_WARNING, "%s: %s: its sampling is left out", path, diag.message);
-        return HT_OK;
-    }
-    if (err != HT_OK) return ht__fail(b->diag, err, path, diag.offset, "%s", diag.message);
-    struct ht__kvs *kvs = &b->model->kvs;
-    if (ht__jget(g, "top_k")) ht__kv_i32(kvs, "general.sampling.top_k", (int32_t)ht__jint(g, "top_k", 0));
-    static const char *const floats[][2] = {{"top_p", "general.sampling.top_p"},
-                                            {"min_p", "general.sampling.min_p"},
-                                            {"temperature", "general.sampling.temp"}};
-    for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++)
-        if (ht__jget(g, floats[i][0]))
-            ht__kv_f32(kvs, floats[i][1], (float)ht__jnum(g, floats[i][0], 0));
-    return HT_OK;
-}
-
-/* The folder's own name; dashes and underscores read as blanks. */
-static void name_keys(struct ht__arch_build *b)
-{
-    char real[4096], name[256];
-    const char *dir = realpath(b->ck->dir, real) ? real : b->ck->dir;
-    const char *given = ht__jstr(b->config, "_name_or_path", "");
-    const char *base = ht__path_base(dir);
-    if (!*base) base = ht__path_base(given);
-    size_t n = 0;
-    for (const char *p = base; *p && n < sizeof name - 1; p++)
-        name[n++] = *p == '-' || *p == '_' ? ' ' : *p;
-    name[n] = '\0';
-    if (n) ht__kv_str(&b->model->kvs, "general.name", name);
-}
-
-/* "7.2B", and "8x7B" for experts: shared weights and one expert's. */
-static void size_label(struct ht__arch_build *b)
-{
-    static const struct {
-        double unit;
-        const char *letter;
-    } units[] = {{1e12, "T"}, {1e9, "B"}, {1e6, "M"}, {1e3, "K"}};
-    double total = 0, experts = 0;
-    for (size_t i = 0; i < b->model->n_weights; i++) {
-        const struct ht__weight *w = &b->model->weights[i];
-        double n = (double)w->rows->n_rows * (double)w->rows->row_len;
-        total += n;
-        if (strstr(w->name, "_exps.")) experts += n;
-    }
-    double one = b->n_experts ? total - experts + experts / (double)b->n_experts : total;
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        double v = one / units[i].unit;
-        if (v < 1 && i + 1 < sizeof units / sizeof units[0]) continue;
-        char label[48];
-        if (b->n_experts)
-            snprintf(label, sizeof label, "%lldx%.*f%s", (long long)b->n_experts, v < 10, v, units[i].letter);
-        else
-            snprintf(label, sizeof label, "%.*f%s", v < 10, v, units[i].letter);
-        ht__kv_str(&b->model->kvs, "general.size_label", label);
-        return;
-    }
-}
-
 static int64_t embedding_rows(const struct ht__model *model)
 {
     for (size_t i = 0; i < model->n_weights; i++)
@@ -216,16 +173,15 @@ static enum ht_err tokenizer_keys(struct ht__arch_build *b)
     return err;
 }
 
-static enum ht_err convert(struct ht__arch_build *b)
+static enum ht_err convert(struct ht__arch_build *b, const struct ht__jnode *root)
 {
     struct ht__kvs *kvs = &b->model->kvs;
     b->model->arch = b->arch->name;
     ht__kv_str(kvs, "general.architecture", b->arch->name);
     if (!b->ck->no_weights) HT_TRY(ht__arch_map_all(b));
     ht__kv_str(kvs, "general.type", "model");
-    HT_TRY(sampling_keys(b));
-    name_keys(b);
-    if (!b->ck->no_weights) size_label(b);
+    HT_TRY(ht__card_keys(&(struct ht__card_job){.dir = b->ck->dir, .config = root, .model = b->model,
+                                                .tmp = b->tmp, .log = b->log}, b->diag));
     HT_TRY(b->arch->metadata(b));
     HT_TRY(tokenizer_keys(b));
     b->model->n_layers = (uint32_t)b->n_layers;
@@ -254,7 +210,7 @@ static enum ht_err from_folder(struct ht__model *model, struct ht__arena *tmp,
     HT_TRY(find_arch(&b));
     HT_TRY(read_numbers(&b));
     ht__map_init(&b.stack_by_name, model->arena.alloc);
-    enum ht_err err = convert(&b);
+    enum ht_err err = convert(&b, root);
     ht__map_close(&b.stack_by_name);
     return err;
 }

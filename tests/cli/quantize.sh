@@ -50,13 +50,25 @@ for file in model.safetensors config.json tokenizer.json; do
     holds "the hash of $file" test "$(hash_after "$model/$file\"")" = "$(hash_of $model/$file)"
 done
 blob=$(hash_of $model/model.safetensors)
-mkdir -p "$work/hub/blobs" "$work/hub/snapshots/main"
-cp $model/*.json $model/*.jinja "$work/hub/snapshots/main"
-cp $model/model.safetensors "$work/hub/blobs/$blob"
-ln -s "../../blobs/$blob" "$work/hub/snapshots/main/model.safetensors"
-expect "from a hub's cache" 0 "$halftone" quantize "$work/hub/snapshots/main" -t Q8_0 -o "$work/fromhub" --report "$work/report"
+hub=$work/hub/models--some-org--Tiny-Llama-8M-Chat
+mkdir -p "$hub/blobs" "$hub/snapshots/0123456789"
+cp $model/*.json $model/*.jinja "$hub/snapshots/0123456789"
+cp $model/model.safetensors "$hub/blobs/$blob"
+ln -s "../../blobs/$blob" "$hub/snapshots/0123456789/model.safetensors"
+expect "from a hub's cache" 0 "$halftone" quantize "$hub/snapshots/0123456789" -t Q8_0 -o "$work/fromhub" --report "$work/report"
 holds "the blob's name is its hash" test "$(hash_after '/model.safetensors"')" = "$blob"
 holds "and the report says so" grep -q "\"$blob\", \"sha256_from\"" "$work/report"
+"$halftone" inspect "$work"/fromhub/*.gguf >"$work/out"
+for said in 'name *"Tiny Llama 8M Chat"' 'organization *"Some Org"' 'basename *"Tiny-Llama"' 'finetune *"Chat"' 'size_label *"8M"'; do
+    holds "the repository's name says: $said" grep -q "general.$said" "$work/out"
+done
+# a model card that is no YAML is left out, with a warning; a model's type stands for a missing class
+cp -r $model "$work/odd" && sed -i '/"architectures"/,/]/d' "$work/odd/config.json"
+printf -- '---\nlicense: &a mit\nname: *a\n---\n' >"$work/odd/README.md"
+expect "a type and no class" 0 "$halftone" convert "$work/odd" -t F16 -o "$work/odd.gguf"
+holds "a warning about the card" grep -q 'README.md is left out of the metadata: line 2' "$work/err"
+sed -i 's/"model_type": "llama"/"model_type": "alpaca"/' "$work/odd/config.json"
+expect "an unknown type" 3 "$halftone" convert "$work/odd" -t F16 -o "$work/odd2.gguf"
 expect "without hashes" 0 "$halftone" quantize $model -t Q8_0 -o "$work/nohash" --no-source-hash --report "$work/report"
 expect "only the output's" 1 grep -q '"source": {[^]]*sha256' "$work/report"
 holds "the output's is there" test "$(hash_after '"outputs":')" = "$(hash_of "$work/sha/model-Q8_0.gguf")"
