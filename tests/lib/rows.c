@@ -42,8 +42,8 @@ static float patch(uint64_t *s, int64_t i, uint64_t seed)
 
 static float tie(uint64_t *s, int64_t i)
 {
-    static const float largest[4] = {127, 8, 6, 448 * 6};
-    float v = (float)((int)(next(s) % 509) - 254) * 0.5f, max = largest[i / 64 % 4];
+    static const float largest[6] = {127, 8, 6, 448 * 6, 0x1.fffffep2f, 0x1.fffffep19f};
+    float v = (float)((int)(next(s) % 509) - 254) * 0.5f, max = largest[i / 64 % 6];
     if (i % 16 == 5) return next(s) % 2 ? max : -max;
     v = fabsf(v) > max ? v * max / 128 : v;
     uint64_t nudge = next(s) % 4;

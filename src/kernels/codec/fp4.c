@@ -7,7 +7,7 @@
  * F holds twice the E2M1 values, the scale half of what the name says, so that F is whole numbers.
  */
 #include "kernels/codec.h"
-#include "kernels/half.h"
+#include "kernels/codec/fp4.h"
 
 #include <math.h>
 #include <string.h>
@@ -86,39 +86,6 @@ static int64_t check_mx(const void *src, int64_t n_blocks)
     return -1;
 }
 
-/* Half of unsigned E4M3 (bias 7); 0 and the NaN code give 0. */
-static float nv_scale(uint8_t code)
-{
-    if (code == 0 || code == 0x7f) return 0;
-    int exponent = code >> 3, mantissa = code & 7;
-    float v = exponent == 0 ? (float)mantissa * 0x1p-9f
-                            : (1.0f + (float)mantissa / 8.0f) *
-                                  ht__f32_from_bits((uint32_t)(exponent - 7 + 127) << 23);
-    return v * 0.5f;
-}
-
-/* To unsigned E4M3: only the next mantissa bit rounds. */
-static uint8_t nv_code(float x)
-{
-    if (!(x > 0)) return 0;
-    if (x > 448.0f) x = 448.0f;
-    uint32_t bits = ht__f32_bits(x);
-    int exponent = (int)(bits >> 23 & 0xff) - 127 + 7, mantissa = (int)(bits >> 20 & 7);
-    if (exponent <= 0) {
-        int m = (int)(x * 512.0f + 0.5f);
-        return (uint8_t)(m > 7 ? 7 : m < 1 ? 0 : m);
-    }
-    if (exponent >= 15 && mantissa == 7) return 0x7e;
-    mantissa += (int)(bits >> 19 & 1);
-    if (mantissa > 7) {
-        mantissa = 0;
-        exponent++;
-        if (exponent > 15) return 0x7e;
-    }
-    uint8_t code = (uint8_t)(exponent << 3 | mantissa);
-    return code > 0x7e ? 0x7e : code;
-}
-
 static void encode_nv(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
                       void *dst)
 {
@@ -127,8 +94,8 @@ static void encode_nv(const float *src, int64_t n_rows, int64_t row_len, const f
     for (int64_t b = 0; b < n_rows * row_len / NV_LEN; b++, src += NV_LEN, out += NV_SIZE)
         for (int s = 0; s < 4; s++) {
             const float *x = src + NV_SUB * s;
-            out[s] = nv_code(largest(x, NV_SUB) / 6.0f);
-            float scale = nv_scale(out[s]);
+            out[s] = ht__nv_code(largest(x, NV_SUB) / 6.0f);
+            float scale = ht__nv_scale(out[s]);
             for (int i = 0; i < 8; i++)
                 out[4 + 8 * s + i] = (uint8_t)(nearest(x[i], scale) | nearest(x[i + 8], scale) << 4);
         }
@@ -139,7 +106,7 @@ static void decode_nv(const void *src, int64_t n_weights, float *dst)
     const uint8_t *in = src;
     for (int64_t b = 0; b < n_weights / NV_LEN; b++, in += NV_SIZE, dst += NV_LEN)
         for (int s = 0; s < 4; s++) {
-            float scale = nv_scale(in[s]);
+            float scale = ht__nv_scale(in[s]);
             for (int i = 0; i < 8; i++) {
                 dst[NV_SUB * s + i] = scale * (float)values[in[4 + 8 * s + i] & 15];
                 dst[NV_SUB * s + 8 + i] = scale * (float)values[in[4 + 8 * s + i] >> 4];
