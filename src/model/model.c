@@ -112,6 +112,16 @@ static enum ht_err merge_text_config(struct ht__arch_build *b, struct ht__jnode 
     return HT_OK;
 }
 
+static enum ht_err class_defaults(struct ht__arch_build *b)
+{
+    struct ht__jnode *root;
+    const char *text = b->arch->defaults;
+    if (!text) return HT_OK;
+    HT_TRY(ht__json_parse(b->tmp, text, strlen(text), b->arch->name, &root, b->diag));
+    b->defaults = root;
+    return HT_OK;
+}
+
 /* Rotation's base: at the top, or where newer configurations keep it. */
 static double rope_theta(const struct ht__arch_build *b)
 {
@@ -146,7 +156,7 @@ static enum ht_err read_numbers(struct ht__arch_build *b)
                         (long long)b->n_kv_heads);
     b->rope_theta = rope_theta(b);
     b->tied = ht__jbool(b->config, "tie_word_embeddings", false);
-    return HT_OK;
+    return b->arch->numbers ? b->arch->numbers(b) : HT_OK;
 }
 
 static int64_t embedding_rows(const struct ht__model *model)
@@ -208,6 +218,7 @@ static enum ht_err from_folder(struct ht__model *model, struct ht__arena *tmp,
     if (root->type != HT__JSON_OBJECT) return ht__fail(diag, HT_ERR_FORMAT, path, -1, "not an object");
     HT_TRY(merge_text_config(&b, root));
     HT_TRY(find_arch(&b));
+    HT_TRY(class_defaults(&b));
     HT_TRY(read_numbers(&b));
     ht__map_init(&b.stack_by_name, model->arena.alloc);
     enum ht_err err = convert(&b, root);

@@ -1,5 +1,5 @@
 /* What architectures share: matching names, adding tensors, gathering experts. */
-#include "model/arch/arch.h"
+#include "model/arch/check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +7,8 @@
 
 struct ht__stack {
     const char *name;
+    const struct ht__name_rule *rule;
+    int64_t layer;
     const struct ht__rows **parts;
     const struct ht__codec *source;
     size_t weight; /* its place in model->weights */
@@ -85,7 +87,7 @@ enum ht_err ht__arch_shape_error(struct ht__arch_build *b, const struct ht__foun
         used += (size_t)snprintf(shape + used, sizeof shape - used, "%s%lld", i ? ", " : "",
                                  (long long)f->tensor->shape[i]);
     return ht__fail(b->diag, HT_ERR_FORMAT, f->tensor->name, -1,
-                    "shape [%s] where the configuration wants %s", shape, expected);
+                    "shape [%s] where the configuration wants %s", shape, expected ? expected : "another");
 }
 
 /* ---- experts ---- */
@@ -102,8 +104,8 @@ static struct ht__stack *new_stack(struct ht__arch_build *b, const struct ht__fo
         b->cap_stacks = cap;
     }
     struct ht__stack *s = &b->stacks[b->n_stacks];
-    *s = (struct ht__stack){.name = f->name, .source = f->tensor->dtype, .n = n, .n_dims = n_dims,
-                            .weight = b->model->n_weights};
+    *s = (struct ht__stack){.name = f->name, .rule = f->rule, .layer = f->layer,
+                            .source = f->tensor->dtype, .n = n, .n_dims = n_dims, .weight = b->model->n_weights};
     s->parts = ht__arena_array(b->tmp, (size_t)n, sizeof *s->parts);
     /* its place among the others is kept now; its rows are known when all parts are there */
     struct ht__weight hole = {.name = f->name};
@@ -139,9 +141,12 @@ static enum ht_err finish_stacks(struct ht__arch_build *b)
         int64_t missing = 0;
         while (missing < s->n && s->parts[missing])
             missing++;
-        if (missing < s->n)
-            return ht__fail(b->diag, HT_ERR_FORMAT, s->name, -1, "part %lld of %lld is missing",
-                            (long long)missing, (long long)s->n);
+        if (missing < s->n) {
+            const char *name = ht__arch_source_name(b, s->rule, s->layer, missing, "weight");
+            if (!name) return ht__fail_memory(b->diag, s->name);
+            return ht__fail(b->diag, HT_ERR_FORMAT, b->ck->dir, -1,
+                            "the checkpoint lacks \"%s\" (for %s), one of %lld", name, s->name, (long long)s->n);
+        }
         const struct ht__rows *rows = ht__rows_concat(b->arena, s->parts, s->n);
         if (!rows) return ht__fail_memory(b->diag, s->name);
         int64_t ne[3] = {rows->row_len, s->n_dims == 3 ? s->parts[0]->n_rows : s->n, s->n};
@@ -178,9 +183,7 @@ static bool matches(const char *pattern, const char *name, int64_t numbers[2], c
     return strcmp(name, "weight") == 0 || strcmp(name, "bias") == 0;
 }
 
-/* "blk.#.attn_q.*" with the layer and the suffix put in. */
-static const char *gguf_name(struct ht__arch_build *b, const char *to, int64_t layer,
-                             const char *suffix)
+const char *ht__arch_gguf_name(struct ht__arch_build *b, const char *to, int64_t layer, const char *suffix)
 {
     char name[256];
     size_t n = 0;
@@ -264,7 +267,7 @@ static enum ht_err map_tensor(struct ht__arch_build *b, const struct ht__tensor 
     if (is_skipped(name)) return HT_OK;
     for (const struct ht__name_rule *rule = b->arch->rules; rule->from; rule++) {
         int64_t numbers[2];
-        struct ht__found f = {.tensor = t};
+        struct ht__found f = {.tensor = t, .rule = rule};
         if (!matches(rule->from, name, numbers, &f.suffix)) continue;
         if (!rule->to || (numbers[0] >= b->n_layers && b->arch->drops_extra_layers)) return HT_OK;
         if (numbers[0] >= b->n_layers)
@@ -272,7 +275,9 @@ static enum ht_err map_tensor(struct ht__arch_build *b, const struct ht__tensor 
                             (long long)b->n_layers);
         f.layer = numbers[0];
         f.expert = numbers[1];
-        f.name = gguf_name(b, rule->to, f.layer, f.suffix);
+        HT_TRY(ht__arch_check_shape(b, rule, &f));
+        ht__arch_check_seen(b, rule, &f);
+        f.name = ht__arch_gguf_name(b, rule->to, f.layer, f.suffix);
         if (!f.name) return ht__fail_memory(b->diag, t->name);
         HT_TRY(source_rows(b, t, &f.rows));
         if (rule->map) return rule->map(b, &f);
@@ -282,62 +287,14 @@ static enum ht_err map_tensor(struct ht__arch_build *b, const struct ht__tensor 
                     "architecture %s has no such tensor", b->arch->name);
 }
 
-/* ---- checks over all of them ---- */
-
-/* Every name of the model once; two tensors of a checkpoint must not become one. */
-static enum ht_err gather_names(struct ht__arch_build *b, struct ht__map *names)
-{
-    for (size_t i = 0; i < b->model->n_weights; i++) {
-        const char *name = b->model->weights[i].name;
-        enum ht__map_put put = ht__map_put(names, name, strlen(name), 0);
-        if (put == HT__MAP_NO_MEMORY) return ht__fail_memory(b->diag, name);
-        if (put == HT__MAP_PRESENT)
-            return ht__fail(b->diag, HT_ERR_FORMAT, name, -1,
-                            "two tensors of the checkpoint become this one");
-    }
-    return HT_OK;
-}
-
-static enum ht_err check_rule(struct ht__arch_build *b, const struct ht__map *names,
-                              const struct ht__name_rule *rule)
-{
-    int64_t times = strchr(rule->from, '#') ? b->n_layers : 1;
-    for (int64_t layer = 0; layer < times; layer++) {
-        const char *name = gguf_name(b, rule->to, layer, "weight");
-        if (!name) return ht__fail_memory(b->diag, "model");
-        if (!ht__map_get(names, name, strlen(name)))
-            return ht__fail(b->diag, HT_ERR_FORMAT, b->ck->dir, -1,
-                            "the checkpoint lacks \"%s\" (for %s)", rule->from + 1, name);
-    }
-    return HT_OK;
-}
-
-static enum ht_err check_names(struct ht__arch_build *b, struct ht__map *names)
-{
-    HT_TRY(gather_names(b, names));
-    for (const struct ht__name_rule *rule = b->arch->rules; rule->from; rule++)
-        if (rule->from[0] == '!') HT_TRY(check_rule(b, names, rule));
-    const struct ht__jnode *tied = ht__jget(b->config, "tie_word_embeddings");
-    if (tied && tied->type == HT__JSON_BOOL && !tied->boolean && strncmp(b->arch->name, "gemma", 5) != 0 &&
-        !ht__map_get(names, "output.weight", strlen("output.weight")))
-        return ht__fail(b->diag, HT_ERR_FORMAT, b->ck->dir, -1,
-                        "the configuration says that the output is not tied to the embedding, but lm_head is missing");
-    if (ht__map_get(names, "token_embd.weight", strlen("token_embd.weight"))) return HT_OK;
-    return ht__fail(b->diag, HT_ERR_FORMAT, b->ck->dir, -1,
-                    "the checkpoint has no token embedding");
-}
-
 enum ht_err ht__arch_map_all(struct ht__arch_build *b)
 {
+    HT_TRY(ht__arch_check_begin(b));
     if (b->arch->generate) HT_TRY(b->arch->generate(b));
     for (uint32_t i = 0; i < b->ck->n_tensors; i++)
         HT_TRY(map_tensor(b, &b->ck->tensors[i]));
     HT_TRY(finish_stacks(b));
-    struct ht__map names;
-    ht__map_init(&names, b->arena->alloc);
-    enum ht_err err = check_names(b, &names);
-    ht__map_close(&names);
-    return err;
+    return ht__arch_check_end(b);
 }
 
 /* ---- shared maps ---- */

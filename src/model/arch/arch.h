@@ -11,9 +11,12 @@
 
 struct ht__arch_build;
 
+struct ht__name_rule;
+
 /* A checkpoint's tensor that a name rule matched. */
 struct ht__found {
     const struct ht__tensor *tensor;
+    const struct ht__name_rule *rule;
     const struct ht__rows *rows; /* its weights, FP8 block scales applied */
     int64_t layer, expert;       /* the numbers in its name, or -1 */
     const char *suffix;          /* what `*` stood for: "weight", "bias" */
@@ -24,23 +27,37 @@ typedef enum ht_err ht__arch_map_fn(struct ht__arch_build *b, const struct ht__f
 
 /*
  * from: the Hugging Face name; the first `#` is the layer, the second the expert, a final `*` weight or
- * bias. A leading `!`: every layer must have it (or the model, where there is no `#`).
- * to: the GGUF name, with the same `#` (the expert's is dropped) and `*`; NULL skips the tensor.
+ * bias. A leading `!`: every layer must have it (or the model, where there is no `#`). Without it, all
+ * layers or none. Another row with the same `to` does as well.
+ * to: the GGUF name, with the same `#` (the expert's is dropped) and `*`; NULL skips the tensor. Where
+ * several tensors are made of one, the first of them.
  * map: what to do with it; NULL adds it as it is, or to the stack of its experts.
+ * shape: the weight's, outermost first, in letters that the configuration gives numbers: D hidden size,
+ * V vocabulary, F feed forward, H heads, K key-value heads, h head, E experts, f an expert's and s the
+ * shared experts' feed forward, N shared experts; others in check.c. "Hh+2Kh,D" has two dimensions;
+ * a leading `>`: rows to spare are allowed. A bias has one number for each of the weight's outputs.
+ * when: the layers, or models, that have it: "experts", "dense", "untied" (the output), "always", or the
+ * name of a configuration's value that must be true or positive, or "name=text"; `!` denies; all must hold.
+ * bias: when the bias must be there, in the same words; NULL: in all layers or none.
  */
 struct ht__name_rule {
     const char *from, *to;
     ht__arch_map_fn *map;
+    const char *shape, *when, *bias;
 };
 
 struct ht__arch {
     const char *name;    /* general.architecture */
     const char *classes; /* Hugging Face classes, separated by blanks */
     const struct ht__name_rule *rules; /* ends with from == NULL */
-    /* Checks the configuration, fills b's numbers where they differ, and writes the arch's keys. */
+    /* Checks the configuration and writes the arch's keys. */
     enum ht_err (*metadata)(struct ht__arch_build *b);
     /* Adds tensors that no checkpoint has (rope factors); may be NULL. They come first. */
     enum ht_err (*generate)(struct ht__arch_build *b);
+    /* What the class supplies where config.json is silent: a JSON object; may be NULL. */
+    const char *defaults;
+    /* Fills b's numbers where they are not the common ones, before tensors are mapped; may be NULL. */
+    enum ht_err (*numbers)(struct ht__arch_build *b);
     bool drops_extra_layers; /* layers past the last (prediction of several tokens) are left out */
 };
 
@@ -53,6 +70,7 @@ struct ht__arch_build {
     struct ht__arena *arena;         /* the model's */
     struct ht__arena *tmp;           /* while building */
     const struct ht__jnode *config;  /* config.json, text_config merged over it */
+    const struct ht__jnode *defaults; /* the class's; may be NULL */
     const char *config_path;
     const struct ht__log *log;
     struct ht_diag *diag;
@@ -61,6 +79,8 @@ struct ht__arch_build {
     int64_t n_experts, n_experts_used;
     double rope_theta;
     bool tied;
+    int64_t sizes[128]; /* by the letter of ht__name_rule.shape */
+    uint8_t *seen;      /* by rule and layer: weight 1, bias 2 */
     struct ht__map stack_by_name;
     struct ht__stack *stacks;
     size_t n_stacks, cap_stacks;
@@ -68,6 +88,8 @@ struct ht__arch_build {
 
 /* ---- configuration ---- */
 
+/* The value under the first of the blank-separated names that the configuration has, or its class. */
+const struct ht__jnode *ht__arch_get(const struct ht__arch_build *b, const char *names);
 /* A whole number under any of the blank-separated names; otherwise the default; < 0 means required. */
 enum ht_err ht__arch_int(struct ht__arch_build *b, const char *names, int64_t otherwise, int64_t *out);
 double ht__arch_num(const struct ht__arch_build *b, const char *names, double otherwise);

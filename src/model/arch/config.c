@@ -3,15 +3,15 @@
 
 #include <string.h>
 
-static const struct ht__jnode *first_of(const struct ht__arch_build *b, const char *names)
+static const struct ht__jnode *first_of(const struct ht__jnode *object, const char *names)
 {
     char name[64];
-    for (const char *p = names; *p;) {
+    for (const char *p = names; object && *p;) {
         size_t n = strcspn(p, " ");
         if (n < sizeof name) {
             memcpy(name, p, n);
             name[n] = '\0';
-            const struct ht__jnode *v = ht__jget(b->config, name);
+            const struct ht__jnode *v = ht__jget(object, name);
             if (v) return v;
         }
         p += n + (p[n] == ' ');
@@ -19,10 +19,16 @@ static const struct ht__jnode *first_of(const struct ht__arch_build *b, const ch
     return NULL;
 }
 
+const struct ht__jnode *ht__arch_get(const struct ht__arch_build *b, const char *names)
+{
+    const struct ht__jnode *v = first_of(b->config, names);
+    return v ? v : first_of(b->defaults, names);
+}
+
 enum ht_err ht__arch_int(struct ht__arch_build *b, const char *names, int64_t otherwise, int64_t *out)
 {
     enum { LARGEST = 1 << 30 };
-    const struct ht__jnode *v = first_of(b, names);
+    const struct ht__jnode *v = ht__arch_get(b, names);
     if (v && (v->type != HT__JSON_NUMBER || !v->is_int || v->integer < 0 || v->integer > LARGEST))
         return ht__fail(b->diag, HT_ERR_FORMAT, b->config_path, -1,
                         "\"%s\" is not a natural number up to 2^30", names);
@@ -34,7 +40,7 @@ enum ht_err ht__arch_int(struct ht__arch_build *b, const char *names, int64_t ot
 
 double ht__arch_num(const struct ht__arch_build *b, const char *names, double otherwise)
 {
-    const struct ht__jnode *v = first_of(b, names);
+    const struct ht__jnode *v = ht__arch_get(b, names);
     return v && v->type == HT__JSON_NUMBER ? v->number : otherwise;
 }
 

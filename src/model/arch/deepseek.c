@@ -24,8 +24,6 @@ static enum ht_err split_kv_b(struct ht__arch_build *b, const struct ht__found *
     struct sizes s;
     HT_TRY(read_sizes(b, &s));
     int64_t h = b->n_heads, each = s.nope + s.value;
-    if (f->tensor->n_dims != 2 || f->tensor->shape[0] != h * each || f->tensor->shape[1] != s.rank)
-        return ht__arch_shape_error(b, f, "[heads x (nope + value), latent rank]");
     const struct ht__rows **keys = ht__arena_array(b->tmp, (size_t)h, sizeof *keys);
     const struct ht__rows **values = ht__arena_array(b->tmp, (size_t)h, sizeof *values);
     if (!keys || !values) return ht__fail_memory(b->diag, f->name);
@@ -43,29 +41,30 @@ static enum ht_err split_kv_b(struct ht__arch_build *b, const struct ht__found *
 
 static const struct ht__name_rule rules[] = {
     STD_EMBEDDING,
-    {"lm_head.*", "output.*", ht__arch_output},
-    {"model.layers.#.self_attn.q_proj.*", "blk.#.attn_q.*", NULL},
-    {"model.layers.#.self_attn.q_a_proj.*", "blk.#.attn_q_a.*", NULL},
-    {"model.layers.#.self_attn.q_b_proj.*", "blk.#.attn_q_b.*", NULL},
-    {"model.layers.#.self_attn.q_a_layernorm.*", "blk.#.attn_q_a_norm.*", NULL},
-    {"!model.layers.#.self_attn.kv_a_proj_with_mqa.*", "blk.#.attn_kv_a_mqa.*", NULL},
-    {"!model.layers.#.self_attn.kv_a_layernorm.*", "blk.#.attn_kv_a_norm.*", NULL},
-    {"model.layers.#.self_attn.kv_b_proj.weight", "blk.#.attn_kv_b.weight", split_kv_b},
-    STD_O,
+    STD_OUTPUT_UNTIED,
+    {"!model.layers.#.self_attn.q_proj.*", "blk.#.attn_q.*", NULL, .shape = "Hn+Hr,D", .when = "!q_lora_rank"},
+    {"!model.layers.#.self_attn.q_a_proj.*", "blk.#.attn_q_a.*", NULL, .shape = "q,D", .when = "q_lora_rank",
+     .bias = "q_lora_rank attention_bias"},
+    {"!model.layers.#.self_attn.q_b_proj.*", "blk.#.attn_q_b.*", NULL, .shape = "Hn+Hr,q", .when = "q_lora_rank"},
+    {"!model.layers.#.self_attn.q_a_layernorm.*", "blk.#.attn_q_a_norm.*", NULL, .shape = "q", .when = "q_lora_rank"},
+    {"!model.layers.#.self_attn.kv_a_proj_with_mqa.*", "blk.#.attn_kv_a_mqa.*", NULL, .shape = "k+r,D",
+     .bias = "attention_bias"},
+    {"!model.layers.#.self_attn.kv_a_layernorm.*", "blk.#.attn_kv_a_norm.*", NULL, .shape = "k"},
+    {"!model.layers.#.self_attn.kv_b_proj.weight", "blk.#.attn_k_b.weight", split_kv_b, .shape = "Hn+Hv,k"},
+    {"!model.layers.#.self_attn.o_proj.*", "blk.#.attn_output.*", NULL, .shape = "D,Hv", .bias = "attention_bias"},
     STD_NORMS,
     STD_FFN,
     STD_EXPERTS,
-    {"model.layers.#.mlp.gate.e_score_correction_bias", "blk.#.exp_probs_b.bias", NULL},
-    {"model.layers.#.mlp.shared_experts.gate_proj.*", "blk.#.ffn_gate_shexp.*", NULL},
-    {"model.layers.#.mlp.shared_experts.up_proj.*", "blk.#.ffn_up_shexp.*", NULL},
-    {"model.layers.#.mlp.shared_experts.down_proj.*", "blk.#.ffn_down_shexp.*", NULL},
+    {"!model.layers.#.mlp.gate.e_score_correction_bias", "blk.#.exp_probs_b.bias", NULL, .shape = "E",
+     .when = "experts model_type=deepseek_v3"},
+    STD_SHARED_EXPERTS("shared_experts", "Nf,D", "D,Nf", "n_shared_experts"),
     /* the layers past the last that predict several tokens */
-    {"model.layers.#.eh_proj.*", NULL, NULL},
-    {"model.layers.#.enorm.*", NULL, NULL},
-    {"model.layers.#.hnorm.*", NULL, NULL},
-    {"model.layers.#.embed_tokens.*", NULL, NULL},
-    {"model.layers.#.shared_head.norm.*", NULL, NULL},
-    {"model.layers.#.shared_head.head.*", NULL, NULL},
+    {.from = "model.layers.#.eh_proj.*"},
+    {.from = "model.layers.#.enorm.*"},
+    {.from = "model.layers.#.hnorm.*"},
+    {.from = "model.layers.#.embed_tokens.*"},
+    {.from = "model.layers.#.shared_head.norm.*"},
+    {.from = "model.layers.#.shared_head.head.*"},
     STD_END,
 };
 

@@ -13,21 +13,19 @@ static enum ht_err embedding(struct ht__arch_build *b, const struct ht__found *f
                         f->tensor->dtype, 2, ne);
 }
 
+#define GEMMA_NORM(from, to) {"!model.layers.#." from ".*", "blk.#." to ".*", ht__arch_plus_one, .shape = "D"}
 #define GEMMA_COMMON                                                                               \
-    {"!model.embed_tokens.*", "token_embd.*", embedding},                                          \
-        {"!model.norm.*", "output_norm.*", ht__arch_plus_one}, {"lm_head.*", NULL, NULL},          \
-        {"!model.layers.#.input_layernorm.*", "blk.#.attn_norm.*", ht__arch_plus_one}, STD_QKV,    \
-        STD_O, STD_FFN
+    {"!model.embed_tokens.*", "token_embd.*", embedding, .shape = ">V,D"},                         \
+        {"!model.norm.*", "output_norm.*", ht__arch_plus_one, .shape = "D"}, {.from = "lm_head.*"},            \
+        GEMMA_NORM("input_layernorm", "attn_norm"), STD_QKV("attention_bias"), STD_O("attention_bias"), STD_FFN
 #define GEMMA_SANDWICH                                                                             \
-    {"!model.layers.#.post_attention_layernorm.*", "blk.#.post_attention_norm.*",                  \
-     ht__arch_plus_one},                                                                           \
-        {"!model.layers.#.pre_feedforward_layernorm.*", "blk.#.ffn_norm.*", ht__arch_plus_one},    \
-        {"!model.layers.#.post_feedforward_layernorm.*", "blk.#.post_ffw_norm.*",                  \
-         ht__arch_plus_one}
+    GEMMA_NORM("post_attention_layernorm", "post_attention_norm"),                                 \
+        GEMMA_NORM("pre_feedforward_layernorm", "ffn_norm"),                                       \
+        GEMMA_NORM("post_feedforward_layernorm", "post_ffw_norm")
 
 static const struct ht__name_rule gemma_rules[] = {
     GEMMA_COMMON,
-    {"!model.layers.#.post_attention_layernorm.*", "blk.#.ffn_norm.*", ht__arch_plus_one},
+    GEMMA_NORM("post_attention_layernorm", "ffn_norm"),
     STD_END,
 };
 
@@ -36,14 +34,20 @@ static const struct ht__name_rule gemma2_rules[] = {GEMMA_COMMON, GEMMA_SANDWICH
 static const struct ht__name_rule gemma3_rules[] = {
     GEMMA_COMMON,
     GEMMA_SANDWICH,
-    {"!model.layers.#.self_attn.q_norm.*", "blk.#.attn_q_norm.*", ht__arch_plus_one},
-    {"!model.layers.#.self_attn.k_norm.*", "blk.#.attn_k_norm.*", ht__arch_plus_one},
+    {"!model.layers.#.self_attn.q_norm.*", "blk.#.attn_q_norm.*", ht__arch_plus_one, .shape = "h"},
+    {"!model.layers.#.self_attn.k_norm.*", "blk.#.attn_k_norm.*", ht__arch_plus_one, .shape = "h"},
     STD_END,
 };
 
+/* Configurations that hold a text_config leave out what the class supplies. */
+static const char defaults[] = "{\"head_dim\": 256}";
+static const char gemma3_defaults[] =
+    "{\"vocab_size\": 262208, \"hidden_size\": 2304, \"intermediate_size\": 9216, \"num_hidden_layers\": 26,"
+    " \"num_attention_heads\": 8, \"num_key_value_heads\": 4, \"head_dim\": 256, \"rms_norm_eps\": 1e-6,"
+    " \"max_position_embeddings\": 131072}";
+
 static enum ht_err gemma_keys(struct ht__arch_build *b)
 {
-    HT_TRY(ht__arch_int(b, "head_dim", 256, &b->head_dim));
     ht__arch_basic(b, true);
     ht__arch_f32(b, "attention.layer_norm_rms_epsilon", ht__arch_num(b, "rms_norm_eps", 1e-6));
     ht__arch_u32(b, "attention.key_length", b->head_dim);
@@ -73,9 +77,6 @@ static double gemma3_base(const struct ht__arch_build *b, const char *kind, cons
 static enum ht_err gemma3_keys(struct ht__arch_build *b)
 {
     int64_t window, pattern;
-    HT_TRY(ht__arch_int(b, "max_position_embeddings", 131072, &b->n_ctx));
-    HT_TRY(ht__arch_int(b, "num_attention_heads", 8, &b->n_heads));
-    HT_TRY(ht__arch_int(b, "num_key_value_heads", 4, &b->n_kv_heads));
     HT_TRY(gemma_keys(b));
     HT_TRY(ht__arch_int(b, "sliding_window", 4096, &window));
     HT_TRY(ht__arch_int(b, "sliding_window_pattern _sliding_window_pattern", 6, &pattern));
@@ -98,9 +99,11 @@ static enum ht_err gemma3_keys(struct ht__arch_build *b)
 }
 
 const struct ht__arch ht__arch_gemma = {
-    .name = "gemma", .classes = "GemmaForCausalLM", .rules = gemma_rules, .metadata = gemma_keys};
+    .name = "gemma", .classes = "GemmaForCausalLM", .rules = gemma_rules, .metadata = gemma_keys,
+    .defaults = defaults};
 const struct ht__arch ht__arch_gemma2 = {
-    .name = "gemma2", .classes = "Gemma2ForCausalLM", .rules = gemma2_rules, .metadata = gemma2_keys};
+    .name = "gemma2", .classes = "Gemma2ForCausalLM", .rules = gemma2_rules, .metadata = gemma2_keys,
+    .defaults = defaults};
 const struct ht__arch ht__arch_gemma3 = {
     .name = "gemma3", .classes = "Gemma3ForCausalLM Gemma3ForConditionalGeneration",
-    .rules = gemma3_rules, .metadata = gemma3_keys};
+    .rules = gemma3_rules, .metadata = gemma3_keys, .defaults = gemma3_defaults};

@@ -6,22 +6,23 @@
 /* ---- GPT-2: its Conv1D keeps [in, out] ---- */
 
 #define GPT2_NAMES(prefix)                                                                         \
-    {prefix "wte.*", "token_embd.*", NULL}, {prefix "wpe.*", "position_embd.*", NULL},             \
-        {prefix "h.#.ln_1.*", "blk.#.attn_norm.*", NULL},                                          \
-        {prefix "h.#.ln_2.*", "blk.#.ffn_norm.*", NULL},                                           \
-        {prefix "h.#.attn.c_attn.*", "blk.#.attn_qkv.*", ht__arch_transpose},                      \
-        {prefix "h.#.attn.c_proj.*", "blk.#.attn_output.*", ht__arch_transpose},                   \
-        {prefix "h.#.mlp.c_fc.*", "blk.#.ffn_up.*", ht__arch_transpose},                           \
-        {prefix "h.#.mlp.c_proj.*", "blk.#.ffn_down.*", ht__arch_transpose},                       \
-        {prefix "ln_f.*", "output_norm.*", NULL}
+    {"!" prefix "wte.*", "token_embd.*", NULL, .shape = "V,D"},                                    \
+        {"!" prefix "wpe.*", "position_embd.*", NULL, .shape = "P,D"},                             \
+        {"!" prefix "h.#.ln_1.*", "blk.#.attn_norm.*", NULL, .shape = "D", .bias = "always"},      \
+        {"!" prefix "h.#.ln_2.*", "blk.#.ffn_norm.*", NULL, .shape = "D", .bias = "always"},       \
+        {"!" prefix "h.#.attn.c_attn.*", "blk.#.attn_qkv.*", ht__arch_transpose, .shape = "D,3D", .bias = "always"}, \
+        {"!" prefix "h.#.attn.c_proj.*", "blk.#.attn_output.*", ht__arch_transpose, .shape = "D,D",            \
+         .bias = "always"},                                                                        \
+        {"!" prefix "h.#.mlp.c_fc.*", "blk.#.ffn_up.*", ht__arch_transpose, .shape = "D,F", .bias = "always"}, \
+        {"!" prefix "h.#.mlp.c_proj.*", "blk.#.ffn_down.*", ht__arch_transpose, .shape = "F,D", .bias = "always"},   \
+        {"!" prefix "ln_f.*", "output_norm.*", NULL, .shape = "D", .bias = "always"}
 
 static const struct ht__name_rule gpt2_rules[] = {
-    GPT2_NAMES("transformer."), GPT2_NAMES(""), {"lm_head.*", "output.*", ht__arch_output}, STD_END,
+    GPT2_NAMES("transformer."), GPT2_NAMES(""), STD_OUTPUT_UNTIED, STD_END,
 };
 
 static enum ht_err gpt2_keys(struct ht__arch_build *b)
 {
-    b->n_ff = 4 * b->n_embd;
     HT_TRY(ht__arch_int(b, "n_ctx n_positions", 1024, &b->n_ctx));
     ht__arch_basic(b, false);
     ht__arch_f32(b, "attention.layer_norm_epsilon", ht__arch_num(b, "layer_norm_epsilon", 1e-5));
@@ -42,22 +43,23 @@ static enum ht_err permute_rows(struct ht__arch_build *b, const struct ht__found
 
 static enum ht_err neox_qkv(struct ht__arch_build *b, const struct ht__found *f)
 {
-    if (f->tensor->n_dims < 1 || f->tensor->shape[0] != 3 * b->n_embd)
-        return ht__arch_shape_error(b, f, "3 x hidden size rows");
     const int64_t params[4] = {b->n_heads, 3, b->n_embd / b->n_heads};
     return permute_rows(b, f, ht__map_regroup, params);
 }
 
+#define NEOX(from, to, how, dims, biased) \
+    {"!gpt_neox.layers.#." from ".*", "blk.#." to ".*", how, .shape = dims, .bias = biased}
+
 static const struct ht__name_rule neox_rules[] = {
-    {"!gpt_neox.embed_in.*", "token_embd.*", NULL},
-    {"!embed_out.*", "output.*", NULL},
-    {"!gpt_neox.final_layer_norm.*", "output_norm.*", NULL},
-    {"!gpt_neox.layers.#.input_layernorm.*", "blk.#.attn_norm.*", NULL},
-    {"!gpt_neox.layers.#.post_attention_layernorm.*", "blk.#.ffn_norm.*", NULL},
-    {"!gpt_neox.layers.#.attention.query_key_value.*", "blk.#.attn_qkv.*", neox_qkv},
-    {"!gpt_neox.layers.#.attention.dense.*", "blk.#.attn_output.*", NULL},
-    {"!gpt_neox.layers.#.mlp.dense_h_to_4h.*", "blk.#.ffn_up.*", NULL},
-    {"!gpt_neox.layers.#.mlp.dense_4h_to_h.*", "blk.#.ffn_down.*", NULL},
+    {"!gpt_neox.embed_in.*", "token_embd.*", NULL, .shape = "V,D"},
+    {"!embed_out.*", "output.*", NULL, .shape = "V,D"},
+    {"!gpt_neox.final_layer_norm.*", "output_norm.*", NULL, .shape = "D", .bias = "always"},
+    NEOX("input_layernorm", "attn_norm", NULL, "D", "always"),
+    NEOX("post_attention_layernorm", "ffn_norm", NULL, "D", "always"),
+    NEOX("attention.query_key_value", "attn_qkv", neox_qkv, "3D,D", "attention_bias"),
+    NEOX("attention.dense", "attn_output", NULL, "D,D", "attention_bias"),
+    NEOX("mlp.dense_h_to_4h", "ffn_up", NULL, "F,D", "always"),
+    NEOX("mlp.dense_4h_to_h", "ffn_down", NULL, "D,F", "always"),
     STD_END,
 };
 
@@ -88,33 +90,31 @@ static enum ht_err falcon_heads(struct ht__arch_build *b)
 
 static enum ht_err falcon_qkv(struct ht__arch_build *b, const struct ht__found *f)
 {
-    HT_TRY(falcon_heads(b));
-    int64_t head = b->n_embd / b->n_heads;
-    if (f->tensor->n_dims < 1 || f->tensor->shape[0] != (b->n_heads + 2 * b->n_kv_heads) * head)
-        return ht__arch_shape_error(b, f, "rows for every query, key and value head");
-    const int64_t params[4] = {b->n_kv_heads, b->n_heads / b->n_kv_heads, head};
+    const int64_t params[4] = {b->n_kv_heads, b->n_heads / b->n_kv_heads, b->head_dim};
     return permute_rows(b, f, ht__map_falcon_qkv, params);
 }
 
+#define FALCON(need, from, to, how, dims, biased) \
+    {need "transformer.h.#." from ".*", "blk.#." to ".*", how, .shape = dims, .bias = biased}
+
 static const struct ht__name_rule falcon_rules[] = {
-    {"!transformer.word_embeddings.*", "token_embd.*", NULL},
-    {"!transformer.ln_f.*", "output_norm.*", NULL},
-    {"lm_head.*", "output.*", NULL},
-    {"transformer.h.#.input_layernorm.*", "blk.#.attn_norm.*", NULL},
-    {"transformer.h.#.ln_mlp.*", "blk.#.attn_norm.*", NULL},
-    {"transformer.h.#.ln_attn.*", "blk.#.attn_norm_2.*", NULL},
-    {"!transformer.h.#.self_attention.query_key_value.*", "blk.#.attn_qkv.*", falcon_qkv},
-    {"!transformer.h.#.self_attention.dense.*", "blk.#.attn_output.*", NULL},
-    {"!transformer.h.#.mlp.dense_h_to_4h.*", "blk.#.ffn_up.*", NULL},
-    {"!transformer.h.#.mlp.dense_4h_to_h.*", "blk.#.ffn_down.*", NULL},
+    {"!transformer.word_embeddings.*", "token_embd.*", NULL, .shape = "V,D"},
+    {"!transformer.ln_f.*", "output_norm.*", NULL, .shape = "D", .bias = "always"},
+    STD_OUTPUT,
+    /* one norm for both, or one each */
+    {"!transformer.h.#.input_layernorm.*", "blk.#.attn_norm.*", NULL, .shape = "D", .bias = "always"},
+    FALCON("", "ln_mlp", "attn_norm", NULL, "D", NULL),
+    FALCON("", "ln_attn", "attn_norm_2", NULL, "D", NULL),
+    FALCON("!", "self_attention.query_key_value", "attn_qkv", falcon_qkv, "Hh+2Kh,D", "bias"),
+    FALCON("!", "self_attention.dense", "attn_output", NULL, "D,D", "bias"),
+    FALCON("!", "mlp.dense_h_to_4h", "ffn_up", NULL, "F,D", "bias"),
+    FALCON("!", "mlp.dense_4h_to_h", "ffn_down", NULL, "D,F", "bias"),
     STD_END,
 };
 
 static enum ht_err falcon_keys(struct ht__arch_build *b)
 {
-    HT_TRY(falcon_heads(b));
     b->n_ctx = 2048; /* the field's converter fixes it */
-    b->n_ff = 4 * b->n_embd;
     ht__arch_basic(b, true);
     ht__arch_str(b, "tensor_data_layout", "jploski");
     ht__arch_f32(b, "attention.layer_norm_epsilon", ht__arch_num(b, "layer_norm_epsilon", 1e-5));
@@ -124,13 +124,15 @@ static enum ht_err falcon_keys(struct ht__arch_build *b)
 /* ---- StarCoder2 ---- */
 
 static const struct ht__name_rule starcoder2_rules[] = {
-    STD_EMBEDDING,
+    {"!model.embed_tokens.*", "token_embd.*", NULL, .shape = "V,D"},
+    {"!model.norm.*", "output_norm.*", NULL, .shape = "D", .bias = "always"},
     STD_OUTPUT,
-    STD_QKV,
-    STD_O,
-    STD_NORMS,
-    {"!model.layers.#.mlp.c_fc.*", "blk.#.ffn_up.*", NULL},
-    {"!model.layers.#.mlp.c_proj.*", "blk.#.ffn_down.*", NULL},
+    STD_QKV("use_bias"),
+    STD_O("use_bias"),
+    {"!model.layers.#.input_layernorm.*", "blk.#.attn_norm.*", NULL, .shape = "D", .bias = "always"},
+    {"!model.layers.#.post_attention_layernorm.*", "blk.#.ffn_norm.*", NULL, .shape = "D", .bias = "always"},
+    {"!model.layers.#.mlp.c_fc.*", "blk.#.ffn_up.*", NULL, .shape = "F,D", .bias = "use_bias"},
+    {"!model.layers.#.mlp.c_proj.*", "blk.#.ffn_down.*", NULL, .shape = "D,F", .bias = "use_bias"},
     STD_END,
 };
 
@@ -144,10 +146,11 @@ static enum ht_err starcoder2_keys(struct ht__arch_build *b)
 const struct ht__arch ht__arch_gpt2 = {
     .name = "gpt2", .classes = "GPT2LMHeadModel", .rules = gpt2_rules, .metadata = gpt2_keys};
 const struct ht__arch ht__arch_gpt_neox = {
-    .name = "gptneox", .classes = "GPTNeoXForCausalLM", .rules = neox_rules, .metadata = neox_keys};
+    .name = "gptneox", .classes = "GPTNeoXForCausalLM", .rules = neox_rules, .metadata = neox_keys,
+    .defaults = "{\"attention_bias\": true}"};
 const struct ht__arch ht__arch_falcon = {
     .name = "falcon", .classes = "FalconForCausalLM RWForCausalLM", .rules = falcon_rules,
-    .metadata = falcon_keys};
+    .metadata = falcon_keys, .numbers = falcon_heads};
 const struct ht__arch ht__arch_starcoder2 = {
     .name = "starcoder2", .classes = "Starcoder2ForCausalLM", .rules = starcoder2_rules,
-    .metadata = starcoder2_keys};
+    .metadata = starcoder2_keys, .defaults = "{\"use_bias\": true}"};

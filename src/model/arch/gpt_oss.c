@@ -22,10 +22,13 @@ static enum ht_err block_rows(struct ht__arch_build *b, const struct ht__found *
     size_t stem = strlen(t->name) - strlen("_blocks");
     const char *name = ht__arena_printf(b->tmp, "%.*s_scales", (int)stem, t->name);
     const struct ht__tensor *scales = name ? ht__checkpoint_find(b->ck, name) : NULL;
+    if (name && !scales)
+        return ht__fail(b->diag, HT_ERR_FORMAT, t->name, -1, "its scales are missing: \"%s\"", name);
     if (!scales || t->n_dims != 4 || scales->n_dims != 3 || t->shape[0] != b->n_experts || t->shape[3] != 16 ||
         memcmp(t->shape, scales->shape, 3 * sizeof t->shape[0]) != 0 || t->strides || scales->strides ||
         strcmp(t->dtype->name, "u8") != 0 || strcmp(scales->dtype->name, "u8") != 0)
-        return ht__arch_shape_error(b, f, "U8 [experts, rows, blocks, 16] with scales beside them");
+        return ht__arch_shape_error(b, f, ht__arena_printf(b->tmp, "U8 [experts, rows, blocks, 16], and as many "
+                                                           "scales in %s", name ? name : "another tensor"));
     *out = ht__rows_mxfp4(b->arena, b->ck, t, scales);
     return *out ? HT_OK : ht__fail_memory(b->diag, t->name);
 }
@@ -90,23 +93,26 @@ static enum ht_err gate_up_bias(struct ht__arch_build *b, const struct ht__found
     return HT_OK;
 }
 
+#define EXPERTS(from, to, how, dims) \
+    {"!model.layers.#.mlp.experts." from, "blk.#." to, how, .shape = dims}
+
 static const struct ht__name_rule rules[] = {
     STD_EMBEDDING,
-    {"!lm_head.*", "output.*", NULL},
-    STD_QKV,
-    STD_O,
-    {"!model.layers.#.self_attn.sinks", "blk.#.attn_sinks.weight", NULL},
-    {"!model.layers.#.input_layernorm.*", "blk.#.attn_norm.*", NULL},
-    {"!model.layers.#.post_attention_layernorm.*", "blk.#.post_attention_norm.*", NULL},
-    {"!model.layers.#.mlp.router.*", "blk.#.ffn_gate_inp.*", NULL},
-    {"model.layers.#.mlp.experts.gate_up_proj_blocks", "blk.#.ffn_gate_up", gate_up_blocks},
-    {"model.layers.#.mlp.experts.gate_up_proj_scales", NULL, NULL},
-    {"model.layers.#.mlp.experts.down_proj_blocks", "blk.#.ffn_down", down_blocks},
-    {"model.layers.#.mlp.experts.down_proj_scales", NULL, NULL},
-    {"model.layers.#.mlp.experts.gate_up_proj", "blk.#.ffn_gate_up", gate_up},
-    {"model.layers.#.mlp.experts.down_proj", "blk.#.ffn_down", down},
-    {"model.layers.#.mlp.experts.gate_up_proj_bias", "blk.#.ffn_gate_up_bias", gate_up_bias},
-    {"model.layers.#.mlp.experts.down_proj_bias", "blk.#.ffn_down_exps.bias", NULL},
+    {"!lm_head.*", "output.*", NULL, .shape = "V,D"},
+    STD_QKV("attention_bias"),
+    STD_O("attention_bias"),
+    {"!model.layers.#.self_attn.sinks", "blk.#.attn_sinks.weight", NULL, .shape = "H"},
+    {"!model.layers.#.input_layernorm.*", "blk.#.attn_norm.*", NULL, .shape = "D"},
+    {"!model.layers.#.post_attention_layernorm.*", "blk.#.post_attention_norm.*", NULL, .shape = "D"},
+    {"!model.layers.#.mlp.router.*", "blk.#.ffn_gate_inp.*", NULL, .shape = "E,D", .bias = "always"},
+    EXPERTS("gate_up_proj_blocks", "ffn_gate_exps.weight", gate_up_blocks, "E,2F,D/32,16"),
+    EXPERTS("down_proj_blocks", "ffn_down_exps.weight", down_blocks, "E,D,F/32,16"),
+    {.from = "model.layers.#.mlp.experts.gate_up_proj_scales"},
+    {.from = "model.layers.#.mlp.experts.down_proj_scales"},
+    EXPERTS("gate_up_proj", "ffn_gate_exps.weight", gate_up, "E,D,2F"),
+    EXPERTS("down_proj", "ffn_down_exps.weight", down, "E,F,D"),
+    EXPERTS("gate_up_proj_bias", "ffn_gate_exps.bias", gate_up_bias, "E,2F"),
+    EXPERTS("down_proj_bias", "ffn_down_exps.bias", NULL, "E,D"),
     STD_END,
 };
 
@@ -114,7 +120,6 @@ static enum ht_err keys(struct ht__arch_build *b)
 {
     int64_t window;
     HT_TRY(ht__arch_int(b, "sliding_window", 128, &window));
-    HT_TRY(ht__arch_int(b, "head_dim", 64, &b->head_dim));
     ht__arch_common(b);
     ht__arch_u32(b, "attention.key_length", b->head_dim);
     ht__arch_u32(b, "attention.value_length", b->head_dim);
@@ -124,4 +129,5 @@ static enum ht_err keys(struct ht__arch_build *b)
 }
 
 const struct ht__arch ht__arch_gpt_oss = {
-    .name = "gpt-oss", .classes = "GptOssForCausalLM", .rules = rules, .metadata = keys};
+    .name = "gpt-oss", .classes = "GptOssForCausalLM", .rules = rules, .metadata = keys,
+    .defaults = "{\"head_dim\": 64, \"attention_bias\": true}"};

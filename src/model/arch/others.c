@@ -12,15 +12,19 @@ static enum ht_err head_norm(struct ht__arch_build *b, const struct ht__found *f
 }
 
 static const struct ht__name_rule stablelm_rules[] = {
-    STD_EMBEDDING,
+    {"!model.embed_tokens.*", "token_embd.*", NULL, .shape = "V,D"},
+    {"!model.norm.*", "output_norm.*", NULL, .shape = "D", .bias = "always"},
     STD_OUTPUT,
-    STD_QKV,
-    STD_O,
-    {"!model.layers.#.input_layernorm.*", "blk.#.attn_norm.*", NULL},
-    {"model.layers.#.post_attention_layernorm.*", "blk.#.ffn_norm.*", NULL},
+    STD_QKV("use_qkv_bias"),
+    STD_O(NULL),
+    {"!model.layers.#.input_layernorm.*", "blk.#.attn_norm.*", NULL, .shape = "D", .bias = "always"},
+    {"!model.layers.#.post_attention_layernorm.*", "blk.#.ffn_norm.*", NULL, .shape = "D",
+     .when = "!use_parallel_residual", .bias = "!use_parallel_residual"},
     STD_FFN,
-    {"model.layers.#.self_attn.q_layernorm.norms.#.weight", "blk.#.attn_q_norm.weight", head_norm},
-    {"model.layers.#.self_attn.k_layernorm.norms.#.weight", "blk.#.attn_k_norm.weight", head_norm},
+    {"!model.layers.#.self_attn.q_layernorm.norms.#.weight", "blk.#.attn_q_norm.weight", head_norm, .shape = "h",
+     .when = "qk_layernorm"},
+    {"!model.layers.#.self_attn.k_layernorm.norms.#.weight", "blk.#.attn_k_norm.weight", head_norm, .shape = "h",
+     .when = "qk_layernorm"},
     STD_END,
 };
 
@@ -41,11 +45,11 @@ static enum ht_err stablelm_keys(struct ht__arch_build *b)
 static const struct ht__name_rule olmo2_rules[] = {
     STD_EMBEDDING,
     STD_OUTPUT,
-    STD_QKV,
-    STD_QK_NORM,
-    STD_O,
-    {"!model.layers.#.post_attention_layernorm.*", "blk.#.post_attention_norm.*", NULL},
-    {"!model.layers.#.post_feedforward_layernorm.*", "blk.#.post_ffw_norm.*", NULL},
+    STD_QKV("attention_bias"),
+    STD_QK_NORM("Hh", "Kh"),
+    STD_O("attention_bias"),
+    {"!model.layers.#.post_attention_layernorm.*", "blk.#.post_attention_norm.*", NULL, .shape = "D"},
+    {"!model.layers.#.post_feedforward_layernorm.*", "blk.#.post_ffw_norm.*", NULL, .shape = "D"},
     STD_FFN,
     STD_END,
 };
@@ -78,7 +82,7 @@ static enum ht_err olmo2_keys(struct ht__arch_build *b)
 /* ---- SmolLM3: Llama; every fourth layer without rotation is the runtime's affair ---- */
 
 static const struct ht__name_rule llama_rules[] = {
-    STD_EMBEDDING, STD_OUTPUT, STD_QKV_PERMUTED, STD_O, STD_NORMS, STD_FFN, STD_END,
+    STD_EMBEDDING, STD_OUTPUT, STD_QKV_PERMUTED, STD_O("attention_bias"), STD_NORMS, STD_FFN, STD_END,
 };
 
 static enum ht_err smollm3_keys(struct ht__arch_build *b)
@@ -95,8 +99,6 @@ static enum ht_err smollm3_keys(struct ht__arch_build *b)
 static enum ht_err shared_input(struct ht__arch_build *b, const struct ht__found *f)
 {
     bool dense = b->n_experts == 0;
-    if (f->tensor->n_dims != 2 || f->tensor->shape[0] % 2)
-        return ht__arch_shape_error(b, f, "[2 x feed forward, columns]");
     int64_t half = f->tensor->shape[0] / 2;
     const int64_t ne[2] = {f->tensor->shape[1], half};
     const char *gate = dense ? "ffn_gate.weight" : "ffn_gate_shexp.weight";
@@ -114,18 +116,26 @@ static enum ht_err shared_output(struct ht__arch_build *b, const struct ht__foun
     return ht__arch_add_found(b, &named, f->rows);
 }
 
+#define GRANITE_EXPERTS(from, to, how, dims) \
+    {"!model.layers.#.block_sparse_moe." from, "blk.#." to, how, .shape = dims, .when = "experts"}
+
 static const struct ht__name_rule granite_rules[] = {
+    STD_EMBEDDING, STD_OUTPUT_UNTIED, STD_QKV_PERMUTED, STD_O("attention_bias"), STD_NORMS, STD_FFN, STD_END,
+};
+
+static const struct ht__name_rule granite_moe_rules[] = {
     STD_EMBEDDING,
-    {"lm_head.*", "output.*", ht__arch_output},
+    STD_OUTPUT_UNTIED,
     STD_QKV_PERMUTED,
-    STD_O,
+    STD_O("attention_bias"),
     STD_NORMS,
-    STD_FFN,
-    {"model.layers.#.block_sparse_moe.router.layer.*", "blk.#.ffn_gate_inp.*", NULL},
-    {"model.layers.#.block_sparse_moe.input_linear.weight", "blk.#.ffn_gate_up", ht__arch_fused_gate_up},
-    {"model.layers.#.block_sparse_moe.output_linear.weight", "blk.#.ffn_down_exps.weight", ht__arch_experts},
-    {"model.layers.#.shared_mlp.input_linear.weight", "blk.#.ffn_gate_up_shexp", shared_input},
-    {"model.layers.#.shared_mlp.output_linear.weight", "blk.#.ffn_down_shexp", shared_output},
+    GRANITE_EXPERTS("router.layer.*", "ffn_gate_inp.*", NULL, "E,D"),
+    GRANITE_EXPERTS("input_linear.weight", "ffn_gate_exps.weight", ht__arch_fused_gate_up, "E,2F,D"),
+    GRANITE_EXPERTS("output_linear.weight", "ffn_down_exps.weight", ht__arch_experts, "E,D,F"),
+    {"!model.layers.#.shared_mlp.input_linear.weight", "blk.#.ffn_gate_shexp.weight", shared_input,
+     .shape = "2s,D", .when = "shared_intermediate_size"},
+    {"!model.layers.#.shared_mlp.output_linear.weight", "blk.#.ffn_down_shexp.weight", shared_output,
+     .shape = "D,s", .when = "shared_intermediate_size"},
     STD_END,
 };
 
@@ -159,4 +169,4 @@ const struct ht__arch ht__arch_granite = {
     .name = "granite", .classes = "GraniteForCausalLM", .rules = granite_rules, .metadata = granite_keys};
 const struct ht__arch ht__arch_granite_moe = {
     .name = "granitemoe", .classes = "GraniteMoeForCausalLM GraniteMoeSharedForCausalLM",
-    .rules = granite_rules, .metadata = granite_keys};
+    .rules = granite_moe_rules, .metadata = granite_keys};

@@ -5,14 +5,14 @@
 #include <string.h>
 
 static const struct ht__name_rule phi2_rules[] = {
-    {"!model.embed_tokens.*", "token_embd.*", NULL},
-    {"!model.final_layernorm.*", "output_norm.*", NULL},
-    {"!lm_head.*", "output.*", NULL},
-    STD_QKV,
-    {"!model.layers.#.self_attn.dense.*", "blk.#.attn_output.*", NULL},
-    {"!model.layers.#.input_layernorm.*", "blk.#.attn_norm.*", NULL},
-    {"!model.layers.#.mlp.fc1.*", "blk.#.ffn_up.*", NULL},
-    {"!model.layers.#.mlp.fc2.*", "blk.#.ffn_down.*", NULL},
+    {"!model.embed_tokens.*", "token_embd.*", NULL, .shape = "V,D"},
+    {"!model.final_layernorm.*", "output_norm.*", NULL, .shape = "D", .bias = "always"},
+    {"!lm_head.*", "output.*", NULL, .shape = "V,D", .bias = "always"},
+    STD_QKV("always"),
+    {"!model.layers.#.self_attn.dense.*", "blk.#.attn_output.*", NULL, .shape = "D,D", .bias = "always"},
+    {"!model.layers.#.input_layernorm.*", "blk.#.attn_norm.*", NULL, .shape = "D", .bias = "always"},
+    {"!model.layers.#.mlp.fc1.*", "blk.#.ffn_up.*", NULL, .shape = "F,D", .bias = "always"},
+    {"!model.layers.#.mlp.fc2.*", "blk.#.ffn_down.*", NULL, .shape = "D,F", .bias = "always"},
     STD_END,
 };
 
@@ -20,8 +20,6 @@ static enum ht_err phi2_keys(struct ht__arch_build *b)
 {
     double share = ht__arch_num(b, "partial_rotary_factor",
                                 ht__jnum(ht__jget(b->config, "rope_parameters"), "partial_rotary_factor", 0.5));
-    b->n_ff = 4 * b->n_embd;
-    b->n_kv_heads = b->n_heads;
     ht__arch_basic(b, true);
     ht__arch_f32(b, "attention.layer_norm_epsilon", ht__arch_num(b, "layer_norm_epsilon layer_norm_eps", 1e-5));
     ht__arch_u32(b, "rope.dimension_count", (int64_t)(share * (double)b->n_embd) / b->n_heads);
@@ -31,12 +29,12 @@ static enum ht_err phi2_keys(struct ht__arch_build *b)
 
 static const struct ht__name_rule phi3_rules[] = {
     STD_EMBEDDING,
-    {"lm_head.*", "output.*", ht__arch_output},
-    {"!model.layers.#.self_attn.qkv_proj.*", "blk.#.attn_qkv.*", NULL},
-    STD_O,
+    STD_OUTPUT_UNTIED,
+    {"!model.layers.#.self_attn.qkv_proj.*", "blk.#.attn_qkv.*", NULL, .shape = "Hh+2Kh,D"},
+    STD_O(NULL),
     STD_NORMS,
-    {"!model.layers.#.mlp.gate_up_proj.*", "blk.#.ffn_up.*", NULL},
-    {"!model.layers.#.mlp.down_proj.*", "blk.#.ffn_down.*", NULL},
+    {"!model.layers.#.mlp.gate_up_proj.*", "blk.#.ffn_up.*", NULL, .shape = "2F,D"},
+    {"!model.layers.#.mlp.down_proj.*", "blk.#.ffn_down.*", NULL, .shape = "D,F"},
     STD_END,
 };
 

@@ -2,30 +2,31 @@
 #include "model/arch/std.h"
 
 static const struct ht__name_rule qwen2_rules[] = {
-    STD_EMBEDDING, STD_OUTPUT, STD_QKV, STD_O, STD_NORMS, STD_FFN, STD_END,
+    STD_EMBEDDING, STD_OUTPUT, STD_QKV("always"), STD_O(NULL), STD_NORMS, STD_FFN, STD_END,
 };
 
 static const struct ht__name_rule qwen2_moe_rules[] = {
     STD_EMBEDDING,
     STD_OUTPUT,
-    STD_QKV,
-    STD_O,
+    STD_QKV("qkv_bias"),
+    STD_O(NULL),
     STD_NORMS,
     STD_FFN,
     STD_EXPERTS,
-    {"model.layers.#.mlp.shared_expert.gate_proj.*", "blk.#.ffn_gate_shexp.*", NULL},
-    {"model.layers.#.mlp.shared_expert.up_proj.*", "blk.#.ffn_up_shexp.*", NULL},
-    {"model.layers.#.mlp.shared_expert.down_proj.*", "blk.#.ffn_down_shexp.*", NULL},
-    {"model.layers.#.mlp.shared_expert_gate.*", "blk.#.ffn_gate_inp_shexp.*", NULL},
+    STD_SHARED_EXPERTS("shared_expert", "s,D", "D,s", "shared_expert_intermediate_size"),
+    {"!model.layers.#.mlp.shared_expert_gate.*", "blk.#.ffn_gate_inp_shexp.*", NULL, .shape = "1,D",
+     .when = "experts shared_expert_intermediate_size"},
     STD_END,
 };
 
+#define QWEN3_ATTENTION STD_QKV("attention_bias"), STD_QK_NORM("h", "h"), STD_O("attention_bias")
+
 static const struct ht__name_rule qwen3_rules[] = {
-    STD_EMBEDDING, STD_OUTPUT, STD_QKV, STD_QK_NORM, STD_O, STD_NORMS, STD_FFN, STD_END,
+    STD_EMBEDDING, STD_OUTPUT, QWEN3_ATTENTION, STD_NORMS, STD_FFN, STD_END,
 };
 
 static const struct ht__name_rule qwen3_moe_rules[] = {
-    STD_EMBEDDING, STD_OUTPUT, STD_QKV, STD_QK_NORM, STD_O, STD_NORMS, STD_FFN, STD_EXPERTS, STD_END,
+    STD_EMBEDDING, STD_OUTPUT, QWEN3_ATTENTION, STD_NORMS, STD_FFN, STD_EXPERTS, STD_END,
 };
 
 static enum ht_err dense(struct ht__arch_build *b)
@@ -45,15 +46,8 @@ static enum ht_err experts(struct ht__arch_build *b)
     return HT_OK;
 }
 
-/* Qwen3's heads are 128 wide whatever the hidden size; the class supplies it. */
-static enum ht_err qwen3_heads(struct ht__arch_build *b)
-{
-    return ht__arch_int(b, "head_dim", 128, &b->head_dim);
-}
-
 static enum ht_err qwen3_keys(struct ht__arch_build *b)
 {
-    HT_TRY(qwen3_heads(b));
     HT_TRY(dense(b));
     ht__arch_u32(b, "attention.key_length", b->head_dim);
     ht__arch_u32(b, "attention.value_length", b->head_dim);
@@ -71,8 +65,10 @@ static enum ht_err qwen3_moe_keys(struct ht__arch_build *b)
 const struct ht__arch ht__arch_qwen2 = {
     .name = "qwen2", .classes = "Qwen2ForCausalLM", .rules = qwen2_rules, .metadata = dense};
 const struct ht__arch ht__arch_qwen2_moe = {
-    .name = "qwen2moe", .classes = "Qwen2MoeForCausalLM", .rules = qwen2_moe_rules, .metadata = experts};
+    .name = "qwen2moe", .classes = "Qwen2MoeForCausalLM", .rules = qwen2_moe_rules, .metadata = experts,
+    .defaults = "{\"qkv_bias\": true}"};
 const struct ht__arch ht__arch_qwen3 = {
-    .name = "qwen3", .classes = "Qwen3ForCausalLM", .rules = qwen3_rules, .metadata = qwen3_keys};
+    .name = "qwen3", .classes = "Qwen3ForCausalLM", .rules = qwen3_rules, .metadata = qwen3_keys,
+    .defaults = "{\"head_dim\": 128}" /* whatever the hidden size */};
 const struct ht__arch ht__arch_qwen3_moe = {
     .name = "qwen3moe", .classes = "Qwen3MoeForCausalLM", .rules = qwen3_moe_rules, .metadata = qwen3_moe_keys};

@@ -1,0 +1,222 @@
+/*
+ * A checkpoint that does not fit its configuration is refused by us, with the tensor's name, and not left to the
+ * runtime. For a tiny model of every architecture, as tests/golden/models.txt has it, each tensor in turn is left
+ * out, each of its dimensions in turn is changed, and a dimension of one is added. Weights are holes in the file.
+ */
+#include "base/file.h"
+#include "formats/checkpoint.h"
+#include "lib/folder.h"
+#include "model/model.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { MAX_TENSORS = 400 };
+
+struct tensor {
+    char name[128], dtype[16];
+    int64_t shape[5];
+    int n_dims;
+    bool left_out;
+};
+
+struct model {
+    char name[64], config[8192];
+    struct tensor tensors[MAX_TENSORS];
+    int n;
+};
+
+static struct folder folder;
+static struct model model;
+static int n_cases, n_wrong;
+
+/* ---- the list ---- */
+
+static void parse_tensor(const char *line, struct tensor *t)
+{
+    char shape[100];
+    *t = (struct tensor){.n_dims = 0};
+    assert_int_equal(sscanf(line, "%127s %15s %99s", t->name, t->dtype, shape), 3);
+    for (char *p = strtok(shape, ","); p; p = strtok(NULL, ","))
+        t->shape[t->n_dims++] = strtol(p, NULL, 10);
+}
+
+/* The next model of the list; false at its end. */
+static bool next_model(FILE *list)
+{
+    static char line[9000];
+    model.n = 0;
+    while (fgets(line, sizeof line, list)) {
+        line[strcspn(line, "\n")] = '\0';
+        if (line[0] == '#') continue;
+        if (strncmp(line, "model ", 6) == 0) {
+            if (model.n) {
+                fseek(list, -(long)strlen(line) - 1, SEEK_CUR);
+                return true;
+            }
+            snprintf(model.name, sizeof model.name, "%.60s", line + 6);
+        } else if (strncmp(line, "config ", 7) == 0) {
+            snprintf(model.config, sizeof model.config, "%.8191s", line + 7);
+        } else {
+            assert_in_range(model.n, 0, MAX_TENSORS - 1);
+            parse_tensor(line, &model.tensors[model.n++]);
+        }
+    }
+    return model.n > 0;
+}
+
+/* ---- the checkpoint ---- */
+
+static int64_t bytes_of(const struct tensor *t)
+{
+    int64_t n = t->dtype[0] == 'U' || strncmp(t->dtype, "F8", 2) == 0 ? 1 : t->dtype[0] == 'B' ? 2 : 4;
+    for (int d = 0; d < t->n_dims; d++)
+        n *= t->shape[d];
+    return n;
+}
+
+static void write_weights(void)
+{
+    static char text[200000];
+    size_t n = 1;
+    int64_t at = 0;
+    strcpy(text, "{");
+    for (int i = 0; i < model.n; i++) {
+        const struct tensor *t = &model.tensors[i];
+        if (t->left_out) continue;
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[", n > 1 ? "," : "",
+                              t->name, t->dtype);
+        for (int d = 0; d < t->n_dims; d++)
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s%lld", d ? "," : "", (long long)t->shape[d]);
+        n += (size_t)snprintf(text + n, sizeof text - n, "],\"data_offsets\":[%lld,%lld]}", (long long)at,
+                              (long long)(at + bytes_of(t)));
+        at += bytes_of(t);
+    }
+    n += (size_t)snprintf(text + n, sizeof text - n, "}");
+    assert_true(n < sizeof text);
+    char path[600];
+    snprintf(path, sizeof path, "%s/model.safetensors", folder.path);
+    int fd = open(path, O_RDWR | O_CREAT, 0600); /* truncating it to nothing would wait for the disk */
+    FILE *f = fdopen(fd, "r+b");
+    uint64_t length = n;
+    assert_non_null(f);
+    assert_int_equal(fwrite(&length, 8, 1, f), 1);
+    assert_int_equal(fwrite(text, 1, n, f), n);
+    assert_int_equal(fflush(f), 0);
+    assert_int_equal(ftruncate(fileno(f), (off_t)(8 + n) + (off_t)at), 0);
+    fclose(f);
+}
+
+static void ignore_line(void *ctx, enum ht__log_level level, const char *line)
+{
+    (void)ctx, (void)level, (void)line;
+}
+
+static enum ht_err try_open(struct ht_diag *diag)
+{
+    struct ht__log log = {ignore_line, NULL};
+    struct ht__checkpoint *ck;
+    struct ht__model *opened;
+    *diag = (struct ht_diag){0};
+    n_cases++;
+    write_weights();
+    enum ht_err err = ht__checkpoint_open(folder.path, NULL, &ck, diag);
+    if (err != HT_OK) fail_msg("%s: not even a checkpoint: %s", model.name, diag->message);
+    err = ht__model_open(ck, NULL, &log, &opened, diag);
+    if (err == HT_OK) ht__model_close(&opened);
+    ht__checkpoint_close(&ck);
+    return err;
+}
+
+/* The prefix of a language model among others is cut, and so may be missing from the message. */
+static void must_be_refused(const struct tensor *t, const char *what)
+{
+    struct ht_diag diag;
+    enum ht_err err = try_open(&diag);
+    const char *name = t->name;
+    if (strncmp(name, "language_model.", 15) == 0) name += 15;
+    bool named = strstr(diag.message, name) || strstr(diag.where, name);
+    if (err == HT_ERR_FORMAT && named) return;
+    print_message("%s: %s %s: %s, %s: \"%s\"\n", model.name, t->name, what, ht_err_name(err), diag.where, diag.message);
+    n_wrong++;
+}
+
+static bool is_text(const char *name)
+{
+    return !strstr(name, "vision_tower.") && !strstr(name, "multi_modal_projector.");
+}
+
+static void damage(struct tensor *t)
+{
+    char what[64];
+    t->left_out = true;
+    must_be_refused(t, "left out");
+    t->left_out = false;
+    for (int d = 0; d < t->n_dims; d++) {
+        int64_t was = t->shape[d];
+        snprintf(what, sizeof what, "with %lld in dimension %d", (long long)(was > 1 ? was - 1 : 2), d);
+        t->shape[d] = was > 1 ? was - 1 : 2;
+        must_be_refused(t, what);
+        t->shape[d] = was;
+    }
+    t->shape[t->n_dims++] = 1;
+    must_be_refused(t, "with a dimension more");
+    t->n_dims--;
+}
+
+static FILE *open_list(void)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/tests/golden/models.txt", getenv("HT_SOURCE_ROOT"));
+    FILE *list = fopen(path, "rb");
+    assert_non_null(list);
+    return list;
+}
+
+/* All that are wrong are shown. */
+static void every_tensor(void **state)
+{
+    (void)state;
+    FILE *list = open_list();
+    int n_models = 0;
+    for (; next_model(list); n_models++) {
+        struct ht_diag diag;
+        folder_puts(&folder, "config.json", model.config);
+        if (try_open(&diag) != HT_OK) fail_msg("%s: refused: %s: %s", model.name, diag.where, diag.message);
+        for (int i = 0; i < model.n; i++)
+            if (is_text(model.tensors[i].name)) damage(&model.tensors[i]);
+    }
+    fclose(list);
+    print_message("%d models, %d checkpoints\n", n_models, n_cases);
+    assert_int_equal(n_wrong, 0);
+    assert_true(n_models >= 30 && n_cases > 3000);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    folder = folder_make();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    folder_remove(&folder);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_tensor)};
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
