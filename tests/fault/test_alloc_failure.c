@@ -73,7 +73,7 @@ static void fail_each(enum tiny_kind kind, bool on)
     struct ht_diag diag;
     struct ht__buf want;
     long n_failed = 0, n_survived = 0;
-    tiny_make(&tiny, kind);
+    tiny_make(&tiny, kind, TINY_WIDTH);
     if (run(&tiny, 0, false, &diag) != HT_OK) fail_msg("%s: %s", diag.where, diag.message);
     ht__buf_init(&want, NULL);
     tiny_collect(&tiny, &want);

@@ -117,7 +117,7 @@ static void fail_each(enum tiny_kind kind)
     struct ht_diag diag;
     struct ht__buf want;
     long n_failed = 0, n_survived = 0;
-    tiny_make(&tiny, kind);
+    tiny_make(&tiny, kind, TINY_WIDTH);
     run(&tiny, 0, &diag); /* libraries set themselves up */
     ht__buf_init(&want, NULL);
     tiny_collect(&tiny, &want);

@@ -312,7 +312,7 @@ static int set_up(void **state)
     (void)state;
     struct ht_diag diag;
     memset(&now, 0, sizeof now);
-    tiny_make(&tiny, TINY_SAFETENSORS);
+    tiny_make(&tiny, TINY_SAFETENSORS, TINY_WIDTH);
     ht__buf_init(&want, NULL);
     if (run(&diag) != HT_OK) return 1;
     tiny_collect(&tiny, &want);

@@ -10,37 +10,44 @@
 
 const char *const tiny_names[TINY_N_KINDS] = {"safetensors", "pytorch", "gguf"};
 
-enum { WIDTH = 64, VOCAB = 264 };
+enum { VOCAB = 264, ONE = 0, FULL = -1, HALF = -2 };
 
 static const struct shape {
     const char *name;
-    uint32_t rows, cols; /* rows 0: a vector */
+    int rows; /* ONE: a vector; FULL and HALF of the width; else as it is. There are `width` columns */
 } shapes[] = {
-    {"model.embed_tokens.weight", VOCAB, WIDTH},
-    {"model.layers.0.input_layernorm.weight", 0, WIDTH},
-    {"model.layers.0.self_attn.q_proj.weight", WIDTH, WIDTH},
-    {"model.layers.0.self_attn.k_proj.weight", WIDTH / 2, WIDTH},
-    {"model.layers.0.self_attn.v_proj.weight", WIDTH / 2, WIDTH},
-    {"model.layers.0.self_attn.o_proj.weight", WIDTH, WIDTH},
-    {"model.layers.0.post_attention_layernorm.weight", 0, WIDTH},
-    {"model.layers.0.mlp.gate_proj.weight", WIDTH, WIDTH},
-    {"model.layers.0.mlp.up_proj.weight", WIDTH, WIDTH},
-    {"model.layers.0.mlp.down_proj.weight", WIDTH, WIDTH},
-    {"model.norm.weight", 0, WIDTH},
-    {"lm_head.weight", VOCAB, WIDTH},
+    {"model.embed_tokens.weight", VOCAB},
+    {"model.layers.0.input_layernorm.weight", ONE},
+    {"model.layers.0.self_attn.q_proj.weight", FULL},
+    {"model.layers.0.self_attn.k_proj.weight", HALF},
+    {"model.layers.0.self_attn.v_proj.weight", HALF},
+    {"model.layers.0.self_attn.o_proj.weight", FULL},
+    {"model.layers.0.post_attention_layernorm.weight", ONE},
+    {"model.layers.0.mlp.gate_proj.weight", FULL},
+    {"model.layers.0.mlp.up_proj.weight", FULL},
+    {"model.layers.0.mlp.down_proj.weight", FULL},
+    {"model.norm.weight", ONE},
+    {"lm_head.weight", VOCAB},
 };
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0], FIRST_SHARD = 7 };
 
-static size_t count(const struct shape *s)
+static uint32_t rows_of(const struct tiny *tiny, size_t index)
 {
-    return (size_t)(s->rows ? s->rows : 1) * s->cols;
+    int rows = shapes[index].rows;
+    return (uint32_t)(rows == FULL ? tiny->width : rows == HALF ? tiny->width / 2 : rows);
+}
+
+static size_t count(const struct tiny *tiny, size_t index)
+{
+    uint32_t rows = rows_of(tiny, index);
+    return (size_t)(rows ? rows : 1) * (size_t)tiny->width;
 }
 
 /* Weights in (-1, 1) that differ from tensor to tensor. */
-static void put_weights(struct ht__buf *out, size_t index)
+static void put_weights(const struct tiny *tiny, struct ht__buf *out, size_t index)
 {
     uint32_t state = 12345 + (uint32_t)index;
-    for (size_t i = 0; i < count(&shapes[index]); i++) {
+    for (size_t i = 0; i < count(tiny, index); i++) {
         state = state * 1664525u + 1013904223u;
         float x = (float)(int32_t)state / 2147483648.0f;
         ht__buf_put(out, &x, sizeof x);
@@ -56,13 +63,17 @@ static void put_file(const struct tiny *tiny, const char *name, struct ht__buf *
 
 static void put_config(const struct tiny *tiny)
 {
-    folder_puts(&tiny->in, "config.json",
-                "{\"architectures\": [\"LlamaForCausalLM\"], \"hidden_size\": 64, \"vocab_size\": 264, "
-                "\"intermediate_size\": 64, \"num_attention_heads\": 4, \"num_key_value_heads\": 2, "
-                "\"num_hidden_layers\": 1, \"rms_norm_eps\": 1e-5, \"max_position_embeddings\": 128, "
-                "\"rope_theta\": 10000.0, \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0, "
-                "\"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, "
-                "\"original_max_position_embeddings\": 64}, \"bos_token_id\": 0}");
+    struct ht__buf json;
+    ht__buf_init(&json, NULL);
+    ht__buf_printf(&json, "{\"hidden_size\": %d, \"intermediate_size\": %d, \"vocab_size\": %d, ", tiny->width,
+                   tiny->width, VOCAB);
+    ht__buf_str(&json,
+                "\"architectures\": [\"LlamaForCausalLM\"], \"num_attention_heads\": 4, "
+                "\"num_key_value_heads\": 2, \"num_hidden_layers\": 1, \"rms_norm_eps\": 1e-5, "
+                "\"max_position_embeddings\": 128, \"rope_theta\": 10000.0, \"rope_scaling\": "
+                "{\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, "
+                "\"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 64}, \"bos_token_id\": 0}");
+    put_file(tiny, "config.json", &json);
     folder_puts(&tiny->in, "tokenizer_config.json",
                 "{\"bos_token\": \"<s>\", \"chat_template\": \"{% for m in messages %}{{ m.content }}"
                 "{% endfor %}\"}");
@@ -95,11 +106,11 @@ static void put_shard(const struct tiny *tiny, const char *name, size_t from, si
     size_t at = 0;
     ht__buf_str(&head, "{");
     for (size_t i = from; i < to; i++) {
-        size_t bytes = count(&shapes[i]) * sizeof(float);
+        size_t bytes = count(tiny, i) * sizeof(float);
         ht__buf_printf(&head, "%s\"%s\": {\"dtype\": \"F32\", \"shape\": [", i > from ? ", " : "",
                        shapes[i].name);
-        if (shapes[i].rows) ht__buf_printf(&head, "%u, ", shapes[i].rows);
-        ht__buf_printf(&head, "%u], \"data_offsets\": [%zu, %zu]}", shapes[i].cols, at, at + bytes);
+        if (rows_of(tiny, i)) ht__buf_printf(&head, "%u, ", rows_of(tiny, i));
+        ht__buf_printf(&head, "%d], \"data_offsets\": [%zu, %zu]}", tiny->width, at, at + bytes);
         at += bytes;
     }
     ht__buf_str(&head, "}");
@@ -107,7 +118,7 @@ static void put_shard(const struct tiny *tiny, const char *name, size_t from, si
     ht__buf_put(&file, &n, sizeof n);
     ht__buf_put(&file, head.data, head.len);
     for (size_t i = from; i < to; i++)
-        put_weights(&file, i);
+        put_weights(tiny, &file, i);
     ht__buf_close(&head);
     put_file(tiny, name, &file);
 }
@@ -146,25 +157,25 @@ static void pickle_int(struct ht__buf *out, uint32_t v)
 }
 
 /* _rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict()) */
-static void pickle_tensor(struct ht__buf *out, size_t index)
+static void pickle_tensor(const struct tiny *tiny, struct ht__buf *out, size_t index)
 {
-    const struct shape *s = &shapes[index];
+    uint32_t rows = rows_of(tiny, index), cols = (uint32_t)tiny->width;
     char key[16];
     snprintf(key, sizeof key, "%zu", index);
-    pickle_text(out, s->name);
+    pickle_text(out, shapes[index].name);
     ht__buf_str(out, "ctorch._utils\n_rebuild_tensor_v2\n((");
     pickle_text(out, "storage");
     ht__buf_str(out, "ctorch\nFloatStorage\n");
     pickle_text(out, key);
     pickle_text(out, "cpu");
-    pickle_int(out, (uint32_t)count(s));
+    pickle_int(out, (uint32_t)count(tiny, index));
     ht__buf_str(out, "tQ");
     pickle_int(out, 0);
     ht__buf_str(out, "(");
-    if (s->rows) pickle_int(out, s->rows);
-    pickle_int(out, s->cols);
+    if (rows) pickle_int(out, rows);
+    pickle_int(out, cols);
     ht__buf_str(out, "t(");
-    if (s->rows) pickle_int(out, s->cols);
+    if (rows) pickle_int(out, cols);
     pickle_int(out, 1);
     ht__buf_str(out, "t\x89"
                      "ccollections\nOrderedDict\n)RtR");
@@ -197,13 +208,13 @@ static void put_pytorch(const struct tiny *tiny)
     ht__buf_init(&data, NULL);
     ht__buf_str(&data, "\x80\x02}(");
     for (size_t i = 0; i < N_SHAPES; i++)
-        pickle_tensor(&data, i);
+        pickle_tensor(tiny, &data, i);
     ht__buf_str(&data, "u.");
     zip_record(&zip, &dir, "a/data.pkl", &data);
     for (size_t i = 0; i < N_SHAPES; i++) {
         char name[32];
         snprintf(name, sizeof name, "a/data/%zu", i);
-        put_weights(&data, i);
+        put_weights(tiny, &data, i);
         zip_record(&zip, &dir, name, &data);
     }
     uint32_t at = (uint32_t)zip.len, size = (uint32_t)dir.len;
@@ -237,15 +248,17 @@ static void must(enum ht_err err, const struct ht_diag *diag)
 
 static void put_imatrix(struct tiny *tiny)
 {
-    static const char *const names[] = {"blk.0.attn_q.weight", "blk.0.ffn_up.weight"};
+    static const char *const names[] = {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"};
+    enum { N = sizeof names / sizeof names[0] };
     struct ht__buf file;
     ht__buf_init(&file, NULL);
-    put32(&file, 2);
-    for (int i = 0; i < 2; i++) {
-        put32(&file, (uint32_t)strlen(names[i]));
-        ht__buf_str(&file, names[i]);
-        put32(&file, 1), put32(&file, WIDTH);
-        for (int j = 0; j < WIDTH; j++)
+    put32(&file, N);
+    for (int i = 0; i < N; i++) {
+        char name[64];
+        put32(&file, (uint32_t)snprintf(name, sizeof name, "blk.0.%s.weight", names[i]));
+        ht__buf_str(&file, name);
+        put32(&file, 1), put32(&file, (uint32_t)tiny->width);
+        for (int j = 0; j < tiny->width; j++)
             ht__buf_put(&file, &(float){1.0f + (float)((i + 3) * j % 17)}, 4);
     }
     put32(&file, 7), put32(&file, 4);
@@ -259,7 +272,7 @@ static void put_gguf(struct tiny *tiny)
     struct tiny from;
     struct ht_job *job;
     struct ht_diag diag = {0};
-    tiny_make(&from, TINY_SAFETENSORS);
+    tiny_make(&from, TINY_SAFETENSORS, tiny->width);
     snprintf(tiny->source, sizeof tiny->source, "%s/model.gguf", tiny->in.path);
     must(ht_job_open(&job), &diag);
     must(ht_job_set(job, "verb", "convert", &diag), &diag);
@@ -271,10 +284,12 @@ static void put_gguf(struct tiny *tiny)
     put_imatrix(tiny);
 }
 
-void tiny_make(struct tiny *tiny, enum tiny_kind kind)
+void tiny_make(struct tiny *tiny, enum tiny_kind kind, int width)
 {
     memset(tiny, 0, sizeof *tiny);
     tiny->kind = kind;
+    tiny->width = width;
+    tiny->types = "Q8_0,Q4_0";
     tiny->in = folder_make();
     tiny->out = folder_make();
     snprintf(tiny->source, sizeof tiny->source, "%s", tiny->in.path);
@@ -305,7 +320,7 @@ static enum ht_err set_options(struct ht_job *job, const struct tiny *tiny, stru
     HT_TRY(ht_job_set(job, "source", tiny->source, diag));
     HT_TRY(ht_job_set(job, "output", tiny->out.path, diag));
     HT_TRY(ht_job_set(job, "name", "tiny", diag));
-    HT_TRY(ht_job_set(job, "type", "Q8_0,Q4_0", diag));
+    HT_TRY(ht_job_set(job, "type", tiny->types, diag));
     HT_TRY(ht_job_set(job, "tensor-type", "ffn_(down|gate)=q5_0", diag));
     HT_TRY(ht_job_set(job, "override-kv", "general.author=str:nobody", diag));
     HT_TRY(ht_job_set(job, "split-max-size", "40K", diag));

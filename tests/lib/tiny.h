@@ -20,10 +20,15 @@ struct tiny {
     enum tiny_kind kind;
     struct folder in, out;
     char source[512], imatrix[512];
-    bool overwrite; /* an option that the test may set */
+    int width; /* of rows */
+    /* options that a test may set after making it */
+    const char *types; /* "Q8_0,Q4_0" otherwise */
+    bool overwrite;
 };
 
-void tiny_make(struct tiny *tiny, enum tiny_kind kind);
+enum { TINY_WIDTH = 64, TINY_WIDE = 256 }; /* rows for the smallest blocks, and for all */
+
+void tiny_make(struct tiny *tiny, enum tiny_kind kind, int width);
 void tiny_remove(struct tiny *tiny);
 
 /* Opens a job, sets its options and runs it: two types, a rule for tensors, a report. *json is freed by
