@@ -1,9 +1,8 @@
 /*
- * IQ4_NL and IQ4_XS with one sub-block of 32 a lane: included by iq4_<level>.c after vec_<level>.h.
- *
- * The nearest of the 16 values is found by cells 9.3 wide: neighbouring decision thresholds are at least 11.5
- * apart, so that a cell holds at most one. A threshold is the smallest float for which the reference's own rule
- * (x - lower < upper - x fails) takes the upper value; cells without one have an infinite threshold.
+ * IQ4_NL and IQ4_XS with one sub-block of 32 a lane: included by iq4_<level>.c after vec_<level>.h and that level's
+ * nearest_value and nearest_code: the nearest of the 16 values and its code, as floats. Of two as near that is the
+ * upper one (the reference's rule is: the lower where x - lower < upper - x), so the decisions are at the
+ * midpoints, which are exact.
  */
 #include "kernels/codec.h"
 #include "kernels/half.h"
@@ -14,49 +13,6 @@
 #include <string.h>
 
 enum { LEN = 32, SUPER = 256, BATCH = BATCH_SUBS, TRIALS = 7 };
-
-static const float cell_threshold[32] = {
-    0x1.c363cbf21f28ap+127f, 0x1.c363cbf21f28ap+127f, -0x1.ce00000000000p+6f,
-    0x1.c363cbf21f28ap+127f, -0x1.7600000000000p+6f, 0x1.c363cbf21f28ap+127f,
-    -0x1.2800000000000p+6f, 0x1.c363cbf21f28ap+127f, -0x1.c800000000000p+5f,
-    -0x1.5000000000000p+5f, 0x1.c363cbf21f28ap+127f, -0x1.c800000000000p+4f,
-    -0x1.0000000000000p+4f, 0x1.c363cbf21f28ap+127f, -0x1.2000000000000p+2f,
-    0x1.c000000000000p+2f, 0x1.3000000000000p+4f, 0x1.f800000000000p+4f,
-    0x1.c363cbf21f28ap+127f, 0x1.6c00000000000p+5f, 0x1.c363cbf21f28ap+127f,
-    0x1.e800000000000p+5f, 0x1.3c00000000000p+6f, 0x1.c363cbf21f28ap+127f,
-    0x1.c363cbf21f28ap+127f, 0x1.9400000000000p+6f, 0x1.c363cbf21f28ap+127f,
-    0x1.c363cbf21f28ap+127f, 0x1.c363cbf21f28ap+127f, 0x1.c363cbf21f28ap+127f,
-    0x1.c363cbf21f28ap+127f, 0x1.c363cbf21f28ap+127f};
-static const float cell_low[32] = {
-    -127, -127, -127, -104, -104, -83, -83, -65, -65, -49, -35, -35, -22, -10, -10, 1, 13, 25,
-    38, 38, 53, 53, 69, 89, 89, 89, 113, 113, 113, 113, 113, 113};
-static const float cell_high[32] = {
-    -127, -127, -104, -104, -83, -83, -65, -65, -49, -35, -35, -22, -10, -10, 1, 13, 25, 38, 38,
-    53, 53, 69, 89, 89, 89, 113, 113, 113, 113, 113, 113, 113};
-/* the code of cell_low */
-static const float cell_code[32] = {
-    0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 7, 7, 8, 9, 10, 11, 11, 12, 12, 13, 14, 14, 14, 15,
-    15, 15, 15, 15, 15};
-
-/* The cell of each value, as a table index. */
-VEC vf cell_of(vf x)
-{
-    vf c = v_add(v_round(v_mul(x, v_set(1.0f / 9.3f))), v_set(14));
-    return v_min(v_max(c, v_zero()), v_set(31));
-}
-
-VEC vf nearest_value(vf x)
-{
-    vf c = cell_of(x);
-    return v_pick(v_table(cell_high, c), v_table(cell_low, c), v_lt(x, v_table(cell_threshold, c)));
-}
-
-VEC vf nearest_code(vf x)
-{
-    vf c = cell_of(x), code = v_table(cell_code, c);
-    vm above = v_and(v_not(v_lt(x, v_table(cell_threshold, c))), v_ne(v_table(cell_high, c), v_table(cell_low, c)));
-    return v_pick(code, v_add(code, v_set(1)), above);
-}
 
 VEC void try_inverse(vf (*x)[GROUPS], vf (*w)[GROUPS], const vf inverse[GROUPS], vf qx[GROUPS], vf q2[GROUPS])
 {

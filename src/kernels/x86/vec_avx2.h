@@ -103,10 +103,4 @@ VEC vf v_round_wrapped(vf a)
     return _mm256_cvtepi32_ps(_mm256_sub_epi32(bits, _mm256_set1_epi32(0x00400000)));
 }
 
-/* table[index], of 32 floats; index holds whole numbers 0..31. */
-VEC vf v_table(const float table[32], vf index)
-{
-    return _mm256_i32gather_ps(table, _mm256_cvtps_epi32(index), 4);
-}
-
 #endif

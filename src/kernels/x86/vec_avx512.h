@@ -91,10 +91,4 @@ VEC vf v_round_wrapped(vf a)
     return _mm512_cvtepi32_ps(_mm512_sub_epi32(bits, _mm512_set1_epi32(0x00400000)));
 }
 
-/* table[index], of 32 floats; index holds whole numbers 0..31. */
-VEC vf v_table(const float table[32], vf index)
-{
-    return _mm512_permutex2var_ps(_mm512_loadu_ps(table), _mm512_cvtps_epi32(index), _mm512_loadu_ps(table + 16));
-}
-
 #endif
