@@ -129,6 +129,67 @@ static void same_bytes_on_every_level(void **state)
     }
 }
 
+/* Every bit pattern of the formats of one or two bytes a weight, and counts that fill no vector. */
+static void plain_types_on_every_level(void **state)
+{
+    (void)state;
+    enum { N = 65536 };
+    static uint16_t codes[N + 1];
+    static float want[N], got[N];
+    unsigned char *in = (unsigned char *)codes + 1; /* packed data may stand at any address */
+    for (size_t i = 0; i < ht__codec_count(); i++) {
+        const struct ht__codec *c = ht__codec_at(i);
+        if (c->block_len != 1 || c->block_size > 2) continue;
+        for (int k = 0; k < N; k++)
+            memcpy(in + k * (int)c->block_size, &k, c->block_size);
+        c->decode(in, N, want);
+        for (int level = 1; level < HT__CPU_N_LEVELS; level++) {
+            if (!ht__cpu_has((enum ht__cpu_level)level)) continue;
+            ht__decode_fn *decode = ht__decoder(c, (enum ht__cpu_level)level);
+            decode(in, N, got);
+            if (memcmp(want, got, sizeof want) != 0) fail_msg("%s decodes differently at level %d", c->name, level);
+            for (int n = 0; n < 70; n++) {
+                struct guard out = guard_after((size_t)n * sizeof(float) + !n);
+                decode(in + n * (int)c->block_size, n, out.data);
+                assert_memory_equal(out.data, want + n, (size_t)n * sizeof(float));
+                guard_free(&out);
+            }
+        }
+    }
+}
+
+/* Floats of all exponents, next to the ties of 16 bits too, in counts that fill no vector. */
+static void sixteen_bits_on_every_level(void **state)
+{
+    (void)state;
+    enum { N = 1 << 20 };
+    static float x[N];
+    static unsigned char want[2 * N], got[2 * N];
+    for (uint32_t k = 0; k < N; k++) {
+        static const uint32_t ties[8] = {0x7fff, 0x8000, 0x8001, 0x0fff, 0x1000, 0x1001, 0x3000, 0x5000};
+        uint32_t bits = k >> 4 << 16 | (k % 16 < 8 ? ties[k % 8] : k * 2654435761u >> 16);
+        if ((bits & 0x7f800000u) == 0x7f800000u) bits &= 0xff7fffffu;
+        memcpy(x + k, &bits, sizeof bits);
+    }
+    for (size_t i = 0; i < ht__codec_count(); i++) {
+        const struct ht__codec *c = ht__codec_at(i);
+        if (c->block_len != 1 || c->block_size != 2 || !c->encode) continue;
+        c->encode(x, 1, N, NULL, want);
+        for (int level = 1; level < HT__CPU_N_LEVELS; level++) {
+            if (!ht__cpu_has((enum ht__cpu_level)level)) continue;
+            ht__encode_fn *encode = ht__encoder(c, (enum ht__cpu_level)level);
+            encode(x, 1, N, NULL, got);
+            if (memcmp(want, got, sizeof want) != 0) fail_msg("%s differs at level %d", c->name, level);
+            for (int n = 1; n < 70; n++) {
+                struct guard out = guard_after(2 * (size_t)n);
+                encode(x + 16 * n, 1, n, NULL, out.data);
+                assert_memory_equal(out.data, want + 32 * n, 2 * (size_t)n);
+                guard_free(&out);
+            }
+        }
+    }
+}
+
 static void error_within_bound(void **state)
 {
     (void)state;
@@ -183,6 +244,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_bytes),
         cmocka_unit_test(same_bytes_on_every_level),
+        cmocka_unit_test(plain_types_on_every_level),
+        cmocka_unit_test(sixteen_bits_on_every_level),
         cmocka_unit_test(error_within_bound),
         cmocka_unit_test(grouping_does_not_matter),
     };
