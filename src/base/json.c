@@ -169,6 +169,21 @@ static size_t digits(const char *text, size_t size, size_t i)
     return i;
 }
 
+/* A whole number that a double holds exactly: no library is needed. -0 is left to it. */
+static bool small_integer(const char *text, size_t n, struct ht__json_value *v)
+{
+    enum { MOST_DIGITS = 15 }; /* 10^15 < 2^53 */
+    bool negative = text[0] == '-';
+    int64_t value = 0;
+    if (n - negative > MOST_DIGITS || (negative && text[1] == '0')) return false;
+    for (size_t i = negative; i < n; i++)
+        value = value * 10 + (text[i] - '0');
+    v->integer = negative ? -value : value;
+    v->number = (double)v->integer;
+    v->is_int = true;
+    return true;
+}
+
 /* The grammar is checked by hand, so that strtod sees only what JSON allows, whatever the locale. */
 static struct ht__json_value number(struct ht__json *json)
 {
@@ -192,10 +207,13 @@ static struct ht__json_value number(struct ht__json *json)
         whole = false;
     }
     char copy[512];
+    struct ht__json_value v = {.type = HT__JSON_NUMBER};
+    json->pos = i;
+    if (whole && small_integer(t + start, i - start, &v)) return v;
+    json->pos = start;
     if (i - start >= sizeof copy) return fault(json, "number of more than 500 characters");
     memcpy(copy, t + start, i - start);
     copy[i - start] = '\0';
-    struct ht__json_value v = {.type = HT__JSON_NUMBER};
     if (!json->locale) json->locale = newlocale(LC_ALL_MASK, "C", NULL);
     v.number = json->locale ? strtod_l(copy, NULL, json->locale) : strtod(copy, NULL);
     if (whole) {

@@ -14,12 +14,19 @@ void ht__map_close(struct ht__map *map)
     ht__map_init(map, map->alloc);
 }
 
-/* FNV-1a, then a finishing mix: the table's index takes the low bits. */
+/* Eight bytes at a time: names are long and alike. The table's index takes the low bits of what is returned. */
 static uint32_t hash_of(const char *key, size_t len)
 {
-    uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ (unsigned char)key[i]) * 0x100000001b3u;
+    const uint64_t factor = 0x9e3779b97f4a7c15u; /* 2^64 / golden ratio, odd */
+    uint64_t h = len * factor, word;
+    for (; len >= sizeof word; key += sizeof word, len -= sizeof word) {
+        memcpy(&word, key, sizeof word);
+        h = (h ^ word) * factor;
+        h ^= h >> 32;
+    }
+    word = 0;
+    if (len) memcpy(&word, key, len);
+    h = (h ^ word) * factor;
     h ^= h >> 29;
     h *= 0xbf58476d1ce4e5b9u;
     return (uint32_t)(h >> 32);
@@ -66,4 +73,15 @@ uint32_t *ht__map_get(const struct ht__map *map, const char *key, size_t len)
     if (map->cap == 0 || len > UINT32_MAX) return NULL;
     struct ht__map_slot *slot = find(map, key, len, hash_of(key, len));
     return slot->key ? &slot->value : NULL;
+}
+
+void ht__map_renumber(struct ht__map *map, const uint32_t *values)
+{
+    for (size_t i = 0; i < map->cap; i++)
+        if (map->slots[i].key) map->slots[i].value = values[map->slots[i].value];
+}
+
+void ht__map_expect(const struct ht__map *map, const char *key, size_t len)
+{
+    if (map->cap) __builtin_prefetch(&map->slots[hash_of(key, len) & (map->cap - 1)], 1);
 }

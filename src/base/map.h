@@ -25,6 +25,10 @@ void ht__map_init(struct ht__map *map, const struct ht__alloc *alloc);
 void ht__map_close(struct ht__map *map);
 /* Adds key -> value; a key that is present keeps its value. The key's bytes must outlive the map. */
 enum ht__map_put ht__map_put(struct ht__map *map, const char *key, size_t len, uint32_t value);
+/* Fetches the key's place into the cache: for maps larger than it, some time before the key is put. */
+void ht__map_expect(const struct ht__map *map, const char *key, size_t len);
+/* Every value v becomes values[v]. */
+void ht__map_renumber(struct ht__map *map, const uint32_t *values);
 /* The place of a key's value, or NULL. */
 uint32_t *ht__map_get(const struct ht__map *map, const char *key, size_t len);
 

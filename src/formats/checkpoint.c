@@ -58,22 +58,69 @@ static enum ht_err open_file(struct ht__checkpoint *ck, const char *path, bool f
     return container->open(ck, file, diag);
 }
 
-static int by_name(const void *a, const void *b)
+/* What sorting looks at, together: tensors are large and lie far apart. */
+struct key {
+    const char *name;
+    uint32_t file, at;
+};
+
+static int by_file_and_name(const void *a, const void *b)
 {
-    return strcmp(((const struct ht__tensor *)a)->name, ((const struct ht__tensor *)b)->name);
+    const struct key *x = a, *y = b;
+    return x->file != y->file ? (x->file > y->file) - (x->file < y->file) : strcmp(x->name, y->name);
 }
 
-/* Inside a shard the field's converter goes by name; the map follows. */
-static enum ht_err sort_shard(struct ht__checkpoint *ck, uint32_t first, struct ht_diag *diag)
+static struct key key_of(const struct ht__checkpoint *ck, uint32_t i)
 {
-    if (ck->n_tensors > first)
-        qsort(ck->tensors + first, ck->n_tensors - first, sizeof *ck->tensors, by_name);
-    for (uint32_t i = first; i < ck->n_tensors; i++) {
-        uint32_t *at = ht__map_get(&ck->by_name, ck->tensors[i].name, strlen(ck->tensors[i].name));
-        if (!at) return ht__fail(diag, HT_ERR_INTERNAL, ck->tensors[i].name, -1, "lost its name");
-        *at = i;
+    return (struct key){ck->tensors[i].name, ck->tensors[i].file, i};
+}
+
+/* Moves each tensor to its key's place, round by round; the keys are used up. */
+static void permute(struct ht__tensor *tensors, struct key *keys, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (keys[i].at == i) continue;
+        struct ht__tensor first = tensors[i];
+        uint32_t to = i;
+        for (uint32_t from; (from = keys[to].at) != i; to = from) {
+            tensors[to] = tensors[from];
+            keys[to].at = to;
+        }
+        tensors[to] = first;
+        keys[to].at = to;
     }
-    return HT_OK;
+}
+
+static bool is_sorted(const struct ht__checkpoint *ck)
+{
+    for (uint32_t i = 1; i < ck->n_tensors; i++) {
+        struct key a = key_of(ck, i - 1), b = key_of(ck, i);
+        if (by_file_and_name(&a, &b) > 0) return false;
+    }
+    return true;
+}
+
+/* Inside a shard the field's converter goes by name. Most files are sorted already; otherwise the map from
+ * names follows. */
+static enum ht_err sort_shards(struct ht__checkpoint *ck, struct ht_diag *diag)
+{
+    uint32_t n = ck->n_tensors;
+    if (is_sorted(ck)) return HT_OK;
+    struct key *keys = ht__new_array(ck->arena.alloc, n, sizeof *keys);
+    uint32_t *place = ht__new_array(ck->arena.alloc, n, sizeof *place);
+    for (uint32_t i = 0; keys && i < n; i++)
+        keys[i] = key_of(ck, i);
+    if (keys) qsort(keys, n, sizeof *keys, by_file_and_name);
+    if (keys && place) {
+        for (uint32_t i = 0; i < n; i++)
+            place[keys[i].at] = i;
+        ht__map_renumber(&ck->by_name, place);
+        permute(ck->tensors, keys, n);
+    }
+    enum ht_err err = keys && place ? HT_OK : ht__fail_memory(diag, ck->dir);
+    ht__free(ck->arena.alloc, place);
+    ht__free(ck->arena.alloc, keys);
+    return err;
 }
 
 static int by_text(const void *a, const void *b)
@@ -153,12 +200,10 @@ static enum ht_err open_shards(struct ht__checkpoint *ck, const char *dir, const
 {
     for (size_t i = 0; i < shards->n; i++) {
         char path[4096];
-        uint32_t first = ck->n_tensors;
         HT_TRY(ht__path_join(path, sizeof path, dir, shards->names[i], diag));
         HT_TRY(open_file(ck, path, i == 0, diag));
-        HT_TRY(sort_shard(ck, first, diag));
     }
-    return HT_OK;
+    return sort_shards(ck, diag);
 }
 
 static enum ht_err open_index(struct ht__checkpoint *ck, const char *dir, const char *path,
@@ -210,7 +255,7 @@ static enum ht_err open_path(struct ht__checkpoint *ck, const char *path, struct
     if (!ck->dir) return ht__fail_memory(diag, path);
     if (ck->is_folder) return open_folder(ck, path, diag);
     HT_TRY(open_file(ck, path, true, diag));
-    return ck->kind == HT__KIND_GGUF ? HT_OK : sort_shard(ck, 0, diag);
+    return ck->kind == HT__KIND_GGUF ? HT_OK : sort_shards(ck, diag);
 }
 
 static enum ht_err open_shard(struct ht__checkpoint *ck, const char *path, struct ht_diag *diag)
@@ -279,9 +324,16 @@ void ht__checkpoint_close(struct ht__checkpoint **checkpoint)
         ht__file_close(&ck->files[i]);
     ht__map_close(&ck->by_name);
     const struct ht__alloc *alloc = ck->arena.alloc;
+    ht__free(alloc, ck->tensors);
     ht__arena_close(&ck->arena);
     ht__free(alloc, ck);
     *checkpoint = NULL;
+}
+
+uint64_t ht__checkpoint_memory(const struct ht__checkpoint *ck)
+{
+    return ck->arena.total + (uint64_t)ck->cap_tensors * sizeof *ck->tensors +
+           ck->by_name.cap * sizeof *ck->by_name.slots;
 }
 
 const struct ht__tensor *ht__checkpoint_find(const struct ht__checkpoint *checkpoint,

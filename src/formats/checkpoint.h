@@ -36,8 +36,9 @@ struct ht__checkpoint {
     bool no_weights; /* opened for its configuration and tokenizer alone */
     uint32_t n_files;
     struct ht__file *files;
-    uint32_t n_tensors;
-    struct ht__tensor *tensors; /* in the order of the files' headers */
+    uint32_t n_tensors, cap_tensors;
+    struct ht__tensor *tensors; /* by file and name; GGUF: in the order of the headers. Not in the arena: it
+                                   may grow to a million, and the system moves pages where we would copy */
     struct ht__map by_name;     /* name -> index in tensors */
     struct ht__kvs *kvs;        /* GGUF: its metadata (of the first split); otherwise NULL */
     uint32_t *split_of;         /* GGUF in splits: shard index of each tensor; otherwise NULL */
@@ -60,6 +61,9 @@ HT_MUST_CHECK enum ht_err ht__checkpoint_open_shard(const char *path, const stru
                                                     struct ht__checkpoint **out,
                                                     struct ht_diag *diag);
 void ht__checkpoint_close(struct ht__checkpoint **checkpoint);
+
+/* Bytes that it holds. */
+uint64_t ht__checkpoint_memory(const struct ht__checkpoint *checkpoint);
 
 /* By name, or NULL. */
 const struct ht__tensor *ht__checkpoint_find(const struct ht__checkpoint *checkpoint,

@@ -147,6 +147,7 @@ static enum ht_err read_tensor(struct reader *r, const char *name, size_t len,
     if (!(e.tensor.name = ht__arena_copy(&r->ck->arena, name, len)))
         return ht__fail_memory(r->diag, r->json.where);
     if (v->type != HT__JSON_OBJECT) return fault(r, &e, "not an object");
+    ht__map_expect(&r->ck->by_name, name, len); /* it arrives while the fields are read */
     const char *key;
     while (ht__json_member(&r->json, &key, &len, &field))
         HT_TRY(read_field(r, &e, key, len, &field));
@@ -190,9 +191,12 @@ static enum ht_err check_tiling(struct reader *r, uint32_t first)
     uint32_t n = ck->n_tensors - first;
     const struct ht__tensor **sorted = ht__new_array(ck->arena.alloc, n, sizeof *sorted);
     if (!sorted) return ht__fail_memory(r->diag, r->json.where);
-    for (uint32_t i = 0; i < n; i++)
+    bool in_order = true; /* as in most files */
+    for (uint32_t i = 0; i < n; i++) {
         sorted[i] = &ck->tensors[first + i];
-    qsort(sorted, n, sizeof *sorted, by_offset);
+        in_order = in_order && (i == 0 || by_offset(&sorted[i - 1], &sorted[i]) <= 0);
+    }
+    if (!in_order) qsort(sorted, n, sizeof *sorted, by_offset);
     uint64_t at = r->data_start;
     enum ht_err err = HT_OK;
     for (uint32_t i = 0; i < n && err == HT_OK; i++) {

@@ -9,18 +9,26 @@ const char *ht__table_where(struct ht__checkpoint *ck, uint32_t file, const char
     return text ? text : tensor;
 }
 
-/* Arrays double inside the arena: what is left behind is at most as much again. */
-static void *wider(struct ht__arena *arena, const void *items, size_t n, size_t size)
+/* Arrays double: what is not used yet is address space alone. */
+static enum ht_err grow_tensors(struct ht__checkpoint *ck, const char *name, struct ht_diag *diag)
 {
-    size_t cap = n ? n * 2 : 64;
-    void *grown = ht__arena_array(arena, cap, size);
-    if (grown && n) memcpy(grown, items, n * size);
-    return grown;
+    uint32_t cap = ck->cap_tensors ? ck->cap_tensors * 2 : 64;
+    struct ht__tensor *grown = ht__resize(ck->arena.alloc, ck->tensors, cap * sizeof *grown);
+    if (!grown) return ht__fail_memory(diag, name);
+    ck->tensors = grown;
+    ck->cap_tensors = cap;
+    return HT_OK;
 }
 
-static bool is_full(size_t n)
+/* Files double inside the arena: what is left behind is at most as much again. */
+static enum ht_err grow_files(struct ht__checkpoint *ck, const char *path, struct ht_diag *diag)
 {
-    return n == 0 || (n >= 64 && (n & (n - 1)) == 0);
+    uint32_t n = ck->n_files;
+    struct ht__file *grown = ht__arena_array(&ck->arena, n ? 2 * (size_t)n : 64, sizeof *grown);
+    if (!grown) return ht__fail_memory(diag, path);
+    if (n) memcpy(grown, ck->files, n * sizeof *grown);
+    ck->files = grown;
+    return HT_OK;
 }
 
 enum ht_err ht__table_add(struct ht__checkpoint *ck, const struct ht__tensor *tensor,
@@ -29,12 +37,7 @@ enum ht_err ht__table_add(struct ht__checkpoint *ck, const struct ht__tensor *te
     if (ck->n_tensors >= HT__MAX_TENSORS)
         return ht__fail(diag, HT_ERR_LIMIT, ck->files[tensor->file].path, -1,
                         "more than %d tensors", HT__MAX_TENSORS);
-    if (is_full(ck->n_tensors)) {
-        struct ht__tensor *grown =
-            wider(&ck->arena, ck->tensors, ck->n_tensors, sizeof *ck->tensors);
-        if (!grown) return ht__fail_memory(diag, tensor->name);
-        ck->tensors = grown;
-    }
+    if (ck->n_tensors == ck->cap_tensors) HT_TRY(grow_tensors(ck, tensor->name, diag));
     switch (ht__map_put(&ck->by_name, tensor->name, strlen(tensor->name), ck->n_tensors)) {
     case HT__MAP_NO_MEMORY: return ht__fail_memory(diag, tensor->name);
     case HT__MAP_PRESENT:
@@ -51,11 +54,8 @@ enum ht_err ht__table_open(struct ht__checkpoint *ck, const char *path, uint32_t
 {
     if (ck->n_files >= HT__MAX_FILES)
         return ht__fail(diag, HT_ERR_LIMIT, path, -1, "more than %d files", HT__MAX_FILES);
-    if (is_full(ck->n_files)) {
-        struct ht__file *grown = wider(&ck->arena, ck->files, ck->n_files, sizeof *ck->files);
-        if (!grown) return ht__fail_memory(diag, path);
-        ck->files = grown;
-    }
+    uint32_t n = ck->n_files;
+    if (n == 0 || (n >= 64 && (n & (n - 1)) == 0)) HT_TRY(grow_files(ck, path, diag));
     HT_TRY(ht__file_open(&ck->files[ck->n_files], path, diag));
     *index = ck->n_files++;
     return HT_OK;

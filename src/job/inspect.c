@@ -99,26 +99,34 @@ static void put_tensor(struct ht__buf *out, const struct ht__checkpoint *ck, con
     ht__buf_str(out, "}");
 }
 
-/* Weights by type: how many tensors, weights and bytes. */
-static void put_types(struct ht__buf *out, const struct ht__checkpoint *ck)
+/* Weights by type: how many tensors, weights and bytes; in the order of the types' list. */
+static enum ht_err put_types(struct ht__buf *out, const struct ht__checkpoint *ck, struct ht_diag *diag)
 {
-    bool first = true;
+    struct sums {
+        uint64_t tensors, weights, bytes;
+    } *sums = ht__new_array(ck->arena.alloc, ht__codec_count(), sizeof *sums);
+    if (!sums) return ht__fail_memory(diag, "inspect");
+    size_t c = 0; /* neighbours are mostly of one type */
+    for (uint32_t i = 0; i < ck->n_tensors; i++) {
+        const struct ht__tensor *t = &ck->tensors[i];
+        while (ht__codec_at(c) != t->dtype)
+            c = (c + 1) % ht__codec_count();
+        sums[c].tensors++;
+        sums[c].weights += t->n_weights;
+        sums[c].bytes += t->n_bytes;
+    }
+    const char *comma = "";
     ht__buf_str(out, "\"types\": {");
-    for (size_t c = 0; c < ht__codec_count(); c++) {
-        uint64_t tensors = 0, weights = 0, bytes = 0;
-        for (uint32_t i = 0; i < ck->n_tensors; i++)
-            if (ck->tensors[i].dtype == ht__codec_at(c)) {
-                tensors++;
-                weights += ck->tensors[i].n_weights;
-                bytes += ck->tensors[i].n_bytes;
-            }
-        if (tensors == 0) continue;
-        ht__buf_printf(out, "%s\"%s\": {\"tensors\": %llu, \"weights\": %llu, \"bytes\": %llu}",
-                       first ? "" : ", ", ht__codec_at(c)->name, (unsigned long long)tensors,
-                       (unsigned long long)weights, (unsigned long long)bytes);
-        first = false;
+    for (c = 0; c < ht__codec_count(); c++) {
+        if (sums[c].tensors == 0) continue;
+        ht__buf_printf(out, "%s\"%s\": {\"tensors\": %llu, \"weights\": %llu, \"bytes\": %llu}", comma,
+                       ht__codec_at(c)->name, (unsigned long long)sums[c].tensors,
+                       (unsigned long long)sums[c].weights, (unsigned long long)sums[c].bytes);
+        comma = ", ";
     }
     ht__buf_str(out, "}, ");
+    ht__free(ck->arena.alloc, sums);
+    return HT_OK;
 }
 
 /* Blocks by the codec's check; where it has none, decoded values must be finite. */
@@ -164,8 +172,8 @@ static enum ht_err verify(const struct ht__checkpoint *ck, struct ht_diag *diag)
     return err;
 }
 
-static void put_checkpoint(struct ht__buf *out, const struct ht__checkpoint *ck, const char *path,
-                           unsigned flags)
+static enum ht_err put_checkpoint(struct ht__buf *out, const struct ht__checkpoint *ck, const char *path,
+                                  unsigned flags, struct ht_diag *diag)
 {
     static const char *const kinds[] = {"safetensors", "pytorch", "gguf"};
     uint64_t bytes = 0, weights = 0;
@@ -179,7 +187,7 @@ static void put_checkpoint(struct ht__buf *out, const struct ht__checkpoint *ck,
                         "\"parameters\": %llu, ",
                    kinds[ck->kind], ck->n_files, (unsigned long long)bytes, ck->n_tensors,
                    (unsigned long long)weights);
-    put_types(out, ck);
+    HT_TRY(put_types(out, ck, diag));
     if (ck->kvs) put_metadata(out, ck->kvs);
     if (flags & HT_INSPECT_VERIFY) ht__buf_str(out, "\"verified\": true, ");
     ht__buf_str(out, "\"tensors\": [");
@@ -188,6 +196,7 @@ static void put_checkpoint(struct ht__buf *out, const struct ht__checkpoint *ck,
         put_tensor(out, ck, &ck->tensors[i]);
     }
     ht__buf_str(out, "]}");
+    return HT_OK;
 }
 
 enum ht_err ht__inspect(const char *path, unsigned flags, struct ht__buf *out, struct ht_diag *diag)
@@ -195,7 +204,7 @@ enum ht_err ht__inspect(const char *path, unsigned flags, struct ht__buf *out, s
     struct ht__checkpoint *ck;
     HT_TRY(ht__checkpoint_open(path, NULL, &ck, diag));
     enum ht_err err = flags & HT_INSPECT_VERIFY ? verify(ck, diag) : HT_OK;
-    if (err == HT_OK) put_checkpoint(out, ck, path, flags);
+    if (err == HT_OK) err = put_checkpoint(out, ck, path, flags, diag);
     if (err == HT_OK && out->failed) err = ht__fail_memory(diag, path);
     ht__checkpoint_close(&ck);
     return err;

@@ -205,7 +205,7 @@ static enum ht_err plan_resources(struct ht__plan *plan, struct ht_diag *diag)
     if (o->memory) HT_TRY(ht__parse_size("memory", o->memory, &limit, diag));
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (threads == 0) threads = cores > 0 ? (uint64_t)cores : 1;
-    uint64_t fixed = (8u << 20) + plan->arena.total + plan->checkpoint->arena.total +
+    uint64_t fixed = (8u << 20) + plan->arena.total + ht__checkpoint_memory(plan->checkpoint) +
                      plan->model->arena.total + ht__imatrix_memory(plan->imatrix);
     for (size_t i = 0; i < plan->n_outputs; i++)
         for (uint32_t f = 0; f < plan->outputs[i].n_files; f++)
