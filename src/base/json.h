@@ -82,7 +82,7 @@ struct ht__jnode {
     struct ht__jnode *children; /* of an array or object */
 };
 
-/* Parses a whole text. Its keys are unique and its size at most `limit` bytes. */
+/* Parses a whole text. Its keys are unique and without NUL. */
 enum ht_err ht__json_parse(struct ht__arena *arena, const char *text, size_t size, const char *where,
                            struct ht__jnode **root, struct ht_diag *diag);
 /* Reads and parses a file of at most `limit` bytes. */

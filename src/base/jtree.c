@@ -56,6 +56,8 @@ static enum ht_err children(struct ht__json *json, struct ht__arena *arena, bool
                    : (v = ht__json_next(json)).type == HT__JSON_END)
             break;
         if (json->err) return json->err;
+        /* names are compared as C strings: a hidden tail would make one pass for another */
+        if (object && memchr(key, 0, len)) return ht__json_fail(json, "JSON: NUL in a member's name");
         struct link *link = ht__arena_new(arena, sizeof *link);
         if (!link || (object && !(link->key = ht__arena_copy(arena, key, len))))
             return ht__fail_memory(json->diag, json->where);
