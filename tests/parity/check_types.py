@@ -20,6 +20,7 @@ if "HT_LLAMA_LIB" not in os.environ:
     print("SKIPPED check_types: HT_LLAMA_LIB is not set")
     sys.exit(77)
 
+from importance import write_importance
 from llama_logits import Llama
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -35,23 +36,6 @@ def quantize(mix, folder, *more):
     if run.returncode != 0:
         raise RuntimeError(run.stderr.strip())
     return os.path.join(folder, f"model-{mix}.gguf")
-
-
-def write_importance(path, f32):
-    """The field's file, with ones: sums of as many squares as were counted."""
-    w = gguf.GGUFWriter(path, "imatrix", use_temp_file=False)
-    w.add_type("imatrix")
-    w.add_array("imatrix.datasets", ["ones"])
-    w.add_uint32("imatrix.chunk_count", 1)
-    w.add_uint32("imatrix.chunk_size", 512)
-    for t in gguf.GGUFReader(f32).tensors:
-        if t.name.startswith("blk.") and len(t.shape) == 2:
-            w.add_tensor(t.name + ".in_sum2", np.full((1, int(t.shape[0])), 8, np.float32))
-            w.add_tensor(t.name + ".counts", np.full((1, 1), 8, np.float32))
-    w.write_header_to_file()
-    w.write_kv_data_to_file()
-    w.write_tensors_to_file()
-    w.close()
 
 
 def correlation(a, b):
