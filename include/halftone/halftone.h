@@ -133,6 +133,26 @@ enum ht_inspect_flags { HT_INSPECT_TENSORS = 1, HT_INSPECT_VERIFY = 2 };
  * HT_INSPECT_VERIFY every block is checked, and the first bad one is an error. *json is the caller's. */
 enum ht_err ht_inspect(const char *path, unsigned flags, char **json, struct ht_diag *diag);
 
+/* ---- models ---------------------------------------------------------------------------------- */
+
+struct ht_model;
+
+/*
+ * Opens a model to be run: a GGUF file with any numeric formats, or a Hugging Face folder. n_ctx: the longest
+ * sequence, 0 for what the model was trained with; n_threads 0 takes every core; memory: bytes that its
+ * matrices may take (layers are then read as they are needed), 0 for no cap.
+ */
+enum ht_err ht_model_open(const char *path, int n_ctx, int n_threads, uint64_t memory,
+                          struct ht_model **model, struct ht_diag *diag);
+/* NULL-safe; sets *model to NULL. */
+void ht_model_close(struct ht_model **model);
+/* Tokens that the model knows: the length of a row of logits. */
+int ht_model_vocabulary(const struct ht_model *model);
+/* Tokens at positions at, at + 1, …; at > 0 continues what earlier calls gave. logits: n_tokens rows of
+ * ht_model_vocabulary floats, each the prediction after its token. */
+enum ht_err ht_model_logits(struct ht_model *model, const int32_t *tokens, int n_tokens, int at, float *logits,
+                            struct ht_diag *diag);
+
 #ifdef __cplusplus
 }
 #endif

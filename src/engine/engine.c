@@ -1,0 +1,272 @@
+/* The decoder: one loop over layers for every architecture. */
+#include "engine/state.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static int64_t most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static enum ht_err take(struct ht__engine *e, float **out, int64_t per_token, struct ht_diag *diag)
+{
+    size_t n = (size_t)e->params.n_batch;
+    *out = per_token > 0 && n <= SIZE_MAX / 4 / (size_t)per_token
+               ? ht__new_aligned(e->alloc, n * (size_t)per_token * sizeof(float) + 64)
+               : NULL;
+    return *out ? HT_OK : ht__fail_memory(diag, "activations");
+}
+
+static enum ht_err open_buffers(struct ht__engine *e, struct ht_diag *diag)
+{
+    const struct ht__hyper *h = &e->hyper;
+    int64_t q = (int64_t)h->n_heads * h->key_len, k = (int64_t)h->n_kv_heads * h->key_len;
+    int64_t v = (int64_t)h->n_kv_heads * h->value_len, o = (int64_t)h->n_heads * h->value_len, ff = h->n_embd;
+    for (int i = 0; i < h->n_layers; i++) {
+        const struct ht__layer *l = &e->weights->layers[i];
+        ff = most(ff, most(l->ffn_up.n_out, l->ffn_down.n_in));
+        ff = most(ff, most(l->shared_down.n_in, l->attn_q_a.n_out));
+    }
+    HT_TRY(take(e, &e->x, h->n_embd, diag));
+    HT_TRY(take(e, &e->normed, h->n_embd, diag));
+    HT_TRY(take(e, &e->out, h->n_embd, diag));
+    HT_TRY(take(e, &e->attended, most(o, (int64_t)h->n_heads * most(h->mla_value_len, 1)), diag));
+    HT_TRY(take(e, &e->q, q + k + v, diag));
+    HT_TRY(take(e, &e->k, k, diag));
+    HT_TRY(take(e, &e->v, v, diag));
+    HT_TRY(take(e, &e->hidden, ff, diag));
+    HT_TRY(take(e, &e->hidden2, ff, diag));
+    int64_t latent = h->latent ? (int64_t)h->n_heads * most(h->nope_len + h->n_rot, h->mla_value_len) : 1;
+    HT_TRY(take(e, &e->latent, most(latent, h->n_embd), diag));
+    size_t threads = (size_t)ht__pool_threads(e->pool);
+    e->n_scores = 64 * (size_t)e->params.n_ctx;
+    e->scratch = ht__new_aligned(e->alloc, threads * HT__MATMUL_SCRATCH * sizeof(float));
+    e->scores = ht__new_aligned(e->alloc, threads * e->n_scores * sizeof(float));
+    return e->scratch && e->scores ? HT_OK : ht__fail_memory(diag, "activations");
+}
+
+static enum ht_err open_cache(struct ht__engine *e, struct ht_diag *diag)
+{
+    const struct ht__hyper *h = &e->hyper;
+    struct ht__cache *c = &e->cache;
+    size_t layers = e->params.cache ? (size_t)h->n_layers : 1, seqs = (size_t)e->params.n_seqs;
+    c->every_layer = e->params.cache;
+    c->k_head = (size_t)e->params.n_ctx * (size_t)h->key_len;
+    c->v_head = (size_t)e->params.n_ctx * (size_t)h->value_len;
+    c->k_seq = c->k_head * (size_t)h->n_kv_heads;
+    c->v_seq = c->v_head * (size_t)h->n_kv_heads;
+    c->k_layer = c->k_seq * seqs;
+    c->v_layer = c->v_seq * seqs;
+    c->k = ht__new_aligned(e->alloc, c->k_layer * layers * sizeof(float));
+    c->v = ht__new_aligned(e->alloc, c->v_layer * layers * sizeof(float));
+    return c->k && c->v ? HT_OK : ht__fail_memory(diag, "keys and values");
+}
+
+static enum ht_err open_parts(struct ht__engine *e, const struct ht__model *model, struct ht_diag *diag)
+{
+    const char *where = model->checkpoint->n_files ? model->checkpoint->files[0].path : "model";
+    struct ht__engine_params *p = &e->params;
+    HT_TRY(ht__hyper_read(model, where, &e->hyper, diag));
+    if (p->n_ctx <= 0) p->n_ctx = e->hyper.n_ctx_train;
+    if (p->n_seqs <= 0) p->n_seqs = 1;
+    if (p->n_batch <= 0) p->n_batch = p->n_ctx < 512 ? p->n_ctx : 512;
+    HT_TRY(ht__weights_open(model, &e->hyper, p->memory, e->alloc, &e->weights, diag));
+    HT_TRY(ht__pool_open(p->n_threads, e->alloc, &e->pool, diag));
+    const struct ht__matrix *positions = &e->weights->positions;
+    if (positions->weight && positions->n_out < p->n_ctx)
+        return ht__fail(diag, HT_ERR_USAGE, where, -1, "a context of %d tokens; the model has positions for %lld", p->n_ctx,
+                        (long long)positions->n_out);
+    HT_TRY(open_buffers(e, diag));
+    HT_TRY(open_cache(e, diag));
+    HT_TRY(ht__engine_open_experts(e, diag));
+    return ht__engine_plan_turns(e, diag);
+}
+
+enum ht_err ht__engine_open(const struct ht__model *model, const struct ht__engine_params *params,
+                            const struct ht__alloc *alloc, struct ht__engine **out, struct ht_diag *diag)
+{
+    struct ht__engine *e = ht__new(alloc, sizeof *e);
+    if (!e) return ht__fail_memory(diag, "engine");
+    e->alloc = alloc;
+    e->params = *params;
+    e->ops = ht__ops(ht__cpu_best());
+    enum ht_err err = open_parts(e, model, diag);
+    if (err) ht__engine_close(&e);
+    *out = e;
+    return err;
+}
+
+void ht__engine_close(struct ht__engine **engine)
+{
+    struct ht__engine *e = *engine;
+    if (!e) return;
+    float *buffers[] = {e->x, e->normed, e->out, e->attended, e->q, e->k, e->v, e->hidden, e->hidden2, e->latent,
+                        e->scratch, e->scores, e->cache.k, e->cache.v};
+    for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
+        ht__free_aligned(e->alloc, buffers[i]);
+    ht__engine_close_experts(e);
+    ht__free(e->alloc, e->turns.cos_sin);
+    ht__free(e->alloc, e->sliding_turns.cos_sin);
+    ht__pool_close(&e->pool);
+    ht__weights_close(&e->weights);
+    ht__free(e->alloc, e);
+    *engine = NULL;
+}
+
+const struct ht__hyper *ht__engine_hyper(const struct ht__engine *e)
+{
+    return &e->hyper;
+}
+
+const struct ht__weights_stats *ht__engine_stats(const struct ht__engine *e)
+{
+    return &e->weights->stats;
+}
+
+void ht__engine_observe(struct ht__engine *e, ht__observe_fn *fn, void *ctx)
+{
+    e->observe = fn;
+    e->observe_ctx = ctx;
+}
+
+void ht__engine_on_layer(struct ht__engine *e, ht__layer_fn *fn, void *ctx)
+{
+    e->on_layer = fn;
+    e->layer_ctx = ctx;
+}
+
+static void norm_rows(const struct ht__engine *e, const struct ht__vector *norm, const float *x, int64_t n, float *y)
+{
+    int64_t n_embd = e->hyper.n_embd;
+    for (int64_t t = 0; t < n; t++)
+        e->ops->norm(y + t * n_embd, x + t * n_embd, norm->w, norm->b, n_embd, e->hyper.eps, !e->hyper.recipe->layer_norm);
+}
+
+static void add_rows(const struct ht__engine *e, float *x, const float *y, int64_t n)
+{
+    e->ops->add_scaled(x, y, e->hyper.residual_scale, n * e->hyper.n_embd);
+}
+
+static enum ht_err embed(struct ht__engine *e, const int32_t *tokens)
+{
+    const struct ht__hyper *h = &e->hyper;
+    int n = e->n_seqs * e->n_tokens;
+    for (int t = 0; t < n; t++) {
+        float *x = e->x + (int64_t)t * h->n_embd;
+        if (tokens[t] < 0 || tokens[t] >= h->n_vocab)
+            return ht__fail(e->diag, HT_ERR_FORMAT, "tokens", t, "token %d is outside the vocabulary of %d", tokens[t], h->n_vocab);
+        ht__engine_row(&e->weights->embedding, tokens[t], x);
+        for (int i = 0; i < h->n_embd; i++)
+            x[i] *= h->embed_scale;
+        if (e->weights->positions.weight) {
+            ht__engine_row(&e->weights->positions, e->at + t % e->n_tokens, e->normed);
+            e->ops->add_scaled(x, e->normed, 1, h->n_embd);
+        }
+    }
+    return HT_OK;
+}
+
+/* Attention and feed-forward see the same stream; falcon's larger models norm it once for each. */
+static void parallel_layer(struct ht__engine *e, const struct ht__layer *l, int layer, int64_t n)
+{
+    float *in = e->hidden2; /* free until the feed-forward has its input copied: see below */
+    norm_rows(e, l->attn_norm_2.w ? &l->attn_norm_2 : &l->attn_norm, e->x, n, e->normed);
+    ht__engine_attention(e, l, layer);
+    memcpy(in, e->out, (size_t)(n * e->hyper.n_embd) * sizeof(float));
+    const struct ht__vector *norm = l->ffn_norm.w ? &l->ffn_norm : &l->attn_norm;
+    norm_rows(e, norm, e->x, n, e->normed);
+    add_rows(e, e->x, in, n);
+    ht__engine_feed_forward(e, l, e->normed);
+    add_rows(e, e->x, e->out, n);
+}
+
+static void sequential_layer(struct ht__engine *e, const struct ht__layer *l, int layer, int64_t n)
+{
+    const struct ht__vector *ffn_norm = &l->ffn_norm, *post = &l->attn_post_norm;
+    if (e->hyper.recipe->post_is_ffn_norm) {
+        ffn_norm = post;
+        post = NULL;
+    }
+    if (l->attn_norm.w)
+        norm_rows(e, &l->attn_norm, e->x, n, e->normed);
+    else
+        memcpy(e->normed, e->x, (size_t)(n * e->hyper.n_embd) * sizeof(float));
+    ht__engine_attention(e, l, layer);
+    if (post && post->w) norm_rows(e, post, e->out, n, e->out);
+    add_rows(e, e->x, e->out, n);
+    if (ffn_norm->w)
+        norm_rows(e, ffn_norm, e->x, n, e->normed);
+    else
+        memcpy(e->normed, e->x, (size_t)(n * e->hyper.n_embd) * sizeof(float));
+    ht__engine_feed_forward(e, l, e->normed);
+    if (l->ffn_post_norm.w) norm_rows(e, &l->ffn_post_norm, e->out, n, e->out);
+    add_rows(e, e->x, e->out, n);
+}
+
+/* A sum is NaN or infinite when a part is. */
+static enum ht_err refuse_nonfinite(const struct ht__engine *e, int layer, int64_t n)
+{
+    int64_t total = n * e->hyper.n_embd;
+    float sum = 0;
+    for (int64_t i = 0; i < total; i++)
+        sum += e->x[i] * 0;
+    if (sum == 0) return HT_OK;
+    return ht__fail(e->diag, HT_ERR_NONFINITE, "activations", -1, "NaN or infinity after layer %d", layer);
+}
+
+static enum ht_err check_pass(const struct ht__engine *e, int n_seqs, int n_tokens, int at)
+{
+    if (n_seqs > 0 && n_tokens > 0 && at >= 0 && n_seqs <= e->params.n_seqs && n_tokens <= e->params.n_batch / n_seqs &&
+        at <= e->params.n_ctx - n_tokens && (at == 0 || e->params.cache))
+        return HT_OK;
+    return ht__fail(e->diag, HT_ERR_USAGE, "pass", -1, "%d x %d tokens from %d on do not fit %d sequences, %d tokens a pass, a context of %d",
+                    n_seqs, n_tokens, at, e->params.n_seqs, e->params.n_batch, e->params.n_ctx);
+}
+
+enum ht_err ht__engine_pass(struct ht__engine *e, const int32_t *tokens, int n_seqs, int n_tokens, int at,
+                            struct ht_diag *diag)
+{
+    e->diag = diag;
+    HT_TRY(check_pass(e, n_seqs, n_tokens, at));
+    e->n_seqs = n_seqs;
+    e->n_tokens = n_tokens;
+    e->at = at;
+    int64_t n = (int64_t)n_seqs * n_tokens;
+    HT_TRY(embed(e, tokens));
+    for (int i = 0; i < e->hyper.n_layers; i++) {
+        const struct ht__layer *l;
+        if (e->params.cancelled && atomic_load_explicit(e->params.cancelled, memory_order_relaxed))
+            return ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
+        HT_TRY(ht__weights_layer(e->weights, i, &l, diag));
+        bool parallel = e->hyper.parallel || (e->hyper.recipe->parallel == HT__PARALLEL_BY_NORM && !l->ffn_norm.w);
+        if (parallel)
+            parallel_layer(e, l, i, n);
+        else
+            sequential_layer(e, l, i, n);
+        HT_TRY(refuse_nonfinite(e, i, n));
+        if (e->on_layer) e->on_layer(e->layer_ctx, i, e->x, n);
+    }
+    return HT_OK;
+}
+
+enum ht_err ht__engine_logits(struct ht__engine *e, int seq, int token, int n, float *logits, struct ht_diag *diag)
+{
+    const struct ht__hyper *h = &e->hyper;
+    if (seq < 0 || seq >= e->n_seqs || token < 0 || n < 1 || token > e->n_tokens - n)
+        return ht__fail(diag, HT_ERR_USAGE, "logits", -1, "no such tokens in the last pass");
+    const float *x = e->x + (int64_t)(seq * e->n_tokens + token) * h->n_embd;
+    struct ht__matrix output = e->weights->output;
+    output.bias = e->weights->output_bias;
+    norm_rows(e, &e->weights->output_norm, x, n, e->normed);
+    if (e->observe && e->weights->output.weight)
+        e->observe(e->observe_ctx, e->weights->output.weight, 0, e->normed, n, h->n_embd);
+    ht__engine_multiply(e, &output, 0, e->normed, h->n_embd, n, logits, h->n_vocab);
+    if (h->logit_scale == 1 && h->final_cap <= 0) return HT_OK;
+    for (int64_t i = 0; i < (int64_t)n * h->n_vocab; i++) {
+        logits[i] *= h->logit_scale;
+        if (h->final_cap > 0) logits[i] = h->final_cap * tanhf(logits[i] / h->final_cap);
+    }
+    return HT_OK;
+}

@@ -1,0 +1,56 @@
+/*
+ * Running a model: tokens in, logits out. One decoder for every architecture; weights in any numeric format.
+ *
+ * A pass takes n_seqs sequences of n_tokens each, all at position `at`. With a cache, later passes continue the
+ * sequences; without one, a pass stands for itself, and keys and values are kept for one layer only.
+ * Results do not depend on how tokens are grouped into passes, on the threads, or on the memory cap.
+ */
+#ifndef HT_ENGINE_ENGINE_H
+#define HT_ENGINE_ENGINE_H
+
+#include "base/log.h"
+#include "base/pool.h"
+#include "engine/hyper.h"
+#include "engine/weights.h"
+
+#include <stdatomic.h>
+
+struct ht__engine;
+
+struct ht__engine_params {
+    int n_threads;      /* 0: every core */
+    uint64_t memory;    /* bytes for matrices; 0: no cap */
+    int n_ctx;          /* longest sequence */
+    int n_seqs;         /* most sequences a pass */
+    int n_batch;        /* most tokens a pass, of all sequences together */
+    bool cache;         /* keep keys and values of all layers */
+    const atomic_bool *cancelled; /* may be NULL: looked at between layers */
+};
+
+HT_MUST_CHECK enum ht_err ht__engine_open(const struct ht__model *model, const struct ht__engine_params *params,
+                                          const struct ht__alloc *alloc, struct ht__engine **out,
+                                          struct ht_diag *diag);
+void ht__engine_close(struct ht__engine **engine);
+
+const struct ht__hyper *ht__engine_hyper(const struct ht__engine *engine);
+const struct ht__weights_stats *ht__engine_stats(const struct ht__engine *engine);
+
+/*
+ * Called before a matrix is multiplied: rows x of n_in floats, n of them, that matrix `mat` of the weight
+ * (an expert; 0 otherwise) takes as input. From the thread that runs the pass.
+ */
+typedef void ht__observe_fn(void *ctx, const struct ht__weight *weight, int64_t mat, const float *x, int64_t n_rows,
+                            int64_t n_in);
+void ht__engine_observe(struct ht__engine *engine, ht__observe_fn *fn, void *ctx);
+/* Called after a layer: the residual stream, n_rows x n_embd. */
+typedef void ht__layer_fn(void *ctx, int layer, const float *x, int64_t n_rows);
+void ht__engine_on_layer(struct ht__engine *engine, ht__layer_fn *fn, void *ctx);
+
+/* tokens: n_seqs x n_tokens, a sequence's together. Token ids outside the vocabulary are refused. */
+HT_MUST_CHECK enum ht_err ht__engine_pass(struct ht__engine *engine, const int32_t *tokens, int n_seqs, int n_tokens,
+                                          int at, struct ht_diag *diag);
+/* Logits after token `token` of sequence `seq` of the last pass, n of them one after the other: n x n_vocab. */
+HT_MUST_CHECK enum ht_err ht__engine_logits(struct ht__engine *engine, int seq, int token, int n, float *logits,
+                                            struct ht_diag *diag);
+
+#endif

@@ -1,0 +1,93 @@
+/* The feed-forward half of a layer: plain, gated, gate and up in one matrix, or experts. */
+#include "engine/state.h"
+
+#include <math.h>
+
+/* gpt-oss: gate * sigmoid(1.702 gate) * (up + 1), both clamped to 7 first. */
+static void swiglu_oai(float *gate, const float *up, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float g = fminf(gate[i], 7), u = fminf(fmaxf(up[i], -7), 7);
+        gate[i] = g / (1 + expf(-1.702f * g)) * (u + 1);
+    }
+}
+
+void ht__engine_activate(const struct ht__engine *e, float *gate, const float *up, int64_t n)
+{
+    switch (e->hyper.recipe->act) {
+    case HT__ACT_SILU: e->ops->silu(gate, up, n); break;
+    case HT__ACT_GELU: e->ops->gelu(gate, up, n); break;
+    case HT__ACT_GELU_TANH: e->ops->gelu_tanh(gate, up, n); break;
+    case HT__ACT_SWIGLU_OAI: swiglu_oai(gate, up, n); break;
+    }
+}
+
+struct rows {
+    const struct ht__engine *e;
+    float *gate;
+    const float *up;
+    int64_t n, ld_gate, ld_up;
+};
+
+static void activate_row(void *ctx, int64_t task, int thread)
+{
+    const struct rows *r = ctx;
+    (void)thread;
+    ht__engine_activate(r->e, r->gate + task * r->ld_gate, r->up ? r->up + task * r->ld_up : NULL, r->n);
+}
+
+static void dense(struct ht__engine *e, const struct ht__matrix *gate, const struct ht__matrix *up,
+                  const struct ht__matrix *down, const float *in, float *out)
+{
+    int64_t n = (int64_t)e->n_seqs * e->n_tokens, n_embd = e->hyper.n_embd, ff = down->n_in;
+    struct rows r = {.e = e, .n = ff, .ld_gate = ff, .ld_up = ff};
+    if (e->observe) {
+        if (gate->weight) e->observe(e->observe_ctx, gate->weight, 0, in, n, n_embd);
+        e->observe(e->observe_ctx, up->weight, 0, in, n, n_embd);
+    }
+    float *act = e->hidden;
+    if (gate->weight) {
+        ht__engine_multiply(e, gate, 0, in, n_embd, n, e->hidden, ff);
+        ht__engine_multiply(e, up, 0, in, n_embd, n, e->hidden2, ff);
+        r.up = e->hidden2;
+    } else {
+        ht__engine_multiply(e, up, 0, in, n_embd, n, e->hidden, up->n_out);
+        r.ld_gate = up->n_out;
+        r.ld_up = up->n_out;
+        if (up->n_out == 2 * ff) r.up = e->hidden + ff;
+    }
+    r.gate = act;
+    ht__pool_run(e->pool, n, activate_row, &r);
+    if (r.ld_gate != ff) /* gate and up were one matrix: close the gaps */
+        for (int64_t t = 1; t < n; t++)
+            for (int64_t i = 0; i < ff; i++)
+                act[t * ff + i] = act[t * r.ld_gate + i];
+    if (e->observe) e->observe(e->observe_ctx, down->weight, 0, act, n, ff);
+    ht__engine_multiply(e, down, 0, act, ff, n, out, n_embd);
+}
+
+/* Shared experts see every token; where they have a router of their own it weighs them. */
+static void shared(struct ht__engine *e, const struct ht__layer *l, const float *in, float *out)
+{
+    int64_t n = (int64_t)e->n_seqs * e->n_tokens, n_embd = e->hyper.n_embd;
+    float *mine = e->latent;
+    dense(e, &l->shared_gate, &l->shared_up, &l->shared_down, in, mine);
+    if (l->shared_router.weight) {
+        if (e->observe) e->observe(e->observe_ctx, l->shared_router.weight, 0, in, n, n_embd);
+        ht__engine_multiply(e, &l->shared_router, 0, in, n_embd, n, e->hidden, 1);
+    }
+    for (int64_t t = 0; t < n; t++) {
+        float share = l->shared_router.weight ? 1 / (1 + expf(-e->hidden[t])) : 1;
+        e->ops->add_scaled(out + t * n_embd, mine + t * n_embd, share, n_embd);
+    }
+}
+
+void ht__engine_feed_forward(struct ht__engine *e, const struct ht__layer *l, const float *in)
+{
+    if (!l->router.weight) {
+        dense(e, &l->ffn_gate, &l->ffn_up, &l->ffn_down, in, e->out);
+        return;
+    }
+    ht__engine_experts(e, l, in, e->out);
+    if (l->shared_down.weight) shared(e, l, in, e->out);
+}

@@ -1,0 +1,66 @@
+/* The inside of an engine, for the files of its folder. */
+#ifndef HT_ENGINE_STATE_H
+#define HT_ENGINE_STATE_H
+
+#include "engine/engine.h"
+#include "kernels/ops/ops.h"
+
+/* Keys and values, as floats: [layer][sequence][key-value head][position][length]. */
+struct ht__cache {
+    float *k, *v;
+    size_t k_head, v_head, k_seq, v_seq, k_layer, v_layer; /* strides in floats */
+    bool every_layer;
+};
+
+struct ht__turns {
+    float *cos_sin; /* [position][n_rot / 2][2] */
+};
+
+struct ht__engine {
+    const struct ht__alloc *alloc;
+    struct ht__engine_params params;
+    struct ht__hyper hyper;
+    struct ht__weights *weights;
+    const struct ht__ops *ops;
+    struct ht__pool *pool;
+    struct ht__cache cache;
+    struct ht__turns turns, sliding_turns;
+    ht__observe_fn *observe;
+    void *observe_ctx;
+    ht__layer_fn *on_layer;
+    void *layer_ctx;
+    /* buffers for n_batch tokens */
+    float *x, *normed, *attended, *out; /* n_embd, or heads x value_len if that is more */
+    float *q, *k, *v;
+    float *hidden, *hidden2; /* feed-forward: the widest */
+    float *latent;
+    float *scratch; /* per thread: HT__MATMUL_SCRATCH */
+    float *scores;  /* per thread: a block of attention */
+    size_t n_scores;
+    struct ht__moe *moe;
+    /* the pass */
+    int n_seqs, n_tokens, at;
+    struct ht_diag *diag;
+};
+
+/* y [n x n_out] = x [n x n_in] * matrix `mat`, plus its bias. Rows of x are ldx apart, of y ldy. */
+void ht__engine_multiply(struct ht__engine *e, const struct ht__matrix *m, int64_t mat, const float *x, int64_t ldx,
+                         int64_t n, float *y, int64_t ldy);
+/* Rows of a matrix as floats: embeddings. */
+void ht__engine_row(const struct ht__matrix *m, int64_t row, float *dst);
+
+/* Cosines and sines of every position; the sliding layers' own where they differ. */
+HT_MUST_CHECK enum ht_err ht__engine_plan_turns(struct ht__engine *e, struct ht_diag *diag);
+/* Turns the heads of n tokens in place; rows are ld apart, the turned part starts `skip` into each head. */
+void ht__engine_turn(struct ht__engine *e, int layer, float *x, int64_t ld, int heads, int head_len, int skip);
+
+/* normed -> attended (heads x value length), then through the output matrix to out. */
+void ht__engine_attention(struct ht__engine *e, const struct ht__layer *l, int layer);
+/* Feed-forward of `in` to out: dense, experts, shared experts. */
+void ht__engine_feed_forward(struct ht__engine *e, const struct ht__layer *l, const float *in);
+void ht__engine_experts(struct ht__engine *e, const struct ht__layer *l, const float *in, float *out);
+HT_MUST_CHECK enum ht_err ht__engine_open_experts(struct ht__engine *e, struct ht_diag *diag);
+void ht__engine_close_experts(struct ht__engine *e);
+void ht__engine_activate(const struct ht__engine *e, float *gate, const float *up, int64_t n);
+
+#endif

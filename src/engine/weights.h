@@ -1,0 +1,63 @@
+/*
+ * A model's weights as the engine takes them: vectors decoded, matrices in their numeric format, a layer at a
+ * time. A GGUF file is mapped; other checkpoints are read into memory; under a memory cap layers are read when
+ * they are needed, the next one ahead.
+ */
+#ifndef HT_ENGINE_WEIGHTS_H
+#define HT_ENGINE_WEIGHTS_H
+
+#include "base/pool.h"
+#include "engine/hyper.h"
+
+struct ht__vector {
+    const float *w, *b; /* NULL: absent */
+    int64_t n, n_bias;
+};
+
+struct ht__matrix {
+    const struct ht__weight *weight; /* NULL: absent */
+    const struct ht__codec *type;
+    int64_t n_in, n_out, n_mats; /* experts, or heads of a split factor */
+    size_t row_bytes;
+    const float *bias;   /* n_mats x n_out, or NULL */
+    uint64_t offset;     /* of its bytes in the layer's buffer */
+    const uint8_t *data; /* while its layer is held */
+};
+
+struct ht__layer {
+#define HT_MATRIX(field, name) struct ht__matrix field;
+#define HT_VECTOR(field, name) struct ht__vector field;
+#include "engine/roles.def"
+#undef HT_MATRIX
+#undef HT_VECTOR
+    uint64_t n_bytes; /* of its matrices */
+};
+
+struct ht__weights_stats {
+    uint64_t layer_hits, layer_reads, bytes_read;
+};
+
+struct ht__weights {
+    const struct ht__model *model;
+    const struct ht__hyper *hyper;
+    struct ht__arena arena;
+    struct ht__layer *layers;
+    struct ht__matrix embedding, positions, output; /* output is the embedding where they are tied */
+    struct ht__vector output_norm;
+    const float *output_bias;
+    const float *rope_freqs, *rope_long, *rope_short;
+    struct ht__weights_stats stats;
+    struct ht__keeper *keeper;
+};
+
+/* memory: bytes that matrices may take; 0: as many as there are. */
+HT_MUST_CHECK enum ht_err ht__weights_open(const struct ht__model *model, const struct ht__hyper *hyper,
+                                           uint64_t memory, const struct ht__alloc *alloc, struct ht__weights **out,
+                                           struct ht_diag *diag);
+void ht__weights_close(struct ht__weights **weights);
+
+/* The layer with its matrices' data, until the next call. One at a time. */
+HT_MUST_CHECK enum ht_err ht__weights_layer(struct ht__weights *weights, int layer, const struct ht__layer **out,
+                                            struct ht_diag *diag);
+
+#endif

@@ -1,0 +1,37 @@
+/* The scalar level of the operations, and the choice of a level. */
+#include "kernels/ops/ops_list.h"
+
+#include <math.h>
+#include <stdint.h>
+
+static void turn_panel(const float *decoded, int64_t depth, float *panel)
+{
+    for (int64_t k = 0; k < depth; k++)
+        for (int r = 0; r < HT__MATMUL_ROWS; r++)
+            panel[k * HT__MATMUL_ROWS + r] = decoded[r * HT__MATMUL_DEPTH + k];
+}
+
+static void matmul_panel(const float *panel, int64_t depth, const float *x, int64_t ldx, int64_t n_tokens, float *y,
+                         int64_t ldy, int n_rows, bool first)
+{
+    for (int64_t t = 0; t < n_tokens; t++)
+        for (int r = 0; r < n_rows; r++) {
+            float sum = first ? 0 : y[t * ldy + r];
+            for (int64_t k = 0; k < depth; k++)
+                sum = fmaf(x[t * ldx + k], panel[k * HT__MATMUL_ROWS + r], sum);
+            y[t * ldy + r] = sum;
+        }
+}
+
+#define OPS_LEVEL scalar
+#include "kernels/ops/ops_tmpl.h"
+
+const struct ht__ops *ht__ops(enum ht__cpu_level level)
+{
+#if defined(__x86_64__)
+    if (level >= HT__CPU_avx512 && ht__cpu_has(HT__CPU_avx512)) return &ht__ops_avx512;
+    if (level >= HT__CPU_avx2 && ht__cpu_has(HT__CPU_avx2)) return &ht__ops_avx2;
+#endif
+    (void)level;
+    return &ht__ops_scalar;
+}

@@ -1,0 +1,51 @@
+/*
+ * The engine's operations on floats. One template (ops_tmpl.h) is compiled for every CPU level; each adds in
+ * the same order, so that all levels give the same bits: measurements do not depend on the machine.
+ */
+#ifndef HT_KERNELS_OPS_H
+#define HT_KERNELS_OPS_H
+
+#include "kernels/codec.h"
+
+enum {
+    HT__MATMUL_ROWS = 32,    /* output rows that a call of matmul takes at most */
+    HT__MATMUL_DEPTH = 1024, /* weights of a row that are decoded at a time */
+    /* floats of scratch that matmul needs: decoded rows, and the same transposed */
+    HT__MATMUL_SCRATCH = 2 * HT__MATMUL_ROWS * HT__MATMUL_DEPTH,
+};
+
+/* Rows of a matrix in some numeric format: n_rows of n_in weights, row_bytes apart. */
+struct ht__matmul_weights {
+    ht__decode_fn *decode;
+    const void *rows;
+    size_t row_bytes;
+    uint32_t block_len, block_size;
+    int64_t n_in;
+    int n_rows; /* 1 … HT__MATMUL_ROWS */
+};
+
+struct ht__ops {
+    /*
+     * y[t * ldy + r] = sum over k of x[t * ldx + k] * w[r][k], in the order of k, each step a fused
+     * multiply-add: the sum of a pair (t, r) does not depend on what is computed beside it.
+     * scratch: HT__MATMUL_SCRATCH floats, aligned to 64 bytes.
+     */
+    void (*matmul)(const struct ht__matmul_weights *w, const float *x, int64_t ldx, int64_t n_tokens, float *y,
+                   int64_t ldy, float *scratch);
+    /* Sum of products, in 16 lanes that are then added as a tree. */
+    float (*dot)(const float *a, const float *b, int64_t n);
+    /* y += s * x */
+    void (*add_scaled)(float *y, const float *x, float s, int64_t n);
+    /* y = (x - mean) / sqrt(variance + eps) * w + b, or without the mean for RMS norms. w, b may be NULL. */
+    void (*norm)(float *y, const float *x, const float *w, const float *b, int64_t n, float eps, bool rms);
+    /* x = exp(x - max); gives the sum. */
+    float (*exp_sum)(float *x, int64_t n, float max);
+    /* Gated activations: gate = act(gate) * up; up NULL: gate = act(gate). */
+    void (*silu)(float *gate, const float *up, int64_t n);
+    void (*gelu)(float *gate, const float *up, int64_t n);      /* with erf */
+    void (*gelu_tanh)(float *gate, const float *up, int64_t n); /* its approximation by tanh */
+};
+
+const struct ht__ops *ht__ops(enum ht__cpu_level level);
+
+#endif

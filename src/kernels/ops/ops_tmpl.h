@@ -1,0 +1,164 @@
+/*
+ * The operations of ops.h in plain C that compilers make vectors of: sums run in 16 lanes, written out, and
+ * are added as a tree. Included once a CPU level, after OPS_LEVEL is defined and matmul_panel is there.
+ */
+#include "kernels/ops/ops.h"
+
+#include <math.h>
+#include <string.h>
+
+#define OPS_CAT2(a, b) a##b
+#define OPS_CAT(a, b) OPS_CAT2(a, b)
+
+enum { LANES = 16 };
+
+static float add_lanes(const float *lanes)
+{
+    float s[LANES];
+    memcpy(s, lanes, sizeof s);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            s[i] += s[i + half];
+    return s[0];
+}
+
+static float op_dot(const float *a, const float *b, int64_t n)
+{
+    float lanes[LANES] = {0}, sum;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            lanes[j] += a[i + j] * b[i + j];
+    for (int j = 0; i < n; i++, j++)
+        lanes[j] += a[i] * b[i];
+    sum = add_lanes(lanes);
+    return sum;
+}
+
+static void op_add_scaled(float *y, const float *x, float s, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] += s * x[i];
+}
+
+static float sum_of(const float *x, int64_t n)
+{
+    float lanes[LANES] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            lanes[j] += x[i + j];
+    for (int j = 0; i < n; i++, j++)
+        lanes[j] += x[i];
+    return add_lanes(lanes);
+}
+
+static void op_norm(float *y, const float *x, const float *w, const float *b, int64_t n, float eps, bool rms)
+{
+    float mean = rms ? 0 : sum_of(x, n) / (float)n;
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] - mean;
+    float scale = 1 / sqrtf(op_dot(y, y, n) / (float)n + eps);
+    for (int64_t i = 0; i < n; i++)
+        y[i] *= scale;
+    for (int64_t i = 0; w && i < n; i++)
+        y[i] *= w[i];
+    for (int64_t i = 0; b && i < n; i++)
+        y[i] += b[i];
+}
+
+/*
+ * exp(x) = 2^k * exp(r), k = round(x / ln 2), |r| <= ln 2 / 2, by the series to the seventh term (relative error
+ * below 2e-7). Below -87 the result is 0, above 88 infinity.
+ */
+static inline float exp_of(float x)
+{
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds */
+    float clamped = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+    float k = clamped * 1.44269504f + magic;
+    int32_t bits;
+    memcpy(&bits, &k, sizeof bits);
+    k -= magic;
+    float r = clamped - k * 0.693359375f; /* ln 2 in two parts: the first is exact in nine bits */
+    r = r + k * 2.12194440e-4f;
+    float p = 1.0f / 5040;
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1;
+    p = p * r + 1;
+    int32_t power = (int32_t)((uint32_t)(bits + 127) << 23);
+    float scale;
+    memcpy(&scale, &power, sizeof scale);
+    p *= scale;
+    return x < -87.0f ? 0 : x > 88.0f ? INFINITY : p;
+}
+
+static float op_exp_sum(float *x, int64_t n, float max)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] = exp_of(x[i] - max);
+    return sum_of(x, n);
+}
+
+static void times(float *gate, const float *up, int64_t n)
+{
+    for (int64_t i = 0; up && i < n; i++)
+        gate[i] *= up[i];
+}
+
+static void op_silu(float *gate, const float *up, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        gate[i] = gate[i] / (1 + exp_of(-gate[i]));
+    times(gate, up, n);
+}
+
+static void op_gelu(float *gate, const float *up, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        gate[i] = 0.5f * gate[i] * (1 + erff(gate[i] * 0.70710678f));
+    times(gate, up, n);
+}
+
+/* x/2 * (1 + tanh(u)) = x / (1 + exp(-2u)) with u = sqrt(2/pi) * (x + 0.044715 x^3) */
+static void op_gelu_tanh(float *gate, const float *up, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float x = gate[i], u = 0.79788456f * (x + 0.044715f * x * x * x);
+        gate[i] = x / (1 + exp_of(-2 * u));
+    }
+    times(gate, up, n);
+}
+
+/* Decodes a strip of every row and turns it, so that a vector holds one weight of each row. */
+static void op_matmul(const struct ht__matmul_weights *w, const float *x, int64_t ldx, int64_t n_tokens, float *y,
+                      int64_t ldy, float *scratch)
+{
+    float *decoded = scratch, *panel = scratch + HT__MATMUL_ROWS * HT__MATMUL_DEPTH;
+    for (int64_t k = 0; k < w->n_in; k += HT__MATMUL_DEPTH) {
+        int64_t depth = w->n_in - k < HT__MATMUL_DEPTH ? w->n_in - k : HT__MATMUL_DEPTH;
+        size_t offset = (size_t)(k / w->block_len) * w->block_size;
+        for (int r = 0; r < w->n_rows; r++)
+            w->decode((const uint8_t *)w->rows + (size_t)r * w->row_bytes + offset, depth,
+                      decoded + r * HT__MATMUL_DEPTH);
+        if (w->n_rows < HT__MATMUL_ROWS)
+            memset(decoded + w->n_rows * HT__MATMUL_DEPTH, 0,
+                   (size_t)(HT__MATMUL_ROWS - w->n_rows) * HT__MATMUL_DEPTH * sizeof(float));
+        turn_panel(decoded, depth, panel);
+        matmul_panel(panel, depth, x + k, ldx, n_tokens, y, ldy, w->n_rows, k == 0);
+    }
+}
+
+const struct ht__ops OPS_CAT(ht__ops_, OPS_LEVEL) = {
+    .matmul = op_matmul,
+    .dot = op_dot,
+    .add_scaled = op_add_scaled,
+    .norm = op_norm,
+    .exp_sum = op_exp_sum,
+    .silu = op_silu,
+    .gelu = op_gelu,
+    .gelu_tanh = op_gelu_tanh,
+};
