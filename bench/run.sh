@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
-# Encoding side by side with the reference library: bench/run.sh BUILD [type …]
+# Encoding (with -d: decoding) side by side with the reference library: bench/run.sh BUILD [-d] [type …]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}
 shift || true
+program=bench_encode
+if [ "${1:-}" = -d ]; then
+    program=bench_decode
+    shift
+fi
 eval "$(tests/parity/setup.sh)"
-ninja -C "$build" bench/bench_encode >/dev/null
-"$build/bench/bench_encode" "$HT_LLAMA_LIB" "$@"
+ninja -C "$build" "bench/$program" >/dev/null
+"$build/bench/$program" "$HT_LLAMA_LIB" "$@"

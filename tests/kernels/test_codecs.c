@@ -158,6 +158,34 @@ static void plain_types_on_every_level(void **state)
     }
 }
 
+/* Blocks of bytes that no encoder wrote, as far as they pass the check: every code and scale is among them. */
+static void any_block_decodes_the_same(void **state)
+{
+    (void)state;
+    enum { BLOCKS = 500 };
+    for (size_t i = 0; i < ht__codec_count(); i++) {
+        const struct ht__codec *c = ht__codec_at(i);
+        size_t size = (size_t)BLOCKS * c->block_size, n = (size_t)BLOCKS * c->block_len;
+        struct guard in = guard_after(size), got = guard_after(n * sizeof(float));
+        float *want = malloc(n * sizeof *want);
+        unsigned char *block = in.data;
+        uint32_t seed = (uint32_t)i;
+        for (size_t k = 0; k < size; k++)
+            block[k] = (unsigned char)((seed = seed * 1664525u + 1013904223u) >> 24);
+        for (int b = 0; b < BLOCKS; b++, block += c->block_size)
+            if (c->check && c->check(block, 1) >= 0) memset(block, 0, c->block_size);
+        c->decode(in.data, (int64_t)n, want);
+        for (int level = 1; level < HT__CPU_N_LEVELS; level++) {
+            if (!ht__cpu_has((enum ht__cpu_level)level)) continue;
+            ht__decoder(c, (enum ht__cpu_level)level)(in.data, (int64_t)n, got.data);
+            if (memcmp(want, got.data, n * sizeof *want) != 0)
+                fail_msg("%s decodes differently at %s", c->name, ht__cpu_level_name((enum ht__cpu_level)level));
+        }
+        guard_free(&in), guard_free(&got);
+        free(want);
+    }
+}
+
 /* Floats of all exponents, next to the ties of 16 bits too, in counts that fill no vector. */
 static void sixteen_bits_on_every_level(void **state)
 {
@@ -245,6 +273,7 @@ int main(void)
         cmocka_unit_test(golden_bytes),
         cmocka_unit_test(same_bytes_on_every_level),
         cmocka_unit_test(plain_types_on_every_level),
+        cmocka_unit_test(any_block_decodes_the_same),
         cmocka_unit_test(sixteen_bits_on_every_level),
         cmocka_unit_test(error_within_bound),
         cmocka_unit_test(grouping_does_not_matter),

@@ -14,27 +14,19 @@
 
 enum { MX_LEN = 32, MX_SIZE = 17, NV_LEN = 64, NV_SIZE = 36, NV_SUB = 16 };
 
-static const int8_t values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-
 /* The nearest value; of several as near, the first. */
 static uint8_t nearest(float x, float scale)
 {
     uint8_t best = 0;
-    float error = fabsf((float)values[0] * scale - x);
+    float error = fabsf((float)ht__fp4_values[0] * scale - x);
     for (uint8_t i = 1; i < 16; i++) {
-        float e = fabsf((float)values[i] * scale - x);
+        float e = fabsf((float)ht__fp4_values[i] * scale - x);
         if (e < error) {
             error = e;
             best = i;
         }
     }
     return best;
-}
-
-/* 2^(e - 128): e = 0 and 1 give subnormals. */
-static float mx_scale(uint8_t e)
-{
-    return ht__f32_from_bits(e < 2 ? 0x00200000u << e : (uint32_t)(e - 1) << 23);
 }
 
 /* floor(log2(amax)) - 2 + 127: the largest value, 6 = 1.5 * 2^2, covers amax up to rounding. */
@@ -60,7 +52,7 @@ static void encode_mx(const float *src, int64_t n_rows, int64_t row_len, const f
     uint8_t *out = dst;
     for (int64_t b = 0; b < n_rows * row_len / MX_LEN; b++, src += MX_LEN, out += MX_SIZE) {
         out[0] = mx_exponent(largest(src, MX_LEN));
-        float scale = mx_scale(out[0]);
+        float scale = ht__mx_scale(out[0]);
         for (int i = 0; i < 16; i++)
             out[1 + i] = (uint8_t)(nearest(src[i], scale) | nearest(src[i + 16], scale) << 4);
     }
@@ -70,10 +62,10 @@ static void decode_mx(const void *src, int64_t n_weights, float *dst)
 {
     const uint8_t *in = src;
     for (int64_t b = 0; b < n_weights / MX_LEN; b++, in += MX_SIZE, dst += MX_LEN) {
-        float scale = mx_scale(in[0]);
+        float scale = ht__mx_scale(in[0]);
         for (int i = 0; i < 16; i++) {
-            dst[i] = scale * (float)values[in[1 + i] & 15];
-            dst[i + 16] = scale * (float)values[in[1 + i] >> 4];
+            dst[i] = scale * (float)ht__fp4_values[in[1 + i] & 15];
+            dst[i + 16] = scale * (float)ht__fp4_values[in[1 + i] >> 4];
         }
     }
 }
@@ -108,8 +100,8 @@ static void decode_nv(const void *src, int64_t n_weights, float *dst)
         for (int s = 0; s < 4; s++) {
             float scale = ht__nv_scale(in[s]);
             for (int i = 0; i < 8; i++) {
-                dst[NV_SUB * s + i] = scale * (float)values[in[4 + 8 * s + i] & 15];
-                dst[NV_SUB * s + 8 + i] = scale * (float)values[in[4 + 8 * s + i] >> 4];
+                dst[NV_SUB * s + i] = scale * (float)ht__fp4_values[in[4 + 8 * s + i] & 15];
+                dst[NV_SUB * s + 8 + i] = scale * (float)ht__fp4_values[in[4 + 8 * s + i] >> 4];
             }
         }
 }

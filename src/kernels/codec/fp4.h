@@ -1,8 +1,17 @@
-/* What the vector variants of NVFP4 need of the scalar unit: its scales. */
+/* The values and scales of MXFP4 and NVFP4, for the scalar unit and the vector variants. */
 #ifndef HT_KERNELS_CODEC_FP4_H
 #define HT_KERNELS_CODEC_FP4_H
 
 #include "kernels/half.h"
+
+/* Twice the E2M1 values. */
+static const int8_t ht__fp4_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+/* 2^(e - 128): e = 0 and 1 give subnormals. */
+static inline float ht__mx_scale(uint8_t e)
+{
+    return ht__f32_from_bits(e < 2 ? 0x00200000u << e : (uint32_t)(e - 1) << 23);
+}
 
 /* Half of unsigned E4M3 (bias 7); 0 and the NaN code give 0. */
 static inline float ht__nv_scale(uint8_t code)

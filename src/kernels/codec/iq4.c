@@ -6,6 +6,7 @@
  */
 #include "kernels/codec.h"
 #include "kernels/codec/check.h"
+#include "kernels/codec/iq4.h"
 #include "kernels/search/search.h"
 
 #include <math.h>
@@ -13,30 +14,27 @@
 
 enum { LEN = 32, SUPER = 256, NL_SIZE = 18, XS_SIZE = 136, TRIALS = 7 };
 
-static const int8_t table[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                 1,    13,   25,  38,  53,  69,  89,  113};
-
 /* The nearest entry; of two as near, the upper. */
 static int nearest(float x)
 {
-    if (x <= (float)table[0]) return 0;
-    if (x >= (float)table[15]) return 15;
+    if (x <= (float)ht__iq4_values[0]) return 0;
+    if (x >= (float)ht__iq4_values[15]) return 15;
     int low = 0, high = 15;
     while (high - low > 1) {
         int middle = (low + high) / 2;
-        if (x < (float)table[middle])
+        if (x < (float)ht__iq4_values[middle])
             high = middle;
         else
             low = middle;
     }
-    return x - (float)table[high - 1] < (float)table[high] - x ? high - 1 : high;
+    return x - (float)ht__iq4_values[high - 1] < (float)ht__iq4_values[high] - x ? high - 1 : high;
 }
 
 static void sums(const float *x, const float *w, float inverse, float *qx, float *q2)
 {
     *qx = *q2 = 0;
     for (int i = 0; i < LEN; i++) {
-        float q = (float)table[nearest(inverse * x[i])];
+        float q = (float)ht__iq4_values[nearest(inverse * x[i])];
         *qx += w[i] * q * x[i];
         *q2 += w[i] * q * q;
     }
@@ -57,12 +55,12 @@ static float search(const float *x, const float *importance, float sigma2)
             max = x[i];
         }
     if (amax < HT__TINY) return 0;
-    float d = -max / (float)table[0], inverse = 1 / d;
+    float d = -max / (float)ht__iq4_values[0], inverse = 1 / d;
     sums(x, w, inverse, &qx, &q2);
     d = qx / q2;
     float best = d * qx;
     for (int t = -TRIALS; t <= TRIALS; t++) {
-        inverse = ((float)t + (float)table[0]) / max;
+        inverse = ((float)t + (float)ht__iq4_values[0]) / max;
         sums(x, w, inverse, &qx, &q2);
         if (q2 > 0 && qx * qx > best * q2) {
             d = qx / q2;
@@ -129,8 +127,8 @@ static void encode_xs(const float *src, int64_t n_rows, int64_t row_len, const f
 static void decode_sub(const uint8_t *q, float d, float *dst)
 {
     for (int i = 0; i < 16; i++) {
-        dst[i] = d * (float)table[q[i] & 15];
-        dst[i + 16] = d * (float)table[q[i] >> 4];
+        dst[i] = d * (float)ht__iq4_values[q[i] & 15];
+        dst[i + 16] = d * (float)ht__iq4_values[q[i] >> 4];
     }
 }
 

@@ -75,6 +75,13 @@ VEC __m256i v_bytes32(const vf v[4])
     return _mm256_permutevar8x32_epi32(all, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
+/* Sixteen signed bytes as floats. */
+VEC void v_floats16(__m128i bytes, vf out[2])
+{
+    out[0] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+    out[1] = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)));
+}
+
 /* Across lanes; which of equal zeros is not said. */
 VEC float v_hmax(vf a)
 {

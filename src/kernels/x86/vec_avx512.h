@@ -75,6 +75,12 @@ VEC __m256i v_bytes32(const vf v[2])
     return _mm256_inserti128_si256(_mm256_castsi128_si256(low), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(v[1])), 1);
 }
 
+/* Sixteen signed bytes as floats. */
+VEC void v_floats16(__m128i bytes, vf out[1])
+{
+    out[0] = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+}
+
 /* Across lanes; which of equal zeros is not said. */
 VEC float v_hmax(vf a) { return _mm512_reduce_max_ps(a); }
 VEC float v_hmin(vf a) { return _mm512_reduce_min_ps(a); }
