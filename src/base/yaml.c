@@ -29,6 +29,7 @@ static enum ht_err next(struct reader *r, yaml_event_t *event)
     memset(event, 0, sizeof *event);
     if (!yaml_parser_parse(&r->parser, event)) {
         memset(event, 0, sizeof *event);
+        if (r->parser.error == YAML_MEMORY_ERROR) return ht__fail_memory(r->diag, r->where);
         return fault(r, r->parser.problem_mark.line, r->parser.problem ? r->parser.problem : "not YAML");
     }
     const unsigned char *anchor = NULL;

@@ -152,20 +152,26 @@ static void fill(struct card *c, enum field field, const char *value)
     if (!c->values[field]) c->values[field] = value;
 }
 
+/* A text that was asked for: without one memory is out, and that must not pass for "says nothing". */
+static const char *made(struct card *c, const char *text)
+{
+    if (!text) c->no_memory = true;
+    return text;
+}
+
 static void fields_of_name(struct card *c, const char *id)
 {
     struct ht__model_name n;
-    if (!ht__model_name_parse(c->job->tmp, id, c->n_weights, &n)) {
+    if (!id || !ht__model_name_parse(c->job->tmp, id, c->n_weights, &n)) {
         c->no_memory = true;
         return;
     }
-    fill(c, NAME, ht__model_title(c->job->tmp, n.name));
-    if (n.organization) fill(c, ORGANIZATION, ht__model_title(c->job->tmp, n.organization));
+    fill(c, NAME, made(c, ht__model_title(c->job->tmp, n.name)));
+    if (n.organization) fill(c, ORGANIZATION, made(c, ht__model_title(c->job->tmp, n.organization)));
     fill(c, BASENAME, n.basename);
     fill(c, FINETUNE, n.finetune);
     fill(c, VERSION, n.version);
     fill(c, SIZE_LABEL, n.size_label);
-    if (!c->values[NAME]) c->no_memory = true;
 }
 
 /* .../models--ORG--NAME/snapshots/COMMIT: a hub's cache. The commit is no name, the repository's is. */
@@ -232,14 +238,14 @@ static void origin_of_id(struct card *c, const char *prefix, size_t i, const cha
         c->no_memory = true;
         return;
     }
-    put_origin(c, prefix, i, "name", ht__model_title(tmp, n.name));
+    put_origin(c, prefix, i, "name", made(c, ht__model_title(tmp, n.name)));
     put_origin(c, prefix, i, "version", n.version);
     if (n.organization)
-        put_origin(c, prefix, i, "organization", ht__model_title(tmp, n.organization));
+        put_origin(c, prefix, i, "organization", made(c, ht__model_title(tmp, n.organization)));
     if (url) put_origin(c, prefix, i, "repo_url", url);
     else if (n.organization)
         put_origin(c, prefix, i, "repo_url",
-                   ht__arena_printf(tmp, "https://huggingface.co/%s/%s", n.organization, n.name));
+                   made(c, ht__arena_printf(tmp, "https://huggingface.co/%s/%s", n.organization, n.name)));
 }
 
 /* The id inside an address of the hub: after the host exactly two names. NULL for other addresses. */

@@ -77,6 +77,9 @@ static void put_config(const struct tiny *tiny)
     folder_puts(&tiny->in, "tokenizer_config.json",
                 "{\"bos_token\": \"<s>\", \"chat_template\": \"{% for m in messages %}{{ m.content }}"
                 "{% endfor %}\"}");
+    folder_puts(&tiny->in, "README.md",
+                "---\nlicense: apache-2.0\nlanguage: [en, de]\nbase_model: someone/Tiny-1B\ntags:\n- text\n"
+                "datasets:\n- someone/texts\n---\n# Tiny\n");
     folder_puts(&tiny->in, "generation_config.json", "{\"temperature\": 0.5, \"top_k\": 10}");
 }
 
@@ -304,6 +307,10 @@ void tiny_make(struct tiny *tiny, enum tiny_kind kind, int width)
     } else {
         put_pytorch(tiny);
         put_sentencepiece(tiny);
+        folder_puts(&tiny->in, "recipe.yaml",
+                    "# as set_options has it\ntensor-type:\n  ffn_(down|gate): q5_0\n"
+                    "override-kv: [\"general.author=str:nobody\"]\nsplit-max-size: 40K\n");
+        snprintf(tiny->recipe, sizeof tiny->recipe, "%s/recipe.yaml", tiny->in.path);
     }
 }
 
@@ -321,9 +328,13 @@ static enum ht_err set_options(struct ht_job *job, const struct tiny *tiny, stru
     HT_TRY(ht_job_set(job, "output", tiny->out.path, diag));
     HT_TRY(ht_job_set(job, "name", "tiny", diag));
     HT_TRY(ht_job_set(job, "type", tiny->types, diag));
-    HT_TRY(ht_job_set(job, "tensor-type", "ffn_(down|gate)=q5_0", diag));
-    HT_TRY(ht_job_set(job, "override-kv", "general.author=str:nobody", diag));
-    HT_TRY(ht_job_set(job, "split-max-size", "40K", diag));
+    if (tiny->recipe[0]) {
+        HT_TRY(ht_job_config(job, tiny->recipe, diag));
+    } else {
+        HT_TRY(ht_job_set(job, "tensor-type", "ffn_(down|gate)=q5_0", diag));
+        HT_TRY(ht_job_set(job, "override-kv", "general.author=str:nobody", diag));
+        HT_TRY(ht_job_set(job, "split-max-size", "40K", diag));
+    }
     HT_TRY(ht_job_set(job, "report", report, diag));
     HT_TRY(ht_job_set(job, "threads", "1", diag));
     if (tiny->overwrite) HT_TRY(ht_job_set(job, "overwrite", NULL, diag));

@@ -10,7 +10,7 @@
 
 enum tiny_kind {
     TINY_SAFETENSORS, /* two shards and their index, tokenizer.json with a pre-tokenizer not in the list */
-    TINY_PYTORCH,     /* a zip of a pickle, tokenizer.model */
+    TINY_PYTORCH,     /* a zip of a pickle, tokenizer.model; options in a recipe file */
     TINY_GGUF,        /* what TINY_SAFETENSORS converts to, with an importance file */
     TINY_N_KINDS
 };
@@ -19,7 +19,7 @@ extern const char *const tiny_names[TINY_N_KINDS];
 struct tiny {
     enum tiny_kind kind;
     struct folder in, out;
-    char source[512], imatrix[512];
+    char source[512], imatrix[512], recipe[512];
     int width; /* of rows */
     /* options that a test may set after making it */
     const char *types; /* "Q8_0,Q4_0" otherwise */
