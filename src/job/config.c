@@ -6,6 +6,7 @@
  * are refused (a few bytes could otherwise stand for gigabytes), as are tags and several documents.
  */
 #include "base/file.h"
+#include "base/map.h"
 #include "job/job.h"
 
 #include <string.h>
@@ -16,6 +17,7 @@ enum { LARGEST_FILE = 1 << 20 };
 struct reader {
     yaml_parser_t parser;
     struct ht_job *job;
+    struct ht__map seen; /* names of options, in the job's arena */
     const char *path;
     struct ht_diag *diag;
 };
@@ -31,6 +33,7 @@ static enum ht_err next(struct reader *r, yaml_event_t *event)
 {
     if (!yaml_parser_parse(&r->parser, event)) {
         memset(event, 0, sizeof *event);
+        if (r->parser.error == YAML_MEMORY_ERROR) return ht__fail_memory(r->diag, r->path);
         return fault(r, NULL, r->parser.problem ? r->parser.problem : "not YAML");
     }
     const unsigned char *anchor = NULL, *tag = NULL;
@@ -39,6 +42,8 @@ static enum ht_err next(struct reader *r, yaml_event_t *event)
     if (event->type == YAML_MAPPING_START_EVENT) anchor = event->data.mapping_start.anchor;
     if (event->type == YAML_ALIAS_EVENT || anchor || tag)
         return fault(r, event, "anchors, aliases and tags are not allowed");
+    if (event->type == YAML_SCALAR_EVENT && memchr(event->data.scalar.value, 0, event->data.scalar.length))
+        return fault(r, event, "NUL in a value");
     return HT_OK;
 }
 
@@ -83,10 +88,20 @@ static enum ht_err set_many(struct reader *r, const char *name, bool mapping)
     }
 }
 
+/* Said twice, one would silently win. */
+static enum ht_err only_once(struct reader *r, const char *name, const yaml_event_t *key)
+{
+    const char *copy = ht__arena_str(&r->job->arena, name);
+    enum ht__map_put put = copy ? ht__map_put(&r->seen, copy, strlen(copy), 0) : HT__MAP_NO_MEMORY;
+    if (put == HT__MAP_NO_MEMORY) return ht__fail_memory(r->diag, r->path);
+    return put == HT__MAP_NEW ? HT_OK : fault(r, key, "this option was given before");
+}
+
 static enum ht_err set_member(struct reader *r, const yaml_event_t *key)
 {
     if (key->type != YAML_SCALAR_EVENT) return fault(r, key, "an option's name is wanted here");
     const char *name = strcmp(text_of(key), "model") == 0 ? "source" : text_of(key);
+    HT_TRY(only_once(r, name, key));
     yaml_event_t value;
     enum ht_err err = next(r, &value);
     if (err == HT_OK) switch (value.type) {
@@ -132,6 +147,7 @@ enum ht_err ht__options_load_yaml(struct ht_job *job, const char *path, struct h
     ht__buf_init(&text, job->alloc);
     enum ht_err err = ht__file_load(path, LARGEST_FILE, &text, diag);
     struct reader r = {.job = job, .path = path, .diag = diag};
+    ht__map_init(&r.seen, job->alloc);
     if (err == HT_OK && !yaml_parser_initialize(&r.parser)) err = ht__fail_memory(diag, path);
     if (err == HT_OK) {
         yaml_parser_set_input_string(&r.parser, text.data ? text.data : (const unsigned char *)"",
@@ -139,6 +155,7 @@ enum ht_err ht__options_load_yaml(struct ht_job *job, const char *path, struct h
         err = document(&r);
         yaml_parser_delete(&r.parser);
     }
+    ht__map_close(&r.seen);
     ht__buf_close(&text);
     return err;
 }

@@ -90,7 +90,8 @@ enum ht_err ht__options_set(struct ht_job *job, const char *name, const char *va
 {
     if (strcmp(name, "verb") == 0) {
         job->options.convert = value && strcmp(value, "convert") == 0;
-        return HT_OK;
+        if (job->options.convert || (value && strcmp(value, "quantize") == 0)) return HT_OK;
+        return ht__fail(diag, HT_ERR_USAGE, name, -1, "quantize or convert is wanted");
     }
     const struct slot *slot = NULL;
     for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)

@@ -1,15 +1,19 @@
 #!/usr/bin/env bash
-# Every fuzz driver for SECONDS (default 60) under ASan and UBSan, from its stored corpus.
+# Every fuzz driver for SECONDS_EACH (default 60) under ASan and UBSan, from its stored corpus.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${SECONDS_EACH:-60}
 build=build-fuzz
-[ -f $build/build.ninja ] || CC=clang meson setup $build -Dfuzzers=true -Dbuildtype=debugoptimized \
-    -Db_sanitize=address,undefined -Db_lundef=false -Dc_args=-fsanitize=fuzzer-no-link
+if [ -f $build/build.ninja ]; then
+    meson setup --reconfigure $build # drivers are found by folder
+else
+    CC=clang meson setup $build -Dfuzzers=true -Dbuildtype=debugoptimized -Db_sanitize=address,undefined \
+        -Db_lundef=false -Dc_args='-fsanitize=fuzzer-no-link -fno-sanitize-recover=all'
+fi
 ninja -C $build
-for driver in $build/tests/fuzz_*; do
-    [ -x "$driver" ] && [ -f "$driver" ] || continue
-    name=$(basename "$driver")
+for source in tests/fuzz/fuzz_*.c; do
+    name=$(basename "$source" .c)
+    driver=$build/tests/$name
     corpus=tests/fuzz/corpus/${name#fuzz_}
     echo "== $name"
     mkdir -p "$build/new/$name"
