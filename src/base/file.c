@@ -55,6 +55,11 @@ enum ht_err ht__file_read(const struct ht__file *file, uint64_t offset, void *ds
     return HT_OK;
 }
 
+void ht__file_expect(const struct ht__file *file, uint64_t offset, uint64_t n)
+{
+    if (ht__range_ok(offset, n, file->size)) (void)posix_fadvise(file->fd, (off_t)offset, (off_t)n, POSIX_FADV_WILLNEED);
+}
+
 enum ht_err ht__file_load(const char *path, uint64_t limit, struct ht__buf *out,
                           struct ht_diag *diag)
 {

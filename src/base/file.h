@@ -20,6 +20,8 @@ void ht__file_close(struct ht__file *file);
 /* Exactly n bytes at the offset; a file that shrank meanwhile is an error, never zeros. Thread-safe. */
 enum ht_err ht__file_read(const struct ht__file *file, uint64_t offset, void *dst, uint64_t n,
                           struct ht_diag *diag);
+/* These bytes will be asked for soon, in small pieces: the system may fetch them in one go. Never fails. */
+void ht__file_expect(const struct ht__file *file, uint64_t offset, uint64_t n);
 /* A whole file of at most `limit` bytes, appended to the buffer. */
 enum ht_err ht__file_load(const char *path, uint64_t limit, struct ht__buf *out,
                           struct ht_diag *diag);

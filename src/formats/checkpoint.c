@@ -353,6 +353,14 @@ enum ht_err ht__tensor_read_raw(const struct ht__checkpoint *checkpoint,
                          ht__codec_bytes(type, n), diag);
 }
 
+void ht__tensor_expect(const struct ht__checkpoint *checkpoint, const struct ht__tensor *tensor, uint64_t first,
+                       uint64_t n)
+{
+    const struct ht__codec *type = tensor->dtype;
+    ht__file_expect(&checkpoint->files[tensor->file], tensor->offset + first / type->block_len * type->block_size,
+                    ht__codec_bytes(type, n));
+}
+
 static void swap_bytes(unsigned char *data, uint64_t n, size_t size)
 {
     for (uint64_t i = 0; i < n; i++, data += size)

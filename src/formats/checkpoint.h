@@ -83,6 +83,10 @@ HT_MUST_CHECK enum ht_err ht__tensor_read_raw(const struct ht__checkpoint *check
                                               const struct ht__tensor *tensor, uint64_t first,
                                               uint64_t n, void *dst, struct ht_diag *diag);
 
+/* These weights will be read soon, in small pieces; only for contiguous tensors. */
+void ht__tensor_expect(const struct ht__checkpoint *checkpoint, const struct ht__tensor *tensor, uint64_t first,
+                       uint64_t n);
+
 /* Readers, one a container, used by ht__checkpoint_open (and by fuzzers). Each adds its tensors to the
  * checkpoint; `file` is an index in checkpoint->files. */
 HT_MUST_CHECK enum ht_err ht__safetensors_open(struct ht__checkpoint *checkpoint, uint32_t file,

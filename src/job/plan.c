@@ -178,7 +178,8 @@ static enum ht_err choose_types(struct ht__plan *plan, struct ht__plan_output *o
 
 int64_t ht__plan_chunk_rows(const struct ht__weight *weight)
 {
-    int64_t rows = HT__CHUNK_WEIGHTS / (weight->ne[0] ? weight->ne[0] : 1);
+    int64_t wanted = weight->rows->chunk_weights ? weight->rows->chunk_weights : HT__CHUNK_WEIGHTS;
+    int64_t rows = wanted / (weight->ne[0] ? weight->ne[0] : 1);
     return rows < 1 ? 1 : rows > weight->ne[1] ? weight->ne[1] : rows;
 }
 

@@ -18,6 +18,12 @@ typedef enum ht_err ht__rows_read_fn(const struct ht__rows *rows, int64_t row, i
 typedef enum ht_err ht__rows_raw_fn(const struct ht__rows *rows, int64_t row, int64_t n, void *dst,
                                     struct ht__arena *scratch, struct ht_diag *diag);
 
+typedef enum ht_err ht__rows_part_fn(const struct ht__rows *rows, int64_t row, int64_t n, int64_t column,
+                                     int64_t n_columns, float *dst, struct ht__arena *scratch,
+                                     struct ht_diag *diag);
+typedef enum ht_err ht__rows_step_fn(const struct ht__rows *rows, int64_t row, int64_t step, int64_t n, float *dst,
+                                     struct ht__arena *scratch, struct ht_diag *diag);
+
 /* A matrix that is produced by rows. Immutable once built; lives in the model's arena. */
 struct ht__rows {
     int64_t n_rows, row_len;
@@ -28,6 +34,14 @@ struct ht__rows {
      * otherwise NULL. */
     const struct ht__codec *raw_type;
     ht__rows_raw_fn *read_raw;
+    /* Columns [column, column + n_columns) of rows [row, row + n), adjacent, without reading the others;
+     * NULL where only whole rows can be had. */
+    ht__rows_part_fn *read_part;
+    /* n rows from `row`, every step-th, where that costs less than one by one; otherwise NULL. */
+    ht__rows_step_fn *read_step;
+    /* How many weights to ask for at a time, where that matters: a strip of columns costs a read for each row of
+     * the source, however wide it is. 0: as the caller likes. */
+    int64_t chunk_weights;
     const void *ctx; /* the implementation's own */
 };
 

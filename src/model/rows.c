@@ -37,6 +37,24 @@ static enum ht_err read_tensor_raw(const struct ht__rows *rows, int64_t row, int
                                (uint64_t)(n * rows->row_len), dst, diag);
 }
 
+/* A read for each row, but one decoding. */
+static enum ht_err read_tensor_part(const struct ht__rows *rows, int64_t row, int64_t n, int64_t column,
+                                    int64_t n_columns, float *dst, struct ht__arena *scratch,
+                                    struct ht_diag *diag)
+{
+    const struct tensor *t = rows->ctx;
+    const struct ht__codec *type = t->tensor->dtype;
+    size_t size = ht__codec_bytes(type, (uint64_t)n_columns);
+    char *raw = ht__arena_raw(scratch, (size_t)n * size);
+    if (!raw) return ht__fail_memory(diag, t->tensor->name);
+    ht__tensor_expect(t->ck, t->tensor, (uint64_t)(row * rows->row_len), (uint64_t)(n * rows->row_len));
+    for (int64_t i = 0; i < n; i++)
+        HT_TRY(ht__tensor_read_raw(t->ck, t->tensor, (uint64_t)((row + i) * rows->row_len + column),
+                                   (uint64_t)n_columns, raw + (size_t)i * size, diag));
+    ht__decoder(type, ht__cpu_best())(raw, n * n_columns, dst);
+    return HT_OK;
+}
+
 struct ht__rows *ht__rows_tensor(struct ht__arena *arena, const struct ht__checkpoint *ck,
                                  const struct ht__tensor *tensor, int64_t row_len)
 {
@@ -46,6 +64,8 @@ struct ht__rows *ht__rows_tensor(struct ht__arena *arena, const struct ht__check
     struct ht__rows *rows = new_rows(arena, n_rows, row_len, read_tensor, sizeof(struct tensor), &ctx);
     if (!rows) return NULL;
     *(struct tensor *)ctx = (struct tensor){ck, tensor};
+    if (!tensor->strides && !tensor->big_endian && tensor->dtype->block_len == 1)
+        rows->read_part = read_tensor_part;
     if (!tensor->strides && !tensor->big_endian && tensor->dtype->ggml_id != HT__NO_GGML_ID) {
         rows->raw_type = tensor->dtype;
         rows->read_raw = read_tensor_raw;
@@ -65,6 +85,8 @@ static enum ht_err read_slice(const struct ht__rows *rows, int64_t row, int64_t 
 {
     const struct slice *s = rows->ctx;
     if (s->step == 1) return s->of->read(s->of, s->first + row, n, dst, scratch, diag);
+    if (s->of->read_step)
+        return s->of->read_step(s->of, s->first + row * s->step, s->step, n, dst, scratch, diag);
     for (int64_t i = 0; i < n; i++)
         HT_TRY(s->of->read(s->of, s->first + (row + i) * s->step, 1, dst + i * rows->row_len, scratch,
                            diag));
@@ -93,6 +115,7 @@ struct ht__rows *ht__rows_slice(struct ht__arena *arena, const struct ht__rows *
     *(struct slice *)ctx = (struct slice){of, first, step};
     rows->raw_type = of->raw_type;
     rows->read_raw = of->raw_type ? read_slice_raw : NULL;
+    rows->chunk_weights = of->chunk_weights;
     return rows;
 }
 
@@ -244,49 +267,77 @@ struct transpose {
     int64_t slab_rows;
 };
 
-/*
- * Rows [row, row + n) are columns of one slab or of several. The source's rows are read in groups of a
- * bounded size and only the wanted columns kept.
- */
-static enum ht_err read_columns(const struct ht__rows *rows, int64_t slab, int64_t column, int64_t n,
-                                float *dst, struct ht__arena *scratch, struct ht_diag *diag)
+/* Some columns of one slab: n of them, `step` apart, from number `column` on. */
+struct columns {
+    int64_t slab, column, step, n;
+};
+
+/* block has `take` rows of `width`; its columns go to rows of dst, by tiles that stay in the cache. */
+static void turn(const float *block, int64_t take, int64_t width, int64_t step, int64_t n, float *dst,
+                 int64_t dst_len)
 {
-    enum { GROUP_WEIGHTS = 256 << 10 };
+    enum { TILE = 16 };
+    for (int64_t i0 = 0; i0 < n; i0 += TILE)
+        for (int64_t j0 = 0; j0 < take; j0 += TILE)
+            for (int64_t i = i0; i < n && i < i0 + TILE; i++)
+                for (int64_t j = j0; j < take && j < j0 + TILE; j++)
+                    dst[i * dst_len + j] = block[j * width + i * step];
+}
+
+/*
+ * The strip of the slab that holds the columns, in groups of rows of a bounded size. Whole rows are read
+ * where that is a few times the strip at most (a long read costs less than many short ones), so every byte
+ * of the source is read a few times at most, however many strips a slab is cut into.
+ */
+static enum ht_err read_columns(const struct ht__rows *rows, const struct columns *c, float *dst,
+                                struct ht__arena *scratch, struct ht_diag *diag)
+{
+    enum { GROUP_WEIGHTS = 256 << 10, WORTH_WHOLE = 3 };
     const struct transpose *t = rows->ctx;
     const struct ht__rows *of = t->of;
-    int64_t group = GROUP_WEIGHTS / of->row_len;
+    int64_t strip = (c->n - 1) * c->step + 1, first = c->column;
+    bool part = of->read_part && strip * WORTH_WHOLE < of->row_len;
+    int64_t width = part ? strip : of->row_len, group = GROUP_WEIGHTS / width;
     if (group < 1) group = 1;
     if (group > t->slab_rows) group = t->slab_rows;
-    float *block = ht__arena_raw(scratch, (size_t)(group * of->row_len) * sizeof *block);
+    float *block = ht__arena_raw(scratch, (size_t)(group * width) * sizeof *block);
     if (!block) return ht__fail_memory(diag, "rows");
     struct ht__arena inner; /* the source's scratch is given back after every group */
     ht__arena_init(&inner, scratch->alloc);
     enum ht_err err = HT_OK;
     for (int64_t r = 0; r < t->slab_rows && err == HT_OK; r += group) {
-        int64_t take = t->slab_rows - r < group ? t->slab_rows - r : group;
-        err = of->read(of, slab * t->slab_rows + r, take, block, &inner, diag);
-        for (int64_t i = 0; i < n && err == HT_OK; i++)
-            for (int64_t j = 0; j < take; j++)
-                dst[i * t->slab_rows + r + j] = block[j * of->row_len + column + i];
+        int64_t take = t->slab_rows - r < group ? t->slab_rows - r : group, row = c->slab * t->slab_rows + r;
+        err = part ? of->read_part(of, row, take, first, strip, block, &inner, diag)
+                   : of->read(of, row, take, block, &inner, diag);
+        if (err == HT_OK)
+            turn(block + (part ? 0 : first), take, width, c->step, c->n, dst + r, t->slab_rows);
         ht__arena_reset(&inner);
     }
     ht__arena_close(&inner);
     return err;
 }
 
+static enum ht_err read_transpose_step(const struct ht__rows *rows, int64_t row, int64_t step, int64_t n,
+                                       float *dst, struct ht__arena *scratch, struct ht_diag *diag)
+{
+    const struct transpose *t = rows->ctx;
+    int64_t columns = t->of->row_len;
+    while (n > 0) {
+        struct columns c = {row / columns, row % columns, step, 0};
+        c.n = (columns - c.column + step - 1) / step;
+        if (c.n > n) c.n = n;
+        HT_TRY(read_columns(rows, &c, dst, scratch, diag));
+        row += c.n * step;
+        n -= c.n;
+        dst += c.n * t->slab_rows;
+    }
+    return HT_OK;
+}
+
 static enum ht_err read_transpose(const struct ht__rows *rows, int64_t row, int64_t n, float *dst,
                                   struct ht__arena *scratch, struct ht_diag *diag)
 {
-    const struct transpose *t = rows->ctx;
-    while (n > 0) {
-        int64_t columns = t->of->row_len, column = row % columns, here = columns - column;
-        if (here > n) here = n;
-        HT_TRY(read_columns(rows, row / columns, column, here, dst, scratch, diag));
-        row += here;
-        n -= here;
-        dst += here * t->slab_rows;
-    }
-    return HT_OK;
+    return read_transpose_step(rows, row, 1, n, dst, scratch, diag);
 }
 
 struct ht__rows *ht__rows_transpose(struct ht__arena *arena, const struct ht__rows *of,
@@ -296,7 +347,10 @@ struct ht__rows *ht__rows_transpose(struct ht__arena *arena, const struct ht__ro
     if (!of || slab_rows < 1) return NULL;
     struct ht__rows *rows = new_rows(arena, of->n_rows / slab_rows * of->row_len, slab_rows,
                                      read_transpose, sizeof(struct transpose), &ctx);
-    if (rows) *(struct transpose *)ctx = (struct transpose){of, slab_rows};
+    if (!rows) return NULL;
+    *(struct transpose *)ctx = (struct transpose){of, slab_rows};
+    rows->read_step = read_transpose_step;
+    rows->chunk_weights = 1 << 20;
     return rows;
 }
 
