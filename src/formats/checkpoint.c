@@ -1,9 +1,9 @@
 /* Opening whatever holds a checkpoint, and reading ranges of its weights. */
 #include "base/check.h"
 #include "base/json.h"
+#include "formats/folder.h"
 #include "formats/table.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -195,6 +195,19 @@ static enum ht_err check_index(const struct ht__checkpoint *ck, const struct ht_
     return HT_OK;
 }
 
+static enum ht_err shards_exist(const char *dir, const char *index, const struct shards *shards,
+                                struct ht_diag *diag)
+{
+    for (size_t i = 0; i < shards->n; i++) {
+        char path[4096];
+        HT_TRY(ht__path_join(path, sizeof path, dir, shards->names[i], diag));
+        if (!ht__path_exists(path))
+            return ht__fail(diag, HT_ERR_NOT_FOUND, path, -1, "the file is missing, though %s names it",
+                            ht__path_base(index));
+    }
+    return HT_OK;
+}
+
 static enum ht_err open_shards(struct ht__checkpoint *ck, const char *dir, const struct shards *shards,
                                struct ht_diag *diag)
 {
@@ -216,29 +229,24 @@ static enum ht_err open_index(struct ht__checkpoint *ck, const char *dir, const 
     enum ht_err err = ht__json_load(&tree, path, LARGEST_INDEX, &root, diag);
     const struct ht__jnode *map = err == HT_OK ? ht__jget(root, "weight_map") : NULL;
     if (err == HT_OK) err = shards_of_index(ck, map, path, &shards, diag);
+    if (err == HT_OK) err = shards_exist(dir, path, &shards, diag);
     if (err == HT_OK) err = open_shards(ck, dir, &shards, diag);
     if (err == HT_OK) err = check_index(ck, map, path, diag);
     ht__arena_close(&tree);
     return err;
 }
 
-/* Where a folder keeps its weights, the best first: an index, then the file itself. */
 static enum ht_err open_folder(struct ht__checkpoint *ck, const char *dir, struct ht_diag *diag)
 {
-    static const char *const names[] = {
-        "model.safetensors.index.json", "model.safetensors",   "pytorch_model.bin.index.json",
-        "pytorch_model.bin",            "consolidated.safetensors", "consolidated.00.pth",
-    };
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char path[4096];
-        HT_TRY(ht__path_join(path, sizeof path, dir, names[i], diag));
-        if (!ht__path_exists(path)) continue;
-        if (strstr(names[i], "index.json")) return open_index(ck, dir, path, diag);
-        struct shards one = {.names = (const char *[]){names[i]}, .n = 1};
-        return open_shards(ck, dir, &one, diag);
+    struct ht__folder_weights found;
+    char path[4096];
+    HT_TRY(ht__folder_choose(dir, &ck->arena, &found, diag));
+    if (!found.index) {
+        struct shards shards = {.names = found.files, .n = found.n};
+        return open_shards(ck, dir, &shards, diag);
     }
-    return ht__fail(diag, HT_ERR_NOT_FOUND, dir, -1,
-                    "no model.safetensors, pytorch_model.bin or an index of either is in this folder");
+    HT_TRY(ht__path_join(path, sizeof path, dir, found.index, diag));
+    return open_index(ck, dir, path, diag);
 }
 
 static const char *folder_of(struct ht__arena *arena, const char *path)

@@ -45,8 +45,7 @@ struct ht__checkpoint {
 };
 
 /*
- * Opens a Hugging Face folder (safetensors with or without an index, else PyTorch with or without an
- * index), a .safetensors file, a PyTorch zip file, or a .gguf file (the first split brings the others).
+ * Opens a Hugging Face folder (formats/folder.h says which of its files), a .safetensors file, a PyTorch zip file, or a .gguf file (the first split brings the others).
  * Files are told by their content, never by their extension.
  * On success *out is owned by the caller. The allocator is kept until close.
  */
