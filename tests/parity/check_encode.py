@@ -53,10 +53,6 @@ def below_zero(rng, shape):
     return (-1000 * far - near).astype(np.float32)
 
 
-# Equal scores of several splits: there IQ1_M may choose another one than the reference (doc/formats/iq1_m.md).
-# Elsewhere one block in a hundred may have a tie by chance.
-TIES = {"patches", "levels", "spikes", "importance with zeros", "importance over 60 octaves", "below zero"}
-
 KINDS = {
     "below zero": below_zero,
     "heavy tails": lambda rng, s: (rng.standard_t(4, s) * 0.02).astype(np.float32),
@@ -109,16 +105,14 @@ def main():
             if info["uses_importance"]:
                 weights |= importances(rng)
             for form, w in weights.items():
-                if info["name"] == "iq1_m" and TIES & {kind, form}:
-                    continue
                 bad, n = compare(info, x, w)
                 wrong, total = wrong + bad, total + n
                 if bad:
                     notes.append(f"{kind}, {form}: {bad} of {n} blocks")
-        print(f"{'FAILED' if wrong > (total // 100 if info['name'] == 'iq1_m' else 0) else 'ok':7}{info['name']}: {total} blocks, {wrong} differ", flush=True)
+        print(f"{'FAILED' if wrong else 'ok':7}{info['name']}: {total} blocks, {wrong} differ", flush=True)
         for note in notes:
             print("       " + note)
-        failed += wrong > (total // 100 if info["name"] == "iq1_m" else 0)
+        failed += wrong > 0
     print(f"check_encode: {len(listed) - failed} of {len(listed)} types give the reference's bytes")
     sys.exit(1 if failed else 0)
 

@@ -15,7 +15,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { SUPER = 256, S_SIZE = 50, M_SIZE = 56, MOST = 32 };
+enum { SUPER = 256, S_SIZE = 50, M_SIZE = 56, MOST = 32, M_SUB = 16 };
 
 /* The three values under a shift of +1/8, and of -1/8. */
 static const float plus[3] = {-1 + 0.125f, 0.125f, 1 + 0.125f}, minus[3] = {-1 - 0.125f, -0.125f, 1 - 0.125f};
@@ -26,10 +26,10 @@ struct pair {
 };
 
 /* Ascending; equal values keep their order. Insertion: 32 elements at most. */
-static void sort(struct pair *pairs, int n)
+static void sort(const float *x, int n, struct pair *pairs)
 {
-    for (int i = 1; i < n; i++) {
-        struct pair p = pairs[i];
+    for (int i = 0; i < n; i++) {
+        struct pair p = {x[i], i};
         int j = i;
         for (; j > 0 && pairs[j - 1].x > p.x; j--)
             pairs[j] = pairs[j - 1];
@@ -99,8 +99,8 @@ struct s_block {
     uint16_t points[4];
 };
 
-/* All splits of the sorted elements under both shifts, by prefix sums. */
-static void best_split(const float *sum_x, const float *sum_w, int n, int *low, int *high, float *scale, int *shift)
+/* All splits of the sorted elements under both shifts, by prefix sums; false if no weight counts. */
+static bool best_split(const float *sum_x, const float *sum_w, int n, int *low, int *high, float *scale, int *shift)
 {
     float best = -FLT_MAX;
     for (int i = 0; i <= n; i++)
@@ -118,6 +118,7 @@ static void best_split(const float *sum_x, const float *sum_w, int n, int *low, 
                     *shift = s ? -1 : 1;
                 }
             }
+    return best > -FLT_MAX;
 }
 
 static void search_s(const float *x, const float *w, struct s_block *b)
@@ -129,16 +130,13 @@ static void search_s(const float *x, const float *w, struct s_block *b)
     memset(b, 0, sizeof *b);
     b->shift = 1;
     if (largest(x, MOST) < 1e-12f) return;
-    for (int i = 0; i < MOST; i++)
-        pairs[i] = (struct pair){x[i], i};
-    sort(pairs, MOST);
+    sort(x, MOST, pairs);
     for (int j = 0; j < MOST; j++) {
         int i = pairs[j].index;
         sum_x[j + 1] = sum_x[j] + w[i] * x[i];
         sum_w[j + 1] = sum_w[j] + w[i];
     }
-    b->scale = largest(x, MOST);
-    best_split(sum_x, sum_w, MOST, &low, &high, &b->scale, &b->shift);
+    if (!best_split(sum_x, sum_w, MOST, &low, &high, &b->scale, &b->shift)) return;
     put_levels(pairs, MOST, low, high, b->scale < 0, l);
     if (b->scale < 0) {
         b->scale = -b->scale;
@@ -171,11 +169,11 @@ static void encode_s_block(const float *x, const float *importance, uint8_t *out
         search_s(x + MOST * b, w, &blocks[b]);
         if (blocks[b].scale > max) max = blocks[b].scale;
     }
-    if (max == 0) return;
     float d = max / 15, inverse = 1 / d;
     ht__store_u16(out, ht__f32_to_f16(d * 1.125f));
     for (int b = 0; b < 8; b++) {
-        unsigned word = (unsigned)(scale_code(inverse, blocks[b].scale) | (blocks[b].shift < 0 ? 8 : 0)) << 12;
+        unsigned word = 0;
+        if (max > 0) word = (unsigned)(scale_code(inverse, blocks[b].scale) | (blocks[b].shift < 0 ? 8 : 0)) << 12;
         for (int k = 0; k < 4; k++) {
             out[2 + 4 * b + k] = (uint8_t)blocks[b].points[k];
             word |= (unsigned)(blocks[b].points[k] >> 8) << 3 * k;
@@ -186,59 +184,87 @@ static void encode_s_block(const float *x, const float *importance, uint8_t *out
 
 /* ---- IQ1_M ---- */
 
-/* Bit 1: the first eight are shifted down; bit 0: the second eight. */
-static const float *values_of(int shifts, int half)
+/*
+ * Sums over the first elements in sorted order, each half of the block for itself since its shift is its own.
+ * Both shifts have levels one apart: with the sum T over all, A over those at the lowest level and B over those at
+ * the lower two, the sum of w*q*x is T*v2 - (A + B), and that of w*q*q is T*v2*v2 + A*(v0*v0 - v1*v1) +
+ * B*(v1*v1 - v2*v2). The roundings of these formulas decide between splits of equal score.
+ */
+struct m_sums {
+    float x[2][M_SUB + 1], w[2][M_SUB + 1];
+};
+
+static void sum_halves(const struct pair *pairs, const float *w, struct m_sums *s)
 {
-    return shifts >> (1 - half) & 1 ? minus : plus;
+    s->x[0][0] = s->x[1][0] = s->w[0][0] = s->w[1][0] = 0;
+    for (int j = 0; j < M_SUB; j++) {
+        int i = pairs[j].index, h = i >= 8;
+        s->x[h][j + 1] = s->x[h][j] + w[i] * pairs[j].x;
+        s->w[h][j + 1] = s->w[h][j] + w[i];
+        s->x[1 - h][j + 1] = s->x[1 - h][j];
+        s->w[1 - h][j + 1] = s->w[1 - h][j];
+    }
 }
 
-/* The sums of one split under the four combinations of shifts, in the order of the sorted elements. */
-static void split_sums(const struct pair *pairs, const float *w, int low, int high, float qx[4], float q2[4])
+/* The first `low` elements at the lowest level, those up to `high` at the middle one: [shift][half]. */
+static void split_sums(const struct m_sums *s, int low, int high, float qx[2][2], float q2[2][2])
 {
-    for (int k = 0; k < 4; k++)
-        qx[k] = q2[k] = 0;
-    for (int j = 0; j < 16; j++) {
-        int i = pairs[j].index, level = j < low ? 0 : j < high ? 1 : 2;
-        for (int k = 0; k < 4; k++) {
-            float v = values_of(k, i >= 8)[level];
-            qx[k] += w[i] * v * pairs[j].x;
-            q2[k] += w[i] * v * v;
-        }
+    for (int h = 0; h < 2; h++) {
+        float below = s->x[h][low] + s->x[h][high], x = s->x[h][M_SUB], w = s->w[h][M_SUB];
+        qx[0][h] = x * plus[2] - below;
+        qx[1][h] = x * minus[2] - below;
+        q2[0][h] = w * plus[2] * plus[2] + s->w[h][low] * (plus[0] * plus[0] - plus[1] * plus[1]) +
+                   s->w[h][high] * (plus[1] * plus[1] - plus[2] * plus[2]);
+        q2[1][h] = w * minus[2] * minus[2] + s->w[h][low] * (minus[0] * minus[0] - minus[1] * minus[1]) +
+                   s->w[h][high] * (minus[1] * minus[1] - minus[2] * minus[2]);
     }
 }
 
 struct m_block {
     float scale;
-    int shifts;
+    int shifts; /* bit 1: the first eight are shifted down; bit 0: the second eight */
     uint16_t points[2];
 };
 
-static void search_m(const float *x, const float *w, struct m_block *b)
+static const float *values_of(int shifts, int half)
 {
-    struct pair pairs[16];
-    uint8_t l[16];
-    int low = 0, high = 0;
+    return shifts >> (1 - half) & 1 ? minus : plus;
+}
+
+/* All splits under all shifts; false if no weight counts. */
+static bool best_m_split(const struct m_sums *s, int *low, int *high, struct m_block *b)
+{
     float best = -FLT_MAX;
-    memset(b, 0, sizeof *b);
-    if (largest(x, 16) < 1e-7f) return;
-    for (int i = 0; i < 16; i++)
-        pairs[i] = (struct pair){x[i], i};
-    sort(pairs, 16);
-    b->scale = largest(x, 16);
-    for (int i = 0; i <= 16; i++)
-        for (int j = i; j <= 16; j++) {
-            float qx[4], q2[4];
-            split_sums(pairs, w, i, j, qx, q2);
-            for (int k = 0; k < 4; k++)
-                if (q2[k] > 0 && qx[k] * qx[k] > best * q2[k]) {
-                    b->scale = qx[k] / q2[k];
-                    best = b->scale * qx[k];
-                    low = i;
-                    high = j;
+    for (int i = 0; i <= M_SUB; i++)
+        for (int j = i; j <= M_SUB; j++) {
+            float x[2][2], w[2][2];
+            split_sums(s, i, j, x, w);
+            for (int k = 0; k < 4; k++) {
+                float qx = x[k >> 1][0] + x[k & 1][1], q2 = w[k >> 1][0] + w[k & 1][1];
+                if (q2 > 0 && qx * qx > best * q2) {
+                    b->scale = qx / q2;
+                    best = b->scale * qx;
+                    *low = i;
+                    *high = j;
                     b->shifts = k;
                 }
+            }
         }
-    put_levels(pairs, 16, low, high, b->scale < 0, l);
+    return best > -FLT_MAX;
+}
+
+static void search_m(const float *x, const float *w, struct m_block *b)
+{
+    struct pair pairs[M_SUB];
+    struct m_sums sums;
+    uint8_t l[M_SUB];
+    int low = 0, high = 0;
+    memset(b, 0, sizeof *b);
+    if (largest(x, M_SUB) < 1e-7f) return;
+    sort(x, M_SUB, pairs);
+    sum_halves(pairs, w, &sums);
+    if (!best_m_split(&sums, &low, &high, b)) return;
+    put_levels(pairs, M_SUB, low, high, b->scale < 0, l);
     if (b->scale < 0) {
         b->scale = -b->scale;
         b->shifts = 3 - b->shifts;
@@ -295,16 +321,17 @@ static void encode_m_block(const float *x, const float *importance, uint8_t *out
         search_m(x + 16 * b, w, &blocks[b]);
         if (blocks[b].scale > max) max = blocks[b].scale;
     }
-    if (max == 0) return;
+    for (int b = 0; b < 16; b++) {
+        out[2 * b] = (uint8_t)blocks[b].points[0];
+        out[2 * b + 1] = (uint8_t)blocks[b].points[1];
+        out[32 + b] = (uint8_t)(blocks[b].points[0] >> 8 | blocks[b].points[1] >> 8 << 4);
+    }
+    if (!(max > 0)) return;
     float d = max / 15, inverse = 1 / d;
     for (int b = 0; b < 16; b++) {
         codes[b] = scale_code(inverse, blocks[b].scale);
         words[b / 4] = (uint16_t)(words[b / 4] | codes[b] << 3 * (b % 4));
-        for (int k = 0; k < 2; k++) {
-            out[2 * b + k] = (uint8_t)blocks[b].points[k];
-            int nibble = blocks[b].points[k] >> 8 | (values_of(blocks[b].shifts, k) == minus ? 8 : 0);
-            out[32 + b] = (uint8_t)(out[32 + b] | nibble << 4 * k);
-        }
+        out[32 + b] |= (uint8_t)((blocks[b].shifts & 2) << 2 | (blocks[b].shifts & 1) << 7);
     }
     uint16_t h = ht__f32_to_f16(fit_m(x, importance, sigma2, blocks, codes, d) * 1.1125f);
     for (int i = 0; i < 4; i++)
