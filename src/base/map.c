@@ -15,7 +15,7 @@ void ht__map_close(struct ht__map *map)
 }
 
 /* Eight bytes at a time: names are long and alike. The table's index takes the low bits of what is returned. */
-static uint32_t hash_of(const char *key, size_t len)
+uint32_t ht__hash(const char *key, size_t len)
 {
     const uint64_t factor = 0x9e3779b97f4a7c15u; /* 2^64 / golden ratio, odd */
     uint64_t h = len * factor, word;
@@ -60,7 +60,7 @@ static bool grow(struct ht__map *map)
 enum ht__map_put ht__map_put(struct ht__map *map, const char *key, size_t len, uint32_t value)
 {
     if (len > UINT32_MAX || (map->n * 4 >= map->cap * 3 && !grow(map))) return HT__MAP_NO_MEMORY;
-    uint32_t hash = hash_of(key, len);
+    uint32_t hash = ht__hash(key, len);
     struct ht__map_slot *slot = find(map, key, len, hash);
     if (slot->key) return HT__MAP_PRESENT;
     *slot = (struct ht__map_slot){.key = key, .len = (uint32_t)len, .hash = hash, .value = value};
@@ -71,7 +71,7 @@ enum ht__map_put ht__map_put(struct ht__map *map, const char *key, size_t len, u
 uint32_t *ht__map_get(const struct ht__map *map, const char *key, size_t len)
 {
     if (map->cap == 0 || len > UINT32_MAX) return NULL;
-    struct ht__map_slot *slot = find(map, key, len, hash_of(key, len));
+    struct ht__map_slot *slot = find(map, key, len, ht__hash(key, len));
     return slot->key ? &slot->value : NULL;
 }
 
@@ -83,5 +83,5 @@ void ht__map_renumber(struct ht__map *map, const uint32_t *values)
 
 void ht__map_expect(const struct ht__map *map, const char *key, size_t len)
 {
-    if (map->cap) __builtin_prefetch(&map->slots[hash_of(key, len) & (map->cap - 1)], 1);
+    if (map->cap) __builtin_prefetch(&map->slots[ht__hash(key, len) & (map->cap - 1)], 1);
 }

@@ -21,6 +21,9 @@ struct ht__map {
 
 enum ht__map_put { HT__MAP_NEW, HT__MAP_PRESENT, HT__MAP_NO_MEMORY };
 
+/* For tables of other kinds too. */
+uint32_t ht__hash(const char *key, size_t len);
+
 void ht__map_init(struct ht__map *map, const struct ht__alloc *alloc);
 void ht__map_close(struct ht__map *map);
 /* Adds key -> value; a key that is present keeps its value. The key's bytes must outlive the map. */

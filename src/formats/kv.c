@@ -1,4 +1,5 @@
 #include "formats/kv.h"
+#include "base/map.h"
 
 #include <string.h>
 
@@ -8,11 +9,26 @@ void ht__kvs_init(struct ht__kvs *kvs, struct ht__arena *arena)
     kvs->arena = arena;
 }
 
+/* The slot of a key, or the empty one where it would go. */
+static uint32_t *slot_of(const struct ht__kvs *kvs, const char *key)
+{
+    size_t mask = 2 * kvs->cap - 1, i = ht__hash(key, strlen(key)) & mask;
+    while (kvs->index[i] && strcmp(kvs->items[kvs->index[i] - 1].key, key) != 0)
+        i = (i + 1) & mask;
+    return &kvs->index[i];
+}
+
 static struct ht__kv *find(const struct ht__kvs *kvs, const char *key)
 {
+    uint32_t at = kvs->cap ? *slot_of(kvs, key) : 0;
+    return at ? &kvs->items[at - 1] : NULL;
+}
+
+static void index_all(struct ht__kvs *kvs)
+{
+    memset(kvs->index, 0, 2 * kvs->cap * sizeof *kvs->index);
     for (size_t i = 0; i < kvs->n; i++)
-        if (strcmp(kvs->items[i].key, key) == 0) return &kvs->items[i];
-    return NULL;
+        *slot_of(kvs, kvs->items[i].key) = (uint32_t)i + 1;
 }
 
 void ht__kv_remove(struct ht__kvs *kvs, const char *key)
@@ -22,6 +38,7 @@ void ht__kv_remove(struct ht__kvs *kvs, const char *key)
     size_t after = (size_t)(kvs->items + kvs->n - (item + 1));
     memmove(item, item + 1, after * sizeof *item);
     kvs->n--;
+    index_all(kvs); /* the others moved up */
 }
 
 static bool make_room(struct ht__kvs *kvs)
@@ -29,10 +46,13 @@ static bool make_room(struct ht__kvs *kvs)
     if (kvs->n < kvs->cap) return true;
     size_t cap = kvs->cap ? kvs->cap * 2 : 64;
     struct ht__kv *items = ht__arena_array(kvs->arena, cap, sizeof *items);
-    if (!items) return false;
+    uint32_t *index = ht__arena_array(kvs->arena, 2 * cap, sizeof *index);
+    if (!items || !index) return false;
     if (kvs->n) memcpy(items, kvs->items, kvs->n * sizeof *items);
     kvs->items = items;
+    kvs->index = index;
     kvs->cap = cap;
+    index_all(kvs);
     return true;
 }
 
@@ -47,6 +67,7 @@ void ht__kv_put(struct ht__kvs *kvs, const struct ht__kv *item)
     copy.key = key;
     ht__kv_remove(kvs, key);
     kvs->items[kvs->n++] = copy;
+    *slot_of(kvs, key) = (uint32_t)kvs->n;
 }
 
 void ht__kv_u32(struct ht__kvs *kvs, const char *key, uint32_t v)

@@ -39,7 +39,8 @@ struct ht__kvs {
     struct ht__arena *arena; /* not owned */
     struct ht__kv *items;
     size_t n, cap;
-    bool failed; /* memory ran out in a setter: checked once by the caller */
+    uint32_t *index; /* 2 * cap slots, open addressing: number of the item + 1, or 0 */
+    bool failed;     /* memory ran out in a setter: checked once by the caller */
 };
 
 void ht__kvs_init(struct ht__kvs *kvs, struct ht__arena *arena);

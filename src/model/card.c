@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LARGEST_CARD = 16 << 20 };
+enum { LARGEST_CARD = 16 << 20, MOST_ORIGINS = 1024 /* each is four keys, of which readers take 65,536 */ };
 
 /* Single values in the order in which they are written, and under which keys cards have them. */
 enum field { NAME, AUTHOR, VERSION, ORGANIZATION, FINETUNE, BASENAME, DESCRIPTION, SIZE_LABEL, N_FIELDS = 15 };
@@ -288,6 +288,11 @@ static void put_origins(struct card *c, const struct origin *origin)
     if (!list) return;
     char count[64];
     size_t n = list->type == HT__JSON_ARRAY ? list->n : list->type == HT__JSON_STRING;
+    if (n > MOST_ORIGINS) {
+        ht__log_printf(c->job->log, HT__LOG_WARNING, "README.md names %zu under %s: the first %d are kept", n,
+                       origin->in_card[0], MOST_ORIGINS);
+        n = MOST_ORIGINS;
+    }
     snprintf(count, sizeof count, "%s.count", origin->key);
     ht__kv_u32(c->kvs, count, (uint32_t)n);
     for (size_t i = 0; i < n; i++) {

@@ -67,6 +67,9 @@ cp -r $model "$work/odd" && sed -i '/"architectures"/,/]/d' "$work/odd/config.js
 printf -- '---\nlicense: &a mit\nname: *a\n---\n' >"$work/odd/README.md"
 expect "a type and no class" 0 "$halftone" convert "$work/odd" -t F16 -o "$work/odd.gguf"
 holds "a warning about the card" grep -q 'README.md is left out of the metadata: line 2' "$work/err"
+{ printf -- '---\ndatasets:\n'; seq -f '- set/n%.0f' 30000; printf -- '---\n'; } >"$work/odd/README.md"
+expect "a card of 30,000 data sets" 0 "$halftone" convert "$work/odd" -t F16 -o "$work/odd.gguf" --overwrite
+holds "and what is kept of it" grep -q 'names 30000 under datasets: the first 1024 are kept' "$work/err"
 sed -i 's/"model_type": "llama"/"model_type": "alpaca"/' "$work/odd/config.json"
 expect "an unknown type" 3 "$halftone" convert "$work/odd" -t F16 -o "$work/odd2.gguf"
 expect "without hashes" 0 "$halftone" quantize $model -t Q8_0 -o "$work/nohash" --no-source-hash --report "$work/report"
