@@ -74,6 +74,12 @@ static inline void ht__store_u16(void *p, uint16_t v)
     memcpy(p, &v, sizeof v);
 }
 
+/* The whole part; INT32_MIN for what int cannot hold, as the reference's machine has it (C leaves it open). */
+static inline int ht__truncate(float x)
+{
+    return x >= -2147483648.0f && x < 2147483648.0f ? (int)x : INT32_MIN;
+}
+
 /* Round to nearest, ties to even, for |x| < 2^22: what the reference encoders mean by rounding. */
 static inline int ht__round_even(float x)
 {

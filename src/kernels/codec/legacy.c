@@ -46,7 +46,7 @@ static void unpack(const uint8_t *in, bool five, uint8_t codes[LEN])
 /* The reference truncates to a signed byte first: only values below -1 or above 127 could tell. */
 static uint8_t truncate_code(float v, int top)
 {
-    int q = (int)(int8_t)(int)v;
+    int q = (int)(int8_t)ht__truncate(v);
     return (uint8_t)(q < top ? q : top);
 }
 
@@ -76,7 +76,7 @@ static uint16_t plain_affine(const float *x, int levels, uint8_t *codes, uint16_
     float d = (high - low) / (float)levels, inverse = d != 0 ? 1.0f / d : 0;
     for (int i = 0; i < LEN; i++) {
         float v = (x[i] - low) * inverse + 0.5f;
-        codes[i] = levels == 15 ? truncate_code(v, 15) : (uint8_t)(int)v;
+        codes[i] = levels == 15 ? truncate_code(v, 15) : (uint8_t)ht__truncate(v);
     }
     *m = ht__f32_to_f16(low);
     return ht__f32_to_f16(d);

@@ -21,7 +21,7 @@ static void encode(const float *src, int64_t n_rows, int64_t row_len, const floa
         float d = amax / 127, inverse = d != 0 ? 1.0f / d : 0;
         ht__store_u16(out, ht__f32_to_f16(d));
         for (int i = 0; i < LEN; i++)
-            out[2 + i] = (uint8_t)(int8_t)(int)roundf(src[i] * inverse);
+            out[2 + i] = (uint8_t)ht__truncate(roundf(src[i] * inverse));
     }
 }
 

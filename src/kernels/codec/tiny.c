@@ -24,7 +24,7 @@ static float largest(const float *x, int n)
 
 static int trit(float x, float inverse)
 {
-    return (int)lroundf(x * inverse) + 1;
+    return (int8_t)ht__truncate(roundf(x * inverse)) + 1;
 }
 
 /* n trits of elements `step` apart, the first one most significant; 256/243 rounds up so that the
@@ -141,7 +141,7 @@ static void encode_q2(const float *src, int64_t n_rows, int64_t row_len, const f
         memset(out, 0, SMALL_SIZE);
         ht__store_u16(out, ht__f32_to_f16(d));
         for (int i = 0; i < Q2_LEN; i++) {
-            int q = (int)roundf(src[i] * inverse) + 1;
+            int q = ht__truncate(roundf(src[i] * inverse)) + 1;
             q = q < 0 ? 0 : q > 3 ? 3 : q;
             out[2 + i / 4] = (uint8_t)(out[2 + i / 4] | q << 2 * (i % 4));
         }
