@@ -68,13 +68,16 @@ static bool has_type(const char *classes, const char *type)
     return false;
 }
 
-static enum ht_err find_arch(struct ht__arch_build *b)
+static const char *class_name(const struct ht__arch_build *b)
 {
     const struct ht__jnode *list = ht__jget(b->config, "architectures");
-    const char *class = NULL, *type = ht__jstr(b->config, "model_type", NULL);
-    if (list && list->type == HT__JSON_ARRAY && list->n > 0 &&
-        list->children[0].type == HT__JSON_STRING)
-        class = list->children[0].text;
+    bool named = list && list->type == HT__JSON_ARRAY && list->n > 0 && list->children[0].type == HT__JSON_STRING;
+    return named ? list->children[0].text : NULL;
+}
+
+static enum ht_err find_arch(struct ht__arch_build *b)
+{
+    const char *class = class_name(b), *type = ht__jstr(b->config, "model_type", NULL);
     if (!class && !type)
         return ht__fail(b->diag, HT_ERR_FORMAT, b->config_path, -1,
                         "neither \"architectures\" nor \"model_type\" names the model's class");
@@ -119,6 +122,11 @@ static enum ht_err class_defaults(struct ht__arch_build *b)
     if (!text) return HT_OK;
     HT_TRY(ht__json_parse(b->tmp, text, strlen(text), b->arch->name, &root, b->diag));
     b->defaults = root;
+    const char *class = class_name(b), *type = ht__jstr(b->config, "model_type", "");
+    for (size_t i = 0; i < root->n; i++)
+        if (root->children[i].type == HT__JSON_OBJECT &&
+            (class ? strcmp(root->keys[i], class) == 0 : is_of_type(root->keys[i], strlen(root->keys[i]), type)))
+            b->class_defaults = &root->children[i];
     return HT_OK;
 }
 
@@ -126,7 +134,9 @@ static enum ht_err class_defaults(struct ht__arch_build *b)
 static double rope_theta(const struct ht__arch_build *b)
 {
     const struct ht__jnode *p = ht__jget(b->config, "rope_parameters");
-    double base = ht__arch_num(b, "rope_theta rotary_emb_base", ht__jnum(p, "rope_theta", 10000));
+    double base = ht__arch_num(b, "rope_theta rotary_emb_base", 10000);
+    if (!ht__jget(b->config, "rope_theta") && !ht__jget(b->config, "rotary_emb_base"))
+        base = ht__jnum(p, "rope_theta", base);
     const struct ht__jnode *full = ht__jget(p, "full_attention");
     return full ? ht__jnum(full, "rope_theta", base) : base;
 }

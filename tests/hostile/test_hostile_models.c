@@ -201,6 +201,48 @@ static void every_tensor(void **state)
     assert_true(n_models >= 30 && n_cases > 3000);
 }
 
+static float metadata(const char *key)
+{
+    struct ht__log log = {ignore_line, NULL};
+    struct ht_diag diag = {0};
+    struct ht__checkpoint *ck;
+    struct ht__model *opened;
+    float value = -1;
+    assert_int_equal(ht__checkpoint_open(folder.path, NULL, &ck, &diag), HT_OK);
+    if (ht__model_open(ck, NULL, &log, &opened, &diag) != HT_OK) fail_msg("%s: %s", diag.where, diag.message);
+    const struct ht__kv *kv = ht__kv_get(&opened->kvs, key);
+    if (kv && kv->type == HT__KV_F32) value = (float)kv->f;
+    ht__model_close(&opened);
+    ht__checkpoint_close(&ck);
+    return value;
+}
+
+/* Sizes alone: the rest is what Mixtral's class supplies, not Llama's. null is a value, and no class changes it. */
+static void silent_configuration(void **state)
+{
+    (void)state;
+#define SIZES                                                                                              \
+    "\"vocab_size\":4096,\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":2,"     \
+    "\"num_attention_heads\":4,\"num_local_experts\":4,\"num_key_value_heads\":"
+    FILE *list = open_list();
+    while (next_model(list) && strcmp(model.name, "mixtral") != 0)
+        continue;
+    fclose(list);
+    assert_string_equal(model.name, "mixtral");
+    write_weights();
+    folder_puts(&folder, "config.json", "{\"architectures\":[\"MixtralForCausalLM\"]," SIZES "2}");
+    assert_true(metadata("llama.rope.freq_base") == 1e6f);
+    assert_true(metadata("llama.attention.layer_norm_rms_epsilon") == 1e-5f);
+    folder_puts(&folder, "config.json", "{\"model_type\":\"mixtral\"," SIZES "2}");
+    assert_true(metadata("llama.rope.freq_base") == 1e6f);
+    for (int i = 0; i < model.n; i++) /* as many key-value heads as heads */
+        if (strstr(model.tensors[i].name, "k_proj") || strstr(model.tensors[i].name, "v_proj"))
+            model.tensors[i].shape[0] = 64;
+    write_weights();
+    folder_puts(&folder, "config.json", "{\"architectures\":[\"MixtralForCausalLM\"]," SIZES "null}");
+    assert_true(metadata("llama.rope.freq_base") == 1e6f);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -217,6 +259,6 @@ static int teardown(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_tensor)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_tensor), cmocka_unit_test(silent_configuration)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Architectures: tiny random models of transformers, converted by us to F32 GGUF and run by llama.cpp,
-give transformers' logits within 1e-3 relative; so do their block-scaled FP8 and MXFP4 forms.
+give transformers' logits within 1e-3 relative; so do their block-scaled FP8 and MXFP4 forms. A configuration that leaves out what
+its class supplies gives the same file.
 
 Environment: HT_CLI, HT_LLAMA_LIB, HT_SHARED. Arguments: names of models (default all).
 Exit status: 0 passed, 1 failed, 77 skipped.
 """
+import filecmp
+import json
 import os
 import shutil
 import subprocess
@@ -119,6 +122,9 @@ MODELS = {
     "starcoder2": ("Starcoder2Config", dict(GQA, use_bias=True, sliding_window=None)),
     "olmo2": ("Olmo2Config", dict(GQA)),
     "olmo3": ("Olmo3Config", dict(GQA, num_hidden_layers=5, sliding_window=12), dict(ids=LONG)),
+    "olmo3-yarn": ("Olmo3Config", dict(GQA, num_hidden_layers=5, sliding_window=12, rope_parameters=dict(
+        full_attention=yarn(attention_factor=1.1386294361119891), sliding_attention=dict(rope_type="default", rope_theta=10000.0))),
+                   dict(ids=LONG)),
     "deepseek-v2": ("DeepseekV2Config", LITE),
     "deepseek-v2-yarn": ("DeepseekV2Config", dict(LITE, rope_parameters=yarn(mscale=0.707, mscale_all_dim=0.707)),
                          dict(ids=LONG)),
@@ -172,6 +178,37 @@ def wanted_logits(name, folder, ids):
         return model(torch.tensor([ids])).logits[0].numpy().astype(numpy.float64)
 
 
+def without_defaults(config, kind):
+    """What the class would supply is left out, as it is in nested and in hand-written configurations."""
+    defaults = kind().to_dict()
+    kept = {}
+    for key, value in config.items():
+        if key == "text_config":
+            kept[key] = dict(without_defaults(value, type(kind().text_config)))
+        elif key in ("architectures", "model_type") or key.endswith("_token_id") or key not in defaults \
+                or defaults[key] != value:
+            kept[key] = value
+    return kept
+
+
+def convert(folder, out):
+    run = subprocess.run([CLI, "convert", folder, "-t", "F32", "-o", out, "--quiet"], capture_output=True, text=True)
+    if run.returncode != 0:
+        raise RuntimeError(run.stderr.strip())
+
+
+def check_defaults(name, folder, out):
+    path = os.path.join(folder, "config.json")
+    with open(path) as file:
+        config = json.load(file)
+    with open(path, "w") as file:
+        json.dump(without_defaults(config, getattr(transformers, MODELS[name][0])), file)
+    short = out.replace(".gguf", "-short.gguf")
+    convert(folder, short)
+    if not filecmp.cmp(out, short, shallow=False):
+        raise RuntimeError("without what its class supplies, the configuration gives another file")
+
+
 def compare(name, llama, work):
     # a plain folder name: the runtime looks for model names in general.name
     folder = os.path.join(work, "m" + str(list(MODELS).index(name)))
@@ -181,9 +218,8 @@ def compare(name, llama, work):
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(os.path.join(ROOT, "examples", "model", file), folder)
     out = folder + ".gguf"
-    run = subprocess.run([CLI, "convert", folder, "-t", "F32", "-o", out, "--quiet"], capture_output=True, text=True)
-    if run.returncode != 0:
-        raise RuntimeError(run.stderr.strip())
+    convert(folder, out)
+    check_defaults(name, folder, out)
     got = numpy.array(llama.logits(out, ids, VOCAB), dtype=numpy.float64)
     error = numpy.abs(want - got).max() / numpy.abs(want).max()
     good = error < 1e-3

@@ -46,6 +46,9 @@ struct ht__name_rule {
     const char *shape, *when, *bias;
 };
 
+/* A JSON object as it reads. */
+#define HT__JSON(...) #__VA_ARGS__
+
 struct ht__arch {
     const char *name;    /* general.architecture */
     const char *classes; /* Hugging Face classes, separated by blanks */
@@ -54,7 +57,8 @@ struct ht__arch {
     enum ht_err (*metadata)(struct ht__arch_build *b);
     /* Adds tensors that no checkpoint has (rope factors); may be NULL. They come first. */
     enum ht_err (*generate)(struct ht__arch_build *b);
-    /* What the class supplies where config.json is silent: a JSON object; may be NULL. */
+    /* What the class supplies where config.json is silent: a JSON object, and in it one of what is different
+     * for a class, under its name; may be NULL. */
     const char *defaults;
     /* Fills b's numbers where they are not the common ones, before tensors are mapped; may be NULL. */
     enum ht_err (*numbers)(struct ht__arch_build *b);
@@ -70,7 +74,7 @@ struct ht__arch_build {
     struct ht__arena *arena;         /* the model's */
     struct ht__arena *tmp;           /* while building */
     const struct ht__jnode *config;  /* config.json, text_config merged over it */
-    const struct ht__jnode *defaults; /* the class's; may be NULL */
+    const struct ht__jnode *defaults, *class_defaults; /* where config.json is silent; may be NULL */
     const char *config_path;
     const struct ht__log *log;
     struct ht_diag *diag;

@@ -1,18 +1,18 @@
 /* Reading config.json with its classes' defaults, and the metadata that most architectures share. */
 #include "model/arch/arch.h"
 
+#include <math.h>
 #include <string.h>
 
-static const struct ht__jnode *first_of(const struct ht__jnode *object, const char *names)
+/* The first of the names that is there; *none: one is, and says null, which is a value. */
+static const struct ht__jnode *first_of(const struct ht__jnode *object, const char *names, bool *none)
 {
-    char name[64];
     for (const char *p = names; object && *p;) {
         size_t n = strcspn(p, " ");
-        if (n < sizeof name) {
-            memcpy(name, p, n);
-            name[n] = '\0';
-            const struct ht__jnode *v = ht__jget(object, name);
-            if (v) return v;
+        for (size_t i = 0; i < object->n; i++) {
+            if (strncmp(object->keys[i], p, n) != 0 || object->keys[i][n] != '\0') continue;
+            if (object->children[i].type != HT__JSON_NULL) return &object->children[i];
+            *none = true;
         }
         p += n + (p[n] == ' ');
     }
@@ -21,8 +21,10 @@ static const struct ht__jnode *first_of(const struct ht__jnode *object, const ch
 
 const struct ht__jnode *ht__arch_get(const struct ht__arch_build *b, const char *names)
 {
-    const struct ht__jnode *v = first_of(b->config, names);
-    return v ? v : first_of(b->defaults, names);
+    bool none = false;
+    const struct ht__jnode *v = first_of(b->config, names, &none);
+    if (!v && !none) v = first_of(b->class_defaults, names, &none);
+    return v || none ? v : first_of(b->defaults, names, &none);
 }
 
 enum ht_err ht__arch_int(struct ht__arch_build *b, const char *names, int64_t otherwise, int64_t *out)
@@ -47,7 +49,10 @@ double ht__arch_num(const struct ht__arch_build *b, const char *names, double ot
 const struct ht__jnode *ht__arch_rope_scaling(const struct ht__arch_build *b, const char **type)
 {
     const struct ht__jnode *scaling = ht__jget(b->config, "rope_scaling");
-    if (!scaling) scaling = ht__jget(b->config, "rope_parameters");
+    if (!scaling) scaling = ht__arch_get(b, "rope_parameters");
+    /* one for sliding layers, which is plain, and one for the others */
+    const struct ht__jnode *full = ht__jget(scaling, "full_attention");
+    if (full) scaling = full;
     *type = ht__jstr(scaling, "rope_type", ht__jstr(scaling, "type", NULL));
     if (!*type || strcmp(*type, "default") == 0) return NULL;
     return scaling;
@@ -98,6 +103,10 @@ void ht__arch_yarn(struct ht__arch_build *b, const struct ht__jnode *s)
         {"beta_fast", "rope.scaling.yarn_beta_fast"},
         {"beta_slow", "rope.scaling.yarn_beta_slow"}};
     double original = ht__jnum(s, "original_max_position_embeddings", 0);
+    double usual = 1 + 0.1 * log(ht__jnum(s, "factor", 1)), attention = ht__jnum(s, "attention_factor", usual);
+    if (fabs(attention - usual) > 1e-4)
+        ht__log_printf(b->log, HT__LOG_WARNING,
+                       "YaRN's attention_factor is %g; runtimes of GGUF files compute their own, %g", attention, usual);
     ht__arch_str(b, "rope.scaling.type", "yarn");
     ht__arch_f32(b, "rope.scaling.factor", ht__jnum(s, "factor", 1));
     if (original > 0) ht__arch_u32(b, "rope.scaling.original_context_length", (int64_t)original);

@@ -118,8 +118,13 @@ static enum ht_err keys(struct ht__arch_build *b)
     const char *type;
     const struct ht__jnode *scaling = ht__arch_rope_scaling(b, &type);
     if (scaling && strcmp(type, "yarn") == 0) {
+        double all = ht__jnum(scaling, "mscale_all_dim", 0), mscale = ht__jnum(scaling, "mscale", 0);
+        if (mscale != all || mscale == 0)
+            ht__log_printf(b->log, HT__LOG_WARNING,
+                           "YaRN's mscale is %g and mscale_all_dim %g; runtimes of GGUF files take them for equal",
+                           mscale, all);
         ht__arch_yarn(b, scaling);
-        ht__arch_f32(b, "rope.scaling.yarn_log_multiplier", 0.1 * ht__jnum(scaling, "mscale_all_dim", 0));
+        ht__arch_f32(b, "rope.scaling.yarn_log_multiplier", 0.1 * all);
     }
     return HT_OK;
 }
@@ -130,4 +135,11 @@ const struct ht__arch ht__arch_deepseek2 = {
     .rules = rules,
     .metadata = keys,
     .drops_extra_layers = true,
+    .defaults = HT__JSON({"rms_norm_eps": 1e-6, "q_lora_rank": 1536,
+                          "DeepseekV2ForCausalLM": {"n_routed_experts": 64, "n_shared_experts": 2,
+                                                    "moe_intermediate_size": 1407},
+                          "DeepseekV3ForCausalLM": {"n_routed_experts": 256, "num_experts_per_tok": 8,
+                                                    "n_shared_experts": 1, "moe_intermediate_size": 2048,
+                                                    "first_k_dense_replace": 3, "n_group": 8, "topk_group": 4,
+                                                    "max_position_embeddings": 4096}}),
 };

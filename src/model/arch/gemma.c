@@ -40,11 +40,13 @@ static const struct ht__name_rule gemma3_rules[] = {
 };
 
 /* Configurations that hold a text_config leave out what the class supplies. */
-static const char defaults[] = "{\"head_dim\": 256}";
+static const char gemma_defaults[] =
+    HT__JSON({"num_key_value_heads": 16, "head_dim": 256, "max_position_embeddings": 8192});
+static const char gemma2_defaults[] =
+    HT__JSON({"num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 8192});
 static const char gemma3_defaults[] =
-    "{\"vocab_size\": 262208, \"hidden_size\": 2304, \"intermediate_size\": 9216, \"num_hidden_layers\": 26,"
-    " \"num_attention_heads\": 8, \"num_key_value_heads\": 4, \"head_dim\": 256, \"rms_norm_eps\": 1e-6,"
-    " \"max_position_embeddings\": 131072}";
+    HT__JSON({"vocab_size": 262208, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26,
+              "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131072});
 
 static enum ht_err gemma_keys(struct ht__arch_build *b)
 {
@@ -100,10 +102,10 @@ static enum ht_err gemma3_keys(struct ht__arch_build *b)
 
 const struct ht__arch ht__arch_gemma = {
     .name = "gemma", .classes = "GemmaForCausalLM", .rules = gemma_rules, .metadata = gemma_keys,
-    .defaults = defaults};
+    .defaults = gemma_defaults};
 const struct ht__arch ht__arch_gemma2 = {
     .name = "gemma2", .classes = "Gemma2ForCausalLM", .rules = gemma2_rules, .metadata = gemma2_keys,
-    .defaults = defaults};
+    .defaults = gemma2_defaults};
 const struct ht__arch ht__arch_gemma3 = {
     .name = "gemma3", .classes = "Gemma3ForCausalLM Gemma3ForConditionalGeneration",
     .rules = gemma3_rules, .metadata = gemma3_keys, .defaults = gemma3_defaults};

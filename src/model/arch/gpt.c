@@ -147,10 +147,11 @@ const struct ht__arch ht__arch_gpt2 = {
     .name = "gpt2", .classes = "GPT2LMHeadModel", .rules = gpt2_rules, .metadata = gpt2_keys};
 const struct ht__arch ht__arch_gpt_neox = {
     .name = "gptneox", .classes = "GPTNeoXForCausalLM", .rules = neox_rules, .metadata = neox_keys,
-    .defaults = "{\"attention_bias\": true}"};
+    .defaults = HT__JSON({"attention_bias": true})};
 const struct ht__arch ht__arch_falcon = {
     .name = "falcon", .classes = "FalconForCausalLM RWForCausalLM", .rules = falcon_rules,
     .metadata = falcon_keys, .numbers = falcon_heads};
 const struct ht__arch ht__arch_starcoder2 = {
     .name = "starcoder2", .classes = "Starcoder2ForCausalLM", .rules = starcoder2_rules,
-    .metadata = starcoder2_keys, .defaults = "{\"use_bias\": true}"};
+    .metadata = starcoder2_keys, 
+    .defaults = HT__JSON({"num_key_value_heads": 2, "max_position_embeddings": 4096, "use_bias": true})};

@@ -130,4 +130,8 @@ static enum ht_err keys(struct ht__arch_build *b)
 
 const struct ht__arch ht__arch_gpt_oss = {
     .name = "gpt-oss", .classes = "GptOssForCausalLM", .rules = rules, .metadata = keys,
-    .defaults = "{\"head_dim\": 64, \"attention_bias\": true}"};
+    .defaults = HT__JSON({"head_dim": 64, "num_key_value_heads": 8, "attention_bias": true, "rms_norm_eps": 1e-5,
+                          "max_position_embeddings": 131072, "num_local_experts": 128, "num_experts_per_tok": 4,
+                          "rope_theta": 150000,
+                          "rope_parameters": {"rope_type": "yarn", "factor": 32, "beta_fast": 32, "beta_slow": 1,
+                                              "original_max_position_embeddings": 4096}})};

@@ -57,4 +57,9 @@ const struct ht__arch ht__arch_llama = {
     .rules = rules,
     .metadata = metadata,
     .generate = ht__arch_llama3_factors,
+    .defaults = HT__JSON({"rms_norm_eps": 1e-6, "max_position_embeddings": 2048,
+                          "MistralForCausalLM": {"num_key_value_heads": 8, "max_position_embeddings": 131072},
+                          "MixtralForCausalLM": {"num_key_value_heads": 8, "max_position_embeddings": 131072,
+                                                 "rms_norm_eps": 1e-5, "rope_theta": 1e6, "num_local_experts": 8,
+                                                 "num_experts_per_tok": 2}}),
 };

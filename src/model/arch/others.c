@@ -76,7 +76,7 @@ static enum ht_err sliding_layers(struct ht__arch_build *b)
 static enum ht_err olmo2_keys(struct ht__arch_build *b)
 {
     ht__arch_common(b);
-    return ht__jget(b->config, "sliding_window") ? sliding_layers(b) : HT_OK;
+    return ht__arch_get(b, "sliding_window") ? sliding_layers(b) : HT_OK;
 }
 
 /* ---- SmolLM3: Llama; every fourth layer without rotation is the runtime's affair ---- */
@@ -158,15 +158,21 @@ static enum ht_err granite_keys(struct ht__arch_build *b)
 
 const struct ht__arch ht__arch_stablelm = {
     .name = "stablelm", .classes = "StableLmForCausalLM StableLMEpochForCausalLM LlavaStableLMEpochForCausalLM",
-    .rules = stablelm_rules, .metadata = stablelm_keys};
+    .rules = stablelm_rules, .metadata = stablelm_keys,
+    .defaults = HT__JSON({"num_key_value_heads": 32, "max_position_embeddings": 4096})};
 const struct ht__arch ht__arch_olmo2 = {
     .name = "olmo2", .classes = "Olmo2ForCausalLM Olmo3ForCausalLM", .rules = olmo2_rules,
-    .metadata = olmo2_keys};
+    .metadata = olmo2_keys,
+    .defaults = HT__JSON({"rms_norm_eps": 1e-5, "Olmo3ForCausalLM": {"rope_theta": 500000, "sliding_window": 4096}})};
 const struct ht__arch ht__arch_smollm3 = {
     .name = "smollm3", .classes = "SmolLM3ForCausalLM", .rules = llama_rules, .metadata = smollm3_keys,
-    .generate = ht__arch_llama3_factors};
+    .generate = ht__arch_llama3_factors,
+    .defaults = HT__JSON({"num_key_value_heads": 4, "rope_theta": 2000000, "max_position_embeddings": 32768,
+                          "rms_norm_eps": 1e-6})};
 const struct ht__arch ht__arch_granite = {
-    .name = "granite", .classes = "GraniteForCausalLM", .rules = granite_rules, .metadata = granite_keys};
+    .name = "granite", .classes = "GraniteForCausalLM", .rules = granite_rules, .metadata = granite_keys,
+    .defaults = HT__JSON({"rms_norm_eps": 1e-6})};
 const struct ht__arch ht__arch_granite_moe = {
     .name = "granitemoe", .classes = "GraniteMoeForCausalLM GraniteMoeSharedForCausalLM",
-    .rules = granite_moe_rules, .metadata = granite_keys};
+    .rules = granite_moe_rules, .metadata = granite_keys,
+    .defaults = HT__JSON({"rms_norm_eps": 1e-6, "num_local_experts": 8, "num_experts_per_tok": 2})};

@@ -47,9 +47,10 @@ static int64_t phi3_rotated(const struct ht__arch_build *b)
 
 static double phi3_original(const struct ht__arch_build *b)
 {
-    const struct ht__jnode *p = ht__jget(b->config, "rope_parameters");
-    return ht__arch_num(b, "original_max_position_embeddings",
-                        ht__jnum(p, "original_max_position_embeddings", (double)b->n_ctx));
+    const char *key = "original_max_position_embeddings";
+    double from_rope = ht__jnum(ht__jget(b->config, "rope_parameters"), key, 0);
+    if (from_rope > 0 && !ht__jget(b->config, key)) return from_rope;
+    return ht__arch_num(b, key, (double)b->n_ctx);
 }
 
 static enum ht_err phi3_keys(struct ht__arch_build *b)
@@ -99,4 +100,6 @@ const struct ht__arch ht__arch_phi2 = {
     .name = "phi2", .classes = "PhiForCausalLM", .rules = phi2_rules, .metadata = phi2_keys};
 const struct ht__arch ht__arch_phi3 = {
     .name = "phi3", .classes = "Phi3ForCausalLM Phi4ForCausalLM", .rules = phi3_rules,
-    .metadata = phi3_keys, .generate = phi3_factors};
+    .metadata = phi3_keys, .generate = phi3_factors,
+    .defaults = HT__JSON({"rms_norm_eps": 1e-5, "max_position_embeddings": 4096,
+                          "original_max_position_embeddings": 4096})};

@@ -63,12 +63,19 @@ static enum ht_err qwen3_moe_keys(struct ht__arch_build *b)
 }
 
 const struct ht__arch ht__arch_qwen2 = {
-    .name = "qwen2", .classes = "Qwen2ForCausalLM", .rules = qwen2_rules, .metadata = dense};
+    .name = "qwen2", .classes = "Qwen2ForCausalLM", .rules = qwen2_rules, .metadata = dense,
+    .defaults = HT__JSON({"num_key_value_heads": 32, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6})};
 const struct ht__arch ht__arch_qwen2_moe = {
     .name = "qwen2moe", .classes = "Qwen2MoeForCausalLM", .rules = qwen2_moe_rules, .metadata = experts,
-    .defaults = "{\"qkv_bias\": true}"};
+    .defaults = HT__JSON({"num_key_value_heads": 16, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
+                          "num_experts": 60, "num_experts_per_tok": 4, "moe_intermediate_size": 1408,
+                          "shared_expert_intermediate_size": 5632, "qkv_bias": true})};
 const struct ht__arch ht__arch_qwen3 = {
     .name = "qwen3", .classes = "Qwen3ForCausalLM", .rules = qwen3_rules, .metadata = qwen3_keys,
-    .defaults = "{\"head_dim\": 128}" /* whatever the hidden size */};
+    /* heads are as wide whatever the hidden size */
+    .defaults = HT__JSON({"num_key_value_heads": 32, "head_dim": 128, "max_position_embeddings": 32768,
+                          "rms_norm_eps": 1e-6})};
 const struct ht__arch ht__arch_qwen3_moe = {
-    .name = "qwen3moe", .classes = "Qwen3MoeForCausalLM", .rules = qwen3_moe_rules, .metadata = qwen3_moe_keys};
+    .name = "qwen3moe", .classes = "Qwen3MoeForCausalLM", .rules = qwen3_moe_rules, .metadata = qwen3_moe_keys,
+    .defaults = HT__JSON({"num_key_value_heads": 4, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
+                          "num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768})};
