@@ -57,14 +57,14 @@ VEC void search_scales(vf (*x)[GROUPS], vf (*w)[GROUPS], float *scales, unsigned
         v_store(scales + g * VL, v_pick(d[g], zero, v_lt(amax[g], v_set(HT__TINY))));
 }
 
-/* sigma2 is over a sub-block itself (IQ4_NL) or over its super-block (IQ4_XS). */
-VEC void weigh(const float *src, const float *importance, int span, vf (*x)[GROUPS], vf (*w)[GROUPS])
+/* sigma2 is over a sub-block itself (IQ4_NL) or over its super-block (IQ4_XS), whose sums of squares are given. */
+VEC void weigh(const float *importance, const float *squares, int span, vf (*x)[GROUPS], vf (*w)[GROUPS])
 {
-    float squares[BATCH], sigma2[BATCH];
+    float sigma2[BATCH];
     if (importance) {
-        batch_squares(src, BATCH * LEN / span, span, squares);
+        if (span == LEN) lanes_squares(LEN, x, sigma2);
         for (int s = 0; s < BATCH; s++)
-            sigma2[s] = squares[s * LEN / span] * 2 / (float)span;
+            sigma2[s] = (span == LEN ? sigma2[s] : squares[s * LEN / span]) * 2 / (float)span;
         lanes_load(importance, LEN, w);
         lanes_weigh(sigma2, LEN, x, w);
         return;
@@ -129,6 +129,7 @@ VEC void encode_iq4(const struct ht__codec *codec, int span, const float *src, i
 {
     const int per_batch = BATCH * LEN / span, subs = span / LEN;
     int64_t n = n_rows * row_len / span, per_row = row_len / span;
+    float squares[VL];
     for (int64_t first = 0; first < n; first += per_batch) {
         float x_room[BATCH * LEN], w_room[BATCH * LEN], scales[BATCH];
         vf lanes[LEN][GROUPS], w[LEN][GROUPS];
@@ -136,7 +137,8 @@ VEC void encode_iq4(const struct ht__codec *codec, int span, const float *src, i
         const float *iw = NULL, *x = batch_weights(src, first, n, per_batch, span, x_room);
         if (importance) iw = batch_importance(importance, first, n, per_row, per_batch, span, w_room);
         lanes_load(x, LEN, lanes);
-        weigh(x, iw, span, lanes, w);
+        if (importance && span == SUPER && first % VL == 0) squares_ahead(src + first * span, n - first, span, squares);
+        weigh(iw, squares + first % VL, span, lanes, w);
         search_scales(lanes, w, scales, &odd);
         for (int b = 0; b < per_batch && first + b < n; b++) {
             uint8_t *block = (uint8_t *)dst + (first + b) * codec->block_size;

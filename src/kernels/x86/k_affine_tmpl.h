@@ -31,24 +31,24 @@ VEC void plain_weights(vf (*x)[GROUPS], vf (*w)[GROUPS])
     }
 }
 
-/* importance: the super-blocks' of the batch. */
-VEC void importance_weights(const float *src, const float *importance, vf (*x)[GROUPS], vf (*w)[GROUPS])
+/* importance, sums of squares: the super-blocks' of the batch. */
+VEC void importance_weights(const float *importance, const float *squares, vf (*x)[GROUPS], vf (*w)[GROUPS])
 {
-    float squares[BATCH], sigma2[BATCH_SUBS];
-    batch_squares(src, BATCH, HT__K, squares);
+    float sigma2[BATCH_SUBS];
     for (int s = 0; s < BATCH_SUBS; s++)
         sigma2[s] = 2 * squares[s / SUBS] / HT__K;
     lanes_load(importance, LEN, w);
     lanes_weigh(sigma2, LEN, x, w);
 }
 
-VEC void search_batch(const struct ht__affine_params p, const float *src, const float *importance, struct batch *out)
+VEC void search_batch(const struct ht__affine_params p, const float *src, const float *importance,
+                      const float *squares, struct batch *out)
 {
     vf x[LEN][GROUPS], w[LEN][GROUPS];
     struct affine_lanes lanes[GROUPS];
     lanes_load(src, LEN, x);
     if (importance)
-        importance_weights(src, importance, x, w);
+        importance_weights(importance, squares, x, w);
     else
         plain_weights(x, w);
     affine_search(p, LEN, x, w, lanes);

@@ -20,9 +20,10 @@ struct batch {
 enum kind { KIND_Q2, KIND_Q3, KIND_Q6 };
 
 /* iw, or iw * sqrt(sigma2 + x*x), or by kind without importance. */
-VEC void load_weights(enum kind kind, const float *src, const float *importance, vf (*x)[GROUPS], vf (*w)[GROUPS])
+VEC void load_weights(enum kind kind, const float *importance, const float *squares, vf (*x)[GROUPS],
+                      vf (*w)[GROUPS])
 {
-    float squares[BATCH], sigma2[BATCH_SUBS];
+    float sigma2[BATCH_SUBS];
     if (!importance) {
         for (int i = 0; i < LEN; i++)
             for (int g = 0; g < GROUPS; g++)
@@ -31,7 +32,6 @@ VEC void load_weights(enum kind kind, const float *src, const float *importance,
     }
     lanes_load(importance, LEN, w);
     if (kind == KIND_Q6) return;
-    batch_squares(src, BATCH, HT__K, squares);
     for (int s = 0; s < BATCH_SUBS; s++)
         sigma2[s] = (kind == KIND_Q3 ? 2 * squares[s / SUBS] : squares[s / SUBS]) / HT__K;
     lanes_weigh(sigma2, LEN, x, w);
@@ -72,12 +72,13 @@ VEC void search_levels(int levels, vf (*x)[GROUPS], vf (*w)[GROUPS], struct batc
     }
 }
 
-VEC void search_batch(enum kind kind, const float *src, const float *importance, struct batch *out)
+VEC void search_batch(enum kind kind, const float *src, const float *importance, const float *squares,
+                      struct batch *out)
 {
     vf x[LEN][GROUPS], w[LEN][GROUPS];
     out->odd = 0;
     lanes_load(src, LEN, x);
-    if (kind != KIND_Q3 || importance) load_weights(kind, src, importance, x, w);
+    if (kind != KIND_Q3 || importance) load_weights(kind, importance, squares, x, w);
     if (importance) lanes_sum(LEN, w, out->sums);
     if (kind == KIND_Q2)
         search_q2(importance != NULL, x, w, out);
@@ -224,12 +225,15 @@ VEC void encode_sixteen(enum kind kind, const struct ht__codec *codec, const flo
                         int64_t row_len, const float *importance, void *dst)
 {
     int64_t n = n_rows * row_len / HT__K, per_row = row_len / HT__K;
+    float squares[VL];
     for (int64_t first = 0; first < n; first += BATCH) {
         float x_room[BATCH * HT__K], w_room[BATCH * HT__K];
         struct batch batch;
         const float *w = NULL, *x = batch_weights(src, first, n, BATCH, HT__K, x_room);
         if (importance) w = batch_importance(importance, first, n, per_row, BATCH, HT__K, w_room);
-        search_batch(kind, x, w, &batch);
+        if (importance && kind != KIND_Q6 && first % VL == 0)
+            squares_ahead(src + first * HT__K, n - first, HT__K, squares);
+        search_batch(kind, x, w, squares + first % VL, &batch);
         for (int b = 0; b < BATCH && first + b < n; b++) {
             void *block = (uint8_t *)dst + (first + b) * codec->block_size;
             if (!finish(kind, x + b * HT__K, &batch, b, w != NULL, block))

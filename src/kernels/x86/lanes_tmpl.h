@@ -48,16 +48,26 @@ VEC const float *batch_importance(const float *importance, int64_t first, int64_
     return room;
 }
 
-/* The sums of squares of `count` adjacent blocks, each in index order; side by side, to hide the latency. */
-VEC void batch_squares(const float *src, int count, int span, float *sums)
+/*
+ * The sums of squares of the first VL of n adjacent spans (rows, or super-blocks), each in index order, which is a
+ * chain of adds: spans stand in lanes. The last span stands in for those that are missing.
+ */
+VEC void squares_ahead(const float *src, int64_t n, int64_t span, float sums[VL])
 {
-    for (int b = 0; b < count; b++)
-        sums[b] = 0;
-    for (int i = 0; i < span; i++)
-        for (int b = 0; b < count; b++) {
-            float v = src[(int64_t)b * span + i];
-            sums[b] += v * v;
+    vf sum = v_zero(), t[VL];
+    for (int64_t i = 0; i < span; i += VL) {
+        if (n < VL) {
+            float tile[VL * VL];
+            for (int64_t r = 0; r < VL; r++)
+                memcpy(tile + r * VL, src + (r < n ? r : n - 1) * span + i, VL * sizeof(float));
+            v_transpose(tile, VL, t);
+        } else {
+            v_transpose(src + i, span, t);
         }
+        for (int j = 0; j < VL; j++)
+            sum = v_add(sum, v_mul(t[j], t[j]));
+    }
+    v_store(sums, sum);
 }
 
 /* w = w * sqrt(sigma2 + x * x), sigma2 a number a lane. */
@@ -77,6 +87,16 @@ VEC void lanes_sum(int len, vf (*w)[GROUPS], float *sums)
         vf sum = v_zero();
         for (int i = 0; i < len; i++)
             sum = v_add(sum, w[i][g]);
+        v_store(sums + g * VL, sum);
+    }
+}
+
+VEC void lanes_squares(int len, vf (*x)[GROUPS], float *sums)
+{
+    for (int g = 0; g < GROUPS; g++) {
+        vf sum = v_zero();
+        for (int i = 0; i < len; i++)
+            sum = v_add(sum, v_mul(x[i][g], x[i][g]));
         v_store(sums + g * VL, sum);
     }
 }

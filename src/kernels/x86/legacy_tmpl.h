@@ -12,25 +12,6 @@
 
 enum { LEN = 32, ROWS = VL };
 
-/* The mean square of each of up to ROWS rows. */
-VEC void mean_squares(const float *src, int64_t n_rows, int64_t row_len, float sigma2[ROWS])
-{
-    vf sum = v_zero(), t[VL];
-    for (int64_t i = 0; i < row_len; i += VL) {
-        if (n_rows < ROWS) { /* the last row stands in for those that are missing */
-            float tile[ROWS * VL];
-            for (int64_t r = 0; r < ROWS; r++)
-                memcpy(tile + r * VL, src + (r < n_rows ? r : n_rows - 1) * row_len + i, VL * sizeof(float));
-            v_transpose(tile, VL, t);
-        } else {
-            v_transpose(src + i, row_len, t);
-        }
-        for (int j = 0; j < VL; j++)
-            sum = v_add(sum, v_mul(t[j], t[j]));
-    }
-    v_store(sigma2, v_div(sum, v_set((float)row_len)));
-}
-
 /* What a search leaves for a batch: codes are (x - base) * inverse, rounded and clamped. */
 struct batch {
     float scale[BATCH_SUBS], offset[BATCH_SUBS], inverse[BATCH_SUBS], base[BATCH_SUBS];
@@ -97,8 +78,8 @@ VEC void encode_rows(const struct ht__legacy type, const float *src, int64_t n_r
                      const float *importance, uint8_t *out)
 {
     int64_t per_row = row_len / LEN, n = n_rows * per_row;
-    float mean[ROWS], sigma2[BATCH_SUBS], x_room[BATCH_SUBS * LEN], w_room[BATCH_SUBS * LEN];
-    mean_squares(src, n_rows, row_len, mean);
+    float squares[ROWS], sigma2[BATCH_SUBS], x_room[BATCH_SUBS * LEN], w_room[BATCH_SUBS * LEN];
+    squares_ahead(src, n_rows, row_len, squares);
     for (int64_t first = 0; first < n; first += BATCH_SUBS) {
         vf lanes[LEN][GROUPS], w[LEN][GROUPS];
         struct batch batch = {.odd = 0};
@@ -106,7 +87,7 @@ VEC void encode_rows(const struct ht__legacy type, const float *src, int64_t n_r
         const float *iw = batch_importance(importance, first, n, per_row, BATCH_SUBS, LEN, w_room);
         for (int64_t b = 0, row = first / per_row, next = (row + 1) * per_row; b < BATCH_SUBS; b++) {
             if (first + b == next && row + 1 < n_rows) row++, next += per_row;
-            sigma2[b] = mean[row];
+            sigma2[b] = squares[row] / (float)row_len;
         }
         lanes_load(x, LEN, lanes);
         lanes_load(iw, LEN, w);

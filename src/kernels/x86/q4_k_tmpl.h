@@ -32,12 +32,14 @@ VEC void encode_k_affine(const struct ht__codec *codec, const struct ht__affine_
 {
     int64_t n = n_rows * row_len / HT__K, per_row = row_len / HT__K;
     uint8_t *out = dst;
+    float squares[VL];
     for (int64_t first = 0; first < n; first += BATCH) {
         float x_room[BATCH * HT__K], w_room[BATCH * HT__K];
         struct batch batch;
         const float *w = NULL, *x = batch_weights(src, first, n, BATCH, HT__K, x_room);
         if (importance) w = batch_importance(importance, first, n, per_row, BATCH, HT__K, w_room);
-        search_batch(p, x, w, &batch);
+        if (importance && first % VL == 0) squares_ahead(src + first * HT__K, n - first, HT__K, squares);
+        search_batch(p, x, w, squares + first % VL, &batch);
         for (int b = 0; b < BATCH && first + b < n; b++) {
             struct coded coded;
             void *block = out + (first + b) * codec->block_size;
