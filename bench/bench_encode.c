@@ -45,7 +45,8 @@ static void fill(float *x, float *importance)
         importance[i] = 0.01f + 4 * uniform(&s) * uniform(&s);
 }
 
-/* Rows are cut so that one try of a slow reference takes a tenth of a second. */
+/* Rows are cut so that one try of a slow reference takes a twentieth of a second: with other work on the machine
+ * a short try is more likely to be left alone. */
 static double time_reference(quantize_fn *quantize, const struct ht__codec *c, const float *x, const float *importance,
                              int rows, void *out)
 {
@@ -68,9 +69,9 @@ static void bench(quantize_fn *quantize, const struct ht__codec *c, enum ht__cpu
     ht__encode_fn *encode = ht__encoder(c, level);
     double best_ours = 1e9, best_reference = 1e9, once;
     once = time_reference(quantize, c, x, importance, 2, reference);
-    int rows = once * ROWS > 0.2 ? (int)(0.2 / once) : ROWS;
+    int rows = once * ROWS > 0.05 ? (int)(0.05 / once) : ROWS;
     if (rows < 4) rows = 4;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 12; i++) {
         double r = time_reference(quantize, c, x, importance, rows, reference);
         for (int k = 0; k < 3; k++) {
             double o = time_ours(encode, x, importance, rows, ours);
