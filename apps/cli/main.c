@@ -36,6 +36,17 @@ static const struct command inspect = {
     "  --json                one JSON object\n\n"
     "Example:\n  halftone inspect model.gguf --tensors --verify\n",
     run_inspect};
+static const struct command tokenize = {
+    "tokenize", "MODEL [--text FILE|-] [--decode] [--around] [--plain] [--json]",
+    "the token ids of a text, and back",
+    "MODEL is a GGUF file or a Hugging Face folder. Ids are written one a line.\n\n"
+    "  --text FILE|-         the text; \"-\", the standard input, is the default\n"
+    "  --decode              the input is ids, and the text is written\n"
+    "  --around              with the tokens that the model wants before and behind a text\n"
+    "  --plain               control tokens' spellings are text like any other; not shown by --decode\n"
+    "  --json                the input is a JSON array of texts (or of arrays of ids), the output likewise\n\n"
+    "Example:\n  echo -n 'Hello world' | halftone tokenize model.gguf\n",
+    run_tokenize};
 static const struct command types = {
     "types", "[--json]", "the mixes and numeric formats that can be written", "", run_types};
 static const struct command archs = {
@@ -47,7 +58,7 @@ static const struct command man = {
     "man", "[COMMAND]", "the manual page of a command, as mdoc source",
     "Example:\n  halftone man quantize | man -l -\n", run_man};
 
-const struct command *const commands[] = {&quantize, &convert, &estimate, &inspect, &types,
+const struct command *const commands[] = {&quantize, &convert, &estimate, &inspect, &tokenize, &types,
                                           &archs, &completion, &man, NULL};
 
 void print_help(const struct command *c)

@@ -153,6 +153,32 @@ int ht_model_vocabulary(const struct ht_model *model);
 enum ht_err ht_model_logits(struct ht_model *model, const int32_t *tokens, int n_tokens, int at, float *logits,
                             struct ht_diag *diag);
 
+/* ---- tokenizers ------------------------------------------------------------------------------ */
+
+struct ht_tokenizer;
+
+/* AROUND: with the tokens that the model wants before and behind a text. SPECIAL: control tokens are found by
+ * their spelling (not for text of strangers), and decoding shows them. */
+enum ht_tokenize_flags { HT_TOKENIZE_AROUND = 1, HT_TOKENIZE_SPECIAL = 2 };
+
+/* The tokenizer of a GGUF file or a Hugging Face folder. Encoding and decoding may go on in several threads. */
+enum ht_err ht_tokenizer_open(const char *path, struct ht_tokenizer **tokenizer, struct ht_diag *diag);
+/* NULL-safe; sets *tokenizer to NULL. */
+void ht_tokenizer_close(struct ht_tokenizer **tokenizer);
+/* Any bytes are taken. *ids is the caller's (ht_free). */
+enum ht_err ht_tokenizer_encode(const struct ht_tokenizer *tokenizer, const char *text, size_t len, unsigned flags,
+                                int32_t **ids, size_t *n, struct ht_diag *diag);
+/* *text is the caller's (ht_free), with a NUL behind its *len bytes, which may hold others. */
+enum ht_err ht_tokenizer_decode(const struct ht_tokenizer *tokenizer, const int32_t *ids, size_t n, unsigned flags,
+                                char **text, size_t *len, struct ht_diag *diag);
+/* Tokens of the vocabulary. */
+int ht_tokenizer_size(const struct ht_tokenizer *tokenizer);
+/* The tokens before and behind a text; -1: there is none. */
+int32_t ht_tokenizer_bos(const struct ht_tokenizer *tokenizer);
+int32_t ht_tokenizer_eos(const struct ht_tokenizer *tokenizer);
+/* Does the token end what a model writes? */
+bool ht_tokenizer_is_end(const struct ht_tokenizer *tokenizer, int32_t id);
+
 #ifdef __cplusplus
 }
 #endif

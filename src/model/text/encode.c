@@ -1,0 +1,181 @@
+/* From a text to ids: special tokens first, then each segment between them. */
+#include "model/text/parts.h"
+
+#include <string.h>
+#include <stdlib.h>
+#include <utf8proc.h>
+
+void ht__tokens_init(struct ht__tokens *tokens, const struct ht__alloc *alloc)
+{
+    memset(tokens, 0, sizeof *tokens);
+    tokens->alloc = alloc;
+}
+
+void ht__tokens_close(struct ht__tokens *tokens)
+{
+    ht__free(tokens->alloc, tokens->ids);
+    ht__tokens_init(tokens, tokens->alloc);
+}
+
+bool ht__tokens_reserve(struct ht__tokens *tokens, size_t n)
+{
+    size_t need, cap = tokens->cap < 64 ? 64 : tokens->cap;
+    if (tokens->failed) return false;
+    if (n <= tokens->cap - tokens->n) return true;
+    if (__builtin_add_overflow(tokens->n, n, &need) || need > SIZE_MAX / 2 / sizeof *tokens->ids)
+        return !(tokens->failed = true);
+    while (cap < need)
+        cap += cap / 2;
+    int32_t *ids = ht__resize(tokens->alloc, tokens->ids, cap * sizeof *ids);
+    if (!ids) return !(tokens->failed = true);
+    tokens->ids = ids;
+    tokens->cap = cap;
+    return true;
+}
+
+static void close_work(const struct ht__text *t, struct ht__text_work *w)
+{
+    ht__merger_close(&w->merger);
+    ht__buf_close(&w->normal);
+    ht__pre_work_close(&w->pre);
+    ht__free(t->alloc, w);
+}
+
+void ht__text_close_work(struct ht__text *t)
+{
+    while (t->n_idle)
+        close_work(t, t->idle[--t->n_idle]);
+}
+
+/* One that is idle, or a new one. */
+static struct ht__text_work *take_work(const struct ht__text *t)
+{
+    struct ht__text *own =
+        (struct ht__text *)(uintptr_t)t; /* the pool is what changes in a tokenizer */
+    struct ht__text_work *w = NULL;
+    pthread_mutex_lock(&own->lock);
+    if (own->n_idle) w = own->idle[--own->n_idle];
+    pthread_mutex_unlock(&own->lock);
+    if (w || !(w = ht__new(t->alloc, sizeof *w))) return w;
+    ht__merger_init(&w->merger, t->alloc);
+    ht__buf_init(&w->normal, t->alloc);
+    if (ht__pre_work_open(&w->pre, &t->pre)) return w;
+    close_work(t, w);
+    return NULL;
+}
+
+/* After a failure it is thrown away: its buffers may remember. */
+static void give_work(const struct ht__text *t, struct ht__text_work *w, bool good)
+{
+    struct ht__text *own = (struct ht__text *)(uintptr_t)t;
+    pthread_mutex_lock(&own->lock);
+    if (good && own->n_idle < HT__TEXT_WORKERS) {
+        own->idle[own->n_idle++] = w;
+        w = NULL;
+    }
+    pthread_mutex_unlock(&own->lock);
+    if (w) close_work(t, w);
+}
+
+void ht__text_put_unknown(const struct ht__text *t, const char *text, size_t n, bool *in_unknown,
+                          struct ht__tokens *out)
+{
+    bool bytes = true;
+    for (size_t i = 0; i < n; i++)
+        bytes &= t->byte_ids[(unsigned char)text[i]] >= 0;
+    if (bytes) {
+        for (size_t i = 0; i < n; i++)
+            ht__tokens_put(out, t->byte_ids[(unsigned char)text[i]]);
+        *in_unknown = false;
+        return;
+    }
+    if (t->unk >= 0 && !*in_unknown) ht__tokens_put(out, t->unk);
+    *in_unknown = true;
+}
+
+/* A text between special tokens. */
+static enum ht_err encode_segment(const struct ht__text *t, struct ht__text_work *w,
+                                  const char *text, size_t n, struct ht__tokens *out,
+                                  struct ht_diag *diag)
+{
+    if (n == 0) return HT_OK;
+    if (n > INT32_MAX / 2)
+        return ht__fail(diag, HT_ERR_LIMIT, t->where, -1, "a text of %zu bytes is too long", n);
+    switch (t->kind) {
+    case HT__TEXT_BYTES: return ht__text_bytes_encode(t, w, text, n, out, diag);
+    case HT__TEXT_SPM: return ht__text_spm_encode(t, w, text, n, out, diag);
+    }
+    return HT_OK;
+}
+
+static enum ht_err encode_all(const struct ht__text *t, struct ht__text_work *w, const char *text,
+                              size_t n, bool control, struct ht__tokens *out, struct ht_diag *diag)
+{
+    size_t at = 0, from, to;
+    const struct ht__special *s;
+    while ((s = ht__text_special_next(t, text, n, at, control, &from, &to))) {
+        HT_TRY(encode_segment(t, w, text + at, from - at, out, diag));
+        ht__tokens_put(out, s->id);
+        at = to;
+    }
+    return encode_segment(t, w, text + at, n - at, out, diag);
+}
+
+enum ht_err ht__text_encode(const struct ht__text *t, const char *text, size_t len, unsigned flags,
+                            struct ht__tokens *out, struct ht_diag *diag)
+{
+    struct ht__text_work *w = take_work(t);
+    bool around = flags & HT__TEXT_ADD_SPECIAL;
+    if (!w) return ht__fail_memory(diag, t->where);
+    if (around && t->add_bos && t->bos >= 0) ht__tokens_put(out, t->bos);
+    enum ht_err err = encode_all(t, w, text, len, flags & HT__TEXT_PARSE_SPECIAL, out, diag);
+    if (around && t->add_eos && t->eos >= 0) ht__tokens_put(out, t->eos);
+    give_work(t, w, err == HT_OK);
+    if (err == HT_OK && out->failed) return ht__fail_memory(diag, t->where);
+    return err;
+}
+
+/* Well-formed runs are composed; bytes that are no UTF-8 stay. */
+static enum ht_err compose(const char *text, size_t n, struct ht__buf *buf)
+{
+    for (size_t at = 0; at < n;) {
+        uint32_t code;
+        size_t end = at;
+        while (end < n) {
+            int len = ht__uni_get((const unsigned char *)text + end, n - end, &code);
+            if (code >= HT__UNI_BAD) break;
+            end += (size_t)len;
+        }
+        if (end == at) {
+            ht__buf_put(buf, text + at++, 1);
+            continue;
+        }
+        utf8proc_uint8_t *out = NULL;
+        utf8proc_ssize_t got =
+            utf8proc_map((const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)(end - at), &out,
+                         UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+        if (got < 0) return HT_ERR_MEMORY;
+        ht__buf_put(buf, out, (size_t)got);
+        free(out);
+        at = end;
+    }
+    return buf->failed ? HT_ERR_MEMORY : HT_OK;
+}
+
+enum ht_err ht__text_nfc(const struct ht__text *t, const char **text, size_t *n,
+                         struct ht__buf *buf, struct ht_diag *diag)
+{
+    const unsigned char *p = (const unsigned char *)*text;
+    bool moves = false;
+    for (size_t i = 0; i < *n && !moves;) {
+        uint32_t code;
+        i += (size_t)ht__uni_get(p + i, *n - i, &code);
+        moves = code >= 0xc0 && ht__uni_of(&t->uni, code) & HT__UNI_MOVES;
+    }
+    if (!moves) return HT_OK;
+    buf->len = 0;
+    if (compose(*text, *n, buf) != HT_OK) return ht__fail_memory(diag, t->where);
+    *text = (const char *)buf->data;
+    *n = buf->len;
+    return HT_OK;
+}

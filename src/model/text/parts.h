@@ -1,0 +1,113 @@
+/* What a tokenizer is made of: shared by the units of this folder. */
+#ifndef HT_MODEL_TEXT_PARTS_H
+#define HT_MODEL_TEXT_PARTS_H
+
+#include "base/map.h"
+#include "model/text/merge.h"
+#include "model/text/pre.h"
+#include "model/text/text.h"
+#include "model/text/trie.h"
+#include "model/text/uni.h"
+#include "model/tokenizer/vocab.h"
+
+#include <pthread.h>
+
+enum ht__text_kind { HT__TEXT_BYTES, HT__TEXT_SPM };
+
+enum { HT__TEXT_WORKERS = 8 };
+
+/* A token that is cut out of the text before anything else is done with it: value of the trie. */
+struct ht__special {
+    int32_t id;
+    bool control;        /* found only when asked for */
+    bool lstrip, rstrip; /* takes the white space beside it */
+};
+
+/* What one call of encode writes to; kept for the next. */
+struct ht__text_work {
+    struct ht__merger merger;
+    struct ht__buf normal; /* the text as the model wants it */
+    struct ht__pre_work pre;
+};
+
+struct ht__text {
+    const struct ht__alloc *alloc;
+    struct ht__arena arena;
+    const char *where;
+    enum ht__text_kind kind;
+
+    /* the vocabulary */
+    uint32_t n;
+    struct ht__str *pieces; /* as spelled */
+    struct ht__str *texts;  /* byte-level: the bytes themselves; otherwise as pieces */
+    float *scores;
+    uint8_t *types, *ends;
+    struct ht__map ids;    /* spelling -> id */
+    int32_t byte_ids[256]; /* the token of a byte, or -1 */
+    int32_t bos, eos, eot, pad, unk, sep;
+    bool add_bos, add_eos;
+    const char *chat_template;
+
+    /* special tokens */
+    struct ht__special *specials;
+    uint32_t n_specials;
+    struct ht__trie special_trie;
+    bool special_first[256]; /* does one begin with this byte? */
+
+    /* before the model */
+    bool nfc, add_prefix;
+    struct ht__pre pre;
+    struct ht__uni uni;
+
+    /* the models */
+    struct ht__pairs pairs;
+    bool ignore_merges;
+    bool joined[256];       /* SPM: is there a token with this byte before a U+2581? */
+    struct ht__map symbols; /* SPM: characters to symbols */
+
+    pthread_mutex_t lock;
+    struct ht__text_work *idle[HT__TEXT_WORKERS];
+    unsigned n_idle;
+};
+
+/* open.c */
+static inline bool ht__text_is_plain(const struct ht__text *t, uint32_t id)
+{
+    return t->types[id] == HT__TOKEN_NORMAL || t->types[id] == HT__TOKEN_USER;
+}
+
+/* bytes.c: the alphabet of 256 characters that stand for bytes. Length written, or the byte or -1.
+ */
+int ht__alphabet_put(unsigned char byte, char out[4]);
+int ht__alphabet_get(uint32_t code);
+
+/* bytes.c, spm.c: what opening adds for each kind, and a segment's tokens. */
+HT_MUST_CHECK enum ht_err ht__text_bytes_open(struct ht__text *t, const struct ht__kvs *kvs,
+                                              struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__text_bytes_encode(const struct ht__text *t, struct ht__text_work *w,
+                                                const char *text, size_t n, struct ht__tokens *out,
+                                                struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__text_spm_open(struct ht__text *t, struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__text_spm_encode(const struct ht__text *t, struct ht__text_work *w,
+                                              const char *text, size_t n, struct ht__tokens *out,
+                                              struct ht_diag *diag);
+/* Appends the tokens of a character that the vocabulary lacks: those of its bytes, or the unknown
+ * one, once for a run of them (*in_unknown). */
+void ht__text_put_unknown(const struct ht__text *t, const char *text, size_t n, bool *in_unknown,
+                          struct ht__tokens *out);
+
+/* encode.c */
+void ht__text_close_work(struct ht__text *t);
+/* NFC of the text, in buf where it changes (*text and *n then are buf's). */
+HT_MUST_CHECK enum ht_err ht__text_nfc(const struct ht__text *t, const char **text, size_t *n,
+                                       struct ht__buf *buf, struct ht_diag *diag);
+
+/* special.c */
+HT_MUST_CHECK enum ht_err ht__text_specials_open(struct ht__text *t, const struct ht__kvs *kvs,
+                                                 struct ht_diag *diag);
+/* The next one at or after `at`; from and to with the white space that it takes. */
+const struct ht__special *ht__text_special_next(const struct ht__text *t, const char *text,
+                                                size_t n, size_t at, bool control, size_t *from,
+                                                size_t *to);
+
+#endif

@@ -1,0 +1,91 @@
+/*
+ * Text to token ids and back: the tokenizer of a model, built from its metadata (tokens, scores,
+ * types, merges and the pre-tokenizer's name), so that a GGUF file and a folder are the same here.
+ *
+ *     text -> special tokens cut out -> normalized -> cut into words -> each word's tokens
+ *
+ * A tokenizer may be used by several threads at once.
+ */
+#ifndef HT_MODEL_TEXT_TEXT_H
+#define HT_MODEL_TEXT_TEXT_H
+
+#include "base/buf.h"
+#include "formats/kv.h"
+
+struct ht__text;
+
+/* `where` names the model in diagnoses. Nothing of kvs is kept. */
+HT_MUST_CHECK enum ht_err ht__text_open(const struct ht__kvs *kvs, const char *where,
+                                        const struct ht__alloc *alloc, struct ht__text **out,
+                                        struct ht_diag *diag);
+/* NULL-safe; sets *text to NULL. */
+void ht__text_close(struct ht__text **text);
+
+/* A growing list of ids. Failure is sticky, as in ht__buf. */
+struct ht__tokens {
+    const struct ht__alloc *alloc;
+    int32_t *ids;
+    size_t n, cap;
+    bool failed;
+};
+void ht__tokens_init(struct ht__tokens *tokens, const struct ht__alloc *alloc);
+void ht__tokens_close(struct ht__tokens *tokens);
+/* Makes room for n more; false when memory is out. */
+bool ht__tokens_reserve(struct ht__tokens *tokens, size_t n);
+static inline void ht__tokens_put(struct ht__tokens *tokens, int32_t id)
+{
+    if (HT_UNLIKELY(tokens->n == tokens->cap) && !ht__tokens_reserve(tokens, 1)) return;
+    tokens->ids[tokens->n++] = id;
+}
+
+enum ht__text_flags {
+    HT__TEXT_ADD_SPECIAL = 1, /* bos before and eos behind the text, as the model wants it */
+    HT__TEXT_PARSE_SPECIAL =
+        2, /* control tokens are found by their spelling: not for strangers' text */
+    HT__TEXT_SKIP_SPECIAL = 4, /* decoding leaves control tokens out */
+};
+
+/* Appends the text's ids. Any bytes are taken. */
+HT_MUST_CHECK enum ht_err ht__text_encode(const struct ht__text *t, const char *text, size_t len,
+                                          unsigned flags, struct ht__tokens *out,
+                                          struct ht_diag *diag);
+/* Appends the ids' text. An id that is not in the vocabulary is HT_ERR_USAGE. */
+HT_MUST_CHECK enum ht_err ht__text_decode(const struct ht__text *t, const int32_t *ids, size_t n,
+                                          unsigned flags, struct ht__buf *out);
+
+/* Decoding while tokens come: what is appended is whole characters, a begun one is held back. */
+struct ht__text_stream {
+    const struct ht__text *text;
+    unsigned flags;
+    bool begun;      /* a token was put */
+    unsigned n_held; /* bytes of a begun character */
+    char held[4];
+};
+void ht__text_stream_begin(struct ht__text_stream *stream, const struct ht__text *t,
+                           unsigned flags);
+HT_MUST_CHECK enum ht_err ht__text_stream_put(struct ht__text_stream *stream, int32_t id,
+                                              struct ht__buf *out);
+/* Appends what is held back, as it is. */
+void ht__text_stream_end(struct ht__text_stream *stream, struct ht__buf *out);
+
+/* Ids with a role; -1: there is none. */
+int32_t ht__text_bos(const struct ht__text *t);
+int32_t ht__text_eos(const struct ht__text *t);
+int32_t ht__text_eot(const struct ht__text *t);
+int32_t ht__text_pad(const struct ht__text *t);
+int32_t ht__text_unk(const struct ht__text *t);
+bool ht__text_adds_bos(const struct ht__text *t);
+bool ht__text_adds_eos(const struct ht__text *t);
+int ht__text_size(const struct ht__text *t);
+/* Does the id end what a model writes: eos, an end of turn, ...? */
+bool ht__text_is_end(const struct ht__text *t, int32_t id);
+/* Control and unknown tokens, which are no text. */
+bool ht__text_is_control(const struct ht__text *t, int32_t id);
+/* The token as the vocabulary spells it; {NULL, 0} out of range. */
+struct ht__str ht__text_piece(const struct ht__text *t, int32_t id);
+/* The id of a spelling, or -1. */
+int32_t ht__text_find(const struct ht__text *t, const char *piece, size_t len);
+/* NUL-terminated, or NULL. */
+const char *ht__text_chat_template(const struct ht__text *t);
+
+#endif
