@@ -254,7 +254,7 @@ enum ht_err ht__engine_pass(struct ht__engine *e, const int32_t *tokens, int n_s
 enum ht_err ht__engine_logits(struct ht__engine *e, int seq, int token, int n, float *logits, struct ht_diag *diag)
 {
     const struct ht__hyper *h = &e->hyper;
-    if (seq < 0 || seq >= e->n_seqs || token < 0 || n < 1 || token > e->n_tokens - n)
+    if (seq < 0 || seq >= e->n_seqs || token < 0 || token >= e->n_tokens || n < 1 || n > (e->n_seqs - seq) * e->n_tokens - token)
         return ht__fail(diag, HT_ERR_USAGE, "logits", -1, "no such tokens in the last pass");
     const float *x = e->x + (int64_t)(seq * e->n_tokens + token) * h->n_embd;
     struct ht__matrix output = e->weights->output;

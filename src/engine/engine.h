@@ -49,7 +49,8 @@ void ht__engine_on_layer(struct ht__engine *engine, ht__layer_fn *fn, void *ctx)
 /* tokens: n_seqs x n_tokens, a sequence's together. Token ids outside the vocabulary are refused. */
 HT_MUST_CHECK enum ht_err ht__engine_pass(struct ht__engine *engine, const int32_t *tokens, int n_seqs, int n_tokens,
                                           int at, struct ht_diag *diag);
-/* Logits after token `token` of sequence `seq` of the last pass, n of them one after the other: n x n_vocab. */
+/* Logits after token `token` of sequence `seq` of the last pass, n of them one after the other, running on into
+ * the next sequences: n x n_vocab. */
 HT_MUST_CHECK enum ht_err ht__engine_logits(struct ht__engine *engine, int seq, int token, int n, float *logits,
                                             struct ht_diag *diag);
 

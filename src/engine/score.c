@@ -5,9 +5,9 @@
 #include <time.h>
 
 enum {
-    SAMPLES = 32,             /* tokens a pass whose residual stream is compared */
-    BLOCK_BYTES = 64 << 20,   /* logits of all models */
-    LEAST_ROWS = 8,           /* below it decoding weights would cost more than multiplying them */
+    SAMPLES = 32,           /* tokens a pass whose residual stream is compared */
+    BLOCK_BYTES = 64 << 20, /* logits of all models */
+    LEAST_ROWS = 8,         /* below it decoding weights would cost more than multiplying them */
 };
 
 struct run {
@@ -17,20 +17,20 @@ struct run {
     bool reference;
     struct ht__pool *pool;
     int64_t n_vocab;
-    int n_rows; /* most rows a block */
-    float *logits;       /* model x row x vocabulary */
-    double *probability; /* thread x vocabulary: the reference's */
+    int n_rows;                     /* most rows a block */
+    float *logits;                  /* model x row x vocabulary */
+    double *probability;            /* thread x vocabulary: the reference's */
     struct ht__token_score *scores; /* row x model */
     bool *bad;                      /* by row */
     int32_t *batch;                 /* tokens of a pass */
     const int32_t *targets;         /* of the block: the token after each row */
     int block;                      /* rows of the block */
     /* the residual stream of sampled tokens */
-    float *kept; /* layer x sample x n_embd, of the reference */
+    float *kept;            /* layer x sample x n_embd, of the reference */
     double **error, **size; /* by model, by layer */
-    size_t now;     /* the model that runs */
-    int n_seqs;     /* chunks in this pass */
-    uint64_t done;  /* tokens of finished passes */
+    size_t now;             /* the model that runs */
+    int n_seqs;             /* chunks in this pass */
+    uint64_t done;          /* tokens of finished passes */
     bool stop;
 };
 
@@ -43,7 +43,8 @@ double ht__score_clock(void)
 
 int ht__score_seqs(const struct ht__model *model, int n_ctx)
 {
-    const double work = 1e11; /* operations: below a second wherever a model of this size is run at all */
+    const double work =
+        1e11; /* operations: below a second wherever a model of this size is run at all */
     double weights = 0, layers = model->n_layers ? model->n_layers : 1;
     for (size_t i = 0; i < model->n_weights; i++)
         weights += (double)model->weights[i].rows->n_rows * (double)model->weights[i].rows->row_len;
@@ -53,10 +54,11 @@ int ht__score_seqs(const struct ht__model *model, int n_ctx)
     return n < 1 ? 1 : n;
 }
 
-/* ---- the residual stream ---------------------------------------------------------------------- */
+/* ---- the residual stream ----------------------------------------------------------------------
+ */
 
-/* Sampled tokens are spread over the scored half of every chunk: the first tokens of a text have activations
- * hundreds of times larger than all others, and would drown them. */
+/* Sampled tokens are spread over the scored half of every chunk: the first tokens of a text have
+ * activations hundreds of times larger than all others, and would drown them. */
 static int64_t sampled_row(const struct run *r, int sample)
 {
     int half = r->p->n_ctx / 2, scored = r->p->n_ctx - half;
@@ -99,7 +101,8 @@ static enum ht_err open_layers(struct run *r, struct ht_diag *diag)
     r->size = ht__new_array(alloc, r->n_all, sizeof *r->size);
     if (!r->error || !r->size) return ht__fail_memory(diag, "layers");
     if (!r->reference || r->n_all < 2) return HT_OK;
-    r->kept = ht__new_array(alloc, (size_t)base->n_layers * SAMPLES, (size_t)base->n_embd * sizeof *r->kept);
+    r->kept = ht__new_array(alloc, (size_t)base->n_layers * SAMPLES,
+                            (size_t)base->n_embd * sizeof *r->kept);
     if (!r->kept) return ht__fail_memory(diag, "layers");
     for (size_t i = 1; i < r->n_all; i++) {
         const struct ht__hyper *h = ht__engine_hyper(r->all[i]->engine);
@@ -125,7 +128,8 @@ static void hand_out_layers(struct run *r)
     }
 }
 
-/* ---- rows ------------------------------------------------------------------------------------- */
+/* ---- rows -------------------------------------------------------------------------------------
+ */
 
 static const float *row_of(const struct run *r, size_t model, int64_t row)
 {
@@ -167,7 +171,8 @@ static enum ht_err score_block(struct run *r, int seq, int token, int n, struct 
 {
     for (size_t m = 0; m < r->n_all; m++) {
         double start = ht__score_clock();
-        HT_TRY(ht__engine_logits(r->all[m]->engine, seq, token, n, r->logits + (int64_t)m * r->n_rows * r->n_vocab, diag));
+        HT_TRY(ht__engine_logits(r->all[m]->engine, seq, token, n,
+                                 r->logits + (int64_t)m * r->n_rows * r->n_vocab, diag));
         r->all[m]->seconds += ht__score_clock() - start;
     }
     memset(r->bad, 0, (size_t)n * sizeof *r->bad);
@@ -175,7 +180,8 @@ static enum ht_err score_block(struct run *r, int seq, int token, int n, struct 
     ht__pool_run(r->pool, n, score_row, r);
     for (int row = 0; row < n; row++) {
         if (r->bad[row])
-            return ht__fail(diag, HT_ERR_NONFINITE, "logits", -1, "NaN or infinity among the logits of position %d", token + row);
+            return ht__fail(diag, HT_ERR_NONFINITE, "logits", -1,
+                            "NaN or infinity among the logits of position %d", token + row);
         for (size_t m = 0; m < r->n_all; m++)
             HT_TRY(ht__tally_add(&r->all[m]->tally, &r->scores[(size_t)row * r->n_all + m], diag));
     }
@@ -213,7 +219,8 @@ static enum ht_err score_batch(struct run *r, size_t chunk, struct ht_diag *diag
     return HT_OK;
 }
 
-/* ---- the run ---------------------------------------------------------------------------------- */
+/* ---- the run ----------------------------------------------------------------------------------
+ */
 
 static enum ht_err open_run(struct run *r, struct ht_diag *diag)
 {
@@ -222,7 +229,8 @@ static enum ht_err open_run(struct run *r, struct ht_diag *diag)
     for (size_t i = 1; i < r->n_all; i++) {
         int n = ht__engine_hyper(r->all[i]->engine)->n_vocab;
         if (n != r->n_vocab)
-            return ht__fail(diag, HT_ERR_UNSUPPORTED, "vocabulary", -1, "models with %d and %lld tokens cannot be compared", n,
+            return ht__fail(diag, HT_ERR_UNSUPPORTED, "vocabulary", -1,
+                            "models with %d and %lld tokens cannot be compared", n,
                             (long long)r->n_vocab);
     }
     int64_t rows = BLOCK_BYTES / ((int64_t)r->n_all * r->n_vocab * (int64_t)sizeof(float));
@@ -231,11 +239,13 @@ static enum ht_err open_run(struct run *r, struct ht_diag *diag)
     HT_TRY(ht__pool_open(p->n_threads, p->alloc, &r->pool, diag));
     size_t n = (size_t)r->n_rows, vocab = (size_t)r->n_vocab;
     r->logits = ht__new_array(p->alloc, r->n_all * n, vocab * sizeof *r->logits);
-    r->probability = ht__new_array(p->alloc, (size_t)ht__pool_threads(r->pool), vocab * sizeof *r->probability);
+    r->probability =
+        ht__new_array(p->alloc, (size_t)ht__pool_threads(r->pool), vocab * sizeof *r->probability);
     r->scores = ht__new_array(p->alloc, n, r->n_all * sizeof *r->scores);
     r->bad = ht__new_array(p->alloc, n, sizeof *r->bad);
     r->batch = ht__new_array(p->alloc, (size_t)p->n_seqs, (size_t)p->n_ctx * sizeof *r->batch);
-    if (!r->logits || !r->probability || !r->scores || !r->bad || !r->batch) return ht__fail_memory(diag, "logits");
+    if (!r->logits || !r->probability || !r->scores || !r->bad || !r->batch)
+        return ht__fail_memory(diag, "logits");
     return open_layers(r, diag);
 }
 
@@ -247,7 +257,8 @@ static void close_run(struct run *r)
         if (r->error) ht__free(alloc, r->error[i]);
         if (r->size) ht__free(alloc, r->size[i]);
     }
-    void *all[] = {r->logits, r->probability, r->scores, r->bad, r->batch, r->kept, r->error, r->size, r->all};
+    void *all[] = {r->logits, r->probability, r->scores, r->bad, r->batch,
+                   r->kept,   r->error,       r->size,   r->all};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         ht__free(alloc, all[i]);
     ht__pool_close(&r->pool);
@@ -267,12 +278,14 @@ static enum ht_err run_chunks(struct run *r, struct ht_diag *diag)
     return HT_OK;
 }
 
-enum ht_err ht__score_run(struct ht__scored *const *models, size_t n_models, struct ht__scored *reference,
-                          const struct ht__score_params *params, struct ht_diag *diag)
+enum ht_err ht__score_run(struct ht__scored *const *models, size_t n_models,
+                          struct ht__scored *reference, const struct ht__score_params *params,
+                          struct ht_diag *diag)
 {
     struct run r = {.p = params, .reference = reference != NULL};
     if (params->n_ctx < 4 || params->n_chunks < 1 || params->n_seqs < 1 || n_models < 1)
-        return ht__fail(diag, HT_ERR_USAGE, "score", -1, "a chunk of at least 4 tokens and a model are wanted");
+        return ht__fail(diag, HT_ERR_USAGE, "score", -1,
+                        "a chunk of at least 4 tokens and a model are wanted");
     r.all = ht__new_array(params->alloc, n_models + 1, sizeof *r.all);
     if (!r.all) return ht__fail_memory(diag, "models");
     if (reference) r.all[r.n_all++] = reference;

@@ -1,11 +1,13 @@
 /*
- * Perplexity as the field defines it, and the divergence of models from a reference in the same run.
+ * Perplexity as the field defines it, and the divergence of models from a reference in the same
+ * run.
  *
- * The text is cut into independent chunks of n_ctx tokens; the first token of each is replaced by `bos` where
- * the model wants one; predictions of positions n_ctx/2+1 … n_ctx-1 are scored, which have half a chunk or more
- * before them. Every engine passes over a batch of chunks and keeps its last activations; logits are then made
- * from them in blocks of rows, for all models the same rows. So nothing is written down, the reference runs
- * once for all models, and memory does not grow with context times vocabulary.
+ * The text is cut into independent chunks of n_ctx tokens; the first token of each is replaced by
+ * `bos` where the model wants one; predictions of positions n_ctx/2+1 … n_ctx-1 are scored, which
+ * have half a chunk or more before them. Every engine passes over a batch of chunks and keeps its
+ * last activations; logits are then made from them in blocks of rows, for all models the same rows.
+ * So nothing is written down, the reference runs once for all models, and memory does not grow with
+ * context times vocabulary.
  */
 #ifndef HT_ENGINE_SCORE_H
 #define HT_ENGINE_SCORE_H
@@ -37,13 +39,16 @@ struct ht__score_params {
     const struct ht__alloc *alloc;
 };
 
-/* Chunks of n_ctx tokens a pass: enough tokens to share the work of reading weights, few enough that a layer
- * takes less than a second, so that a run can be stopped. */
+/* Chunks of n_ctx tokens a pass: enough tokens to share the work of reading weights, few enough
+ * that a layer takes less than a second, so that a run can be stopped. */
 int ht__score_seqs(const struct ht__model *model, int n_ctx);
 
-/* reference: NULL, or an engine of its own, or one of `models`. Close what was filled with ht__scored_close. */
-HT_MUST_CHECK enum ht_err ht__score_run(struct ht__scored *const *models, size_t n_models, struct ht__scored *reference,
-                                        const struct ht__score_params *params, struct ht_diag *diag);
+/* reference: NULL, or an engine of its own, or one of `models`. Close what was filled with
+ * ht__scored_close. */
+HT_MUST_CHECK enum ht_err ht__score_run(struct ht__scored *const *models, size_t n_models,
+                                        struct ht__scored *reference,
+                                        const struct ht__score_params *params,
+                                        struct ht_diag *diag);
 void ht__scored_close(struct ht__scored *scored, const struct ht__alloc *alloc);
 
 double ht__score_clock(void);

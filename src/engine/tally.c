@@ -30,7 +30,8 @@ static bool grow(struct ht__tally *t)
     return true;
 }
 
-enum ht_err ht__tally_add(struct ht__tally *t, const struct ht__token_score *s, struct ht_diag *diag)
+enum ht_err ht__tally_add(struct ht__tally *t, const struct ht__token_score *s,
+                          struct ht_diag *diag)
 {
     t->nll += s->nll;
     t->nll2 += s->nll * s->nll;
@@ -72,8 +73,8 @@ static struct ht__estimate exp_of(struct ht__estimate e)
     return (struct ht__estimate){value, value * e.error};
 }
 
-/* The two models see the same tokens: what is hard for one is hard for the other, and the covariance takes
- * that shared part out of the error of their difference. */
+/* The two models see the same tokens: what is hard for one is hard for the other, and the
+ * covariance takes that shared part out of the error of their difference. */
 static void compare(const struct ht__tally *t, struct ht__estimate nll, struct ht__tally_result *r)
 {
     double n = (double)t->n;

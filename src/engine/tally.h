@@ -1,9 +1,8 @@
 /*
- * Statistics of a model over scored tokens, by itself and against a reference. P is the reference, Q the model,
- * t the token that stands in the text:
- *     nll = -ln Q(t)      base_nll = -ln P(t)      kld = sum over i of P(i) (ln P(i) - ln Q(i))
- *     dp = Q(t) - P(t)    same = both have the same likeliest token
- * A mean over n tokens has the error sqrt(variance / (n - 1)).
+ * Statistics of a model over scored tokens, by itself and against a reference. P is the reference,
+ * Q the model, t the token that stands in the text: nll = -ln Q(t)      base_nll = -ln P(t) kld =
+ * sum over i of P(i) (ln P(i) - ln Q(i)) dp = Q(t) - P(t)    same = both have the same likeliest
+ * token A mean over n tokens has the error sqrt(variance / (n - 1)).
  */
 #ifndef HT_ENGINE_TALLY_H
 #define HT_ENGINE_TALLY_H
@@ -43,8 +42,8 @@ struct ht__tally_result {
 
 void ht__tally_init(struct ht__tally *tally, bool against, const struct ht__alloc *alloc);
 void ht__tally_close(struct ht__tally *tally);
-HT_MUST_CHECK enum ht_err ht__tally_add(struct ht__tally *tally, const struct ht__token_score *score,
-                                        struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__tally_add(struct ht__tally *tally,
+                                        const struct ht__token_score *score, struct ht_diag *diag);
 void ht__tally_result(const struct ht__tally *tally, struct ht__tally_result *result);
 /* Before percentiles are asked for. */
 void ht__tally_sort(struct ht__tally *tally);
@@ -52,8 +51,8 @@ void ht__tally_sort(struct ht__tally *tally);
 double ht__percentile(const float *sorted, size_t n, double share);
 
 /*
- * Log-probabilities of one row of logits: *shift is what to take off a logit. False when a logit is NaN or
- * infinite upwards, or all are infinite downwards.
+ * Log-probabilities of one row of logits: *shift is what to take off a logit. False when a logit is
+ * NaN or infinite upwards, or all are infinite downwards.
  */
 bool ht__log_shift(const float *logits, int64_t n, double *shift, int64_t *best);
 
