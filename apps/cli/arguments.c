@@ -62,7 +62,7 @@ int parse_job_arguments(const struct command *c, int argc, char **argv, struct h
                         struct arguments *args)
 {
     int status = EXIT_DONE;
-    bool options = true;
+    bool options = true, several = c->run == run_eval; /* any number of models */
     for (int i = 1; i < argc && status == EXIT_DONE;) {
         const char *arg = argv[i];
         if (options && strcmp(arg, "--") == 0) {
@@ -74,6 +74,10 @@ int parse_job_arguments(const struct command *c, int argc, char **argv, struct h
             i += take_option(c, argc, argv, i, job, &status, args->json);
         } else if (options && arg[0] == '-' && arg[1]) {
             status = usage_error(c, "there is no option %s", arg);
+        } else if (several) {
+            args->model = arg;
+            ht_job_set(job, "model", arg, NULL);
+            i++;
         } else if (args->model) {
             status = usage_error(c, "one model is wanted, but \"%s\" and \"%s\" were given", args->model, arg);
         } else {
@@ -81,6 +85,6 @@ int parse_job_arguments(const struct command *c, int argc, char **argv, struct h
             i++;
         }
     }
-    if (status == EXIT_DONE && args->model) ht_job_set(job, "source", args->model, NULL);
+    if (status == EXIT_DONE && args->model && !several) ht_job_set(job, "source", args->model, NULL);
     return status;
 }

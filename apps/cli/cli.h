@@ -19,6 +19,7 @@ struct command {
 extern const struct command *const commands[]; /* ends with NULL */
 
 int run_quantize(const struct command *command, int argc, char **argv);
+int run_eval(const struct command *command, int argc, char **argv);
 int run_estimate(const struct command *command, int argc, char **argv);
 int run_inspect(const struct command *command, int argc, char **argv);
 int run_tokenize(const struct command *command, int argc, char **argv);

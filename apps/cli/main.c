@@ -29,6 +29,20 @@ static const struct command estimate = {
     "Only headers are read. Sizes are those that `quantize` will write, to the byte.\n\n"
     "Example:\n  halftone estimate Llama-3.2-1B -t Q4_K_M,Q8_0\n",
     run_estimate};
+static const struct command eval = {
+    "eval", "MODEL… --text FILE [--against MODEL] [options]", "how well a model predicts a text, and what quantizing lost",
+    "Perplexity as the field defines it: chunks of 512 tokens, their second halves scored. Against a reference also\n"
+    "the divergence of every prediction, token by token, in the same run: no file of logits is written.\n\n"
+    "Examples:\n"
+    "  halftone eval out/model-Q4_K_M.gguf --text wiki.test.raw\n"
+    "  halftone eval out/*.gguf --text wiki.test.raw --against Llama-3.2-1B --html report.html\n",
+    run_eval};
+static const struct command compare = {
+    "compare", "MODEL MODEL… --text FILE [--against MODEL] [options]", "models side by side: size, quality, speed, memory",
+    "Without --against the largest of them is the reference. A model that no other beats in both size and divergence\n"
+    "is marked with *: the choice lies between those.\n\n"
+    "Example:\n  halftone compare out/*.gguf --text wiki.test.raw --against Llama-3.2-1B\n",
+    run_eval};
 static const struct command inspect = {
     "inspect", "FILE|FOLDER [--tensors] [--verify] [--json]", "what is inside any supported file",
     "  --tensors             list every tensor\n"
@@ -58,7 +72,7 @@ static const struct command man = {
     "man", "[COMMAND]", "the manual page of a command, as mdoc source",
     "Example:\n  halftone man quantize | man -l -\n", run_man};
 
-const struct command *const commands[] = {&quantize, &convert, &estimate, &inspect, &tokenize, &types,
+const struct command *const commands[] = {&quantize, &convert, &estimate, &eval, &compare, &inspect, &tokenize, &types,
                                           &archs, &completion, &man, NULL};
 
 void print_help(const struct command *c)

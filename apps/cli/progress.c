@@ -54,7 +54,9 @@ static int on_terminal(void *ctx, const struct ht_progress *p)
     double share = p->total ? (double)p->done / (double)p->total : 0;
     (void)ctx;
     if (p->seconds < 0.3 && !shown) return 0; /* short steps need no line */
-    if (p->rate > 0) snprintf(rate, sizeof rate, "%.0f M/s", p->rate / 1e6);
+    bool tokens = strcmp(p->unit, "tokens") == 0;
+    if (p->rate > 0 && tokens) snprintf(rate, sizeof rate, "%.0f tokens/s", p->rate);
+    if (p->rate > 0 && !tokens) snprintf(rate, sizeof rate, "%.0f M/s", p->rate / 1e6);
     if (p->seconds_left >= 0) human_time(p->seconds_left, left);
     enum { WIDTH = 24 };
     int filled = (int)(share * WIDTH);
@@ -76,8 +78,8 @@ static int as_json(void *ctx, const struct ht_progress *p)
     if (step == p->step && p->seconds - last < 0.5 && p->done < p->total) return 0;
     last = p->seconds;
     step = p->step;
-    json_t *line = json_pack("{s:s, s:s, s:s, s:I, s:I, s:f, s:f, s:f}", "event", "progress", "step", p->step,
-                             "tensor", p->tensor, "done", (json_int_t)p->done, "total", (json_int_t)p->total,
+    json_t *line = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:f, s:f}", "event", "progress", "step", p->step,
+                             "tensor", p->tensor, "unit", p->unit, "done", (json_int_t)p->done, "total", (json_int_t)p->total,
                              "seconds", p->seconds, "rate", p->rate, "seconds_left", p->seconds_left);
     char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
     if (text) puts(text);

@@ -11,7 +11,12 @@ static void print_output(const json_t *o, bool ran)
     printf("%-11s %10s %7.3f", json_string_value(json_object_get(o, "type")),
            human_bytes((double)json_integer_value(json_object_get(o, "size_bytes")), size),
            json_real_value(json_object_get(o, "bpw")));
+    const json_t *quality = json_object_get(o, "quality");
     if (ran) printf(" %9.5f", json_number_value(json_object_get(o, "relative_rmse")));
+    if (quality)
+        printf(" %10.4f %9.6f %7.2f", json_number_value(json_object_get(quality, "perplexity")),
+               json_number_value(json_object_get(json_object_get(quality, "kld"), "mean")),
+               100 * json_number_value(json_object_get(quality, "top1_agreement")));
     printf("  %s\n", json_string_value(json_object_get(o, "path")));
 }
 
@@ -20,7 +25,8 @@ static void print_report(const json_t *report, bool ran)
 {
     const json_t *outputs = json_object_get(report, "outputs"), *o;
     size_t i;
-    printf("%-11s %10s %7s%s  %s\n", "type", "size", "bpw", ran ? "  rel.err." : "", "file");
+    bool quality = json_object_get(json_array_get(outputs, 0), "quality") != NULL;
+    printf("%-11s %10s %7s%s%s  %s\n", "type", "size", "bpw", ran ? "  rel.err." : "", quality ? " perplexity   KL mean  same %" : "", "file");
     json_array_foreach(outputs, i, o) print_output(o, ran);
     if (ran)
         printf("%.1f M weights in %.2f s (%.1f M/s), peak memory %.0f MB\n",

@@ -87,12 +87,13 @@ struct ht_option_info {
 bool ht_option_at(size_t index, struct ht_option_info *info);
 
 struct ht_progress {
-    const char *step;     /* "plan", "quantize", "verify", "publish" */
+    const char *step;     /* "quantize", "verify", "measure" … */
     const char *tensor;   /* the one started last, or "" */
+    const char *unit;     /* what is counted: "weights", "bytes", "tokens" */
     uint64_t done, total; /* weights read, transformed, encoded and written, of those to do */
     uint64_t bytes_read, bytes_written;
     double seconds;      /* since the step began */
-    double rate;         /* weights a second over the last seconds */
+    double rate;         /* units a second over the last seconds */
     double seconds_left; /* < 0 while not known */
 };
 /* Called about ten times a second from the thread that runs the job. A return other than 0 cancels. */
@@ -121,6 +122,13 @@ enum ht_err ht_job_estimate(struct ht_job *job, char **json, struct ht_diag *dia
 /* Runs to the end: reads the source once, writes every output, verifies, publishes. On success *json
  * (may be NULL) is the run report, the caller's. On failure nothing is published. */
 enum ht_err ht_job_run(struct ht_job *job, char **json, struct ht_diag *diag);
+
+/*
+ * Measures the models that were set as "model" (a list: GGUF files or Hugging Face folders) on the option
+ * "text": perplexity, and with "against" (or, when `compare`, against the largest of several) divergence from
+ * that reference. *json is the caller's: {"perplexity", "tokens", "kld": {"mean", …}, …, "models": […]}.
+ */
+enum ht_err ht_job_eval(struct ht_job *job, bool compare, char **json, struct ht_diag *diag);
 
 /* All of the above in one call: a folder or file, mixes separated by commas, a folder for the outputs. */
 enum ht_err ht_quantize(const char *source, const char *types, const char *out_dir,

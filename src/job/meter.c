@@ -1,5 +1,5 @@
 /* Progress with the rate of the last seconds and the time left. */
-#include "job/stream.h"
+#include "job/meter.h"
 
 #include <time.h>
 
@@ -10,10 +10,11 @@ double ht__seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-void ht__meter_begin(struct ht__meter *m, struct ht_job *job, const char *step, uint64_t total)
+void ht__meter_begin(struct ht__meter *m, struct ht_job *job, const char *step, const char *unit, uint64_t total)
 {
     *m = (struct ht__meter){.job = job};
     m->now.step = step;
+    m->now.unit = unit;
     m->now.tensor = "";
     m->now.total = total;
     m->now.seconds_left = -1;

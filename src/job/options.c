@@ -41,6 +41,17 @@ static const struct slot {
     SLOT("resume", FLAG, resume),
     SLOT("report", TEXT, report),
     SLOT("no-source-hash", FLAG, no_source_hash),
+    SLOT("model", LIST, models),
+    SLOT("text", TEXT, text),
+    SLOT("tokens", TEXT, tokens),
+    SLOT("against", TEXT, against),
+    SLOT("ctx", TEXT, ctx),
+    SLOT("chunks", TEXT, chunks),
+    SLOT("retention", TEXT, retention),
+    SLOT("choices", TEXT, choices),
+    SLOT("html", TEXT, html),
+    SLOT("measure", FLAG, measure),
+    SLOT("fail-if", LIST, fail_if),
 #undef SLOT
 };
 

@@ -32,6 +32,7 @@ struct ht__plan_output {
     struct ht__plan_file *files;
     uint32_t n_files;
     uint64_t size; /* of all files */
+    const char *quality; /* what was measured, as members of a JSON object; or NULL */
 };
 
 /* A file that the outputs are made from. */

@@ -145,6 +145,7 @@ static void put_output(struct ht__buf *out, const struct ht__plan *plan, size_t 
     ht__buf_printf(out, "\"size_bytes\": %llu, \"bpw\": %.4f, ", (unsigned long long)o->size,
                    bits_per_weight(plan, o));
     if (result) ht__buf_printf(out, "\"relative_rmse\": %.6g, ", relative(error, squares));
+    if (o->quality) ht__buf_printf(out, "\"quality\": {%s}, ", o->quality);
     put_files(out, o);
     put_tensors(out, plan, output, result);
     ht__buf_str(out, "}");

@@ -1,4 +1,5 @@
 /* The stages after planning. Whatever fails, nothing is left that looks finished. */
+#include "job/measure.h"
 #include "job/run.h"
 #include "job/source.h"
 
@@ -69,7 +70,7 @@ static enum ht_err verify_all(struct ht__plan *plan, struct ht_diag *diag)
 {
     struct ht__meter meter;
     uint64_t done = 0;
-    ht__meter_begin(&meter, plan->job, "verify", plan->out_bytes);
+    ht__meter_begin(&meter, plan->job, "verify", "bytes", plan->out_bytes);
     for (size_t i = 0; i < plan->n_outputs; i++)
         for (uint32_t f = 0; f < plan->outputs[i].n_files; f++)
             HT_TRY(ht__verify_file(plan, &plan->outputs[i].files[f], &meter, &done, diag));
@@ -152,7 +153,7 @@ static enum ht_err work(struct ht__plan *plan, struct ht__stream_result *result,
 /* The report is made and stands on the disk before the outputs are published: a run that cannot tell
  * what it did has failed, and leaves nothing. */
 static enum ht_err report_and_publish(struct ht__plan *plan, const struct ht__stream_result *result,
-                                      char **json, struct ht_diag *diag)
+                                      struct ht__measured *measured, char **json, struct ht_diag *diag)
 {
     const char *path = plan->job->options.report;
     struct ht__output file = {.fd = -1};
@@ -162,7 +163,9 @@ static enum ht_err report_and_publish(struct ht__plan *plan, const struct ht__st
     if (err == HT_OK && json) err = hand_out(&buf, json, diag);
     if (err == HT_OK && path) err = ht__output_open(&file, path, 0, true, false, diag);
     if (err == HT_OK && path) err = ht__output_write(&file, 0, buf.data, buf.len, diag);
+    if (err == HT_OK) err = ht__measured_write(measured, plan->job, diag);
     if (err == HT_OK) err = publish_all(plan, diag);
+    if (err == HT_OK) err = ht__measured_publish(measured, diag);
     if (err == HT_OK && path) err = ht__output_publish(&file, diag);
     if (err != HT_OK) {
         retract_all(plan);
@@ -180,9 +183,14 @@ static enum ht_err run(struct ht__plan *plan, char **json, struct ht_diag *diag)
 {
     struct ht__stream_result result = {0};
     struct ht__journal journal = {.fd = -1};
+    struct ht__measured measured;
+    HT_TRY(ht__measure_check(plan, diag));
     HT_TRY(prepare(plan, &result, &journal, diag));
+    ht__measured_init(&measured, plan->job->alloc);
     enum ht_err err = work(plan, &result, &journal, diag);
-    if (err == HT_OK) err = report_and_publish(plan, &result, json, diag);
+    if (err == HT_OK) err = ht__measure_run(plan, &measured, diag);
+    if (err == HT_OK) err = report_and_publish(plan, &result, &measured, json, diag);
+    ht__measured_close(&measured);
     ht__journal_close(&journal, false);
     return err;
 }

@@ -185,7 +185,7 @@ enum ht_err ht__source_hash_wait(struct ht__source_hash *h, struct ht_diag *diag
     struct ht__meter meter;
     uint64_t done;
     if (!h) return HT_OK;
-    ht__meter_begin(&meter, h->plan->job, "hash", h->total);
+    ht__meter_begin(&meter, h->plan->job, "hash", "bytes", h->total);
     while (wait_a_little(h, &done))
         if (ht__meter_tell(&meter, done, "")) ht_job_cancel(h->plan->job);
     join(h);

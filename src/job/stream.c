@@ -316,7 +316,7 @@ static void wait_a_little(struct stream *s)
 static enum ht_err supervise(struct stream *s, struct ht_diag *diag)
 {
     struct ht__meter meter;
-    ht__meter_begin(&meter, s->plan->job, "quantize", s->plan->n_weights);
+    ht__meter_begin(&meter, s->plan->job, "quantize", "weights", s->plan->n_weights);
     double synced = ht__seconds();
     enum ht_err err = HT_OK;
     for (bool working = true; working;) {

@@ -3,6 +3,7 @@
 #define HT_JOB_STREAM_H
 
 #include "job/journal.h"
+#include "job/meter.h"
 #include "job/plan.h"
 
 /* What is known of a tensor when it is done. */
@@ -21,16 +22,5 @@ struct ht__stream_result {
  * as finished are not written again. Reports progress from the calling thread. */
 HT_MUST_CHECK enum ht_err ht__stream_run(struct ht__plan *plan, struct ht__journal *journal,
                                          struct ht__stream_result *result, struct ht_diag *diag);
-
-/* Telling the caller how far a step is; true when the caller asks to stop. */
-struct ht__meter {
-    struct ht_job *job;
-    struct ht_progress now;
-    double start, window_start; /* monotonic seconds */
-    uint64_t window_done;
-};
-void ht__meter_begin(struct ht__meter *meter, struct ht_job *job, const char *step, uint64_t total);
-bool ht__meter_tell(struct ht__meter *meter, uint64_t done, const char *tensor);
-double ht__seconds(void);
 
 #endif

@@ -61,6 +61,7 @@ static void each_has_its_field(void **state)
     struct ht_option_info info;
     owner[offsetof(struct ht__options, convert)] = "the verb";
     owner[field_of("source", HT_OPTION_TEXT)] = "source"; /* an argument, not an option */
+    owner[field_of("model", HT_OPTION_LIST)] = "model";   /* likewise */
     for (size_t i = 0; ht_option_at(i, &info); i++) {
         size_t field = field_of(info.name, info.kind);
         if (kind_of(field) != info.kind) fail_msg("%s is of another kind in options.c", info.name);

@@ -1,6 +1,7 @@
 /*
- * The statistics of quality: figures worked out by hand, percentiles, and on the example model that chunks may be
- * grouped into passes in any way and that a model against itself loses nothing at all.
+ * The statistics of quality: figures worked out by hand, percentiles, and on the example model that
+ * chunks may be grouped into passes in any way and that a model against itself loses nothing at
+ * all.
  */
 #include "engine/score.h"
 
@@ -16,7 +17,8 @@
 
 static void near(double value, double wanted)
 {
-    if (!(fabs(value - wanted) <= 1e-12 + 1e-12 * fabs(wanted))) fail_msg("%.17g, not %.17g", value, wanted);
+    if (!(fabs(value - wanted) <= 1e-12 + 1e-12 * fabs(wanted)))
+        fail_msg("%.17g, not %.17g", value, wanted);
 }
 
 static void add(struct ht__tally *t, double nll, double base, double kld, double dp, bool same)
@@ -75,7 +77,8 @@ static void one_token_has_no_error(void **state)
     ht__tally_result(&t, &r);
     near(r.perplexity.value, exp(2));
     near(r.ratio.value, 1);
-    assert_true(r.perplexity.error == 0 && r.ratio.error == 0 && r.kld.error == 0 && r.same.error == 0 && r.dp_rms.error == 0);
+    assert_true(r.perplexity.error == 0 && r.ratio.error == 0 && r.kld.error == 0 &&
+                r.same.error == 0 && r.dp_rms.error == 0);
     ht__tally_close(&t);
 }
 
@@ -114,14 +117,16 @@ static void log_probabilities(void **state)
     assert_int_equal(best, 1);
     assert_true(ht__log_shift(huge, 2, &shift, &best) && best == 0);
     assert_true(ht__log_shift(hidden, 2, &shift, &best) && best == 1 && shift == 1);
-    float nan[3] = {1, NAN, 0}, nan_first[3] = {NAN, 1, 0}, inf[2] = {INFINITY, 0}, none[2] = {-INFINITY, -INFINITY};
+    float nan[3] = {1, NAN, 0}, nan_first[3] = {NAN, 1, 0}, inf[2] = {INFINITY, 0},
+          none[2] = {-INFINITY, -INFINITY};
     assert_false(ht__log_shift(nan, 3, &shift, &best));
     assert_false(ht__log_shift(nan_first, 3, &shift, &best));
     assert_false(ht__log_shift(inf, 2, &shift, &best));
     assert_false(ht__log_shift(none, 2, &shift, &best));
 }
 
-/* ---- on the example model --------------------------------------------------------------------- */
+/* ---- on the example model ---------------------------------------------------------------------
+ */
 
 enum { CTX = 32, CHUNKS = 5 };
 
@@ -138,8 +143,10 @@ static void open_subject(struct subject *s, int n_seqs, uint64_t memory)
     const char *root = getenv("HT_SOURCE_ROOT");
     snprintf(path, sizeof path, "%s/examples/model", root ? root : ".");
     *s = (struct subject){0};
-    struct ht__engine_params params = {.n_threads = 2, .memory = memory, .n_ctx = CTX, .n_seqs = n_seqs, .n_batch = CTX * n_seqs};
-    if (ht__checkpoint_open(path, NULL, &s->checkpoint, &diag) || ht__model_open(s->checkpoint, NULL, NULL, &s->model, &diag) ||
+    struct ht__engine_params params = {
+        .n_threads = 2, .memory = memory, .n_ctx = CTX, .n_seqs = n_seqs, .n_batch = CTX * n_seqs};
+    if (ht__checkpoint_open(path, NULL, &s->checkpoint, &diag) ||
+        ht__model_open(s->checkpoint, NULL, NULL, &s->model, &diag) ||
         ht__engine_open(s->model, &params, NULL, &s->scored.engine, &diag))
         fail_msg("%s: %s", diag.where, diag.message);
 }
@@ -160,14 +167,20 @@ static bool tell(void *ctx, uint64_t tokens)
     return ctx && tokens >= *(const uint64_t *)ctx;
 }
 
-static enum ht_err run(struct subject *a, struct subject *b, int n_seqs, uint64_t *stop_at, struct ht__tally_result *r,
-                       struct ht_diag *diag)
+static enum ht_err run(struct subject *a, struct subject *b, int n_seqs, uint64_t *stop_at,
+                       struct ht__tally_result *r, struct ht_diag *diag)
 {
     int32_t tokens[CTX * CHUNKS];
     for (int i = 0; i < CTX * CHUNKS; i++)
         tokens[i] = 300 + i * i % 997;
-    struct ht__score_params params = {
-        .tokens = tokens, .n_chunks = CHUNKS, .n_ctx = CTX, .n_seqs = n_seqs, .bos = 1, .n_threads = 2, .tell = tell, .tell_ctx = stop_at};
+    struct ht__score_params params = {.tokens = tokens,
+                                      .n_chunks = CHUNKS,
+                                      .n_ctx = CTX,
+                                      .n_seqs = n_seqs,
+                                      .bos = 1,
+                                      .n_threads = 2,
+                                      .tell = tell,
+                                      .tell_ctx = stop_at};
     struct ht__scored *all[] = {&a->scored, b ? &b->scored : NULL};
     told = 0;
     HT_TRY(ht__score_run(all, b ? 2 : 1, b ? &b->scored : NULL, &params, diag));
@@ -182,7 +195,8 @@ static void grouping_changes_nothing(void **state)
     for (int n_seqs = 1; n_seqs <= CHUNKS; n_seqs += 2) {
         struct subject s;
         struct ht_diag diag = {0};
-        open_subject(&s, n_seqs, n_seqs == 3 ? 8000000 : 0); /* once with layers read as they are needed */
+        open_subject(&s, n_seqs,
+                     n_seqs == 3 ? 8000000 : 0); /* once with layers read as they are needed */
         if (run(&s, NULL, n_seqs, NULL, &r, &diag)) fail_msg("%s", diag.message);
         assert_int_equal(r.n, CHUNKS * (CTX / 2 - 1));
         assert_int_equal(told, CHUNKS * CTX);
@@ -205,7 +219,8 @@ static void itself_loses_nothing(void **state)
     assert_true(r.kld.value == 0 && r.kld.error == 0 && r.dp_rms.value == 0 && r.same.value == 1);
     assert_true(r.ratio.value == 1 && r.perplexity.value == r.base_perplexity.value);
     ht__tally_sort(&a.scored.tally);
-    assert_true(ht__percentile(a.scored.tally.kld, r.n, 0) == 0 && ht__percentile(a.scored.tally.kld, r.n, 1) == 0);
+    assert_true(ht__percentile(a.scored.tally.kld, r.n, 0) == 0 &&
+                ht__percentile(a.scored.tally.kld, r.n, 1) == 0);
     for (int i = 0; i < a.scored.n_layers; i++)
         assert_true(a.scored.layer_error[i] == 0);
     assert_null(b.scored.layer_error);
@@ -229,8 +244,12 @@ static void stops_when_asked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(by_hand),          cmocka_unit_test(one_token_has_no_error),   cmocka_unit_test(percentiles),
-        cmocka_unit_test(log_probabilities), cmocka_unit_test(grouping_changes_nothing), cmocka_unit_test(itself_loses_nothing),
+        cmocka_unit_test(by_hand),
+        cmocka_unit_test(one_token_has_no_error),
+        cmocka_unit_test(percentiles),
+        cmocka_unit_test(log_probabilities),
+        cmocka_unit_test(grouping_changes_nothing),
+        cmocka_unit_test(itself_loses_nothing),
         cmocka_unit_test(stops_when_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
