@@ -43,6 +43,15 @@ static const struct command compare = {
     "is marked with *: the choice lies between those.\n\n"
     "Example:\n  halftone compare out/*.gguf --text wiki.test.raw --against Llama-3.2-1B\n",
     run_eval};
+static const struct command imatrix = {
+    "imatrix", "MODEL [--text FILE] -o FILE.gguf [options]", "which input columns of each matrix matter, for --imatrix",
+    "Runs a text through the model and sums the squares of what each matrix is multiplied with, in the field's own\n"
+    "definition and file. Interrupted, it leaves FILE.partial, and --resume goes on from there.\n\n"
+    "Examples:\n"
+    "  halftone imatrix Llama-3.2-1B --text wiki.train.raw -o imatrix.gguf\n"
+    "  halftone imatrix --in-file a.gguf --in-file b.gguf -o both.gguf\n"
+    "  halftone imatrix --in-file imatrix.gguf --statistics\n",
+    run_imatrix};
 static const struct command inspect = {
     "inspect", "FILE|FOLDER [--tensors] [--verify] [--json]", "what is inside any supported file",
     "  --tensors             list every tensor\n"
@@ -72,7 +81,7 @@ static const struct command man = {
     "man", "[COMMAND]", "the manual page of a command, as mdoc source",
     "Example:\n  halftone man quantize | man -l -\n", run_man};
 
-const struct command *const commands[] = {&quantize, &convert, &estimate, &eval, &compare, &inspect, &tokenize, &types,
+const struct command *const commands[] = {&quantize, &convert, &estimate, &eval, &compare, &imatrix, &inspect, &tokenize, &types,
                                           &archs, &completion, &man, NULL};
 
 void print_help(const struct command *c)

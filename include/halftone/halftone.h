@@ -130,6 +130,13 @@ enum ht_err ht_job_run(struct ht_job *job, char **json, struct ht_diag *diag);
  */
 enum ht_err ht_job_eval(struct ht_job *job, bool compare, char **json, struct ht_diag *diag);
 
+/*
+ * Collects importance: runs the source on a text (the options text, tokens, ctx, chunks …), adds the files of
+ * "in-file", and writes "output", a GGUF file of the field's form. *json (may be NULL) is the report, the
+ * caller's. When it is cancelled, "output" + ".partial" is left, which a run with "resume" continues to the bit.
+ */
+enum ht_err ht_job_imatrix(struct ht_job *job, char **json, struct ht_diag *diag);
+
 /* All of the above in one call: a folder or file, mixes separated by commas, a folder for the outputs. */
 enum ht_err ht_quantize(const char *source, const char *types, const char *out_dir,
                         struct ht_diag *diag);

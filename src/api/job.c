@@ -1,6 +1,7 @@
 /* Jobs: argument checks and one call down. */
 #include "api/export.h"
 #include "job/eval.h"
+#include "job/imatrix.h"
 #include "job/run.h"
 
 HT_EXPORT enum ht_err ht_job_open(struct ht_job **job)
@@ -64,6 +65,13 @@ HT_EXPORT enum ht_err ht_job_eval(struct ht_job *job, bool compare, char **json,
     ht__diag_clear(diag);
     if (!job || !json) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "no job or no place for the result");
     return ht__job_eval(job, compare, json, diag);
+}
+
+HT_EXPORT enum ht_err ht_job_imatrix(struct ht_job *job, char **json, struct ht_diag *diag)
+{
+    ht__diag_clear(diag);
+    if (!job) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "no job");
+    return ht__job_imatrix(job, json, diag);
 }
 
 HT_EXPORT enum ht_err ht_quantize(const char *source, const char *types, const char *out_dir,

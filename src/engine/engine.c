@@ -270,3 +270,11 @@ enum ht_err ht__engine_logits(struct ht__engine *e, int seq, int token, int n, f
     }
     return HT_OK;
 }
+
+void ht__engine_show_output(struct ht__engine *e)
+{
+    int64_t n = (int64_t)e->n_seqs * e->n_tokens;
+    if (!e->observe || n == 0) return;
+    norm_rows(e, &e->weights->output_norm, e->x, n, e->normed);
+    e->observe(e->observe_ctx, e->weights->output.weight, 0, e->normed, n, e->hyper.n_embd);
+}

@@ -54,4 +54,7 @@ HT_MUST_CHECK enum ht_err ht__engine_pass(struct ht__engine *engine, const int32
 HT_MUST_CHECK enum ht_err ht__engine_logits(struct ht__engine *engine, int seq, int token, int n, float *logits,
                                             struct ht_diag *diag);
 
+/* Shows the observer what the output matrix would take after the last pass: every token's row, without the product. */
+void ht__engine_show_output(struct ht__engine *engine);
+
 #endif

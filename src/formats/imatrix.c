@@ -116,7 +116,7 @@ static enum ht_err read_legacy_entry(struct ht__imatrix *im, struct ht__cursor *
     if (!data || memchr(text, 0, (size_t)len))
         return ht__fail(diag, HT_ERR_FORMAT, path, (int64_t)in->pos,
                         "neither a GGUF nor a legacy importance file, or cut off");
-    struct ht__imatrix_entry e = {.n_mat = 1, .n_cols = (uint64_t)n};
+    struct ht__imatrix_entry e = {.n_mat = 1, .n_cols = (uint64_t)n, .calls = calls > 0 ? (uint32_t)calls : 1};
     float *values = ht__arena_array(&im->arena, (size_t)n, sizeof *values);
     e.name = ht__arena_copy(&im->arena, (const char *)text, (size_t)len);
     if (!values || !e.name) return ht__fail_memory(diag, path);

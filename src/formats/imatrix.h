@@ -13,6 +13,7 @@ struct ht__imatrix_entry {
     uint64_t n_cols;     /* columns a matrix */
     const float *values; /* n_mat x n_cols, mean of squared activations; 1 for a matrix without data */
     uint64_t n_without_data; /* matrices (experts) that no token reached */
+    uint32_t calls; /* of a legacy file: chunks that were collected; otherwise 0 */
 };
 
 struct ht__imatrix {

@@ -52,6 +52,11 @@ static const struct slot {
     SLOT("html", TEXT, html),
     SLOT("measure", FLAG, measure),
     SLOT("fail-if", LIST, fail_if),
+    SLOT("from-chunk", TEXT, from_chunk),
+    SLOT("process-output", FLAG, process_output),
+    SLOT("in-file", LIST, in_file),
+    SLOT("statistics", FLAG, statistics),
+    SLOT("save-every", TEXT, save_every),
 #undef SLOT
 };
 
