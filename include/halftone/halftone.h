@@ -163,10 +163,10 @@ enum ht_err ht_model_open(const char *path, int n_ctx, int n_threads, uint64_t m
 void ht_model_close(struct ht_model **model);
 /* Tokens that the model knows: the length of a row of logits. */
 int ht_model_vocabulary(const struct ht_model *model);
-/* Tokens at positions at, at + 1, …; at > 0 continues what earlier calls gave. logits: n_tokens rows of
- * ht_model_vocabulary floats, each the prediction after its token. */
-enum ht_err ht_model_logits(struct ht_model *model, const int32_t *tokens, int n_tokens, int at, float *logits,
-                            struct ht_diag *diag);
+/* Tokens at positions at, at + 1, …; at > 0 continues what earlier calls gave. logits: rows of
+ * ht_model_vocabulary floats, the predictions after the last n_logits tokens. */
+enum ht_err ht_model_logits(struct ht_model *model, const int32_t *tokens, int n_tokens, int at, int n_logits,
+                            float *logits, struct ht_diag *diag);
 
 /* ---- tokenizers ------------------------------------------------------------------------------ */
 

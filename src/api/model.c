@@ -50,12 +50,12 @@ HT_EXPORT int ht_model_vocabulary(const struct ht_model *model)
     return ht__engine_hyper(model->engine)->n_vocab;
 }
 
-HT_EXPORT enum ht_err ht_model_logits(struct ht_model *model, const int32_t *tokens, int n_tokens, int at, float *logits,
-                                      struct ht_diag *diag)
+HT_EXPORT enum ht_err ht_model_logits(struct ht_model *model, const int32_t *tokens, int n_tokens, int at, int n_logits,
+                                      float *logits, struct ht_diag *diag)
 {
     ht__diag_clear(diag);
-    if (!model || !tokens || !logits || n_tokens < 1)
+    if (!model || !tokens || !logits || n_tokens < 1 || n_logits < 1 || n_logits > n_tokens)
         return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "model, tokens and room for logits are all wanted");
     HT_TRY(ht__engine_pass(model->engine, tokens, 1, n_tokens, at, diag));
-    return ht__engine_logits(model->engine, 0, 0, n_tokens, logits, diag);
+    return ht__engine_logits(model->engine, 0, n_tokens - n_logits, n_logits, logits, diag);
 }

@@ -16,7 +16,7 @@ class Halftone:
         self.lib.ht_model_open.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.c_int, ctypes.c_uint64,
                                            ctypes.c_void_p, ctypes.c_void_p]
         self.lib.ht_model_logits.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int,
-                                             ctypes.c_void_p, ctypes.c_void_p]
+                                             ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
         self.lib.ht_model_vocabulary.argtypes = [ctypes.c_void_p]
         self.lib.ht_model_close.argtypes = [ctypes.c_void_p]
 
@@ -30,7 +30,7 @@ class Halftone:
             at = 0
             for step in steps or [len(ids)]:
                 part = numpy.array(ids[at:at + step], dtype=numpy.int32)
-                if self.lib.ht_model_logits(model, part.ctypes.data, step, at, out[at:].ctypes.data, diag):
+                if self.lib.ht_model_logits(model, part.ctypes.data, step, at, step, out[at:].ctypes.data, diag):
                     raise RuntimeError(f"run {path}: {diag.raw.replace(bytes(1), b' ').decode(errors='replace').strip()}")
                 at += step
             return out
