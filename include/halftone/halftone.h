@@ -157,7 +157,10 @@ struct ht_model;
  * sequence, 0 for what the model was trained with; n_threads 0 takes every core; memory: bytes that its
  * matrices may take (layers are then read as they are needed), 0 for no cap.
  */
-enum ht_err ht_model_open(const char *path, int n_ctx, int n_threads, uint64_t memory,
+enum ht_model_flags {
+    HT_MODEL_FAST = 1, /* quantized weights times activations in eight bits; otherwise exact floats */
+};
+enum ht_err ht_model_open(const char *path, int n_ctx, int n_threads, uint64_t memory, unsigned flags,
                           struct ht_model **model, struct ht_diag *diag);
 /* NULL-safe; sets *model to NULL. */
 void ht_model_close(struct ht_model **model);

@@ -1,6 +1,7 @@
 /* Running a model from a program. */
 #include "api/export.h"
 #include "engine/engine.h"
+#include "halftone/halftone.h"
 
 #include <stdlib.h>
 
@@ -11,23 +12,24 @@ struct ht_model {
 };
 
 static enum ht_err open_parts(struct ht_model *m, const char *path, int n_ctx, int n_threads, uint64_t memory,
-                              struct ht_diag *diag)
+                              unsigned flags, struct ht_diag *diag)
 {
     HT_TRY(ht__checkpoint_open(path, NULL, &m->checkpoint, diag));
     HT_TRY(ht__model_open(m->checkpoint, NULL, NULL, &m->model, diag));
-    struct ht__engine_params params = {.n_threads = n_threads, .memory = memory, .n_ctx = n_ctx, .cache = true};
+    struct ht__engine_params params = {.n_threads = n_threads, .memory = memory, .n_ctx = n_ctx, .cache = true,
+                                       .fast = flags & HT_MODEL_FAST};
     return ht__engine_open(m->model, &params, NULL, &m->engine, diag);
 }
 
 HT_EXPORT enum ht_err ht_model_open(const char *path, int n_ctx, int n_threads, uint64_t memory,
-                                    struct ht_model **model, struct ht_diag *diag)
+                                    unsigned flags, struct ht_model **model, struct ht_diag *diag)
 {
     ht__diag_clear(diag);
     if (!path || !model) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "no path or no place for the model");
     *model = NULL;
     struct ht_model *m = calloc(1, sizeof *m);
     if (!m) return ht__fail_memory(diag, path);
-    enum ht_err err = open_parts(m, path, n_ctx, n_threads, memory, diag);
+    enum ht_err err = open_parts(m, path, n_ctx, n_threads, memory, flags, diag);
     if (err)
         ht_model_close(&m);
     *model = m;

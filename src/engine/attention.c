@@ -36,6 +36,11 @@ static void score(const struct work *w, const float *q, int n, const float *keys
                   int64_t ld, float *scratch)
 {
     const struct ht__engine *e = w->e;
+    if (n == 1 && e->params.fast) { /* turning keys for one query would cost more than its products */
+        for (int j = first; j < last; j++)
+            scores[j - first] = e->ops->dot(q, keys + (size_t)j * (size_t)e->hyper.key_len, e->hyper.key_len);
+        return;
+    }
     const struct ht__codec *f32 = ht__codec_by_name("f32");
     struct ht__matmul_weights m = {.decode = f32->decode, .row_bytes = (size_t)e->hyper.key_len * sizeof(float),
                                    .block_len = 1, .block_size = 4, .n_in = e->hyper.key_len};
@@ -80,9 +85,8 @@ static void block(void *ctx, int64_t task, int thread)
         float *s = scores + i * ld - first, *out = e->attended;
         out += ((int64_t)(seq * e->n_tokens + from + i) * h->n_heads + head) * h->value_len;
         float sum = soften(e, s + begin, end - begin, w->l->sinks.w ? w->l->sinks.w + head : NULL);
-        memset(out, 0, (size_t)h->value_len * sizeof *out);
-        for (int j = begin; j < end; j++)
-            e->ops->add_scaled(out, values + (size_t)j * (size_t)h->value_len, s[j], h->value_len);
+        e->ops->weighted_sum(out, s + begin, values + (size_t)begin * (size_t)h->value_len, h->value_len, end - begin,
+                             h->value_len);
         for (int d = 0; d < h->value_len; d++)
             out[d] /= sum;
     }
@@ -147,8 +151,8 @@ static void plain_attention(struct ht__engine *e, const struct ht__layer *l, int
         observe(e, &l->attn_k, e->normed, h->n_embd);
         observe(e, &l->attn_v, e->normed, h->n_embd);
         ht__engine_multiply(e, &l->attn_q, 0, e->normed, h->n_embd, n, q, ldq);
-        ht__engine_multiply(e, &l->attn_k, 0, e->normed, h->n_embd, n, k, ldk);
-        ht__engine_multiply(e, &l->attn_v, 0, e->normed, h->n_embd, n, v, ldv);
+        ht__engine_multiply_again(e, &l->attn_k, 0, e->normed, h->n_embd, n, k, ldk);
+        ht__engine_multiply_again(e, &l->attn_v, 0, e->normed, h->n_embd, n, v, ldv);
     }
     norm_heads(e, &l->q_norm, q, ldq, h->n_heads);
     norm_heads(e, &l->k_norm, k, ldk, h->n_kv_heads);

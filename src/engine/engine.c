@@ -40,6 +40,16 @@ static enum ht_err open_buffers(struct ht__engine *e, struct ht_diag *diag)
     HT_TRY(take(e, &e->hidden2, ff, diag));
     int64_t latent = h->latent ? (int64_t)h->n_heads * most(h->nope_len + h->n_rot, h->mla_value_len) : 1;
     HT_TRY(take(e, &e->latent, most(latent, h->n_embd), diag));
+    size_t widest = (size_t)most(most(ff, h->n_embd), most(o, (int64_t)h->n_heads * most(h->mla_value_len, 1)));
+    for (int i = 0; i < h->n_layers; i++)
+        widest = (size_t)most((int64_t)widest, e->weights->layers[i].experts_down.n_in);
+    size_t n = (size_t)e->params.n_batch * (widest + 32);
+    if (e->params.fast) {
+        e->act.codes = ht__new_aligned(e->alloc, n);
+        e->act.scales = ht__new_aligned(e->alloc, n / 32 * sizeof(float) + 64);
+        e->act.sums = ht__new_aligned(e->alloc, n / 16 * sizeof(int32_t) + 64);
+        if (!e->act.codes || !e->act.scales || !e->act.sums) return ht__fail_memory(diag, "activations");
+    }
     size_t threads = (size_t)ht__pool_threads(e->pool);
     e->n_scores = 64 * (size_t)e->params.n_ctx;
     e->scratch = ht__new_aligned(e->alloc, threads * HT__MATMUL_SCRATCH * sizeof(float));
@@ -103,9 +113,11 @@ void ht__engine_close(struct ht__engine **engine)
     struct ht__engine *e = *engine;
     if (!e) return;
     float *buffers[] = {e->x, e->normed, e->out, e->attended, e->q, e->k, e->v, e->hidden, e->hidden2, e->latent,
-                        e->scratch, e->scores, e->cache.k, e->cache.v};
+                        e->scratch, e->scores, e->cache.k, e->cache.v, e->act.scales};
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
         ht__free_aligned(e->alloc, buffers[i]);
+    ht__free_aligned(e->alloc, e->act.codes);
+    ht__free_aligned(e->alloc, e->act.sums);
     ht__engine_close_experts(e);
     ht__free(e->alloc, e->turns.cos_sin);
     ht__free(e->alloc, e->sliding_turns.cos_sin);

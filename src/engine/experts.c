@@ -137,7 +137,7 @@ static void run_expert(struct ht__engine *e, const struct ht__layer *l, int expe
     watch(e, &l->experts_gate, expert, m->in, n);
     watch(e, &l->experts_up, expert, m->in, n);
     ht__engine_multiply(e, &l->experts_gate, expert, m->in, n_embd, n, m->gate, ff);
-    ht__engine_multiply(e, &l->experts_up, expert, m->in, n_embd, n, m->up, ff);
+    ht__engine_multiply_again(e, &l->experts_up, expert, m->in, n_embd, n, m->up, ff);
     ht__engine_activate(e, m->gate, m->up, n * ff);
     watch(e, &l->experts_down, expert, m->gate, n);
     ht__engine_multiply(e, &l->experts_down, expert, m->gate, ff, n, m->in, n_embd);

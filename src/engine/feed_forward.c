@@ -48,7 +48,7 @@ static void dense(struct ht__engine *e, const struct ht__matrix *gate, const str
     float *act = e->hidden;
     if (gate->weight) {
         ht__engine_multiply(e, gate, 0, in, n_embd, n, e->hidden, ff);
-        ht__engine_multiply(e, up, 0, in, n_embd, n, e->hidden2, ff);
+        ht__engine_multiply_again(e, up, 0, in, n_embd, n, e->hidden2, ff);
         r.up = e->hidden2;
     } else {
         ht__engine_multiply(e, up, 0, in, n_embd, n, e->hidden, up->n_out);

@@ -34,6 +34,7 @@ struct ht__engine {
     float *q, *k, *v;
     float *hidden, *hidden2; /* feed-forward: the widest */
     float *latent;
+    struct ht__activations act; /* the last product's input in eight bits */
     float *scratch; /* per thread: HT__MATMUL_SCRATCH */
     float *scores;  /* per thread: a block of attention */
     size_t n_scores;
@@ -46,6 +47,9 @@ struct ht__engine {
 /* y [n x n_out] = x [n x n_in] * matrix `mat`, plus its bias. Rows of x are ldx apart, of y ldy. */
 void ht__engine_multiply(struct ht__engine *e, const struct ht__matrix *m, int64_t mat, const float *x, int64_t ldx,
                          int64_t n, float *y, int64_t ldy);
+/* The same with the x of the product before it, which need not be put in eight bits again. */
+void ht__engine_multiply_again(struct ht__engine *e, const struct ht__matrix *m, int64_t mat, const float *x, int64_t ldx,
+                               int64_t n, float *y, int64_t ldy);
 /* Rows of a matrix as floats: embeddings. */
 void ht__engine_row(const struct ht__matrix *m, int64_t row, float *dst);
 

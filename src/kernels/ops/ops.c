@@ -23,6 +23,20 @@ static void matmul_panel(const float *panel, int64_t depth, const float *x, int6
         }
 }
 
+static ht__matmul8_fn *no_matmul8(const struct ht__codec *codec)
+{
+    (void)codec;
+    return NULL;
+}
+
+static ht__vector_fn *no_vector(const struct ht__codec *codec)
+{
+    (void)codec;
+    return NULL;
+}
+
+#define OPS_MATMUL8 no_matmul8
+#define OPS_VECTOR no_vector
 #define OPS_LEVEL scalar
 #include "kernels/ops/ops_tmpl.h"
 

@@ -24,6 +24,26 @@ struct ht__matmul_weights {
     int n_rows; /* 1 … HT__MATMUL_ROWS */
 };
 
+/*
+ * Activations in eight bits, for the fast products: each 32 of them are codes times a scale, largest magnitude 127.
+ * Rows of n_in codes, n_in / 32 scales and n_in / 16 sums of codes, one after the other.
+ */
+struct ht__activations {
+    int8_t *codes;
+    float *scales;
+    int32_t *sums;
+    int64_t n_in;
+};
+
+/*
+ * As matmul, with activations in eight bits: exact integer sums within sub-blocks, floats across them. The error
+ * against matmul is that of rounding activations: at most 1/254 of the largest of each 32.
+ */
+typedef void ht__matmul8_fn(const struct ht__matmul_weights *w, const struct ht__activations *x, int64_t n_tokens,
+                            float *y, int64_t ldy);
+/* One token's products with rows of a float format, in an order of its own: faster than matmul, not the same bits. */
+typedef void ht__vector_fn(const struct ht__matmul_weights *w, const float *x, float *y);
+
 struct ht__ops {
     /*
      * y[t * ldy + r] = sum over k of x[t * ldx + k] * w[r][k], in the order of k, each step a fused
@@ -44,6 +64,13 @@ struct ht__ops {
     void (*silu)(float *gate, const float *up, int64_t n);
     void (*gelu)(float *gate, const float *up, int64_t n);      /* with erf */
     void (*gelu_tanh)(float *gate, const float *up, int64_t n); /* its approximation by tanh */
+    /* out = sum over j of p[j] * rows[j * ld .. + len], in the order of j */
+    void (*weighted_sum)(float *out, const float *p, const float *rows, int64_t ld, int64_t n, int64_t len);
+    /* n rows of x, ldx apart, n_in of them a multiple of 32 */
+    void (*activations)(const float *x, int64_t ldx, int64_t n, struct ht__activations *out);
+    /* NULL where the level has none for the format */
+    ht__matmul8_fn *(*matmul8)(const struct ht__codec *codec);
+    ht__vector_fn *(*vector)(const struct ht__codec *codec);
 };
 
 const struct ht__ops *ht__ops(enum ht__cpu_level level);

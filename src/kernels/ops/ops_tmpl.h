@@ -133,6 +133,65 @@ static void op_gelu_tanh(float *gate, const float *up, int64_t n)
     times(gate, up, n);
 }
 
+static void op_weighted_sum(float *out, const float *p, const float *rows, int64_t ld, int64_t n, int64_t len)
+{
+    enum { WIDE = 64 };
+    int64_t d = 0;
+    for (; d + WIDE <= len; d += WIDE) {
+        float sum[WIDE] = {0};
+        for (int64_t j = 0; j < n; j++)
+            for (int i = 0; i < WIDE; i++)
+                sum[i] += p[j] * rows[j * ld + d + i];
+        memcpy(out + d, sum, sizeof sum);
+    }
+    for (; d < len; d++) {
+        float sum = 0;
+        for (int64_t j = 0; j < n; j++)
+            sum += p[j] * rows[j * ld + d];
+        out[d] = sum;
+    }
+}
+
+/* The largest magnitude of 32, in lanes. */
+static inline float largest_of_32(const float *x)
+{
+    float most[LANES];
+    for (int i = 0; i < LANES; i++) {
+        float a = fabsf(x[i]), b = fabsf(x[LANES + i]);
+        most[i] = a > b ? a : b;
+    }
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            most[i] = most[i] > most[i + half] ? most[i] : most[i + half];
+    return most[0];
+}
+
+static void op_activations(const float *x, int64_t ldx, int64_t n, struct ht__activations *out)
+{
+    const float magic = 12582912.0f; /* adding it rounds to a whole number in the low bits */
+    for (int64_t t = 0; t < n; t++)
+        for (int64_t b = 0; b < out->n_in / 32; b++) {
+            const float *from = x + t * ldx + 32 * b;
+            int8_t *codes = out->codes + t * out->n_in + 32 * b;
+            float most = largest_of_32(from), inverse = most > 0 ? 127 / most : 0;
+            int32_t whole[32], sums[2] = {0, 0};
+            for (int i = 0; i < 32; i++) {
+                float rounded = from[i] * inverse + magic;
+                int32_t bits;
+                memcpy(&bits, &rounded, sizeof bits);
+                whole[i] = bits - 0x4b400000;
+            }
+            for (int i = 0; i < 32; i++)
+                codes[i] = (int8_t)whole[i];
+            for (int i = 0; i < 16; i++)
+                sums[0] += whole[i];
+            for (int i = 0; i < 16; i++)
+                sums[1] += whole[16 + i];
+            out->scales[t * (out->n_in / 32) + b] = most / 127;
+            memcpy(out->sums + t * (out->n_in / 16) + 2 * b, sums, sizeof sums);
+        }
+}
+
 /* Decodes a strip of every row and turns it, so that a vector holds one weight of each row. */
 static void op_matmul(const struct ht__matmul_weights *w, const float *x, int64_t ldx, int64_t n_tokens, float *y,
                       int64_t ldy, float *scratch)
@@ -161,4 +220,8 @@ const struct ht__ops OPS_CAT(ht__ops_, OPS_LEVEL) = {
     .silu = op_silu,
     .gelu = op_gelu,
     .gelu_tanh = op_gelu_tanh,
+    .weighted_sum = op_weighted_sum,
+    .activations = op_activations,
+    .matmul8 = OPS_MATMUL8,
+    .vector = OPS_VECTOR,
 };
