@@ -324,6 +324,40 @@ INLINE void matmul8(const struct form f, unpack_fn *unpack, const struct ht__mat
         }
 }
 
+/*
+ * Q8_0 and one token: a row at a time, as nothing is to be unpacked and one stream is read faster than sixteen. Eight
+ * blocks: their scales, then two blocks a vector.
+ */
+INLINE __m512 eight_blocks_q8_0(const uint8_t *in, const int8_t *codes, const float *scales, __m512 sum)
+{
+    uint16_t h[8];
+    for (int b = 0; b < 8; b++)
+        memcpy(&h[b], in + 34 * b, 2);
+    __m256 d = _mm256_mul_ps(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)h)), _mm256_loadu_ps(scales));
+    __m512 both = _mm512_castps256_ps512(d);
+    for (int b = 0; b < 8; b += 2) {
+        __m512i w = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(in + 34 * b + 2)));
+        w = _mm512_inserti64x4(w, _mm256_loadu_si256((const __m256i *)(in + 34 * b + 36)), 1);
+        __m512i x = _mm512_loadu_si512(codes + 32 * b);
+        x = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), _mm512_setzero_si512(), x);
+        __m512i whole = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_abs_epi8(w), x);
+        __m512i pick = _mm512_mask_set1_epi32(_mm512_set1_epi32(b), 0xff00, b + 1);
+        sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), _mm512_permutexvar_ps(pick, both), sum);
+    }
+    return sum;
+}
+
+static void one_token_q8_0(const struct ht__matmul_weights *w, const struct ht__activations *x, float *y)
+{
+    for (int r = 0; r < w->n_rows; r++) {
+        const uint8_t *in = (const uint8_t *)w->rows + (size_t)r * w->row_bytes;
+        __m512 sum = _mm512_setzero_ps();
+        for (int64_t k = 0; k < w->n_in; k += SUPER, in += 8 * 34)
+            sum = eight_blocks_q8_0(in, x->codes + k, x->scales + k / 32, sum);
+        y[r] = _mm512_reduce_add_ps(sum);
+    }
+}
+
 /* name, weights a scale, offset, minima */
 #define TYPES(X) X(q8_0, 32, 128, false) X(q4_0, 32, 8, false) X(q4_k, 32, 0, true) X(q5_k, 32, 0, true) X(q6_k, 16, 32, false)
 
@@ -331,7 +365,10 @@ INLINE void matmul8(const struct form f, unpack_fn *unpack, const struct ht__mat
     static void matmul_##id(const struct ht__matmul_weights *w, const struct ht__activations *x,              \
                             int64_t n_tokens, float *y, int64_t ldy)                                           \
     {                                                                                                          \
-        matmul8((struct form){sub, offset, mins}, unpack_##id, w, x, n_tokens, y, ldy);                        \
+        if (&ht__codec_##id == &ht__codec_q8_0 && n_tokens == 1 && w->n_in % SUPER == 0)                       \
+            one_token_q8_0(w, x, y);                                                                           \
+        else                                                                                                   \
+            matmul8((struct form){sub, offset, mins}, unpack_##id, w, x, n_tokens, y, ldy);                    \
     }
 TYPES(FUNCTION)
 #undef FUNCTION
