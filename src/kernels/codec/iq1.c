@@ -6,6 +6,7 @@
  *          high bits and the shift's sign | four u16: four times three bits of scale for 16 weights each, and in
  *          the top four bits a quarter of the half d
  */
+#include "kernels/codec/iq1.h"
 #include "kernels/codec.h"
 #include "kernels/codec/check.h"
 #include "kernels/search/iq_grid.h"
@@ -93,14 +94,8 @@ static void add_sums(const float *x, const float *w, const float *values, const 
 
 /* ---- IQ1_S ---- */
 
-struct s_block {
-    float scale;
-    int shift; /* 1 or -1 */
-    uint16_t points[4];
-};
-
 /* All splits of the sorted elements under both shifts, by prefix sums; false if no weight counts. */
-static bool best_split(const float *sum_x, const float *sum_w, int n, int *low, int *high, float *scale, int *shift)
+static bool best_split(const float *sum_x, const float *sum_w, int n, int *low, int *high, float *scale, int *shifts)
 {
     float best = -FLT_MAX;
     for (int i = 0; i <= n; i++)
@@ -115,34 +110,33 @@ static bool best_split(const float *sum_x, const float *sum_w, int n, int *low, 
                     best = *scale * qx;
                     *low = i;
                     *high = j;
-                    *shift = s ? -1 : 1;
+                    *shifts = s;
                 }
             }
     return best > -FLT_MAX;
 }
 
-static void search_s(const float *x, const float *w, struct s_block *b)
+static void search_s(const float *x, const float *w, struct ht__iq1_block *b)
 {
     struct pair pairs[MOST];
     float sum_x[MOST + 1] = {0}, sum_w[MOST + 1] = {0};
     uint8_t l[MOST];
     int low = 0, high = 0;
     memset(b, 0, sizeof *b);
-    b->shift = 1;
-    if (largest(x, MOST) < 1e-12f) return;
+    if (largest(x, MOST) < HT__IQ1_S_TINY) return;
     sort(x, MOST, pairs);
     for (int j = 0; j < MOST; j++) {
         int i = pairs[j].index;
         sum_x[j + 1] = sum_x[j] + w[i] * x[i];
         sum_w[j + 1] = sum_w[j] + w[i];
     }
-    if (!best_split(sum_x, sum_w, MOST, &low, &high, &b->scale, &b->shift)) return;
+    if (!best_split(sum_x, sum_w, MOST, &low, &high, &b->scale, &b->shifts)) return;
     put_levels(pairs, MOST, low, high, b->scale < 0, l);
     if (b->scale < 0) {
         b->scale = -b->scale;
-        b->shift = -b->shift;
+        b->shifts = 1 - b->shifts;
     }
-    const float *values = b->shift > 0 ? plus : minus;
+    const float *values = b->shifts ? minus : plus;
     bool on_grid = true;
     for (int k = 0; k < 4; k++)
         b->points[k] = (uint16_t)snap(x + 8 * k, w + 8 * k, b->scale, values, l + 8 * k, &on_grid);
@@ -159,27 +153,38 @@ static int scale_code(float inverse, float scale)
     return l < 0 ? 0 : l > 7 ? 7 : l;
 }
 
-static void encode_s_block(const float *x, const float *importance, uint8_t *out)
+static float largest_scale(const struct ht__iq1_block *blocks, int n)
 {
-    struct s_block blocks[8];
-    float w[MOST], max = 0, sigma2 = 2 * ht__sum_squares(SUPER, x) / SUPER;
-    memset(out, 0, S_SIZE);
-    for (int b = 0; b < 8; b++) {
-        ht__search_weights(MOST, x + MOST * b, importance + MOST * b, sigma2, w);
-        search_s(x + MOST * b, w, &blocks[b]);
+    float max = 0;
+    for (int b = 0; b < n; b++)
         if (blocks[b].scale > max) max = blocks[b].scale;
-    }
-    float d = max / 15, inverse = 1 / d;
+    return max;
+}
+
+void ht__iq1_s_pack(const struct ht__iq1_block *blocks, uint8_t *out)
+{
+    float max = largest_scale(blocks, 8), d = max / 15, inverse = 1 / d;
     ht__store_u16(out, ht__f32_to_f16(d * 1.125f));
     for (int b = 0; b < 8; b++) {
         unsigned word = 0;
-        if (max > 0) word = (unsigned)(scale_code(inverse, blocks[b].scale) | (blocks[b].shift < 0 ? 8 : 0)) << 12;
+        if (max > 0) word = (unsigned)(scale_code(inverse, blocks[b].scale) | blocks[b].shifts << 3) << 12;
         for (int k = 0; k < 4; k++) {
             out[2 + 4 * b + k] = (uint8_t)blocks[b].points[k];
             word |= (unsigned)(blocks[b].points[k] >> 8) << 3 * k;
         }
         ht__store_u16(out + 34 + 2 * b, (uint16_t)word);
     }
+}
+
+static void encode_s_block(const float *x, const float *importance, uint8_t *out)
+{
+    struct ht__iq1_block blocks[8];
+    float w[MOST], sigma2 = 2 * ht__sum_squares(SUPER, x) / SUPER;
+    for (int b = 0; b < 8; b++) {
+        ht__search_weights(MOST, x + MOST * b, importance + MOST * b, sigma2, w);
+        search_s(x + MOST * b, w, &blocks[b]);
+    }
+    ht__iq1_s_pack(blocks, out);
 }
 
 /* ---- IQ1_M ---- */
@@ -220,19 +225,13 @@ static void split_sums(const struct m_sums *s, int low, int high, float qx[2][2]
     }
 }
 
-struct m_block {
-    float scale;
-    int shifts; /* bit 1: the first eight are shifted down; bit 0: the second eight */
-    uint16_t points[2];
-};
-
 static const float *values_of(int shifts, int half)
 {
     return shifts >> (1 - half) & 1 ? minus : plus;
 }
 
 /* All splits under all shifts; false if no weight counts. */
-static bool best_m_split(const struct m_sums *s, int *low, int *high, struct m_block *b)
+static bool best_m_split(const struct m_sums *s, int *low, int *high, struct ht__iq1_block *b)
 {
     float best = -FLT_MAX;
     for (int i = 0; i <= M_SUB; i++)
@@ -253,14 +252,14 @@ static bool best_m_split(const struct m_sums *s, int *low, int *high, struct m_b
     return best > -FLT_MAX;
 }
 
-static void search_m(const float *x, const float *w, struct m_block *b)
+static void search_m(const float *x, const float *w, struct ht__iq1_block *b)
 {
     struct pair pairs[M_SUB];
     struct m_sums sums;
     uint8_t l[M_SUB];
     int low = 0, high = 0;
     memset(b, 0, sizeof *b);
-    if (largest(x, M_SUB) < 1e-7f) return;
+    if (largest(x, M_SUB) < HT__IQ1_M_TINY) return;
     sort(x, M_SUB, pairs);
     sum_halves(pairs, w, &sums);
     if (!best_m_split(&sums, &low, &high, b)) return;
@@ -289,7 +288,7 @@ static void weigh_m(const float *x, const float *importance, float sigma2, float
 }
 
 /* d by least squares over all codes. */
-static float fit_m(const float *x, const float *importance, float sigma2, const struct m_block *blocks,
+static float fit_m(const float *x, const float *importance, float sigma2, const struct ht__iq1_block *blocks,
                    const int *codes, float d)
 {
     float w[16], qx = 0, q2 = 0;
@@ -309,33 +308,45 @@ static float fit_m(const float *x, const float *importance, float sigma2, const 
     return q2 > 0 ? qx / q2 : d;
 }
 
-static void encode_m_block(const float *x, const float *importance, uint8_t *out)
+bool ht__iq1_m_codes(const struct ht__iq1_block *blocks, int codes[16], float *d)
 {
-    struct m_block blocks[16];
-    float w[16], max = 0, sigma2 = 2 * ht__sum_squares(SUPER, x) / SUPER;
-    uint16_t words[4] = {0};
-    int codes[16];
-    memset(out, 0, M_SIZE);
-    for (int b = 0; b < 16; b++) {
-        weigh_m(x + 16 * b, importance ? importance + 16 * b : NULL, sigma2, w);
-        search_m(x + 16 * b, w, &blocks[b]);
-        if (blocks[b].scale > max) max = blocks[b].scale;
-    }
-    for (int b = 0; b < 16; b++) {
-        out[2 * b] = (uint8_t)blocks[b].points[0];
-        out[2 * b + 1] = (uint8_t)blocks[b].points[1];
-        out[32 + b] = (uint8_t)(blocks[b].points[0] >> 8 | blocks[b].points[1] >> 8 << 4);
-    }
-    if (!(max > 0)) return;
-    float d = max / 15, inverse = 1 / d;
-    for (int b = 0; b < 16; b++) {
+    float max = largest_scale(blocks, 16), inverse;
+    if (!(max > 0)) return false;
+    *d = max / 15;
+    inverse = 1 / *d;
+    for (int b = 0; b < 16; b++)
         codes[b] = scale_code(inverse, blocks[b].scale);
+    return true;
+}
+
+void ht__iq1_m_pack(const struct ht__iq1_block *blocks, const int *codes, float d, uint8_t *out)
+{
+    uint16_t h = codes ? ht__f32_to_f16(d * 1.1125f) : 0, words[4] = {0};
+    for (int b = 0; b < 16; b++) {
+        const struct ht__iq1_block *block = blocks + b;
+        out[2 * b] = (uint8_t)block->points[0];
+        out[2 * b + 1] = (uint8_t)block->points[1];
+        out[32 + b] = (uint8_t)(block->points[0] >> 8 | block->points[1] >> 8 << 4);
+        if (!codes) continue;
+        out[32 + b] |= (uint8_t)((block->shifts & 2) << 2 | (block->shifts & 1) << 7);
         words[b / 4] = (uint16_t)(words[b / 4] | codes[b] << 3 * (b % 4));
-        out[32 + b] |= (uint8_t)((blocks[b].shifts & 2) << 2 | (blocks[b].shifts & 1) << 7);
     }
-    uint16_t h = ht__f32_to_f16(fit_m(x, importance, sigma2, blocks, codes, d) * 1.1125f);
     for (int i = 0; i < 4; i++)
         ht__store_u16(out + 48 + 2 * i, (uint16_t)(words[i] | (h >> 4 * i & 15) << 12));
+}
+
+static void encode_m_block(const float *x, const float *importance, uint8_t *out)
+{
+    struct ht__iq1_block blocks[16];
+    float w[M_SUB], d = 0, sigma2 = 2 * ht__sum_squares(SUPER, x) / SUPER;
+    int codes[16];
+    for (int b = 0; b < 16; b++) {
+        weigh_m(x + M_SUB * b, importance ? importance + M_SUB * b : NULL, sigma2, w);
+        search_m(x + M_SUB * b, w, &blocks[b]);
+    }
+    bool any = ht__iq1_m_codes(blocks, codes, &d);
+    if (any) d = fit_m(x, importance, sigma2, blocks, codes, d);
+    ht__iq1_m_pack(blocks, any ? codes : NULL, d, out);
 }
 
 #define ENCODER(id, size)                                                                          \

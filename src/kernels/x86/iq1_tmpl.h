@@ -1,0 +1,543 @@
+/*
+ * IQ1_S and IQ1_M: included by iq1_<level>.c after vec_<level>.h and iq1_vec_<level>.h.
+ *
+ * Lanes are blocks (32 or 16 weights), so that every sum keeps the scalar order. The score of all
+ * splits is first computed with an approximate reciprocal and only its maximum kept; then the
+ * splits that come close to it are scored again as the scalar code does, in its order. What lies
+ * clearly below the maximum cannot change which split wins. Groups that are off the lattice are
+ * searched one by one, with their neighbours in lanes.
+ */
+#include "kernels/codec.h"
+#include "kernels/codec/iq1.h"
+#include "kernels/search/iq_grid.h"
+#include "kernels/x86/lanes_tmpl.h"
+
+#include <float.h>
+#include <stdbool.h>
+#include <string.h>
+
+enum { SUPER = 256, MOST = 32 };
+
+/* The three values under a shift of +1/8, and of -1/8; as many as a vector's quarter has. */
+static const float levels[2][4] = {{-0.875f, 0.125f, 1.125f}, {-1.125f, -0.125f, 0.875f}};
+
+struct block_lanes {
+    const float *rows, *weights;  /* n floats a lane */
+    vf x[MOST], w[MOST];          /* the same, transposed */
+    vf value[MOST], weight[MOST]; /* in ascending order of x */
+    vi place[MOST];               /* where they stood */
+    vm dead, odd;                 /* all zero, or no weight counts; only the scalar code is exact */
+};
+
+/* Bounds within which scores neither overflow nor lose bits. */
+VEC void check_range(int n, struct block_lanes *b)
+{
+    vf largest = v_zero(), total = v_zero(), least = b->w[0];
+    for (int i = 0; i < n; i++) {
+        largest = v_max(largest, v_abs(b->x[i]));
+        total = v_add(total, b->w[i]);
+        least = v_min(least, b->w[i]);
+    }
+    b->dead = v_or(v_lt(largest, v_set(n == 32 ? HT__IQ1_S_TINY : HT__IQ1_M_TINY)),
+                   v_not(v_ne(total, v_zero())));
+    b->odd = v_or(v_not(v_gt(total, v_set(1e-16f))), v_not(v_lt(total, v_set(1e10f))));
+    b->odd = v_or(b->odd, v_or(v_not(v_lt(largest, v_set(1e8f))), v_lt(least, v_zero())));
+}
+
+/* A merge exchange network (Batcher's); numbers in the keys keep equal values in their order. */
+VEC void sort_lanes(int n, struct block_lanes *b)
+{
+    vk keys[MOST];
+    for (int i = 0; i < n; i++)
+        keys[i] = v_key(b->x[i], i);
+    for (int p = 1; p < n; p *= 2)
+        for (int k = p; k >= 1; k /= 2)
+            for (int j = k % p; j + k < n; j += 2 * k)
+                for (int i = j; i < j + k && i + k < n; i++)
+                    if (i / (2 * p) == (i + k) / (2 * p)) v_order(&keys[i], &keys[i + k]);
+    int32_t first[VL];
+    for (int lane = 0; lane < VL; lane++)
+        first[lane] = n * lane;
+    for (int i = 0; i < n; i++) {
+        b->value[i] = v_key_value(keys[i]);
+        b->place[i] = v_key_number(keys[i]);
+        b->weight[i] = v_gather_floats(
+            b->weights, v_sub_int(b->place[i], v_sub_int(v_zero_int(), v_load_int(first))));
+    }
+}
+
+/* ---- the best split ---- */
+
+/* Splits are scored CHUNK at a time. Sums are defined for as many places more, where the last is
+ * repeated. */
+enum { CHUNK = 3, MAX_CHUNKS = 256 };
+
+struct winner {
+    vf best, scale, low, high, shifts;
+};
+
+/* As the scalar code: where the score is higher, this split wins. */
+VEC void accept_split(struct winner *w, vm lanes, vf qx, vf q2, int low, int high, int shifts)
+{
+    vm accept = v_and(lanes, v_gt(v_mul(qx, qx), v_mul(w->best, q2)));
+    if (!v_any(accept)) return;
+    vf scale = v_div(qx, q2);
+    w->scale = v_pick(w->scale, scale, accept);
+    w->best = v_pick(w->best, v_mul(scale, qx), accept);
+    w->low = v_pick(w->low, v_set((float)low), accept);
+    w->high = v_pick(w->high, v_set((float)high), accept);
+    w->shifts = v_pick(w->shifts, v_set((float)shifts), accept);
+}
+
+VEC vf score_about(vf qx, vf q2)
+{
+    return v_mul(v_mul(qx, qx), v_reciprocal(q2));
+}
+
+/* Sums over the sorted weights, and each shift's part of those at the highest level. */
+struct s_sums {
+    vf x[MOST + CHUNK], w[MOST + CHUNK], top_x[2][MOST + CHUNK], top_2[2][MOST + CHUNK];
+};
+
+VEC void sum_s(const struct block_lanes *b, struct s_sums *s)
+{
+    s->x[0] = s->w[0] = v_zero();
+    for (int j = 0; j < MOST; j++) {
+        s->x[j + 1] = v_add(s->x[j], v_mul(b->weight[j], b->value[j]));
+        s->w[j + 1] = v_add(s->w[j], b->weight[j]);
+    }
+    for (int j = MOST + 1; j < MOST + CHUNK; j++) {
+        s->x[j] = s->x[MOST];
+        s->w[j] = s->w[MOST];
+    }
+    for (int k = 0; k < 2; k++) {
+        const vf v = v_set(levels[k][2]);
+        for (int j = 0; j < MOST + CHUNK; j++) {
+            s->top_x[k][j] = v_mul(v_sub(s->x[MOST], s->x[j]), v);
+            s->top_2[k][j] = v_mul(v_mul(v_sub(s->w[MOST], s->w[j]), v), v);
+        }
+    }
+}
+
+/* What the splits with the same number of weights at the lowest level share. */
+struct s_row {
+    vf x, w, low_x[2], low_2[2];
+};
+
+VEC struct s_row row_s(const struct s_sums *s, int low)
+{
+    struct s_row r = {.x = s->x[low], .w = s->w[low]};
+    for (int k = 0; k < 2; k++) {
+        const vf v = v_set(levels[k][0]);
+        r.low_x[k] = v_mul(r.x, v);
+        r.low_2[k] = v_mul(v_mul(r.w, v), v);
+    }
+    return r;
+}
+
+/* The middle values, 1/8 and -1/8, differ by their sign alone. */
+VEC void split_s(const struct s_sums *s, const struct s_row *r, int high, vf qx[2], vf q2[2])
+{
+    const vf middle = v_set(levels[0][1]);
+    vf x = v_mul(v_sub(s->x[high], r->x), middle),
+       w = v_mul(v_mul(v_sub(s->w[high], r->w), middle), middle);
+    qx[0] = v_add(v_add(r->low_x[0], x), s->top_x[0][high]);
+    qx[1] = v_add(v_sub(r->low_x[1], x), s->top_x[1][high]);
+    for (int k = 0; k < 2; k++)
+        q2[k] = v_add(v_add(r->low_2[k], w), s->top_2[k][high]);
+}
+
+/* The same for each half of the block (the last index), since each has its shift (see codec/iq1.c).
+ */
+enum { M_SUB = 16 };
+
+struct m_sums {
+    vf x[2][M_SUB + CHUNK], w[2][M_SUB + CHUNK], high_2[2][2][M_SUB + CHUNK];
+    vf all_x[2][2], all_2[2][2]; /* all weights at the highest level */
+};
+
+VEC float step_of_squares(int shift, int level)
+{
+    return levels[shift][level] * levels[shift][level] -
+           levels[shift][level + 1] * levels[shift][level + 1];
+}
+
+VEC void sum_m(const struct block_lanes *b, struct m_sums *s)
+{
+    for (int h = 0; h < 2; h++)
+        s->x[h][0] = s->w[h][0] = v_zero();
+    for (int j = 0; j < M_SUB; j++) {
+        vf wx = v_mul(b->weight[j], b->value[j]);
+        vm first = v_less_int(b->place[j], 8);
+        for (int h = 0; h < 2; h++) {
+            s->x[h][j + 1] = v_add_where(s->x[h][j], wx, h == 0 ? first : v_not(first));
+            s->w[h][j + 1] = v_add_where(s->w[h][j], b->weight[j], h == 0 ? first : v_not(first));
+        }
+    }
+    for (int h = 0; h < 2; h++) {
+        for (int j = M_SUB + 1; j < M_SUB + CHUNK; j++) {
+            s->x[h][j] = s->x[h][M_SUB];
+            s->w[h][j] = s->w[h][M_SUB];
+        }
+        for (int k = 0; k < 2; k++) {
+            const vf v = v_set(levels[k][2]);
+            s->all_x[k][h] = v_mul(s->x[h][M_SUB], v);
+            s->all_2[k][h] = v_mul(v_mul(s->w[h][M_SUB], v), v);
+            for (int j = 0; j < M_SUB + CHUNK; j++)
+                s->high_2[k][h][j] = v_mul(s->w[h][j], v_set(step_of_squares(k, 1)));
+        }
+    }
+}
+
+struct m_row {
+    vf x[2], low_2[2][2];
+};
+
+VEC struct m_row row_m(const struct m_sums *s, int low)
+{
+    struct m_row r;
+    for (int h = 0; h < 2; h++) {
+        r.x[h] = s->x[h][low];
+        for (int k = 0; k < 2; k++)
+            r.low_2[k][h] =
+                v_add(s->all_2[k][h], v_mul(s->w[h][low], v_set(step_of_squares(k, 0))));
+    }
+    return r;
+}
+
+VEC void split_m(const struct m_sums *s, const struct m_row *r, int high, vf qx[4], vf q2[4])
+{
+    vf x[2][2], w[2][2];
+    for (int h = 0; h < 2; h++) {
+        vf below = v_add(r->x[h], s->x[h][high]);
+        for (int k = 0; k < 2; k++) {
+            x[k][h] = v_sub(s->all_x[k][h], below);
+            w[k][h] = v_add(r->low_2[k][h], s->high_2[k][h][high]);
+        }
+    }
+    for (int k = 0; k < 4; k++) {
+        qx[k] = v_add(x[k >> 1][0], x[k & 1][1]);
+        q2[k] = v_add(w[k >> 1][0], w[k & 1][1]);
+    }
+}
+
+struct splits {
+    vf scores[MAX_CHUNKS], top;
+    uint8_t low[MAX_CHUNKS], high[MAX_CHUNKS], close[MAX_CHUNKS];
+    int n, n_close;
+};
+
+VEC void put_chunk(struct splits *p, int low, int high, vf score)
+{
+    p->scores[p->n] = score;
+    p->low[p->n] = (uint8_t)low;
+    p->high[p->n++] = (uint8_t)high;
+    p->top = v_max(p->top, score);
+}
+
+/* The chunks in which some lane has a score close to its highest. */
+VEC void choose_close(struct splits *p)
+{
+    vf bound = v_mul(p->top, v_set(1 - V_RECIPROCAL_MARGIN));
+    p->n_close = 0;
+    for (int c = 0; c < p->n; c++) {
+        p->close[p->n_close] = (uint8_t)c;
+        p->n_close += !!v_any(v_le(bound, p->scores[c]));
+    }
+}
+
+/* Two types alike but for their sums: everything is known when compiling. */
+#define SEARCH_SPLITS(id, count, n_shifts)                                                         \
+    VEC void search_splits_##id(const struct id##_sums *s, struct splits *p, struct winner *w)     \
+    {                                                                                              \
+        vf qx[n_shifts], q2[n_shifts];                                                             \
+        p->n = 0;                                                                                  \
+        p->top = v_zero();                                                                         \
+        for (int low = 0; low <= count; low++) {                                                   \
+            struct id##_row r = row_##id(s, low);                                                  \
+            for (int high = low; high <= count; high += CHUNK) {                                   \
+                vf score = v_zero();                                                               \
+                for (int c = 0; c < CHUNK; c++) {                                                  \
+                    split_##id(s, &r, high + c, qx, q2);                                           \
+                    for (int k = 0; k < n_shifts; k++)                                             \
+                        score = v_max(score, score_about(qx[k], q2[k]));                           \
+                }                                                                                  \
+                put_chunk(p, low, high, score);                                                    \
+            }                                                                                      \
+        }                                                                                          \
+        choose_close(p);                                                                           \
+        for (int i = 0; i < p->n_close; i++) {                                                     \
+            int chunk = p->close[i], low = p->low[chunk];                                          \
+            vm lanes = v_le(v_mul(p->top, v_set(1 - V_RECIPROCAL_MARGIN)), p->scores[chunk]);      \
+            struct id##_row r = row_##id(s, low);                                                  \
+            for (int high = p->high[chunk]; high < p->high[chunk] + CHUNK && high <= count;        \
+                 high++) {                                                                         \
+                split_##id(s, &r, high, qx, q2);                                                   \
+                for (int k = 0; k < n_shifts; k++)                                                 \
+                    accept_split(w, lanes, qx[k], q2[k], low, high, k);                            \
+            }                                                                                      \
+        }                                                                                          \
+    }
+SEARCH_SPLITS(s, MOST, 2)
+SEARCH_SPLITS(m, M_SUB, 4)
+
+/* ---- the lattice ---- */
+
+struct lattice_state {
+    vf scale;
+    vm down[4];           /* lanes whose group is shifted down */
+    int32_t codes[4][VL]; /* digits of each group */
+};
+
+/* The digits that the winning split gives, and the shifts; mirrored where the scale is below zero.
+ */
+VEC void place_levels(int n, const struct block_lanes *b, const struct winner *w,
+                      struct lattice_state *s)
+{
+    vi low = v_to_int(w->low), high = v_to_int(w->high), shifts = v_to_int(w->shifts);
+    vi code[2] = {v_zero_int(), v_zero_int()};
+    vm mirror = v_lt(w->scale, v_zero());
+    for (int j = 0; j < n; j++) {
+        vi at = v_sub_int(b->place[j], v_sub_int(v_zero_int(), b->place[j]));
+        vm at_least_0 = v_less_int(low, j + 1), at_least_1 = v_less_int(high, j + 1);
+        for (int part = 0; part < n / 16; part++) {
+            vi bit = v_shift_left_each(v_set_int(1), v_sub_int(at, v_set_int(32 * part)));
+            code[part] =
+                v_add_int_where(v_add_int_where(code[part], bit, at_least_0), bit, at_least_1);
+        }
+    }
+    for (int k = 0; k < n / 8; k++) {
+        vi c = code[k / 2];
+        c = v_pick_int(c, v_sub_int(v_set_int((int32_t)0xaaaaaaaa), c),
+                       mirror); /* 2 - every digit */
+        v_store_int(s->codes[k], v_and_int(v_shift_right(c, k % 2 * 16), v_set_int(0xffff)));
+        vi bit = v_set_int(n == 16 && k == 0 ? 2 : 1); /* of the shifts, this group's */
+        vm down = v_not(v_less_int(v_and_int(shifts, bit), 1));
+        s->down[k] = v_or(v_and(down, v_not(mirror)), v_and(v_not(down), mirror));
+    }
+    s->scale = v_abs(w->scale);
+}
+
+VEC vf shift_of(vm down)
+{
+    return v_pick(v_set(0.125f), v_set(-0.125f), down);
+}
+
+/* Whether all weights are nearest to their own digit, with a margin: then the pruned lists will do.
+ */
+VEC vm well_inside(const vf *x, vi code, vf inverse, vf shift)
+{
+    vf farthest = v_zero();
+    for (int i = 0; i < 8; i++) {
+        vf t = v_sub(v_mul(x[i], inverse), shift);
+        t = v_max(v_min(t, v_set(1)), v_set(-1));
+        farthest = v_max(farthest, v_abs(v_sub(t, v_level(code, 2 * i))));
+    }
+    return v_lt(farthest, v_set(0.5f - 1.0f / 4096));
+}
+
+/* Puts groups on the lattice; gives the lanes in which one was not. */
+VEC vm snap_lanes(int n, const struct block_lanes *b, vm alive, struct lattice_state *s)
+{
+    const struct ht__iq_grid *grid = &ht__iq1_grid;
+    float scales[VL];
+    vf inverse = v_div(v_set(1), s->scale);
+    vm any_off = v_none();
+    v_store(scales, s->scale);
+    for (int k = 0; k < n / 8; k++) {
+        int32_t entries[VL];
+        vi code = v_load_int(s->codes[k]), entry = v_gather(grid->near_map, code);
+        vm off = v_and(alive, v_less_int(entry, 0));
+        unsigned inside = v_bits(well_inside(b->x + 8 * k, code, inverse, shift_of(s->down[k]))),
+                 down = v_bits(s->down[k]);
+        v_store_int(entries, entry);
+        for (unsigned left = v_bits(off); left; left &= left - 1) {
+            int lane = __builtin_ctz(left);
+            const uint16_t *list = grid->near - entries[lane] - 1;
+            if (!(inside >> lane & 1))
+                list = grid->neighbour_codes - grid->map[s->codes[k][lane]] - 1;
+            s->codes[k][lane] =
+                nearest_of(list, b->rows + n * lane + 8 * k, b->weights + n * lane + 8 * k,
+                           scales[lane], levels[down >> lane & 1]);
+        }
+        any_off = v_or(any_off, off);
+    }
+    return any_off;
+}
+
+/* The scale is fitted to the lattice points. */
+VEC void refit(int n, const struct block_lanes *b, vm lanes, struct lattice_state *s)
+{
+    vf qx = v_zero(), q2 = v_zero();
+    for (int i = 0; i < n; i++) {
+        vf q = v_add(v_level(v_load_int(s->codes[i / 8]), 2 * (i % 8)), shift_of(s->down[i / 8]));
+        vf wq = v_mul(b->w[i], q);
+        qx = v_add(qx, v_mul(wq, b->x[i]));
+        q2 = v_add(q2, v_mul(wq, q));
+    }
+    lanes = v_and(lanes, v_and(v_gt(qx, v_zero()), v_gt(q2, v_zero())));
+    s->scale = v_pick(s->scale, v_div(qx, q2), lanes);
+}
+
+VEC void store_blocks(int n, const struct lattice_state *s, unsigned alive,
+                      struct ht__iq1_block *blocks)
+{
+    float scales[VL];
+    unsigned down[4];
+    v_store(scales, s->scale);
+    for (int k = 0; k < n / 8; k++)
+        down[k] = v_bits(s->down[k]);
+    for (int lane = 0; lane < VL; lane++) {
+        memset(&blocks[lane], 0, sizeof blocks[lane]);
+        if (!(alive >> lane & 1)) continue;
+        blocks[lane].scale = scales[lane];
+        blocks[lane].shifts = (int)(n == 32 ? down[0] >> lane & 1
+                                            : (down[0] >> lane & 1) << 1 | (down[1] >> lane & 1));
+        for (int k = 0; k < n / 8; k++)
+            blocks[lane].points[k] = (uint16_t)ht__iq1_grid.map[s->codes[k][lane]];
+    }
+}
+
+/* VL blocks of n weights, one after the other; gives the lanes that only the scalar code encodes
+ * exactly. */
+VEC unsigned search_lanes(int n, const float *rows, const float *weights,
+                          struct ht__iq1_block *blocks)
+{
+    struct block_lanes b = {.rows = rows, .weights = weights};
+    struct winner w = {v_set(-FLT_MAX), v_set(1), v_zero(), v_zero(), v_zero()};
+    struct splits p;
+    struct lattice_state s;
+    for (int i = 0; i < n; i += VL) {
+        v_transpose(rows + i, n, b.x + i);
+        v_transpose(weights + i, n, b.w + i);
+    }
+    check_range(n, &b);
+    sort_lanes(n, &b);
+    if (n == 32) {
+        struct s_sums sums;
+        sum_s(&b, &sums);
+        search_splits_s(&sums, &p, &w);
+    } else {
+        struct m_sums sums;
+        sum_m(&b, &sums);
+        search_splits_m(&sums, &p, &w);
+    }
+    b.odd = v_and(v_not(b.dead), v_or(b.odd, v_not(v_gt(p.top, v_set(1e-18f)))));
+    vm alive = v_and(v_not(b.dead), v_not(b.odd));
+    place_levels(n, &b, &w, &s);
+    vm off = snap_lanes(n, &b, alive, &s);
+    if (v_any(off)) refit(n, &b, off, &s);
+    store_blocks(n, &s, v_bits(alive), blocks);
+    return v_bits(b.odd);
+}
+
+/* ---- super-blocks ---- */
+
+/* Sums of VL rows of 256, each in index order; of their squares where asked. */
+VEC vf sum_rows(const float *rows, bool squares)
+{
+    vf sum = v_zero(), t[VL];
+    for (int i = 0; i < SUPER; i += VL) {
+        v_transpose(rows + i, SUPER, t);
+        for (int j = 0; j < VL; j++)
+            sum = v_add(sum, squares ? v_mul(t[j], t[j]) : t[j]);
+    }
+    return sum;
+}
+
+VEC void weigh_batch(const float *x, const float *importance, float *w)
+{
+    float sigma2[VL];
+    v_store(sigma2, v_div(v_mul(v_set(2), sum_rows(x, true)), v_set(SUPER)));
+    for (int i = 0; i < VL * SUPER; i += VL) {
+        vf v = v_load(x + i), square = v_mul(v, v);
+        if (importance)
+            square = v_mul(v_load(importance + i), v_sqrt(v_add(v_set(sigma2[i / SUPER]), square)));
+        v_store(w + i, square);
+    }
+}
+
+/* The terms of IQ1_M's last fit for one super-block. */
+VEC void fit_terms(const float *x, const float *w, const struct ht__iq1_block *blocks,
+                   const int codes[16], float *wqx, float *wq2)
+{
+    for (int i = 0; i < SUPER; i += VL) {
+        const struct ht__iq1_block *b = blocks + i / M_SUB;
+        uint8_t digits[16];
+        float shifts[16];
+        for (int k = i / 8 % 2, part = 0; part < VL / 8; k++, part++) {
+            memcpy(digits + 8 * part, ht__iq1_grid.points + 8 * b->points[k], 8);
+            for (int j = 0; j < 8; j++)
+                shifts[8 * part + j] = b->shifts >> (1 - k) & 1 ? -1.125f : -0.875f;
+        }
+        vf q = v_add(v_floats_of_bytes(digits), v_load(shifts));
+        q = v_mul(q, v_set((float)(2 * codes[i / M_SUB] + 1)));
+        vf wq = v_mul(v_load(w + i), q);
+        v_store(wqx + i, v_mul(wq, v_load(x + i)));
+        v_store(wq2 + i, v_mul(wq, q));
+    }
+}
+
+struct m_fit {
+    float wqx[VL * SUPER], wq2[VL * SUPER], d[VL];
+    int codes[VL][16];
+    bool any[VL];
+};
+
+VEC void fit_batch(const float *x, const float *w, const struct ht__iq1_block *blocks,
+                   struct m_fit *f)
+{
+    memset(f->wqx, 0, sizeof f->wqx);
+    memset(f->wq2, 0, sizeof f->wq2);
+    for (int i = 0; i < VL; i++) {
+        f->d[i] = 0;
+        f->any[i] = ht__iq1_m_codes(blocks + 16 * i, f->codes[i], &f->d[i]);
+        if (f->any[i])
+            fit_terms(x + SUPER * i, w + SUPER * i, blocks + 16 * i, f->codes[i],
+                      f->wqx + SUPER * i, f->wq2 + SUPER * i);
+    }
+    vf qx = sum_rows(f->wqx, false), q2 = sum_rows(f->wq2, false);
+    v_store(f->d, v_pick(v_load(f->d), v_div(qx, q2), v_gt(q2, v_zero())));
+}
+
+/* A batch is VL super-blocks; the last is filled up. */
+VEC void encode_iq1(const struct ht__codec *codec, int n, const float *src, int64_t n_rows,
+                    int64_t row_len, const float *importance, uint8_t *out)
+{
+    float x_room[VL * SUPER], importance_room[VL * SUPER], w[VL * SUPER];
+    struct ht__iq1_block blocks[VL * SUPER / 16];
+    struct m_fit fit;
+    const int count = SUPER / n;
+    int64_t supers = n_rows * row_len / SUPER, per_row = row_len / SUPER;
+    for (int64_t first = 0; first < supers; first += VL) {
+        const float *x = batch_weights(src, first, supers, VL, SUPER, x_room), *given = NULL;
+        bool odd[VL] = {false};
+        if (importance)
+            given =
+                batch_importance(importance, first, supers, per_row, VL, SUPER, importance_room);
+        weigh_batch(x, given, w);
+        for (int b = 0; b < VL * count; b += VL) {
+            unsigned lanes = search_lanes(n, x + b * n, w + b * n, blocks + b);
+            for (; lanes; lanes &= lanes - 1)
+                odd[(b + __builtin_ctz(lanes)) / count] = true;
+        }
+        if (n == M_SUB) fit_batch(x, w, blocks, &fit);
+        for (int i = 0; i < VL && first + i < supers; i++) {
+            uint8_t *block = out + (first + i) * (int64_t)codec->block_size;
+            if (odd[i])
+                codec->encode(x + SUPER * i, 1, SUPER, given ? given + SUPER * i : NULL, block);
+            else if (n == M_SUB)
+                ht__iq1_m_pack(blocks + count * i, fit.any[i] ? fit.codes[i] : NULL, fit.d[i],
+                               block);
+            else
+                ht__iq1_s_pack(blocks + count * i, block);
+        }
+    }
+}
+
+#define IQ1_ENCODER(id, n, level)                                                                  \
+    void ht__##id##_encode_##level(const float *src, int64_t n_rows, int64_t row_len,              \
+                                   const float *importance, void *dst)                             \
+    {                                                                                              \
+        encode_iq1(&ht__codec_##id, n, src, n_rows, row_len, importance, dst);                     \
+    }
