@@ -4,6 +4,7 @@
  */
 #include "kernels/ops/ops.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -152,44 +153,53 @@ static void op_weighted_sum(float *out, const float *p, const float *rows, int64
     }
 }
 
-/* The largest magnitude of 32, in lanes. */
+/* The largest magnitude of 32, in lanes; compared as bits, so that what is not a number is the largest. */
 static inline float largest_of_32(const float *x)
 {
-    float most[LANES];
+    int32_t most[LANES];
+    float largest;
     for (int i = 0; i < LANES; i++) {
-        float a = fabsf(x[i]), b = fabsf(x[LANES + i]);
+        int32_t a, b;
+        memcpy(&a, x + i, sizeof a);
+        memcpy(&b, x + LANES + i, sizeof b);
+        a &= INT32_MAX;
+        b &= INT32_MAX;
         most[i] = a > b ? a : b;
     }
     for (int half = LANES / 2; half > 0; half /= 2)
         for (int i = 0; i < half; i++)
             most[i] = most[i] > most[i + half] ? most[i] : most[i + half];
-    return most[0];
+    memcpy(&largest, &most[0], sizeof largest);
+    return largest;
+}
+
+/* Magnitudes whose inverse overflows are zeros. The sums are of the codes as stored: no input makes them overflow. */
+static inline float codes_of_32(const float *x, int8_t *codes, int32_t sums[2])
+{
+    const float magic = 12582912.0f; /* adding it rounds to a whole number in the low bits */
+    float most = largest_of_32(x), inverse = most > 127 / FLT_MAX ? 127 / most : 0;
+    int32_t whole[32];
+    for (int i = 0; i < 32; i++) {
+        float rounded = x[i] * inverse + magic;
+        memcpy(&whole[i], &rounded, sizeof whole[i]);
+    }
+    for (int i = 0; i < 32; i++)
+        codes[i] = (int8_t)whole[i]; /* the low byte of magic is 0 */
+    sums[0] = sums[1] = 0;
+    for (int i = 0; i < 16; i++)
+        sums[0] += codes[i];
+    for (int i = 0; i < 16; i++)
+        sums[1] += codes[16 + i];
+    return inverse == 0 && most < 1 ? 0 : most / 127;
 }
 
 static void op_activations(const float *x, int64_t ldx, int64_t n, struct ht__activations *out)
 {
-    const float magic = 12582912.0f; /* adding it rounds to a whole number in the low bits */
+    int64_t blocks = out->n_in / 32;
     for (int64_t t = 0; t < n; t++)
-        for (int64_t b = 0; b < out->n_in / 32; b++) {
-            const float *from = x + t * ldx + 32 * b;
-            int8_t *codes = out->codes + t * out->n_in + 32 * b;
-            float most = largest_of_32(from), inverse = most > 0 ? 127 / most : 0;
-            int32_t whole[32], sums[2] = {0, 0};
-            for (int i = 0; i < 32; i++) {
-                float rounded = from[i] * inverse + magic;
-                int32_t bits;
-                memcpy(&bits, &rounded, sizeof bits);
-                whole[i] = bits - 0x4b400000;
-            }
-            for (int i = 0; i < 32; i++)
-                codes[i] = (int8_t)whole[i];
-            for (int i = 0; i < 16; i++)
-                sums[0] += whole[i];
-            for (int i = 0; i < 16; i++)
-                sums[1] += whole[16 + i];
-            out->scales[t * (out->n_in / 32) + b] = most / 127;
-            memcpy(out->sums + t * (out->n_in / 16) + 2 * b, sums, sizeof sums);
-        }
+        for (int64_t b = 0; b < blocks; b++)
+            out->scales[t * blocks + b] = codes_of_32(x + t * ldx + 32 * b, out->codes + t * out->n_in + 32 * b,
+                                                      out->sums + 2 * (t * blocks + b));
 }
 
 /* Decodes a strip of every row and turns it, so that a vector holds one weight of each row. */
