@@ -24,7 +24,7 @@ static enum ht_err open_text(const char *path, struct ht__text **text, struct ht
     struct ht__model *model = NULL;
     enum ht_err err = open_files(path, &checkpoint, diag);
     if (err == HT_OK) err = ht__model_open(checkpoint, NULL, NULL, &model, diag);
-    if (err == HT_OK) err = ht__text_open(&model->kvs, path, NULL, text, diag);
+    if (err == HT_OK) err = ht__text_open_model(model, path, NULL, text, diag);
     ht__model_close(&model);
     ht__checkpoint_close(&checkpoint);
     return err;

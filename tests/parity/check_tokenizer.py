@@ -228,7 +228,7 @@ def fill(folder, files, arch, vocab_size, extra):
         shutil.copyfile(os.path.join(TOKENIZERS, source), os.path.join(folder, name))
     cls, model_type = CONFIGS[arch]
     config = {"architectures": [cls], "model_type": model_type, "vocab_size": vocab_size,
-              "hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4,
+              "hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 4,
               "intermediate_size": 128, "max_position_embeddings": 128}
     config.update(extra)
     with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as f:

@@ -81,7 +81,8 @@ static enum ht_err read_merge(struct ht__text *t, uint64_t i, struct ht__str mer
     return HT_OK;
 }
 
-/* A user's token may be spelled as a byte is in the alphabet: it stands for that character, not the byte. */
+/* A user's token may be spelled as a byte is in the alphabet: it stands for that character, not the
+ * byte. */
 static void find_bytes(struct ht__text *t)
 {
     char text[4];
@@ -171,12 +172,20 @@ static bool put_word(const struct ht__text *t, struct ht__merger *m, const unsig
 }
 
 enum ht_err ht__text_bytes_encode(const struct ht__text *t, struct ht__text_work *w,
-                                  const char *text, size_t n, struct ht__tokens *out,
+                                  const char *text, size_t n, bool prefix, struct ht__tokens *out,
                                   struct ht_diag *diag)
 {
     struct ht__pre_walk walk;
     size_t from, to;
     if (t->nfc) HT_TRY(ht__text_nfc(t, &text, &n, &w->normal, diag));
+    if (prefix) {
+        w->more.len = 0;
+        ht__buf_put(&w->more, " ", 1);
+        ht__buf_put(&w->more, text, n);
+        if (w->more.failed) return ht__fail_memory(diag, t->where);
+        text = (const char *)w->more.data;
+        n++;
+    }
     ht__pre_begin(&walk, &t->pre, &t->uni, &w->pre, text, n);
     while (ht__pre_next(&walk, &from, &to))
         if (!put_word(t, &w->merger, (const unsigned char *)text + from, to - from, out))

@@ -16,6 +16,19 @@ static void put_marked(struct ht__str piece, bool drop_first, struct ht__buf *ou
     }
 }
 
+/* A word's first token has a space before it, but for punctuation and the ends of contractions. */
+static void put_wordpiece(struct ht__str piece, bool first, struct ht__buf *out)
+{
+    static const char *const close[] = {".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re"};
+    bool mark = piece.len >= 3 && memcmp(piece.text, "\xe2\x96\x81", 3) == 0,
+         space = mark && !first;
+    if (mark) piece.text += 3, piece.len -= 3;
+    for (size_t i = 0; i < sizeof close / sizeof *close && space; i++)
+        space = piece.len < strlen(close[i]) || memcmp(piece.text, close[i], strlen(close[i])) != 0;
+    if (space) ht__buf_put(out, " ", 1);
+    ht__buf_put(out, piece.text, piece.len);
+}
+
 static void put_token(const struct ht__text *t, uint32_t id, bool first, struct ht__buf *out)
 {
     struct ht__str text = t->texts[id];
@@ -23,6 +36,9 @@ static void put_token(const struct ht__text *t, uint32_t id, bool first, struct 
     if (byte >= 0) {
         unsigned char c = (unsigned char)byte;
         ht__buf_put(out, &c, 1);
+    } else if (t->kind == HT__TEXT_WORDPIECE) {
+        if (!first && t->types[id] != HT__TOKEN_NORMAL) ht__buf_put(out, " ", 1);
+        put_wordpiece(text, first, out);
     } else if (t->kind == HT__TEXT_BYTES || t->types[id] != HT__TOKEN_NORMAL) {
         ht__buf_put(out, text.text, text.len);
     } else {

@@ -37,6 +37,8 @@ static void close_work(const struct ht__text *t, struct ht__text_work *w)
 {
     ht__merger_close(&w->merger);
     ht__buf_close(&w->normal);
+    ht__buf_close(&w->more);
+    ht__buf_close(&w->best);
     ht__pre_work_close(&w->pre);
     ht__free(t->alloc, w);
 }
@@ -59,6 +61,8 @@ static struct ht__text_work *take_work(const struct ht__text *t)
     if (w || !(w = ht__new(t->alloc, sizeof *w))) return w;
     ht__merger_init(&w->merger, t->alloc);
     ht__buf_init(&w->normal, t->alloc);
+    ht__buf_init(&w->more, t->alloc);
+    ht__buf_init(&w->best, t->alloc);
     if (ht__pre_work_open(&w->pre, &t->pre)) return w;
     close_work(t, w);
     return NULL;
@@ -93,17 +97,20 @@ void ht__text_put_unknown(const struct ht__text *t, const char *text, size_t n, 
     *in_unknown = true;
 }
 
-/* A text between special tokens. */
+/* A text between special tokens; first: nothing is before it. */
 static enum ht_err encode_segment(const struct ht__text *t, struct ht__text_work *w,
-                                  const char *text, size_t n, struct ht__tokens *out,
+                                  const char *text, size_t n, bool first, struct ht__tokens *out,
                                   struct ht_diag *diag)
 {
+    bool prefix = ht__text_prefixes(t, text, n, first);
     if (n == 0) return HT_OK;
-    if (n > INT32_MAX / 2)
+    if (n > INT32_MAX / 4)
         return ht__fail(diag, HT_ERR_LIMIT, t->where, -1, "a text of %zu bytes is too long", n);
     switch (t->kind) {
-    case HT__TEXT_BYTES: return ht__text_bytes_encode(t, w, text, n, out, diag);
-    case HT__TEXT_SPM: return ht__text_spm_encode(t, w, text, n, out, diag);
+    case HT__TEXT_BYTES: return ht__text_bytes_encode(t, w, text, n, prefix, out, diag);
+    case HT__TEXT_SPM:
+    case HT__TEXT_UNIGRAM: return ht__text_marked_encode(t, w, text, n, prefix, out, diag);
+    case HT__TEXT_WORDPIECE: return ht__text_wordpiece_encode(t, w, text, n, out, diag);
     }
     return HT_OK;
 }
@@ -114,11 +121,11 @@ static enum ht_err encode_all(const struct ht__text *t, struct ht__text_work *w,
     size_t at = 0, from, to;
     const struct ht__special *s;
     while ((s = ht__text_special_next(t, text, n, at, control, &from, &to))) {
-        HT_TRY(encode_segment(t, w, text + at, from - at, out, diag));
+        HT_TRY(encode_segment(t, w, text + at, from - at, at == 0, out, diag));
         ht__tokens_put(out, s->id);
         at = to;
     }
-    return encode_segment(t, w, text + at, n - at, out, diag);
+    return encode_segment(t, w, text + at, n - at, at == 0, out, diag);
 }
 
 enum ht_err ht__text_encode(const struct ht__text *t, const char *text, size_t len, unsigned flags,
@@ -129,7 +136,8 @@ enum ht_err ht__text_encode(const struct ht__text *t, const char *text, size_t l
     if (!w) return ht__fail_memory(diag, t->where);
     if (around && t->add_bos && t->bos >= 0) ht__tokens_put(out, t->bos);
     enum ht_err err = encode_all(t, w, text, len, flags & HT__TEXT_PARSE_SPECIAL, out, diag);
-    if (around && t->add_eos && t->eos >= 0) ht__tokens_put(out, t->eos);
+    int32_t last = t->kind == HT__TEXT_WORDPIECE && t->sep >= 0 ? t->sep : t->eos;
+    if (around && t->add_eos && last >= 0) ht__tokens_put(out, last);
     give_work(t, w, err == HT_OK);
     if (err == HT_OK && out->failed) return ht__fail_memory(diag, t->where);
     return err;

@@ -13,6 +13,8 @@ static const struct {
 } kinds[] = {
     {"gpt2", HT__TEXT_BYTES, -1, -1, -1, -1, -1, false, false},
     {"llama", HT__TEXT_SPM, 1, 2, 0, -1, -1, true, false},
+    {"t5", HT__TEXT_UNIGRAM, -1, 1, 2, 0, -1, false, true},
+    {"bert", HT__TEXT_WORDPIECE, 101, -1, 100, 0, 102, true, true},
 };
 
 static enum ht_err choose_kind(struct ht__text *t, const struct ht__kvs *kvs, struct ht_diag *diag)
@@ -171,6 +173,7 @@ static enum ht_err read_roles(struct ht__text *t, const struct ht__kvs *kvs, str
     if (t->pre.adds_bos) t->add_bos = true;
     get_bool(kvs, KEY("add_bos_token"), &t->add_bos);
     get_bool(kvs, KEY("add_eos_token"), &t->add_eos);
+    if (t->kind == HT__TEXT_WORDPIECE) get_bool(kvs, KEY("add_sep_token"), &t->add_eos);
     find_ends(t);
     if (eom >= 0) t->ends[eom] = 1;
     if (!ht__kv_get_str(kvs, "tokenizer.chat_template", &chat)) return HT_OK;
@@ -178,17 +181,31 @@ static enum ht_err read_roles(struct ht__text *t, const struct ht__kvs *kvs, str
     return t->chat_template ? HT_OK : ht__fail_memory(diag, t->where);
 }
 
+static enum ht_err open_kind(struct ht__text *t, const struct ht__kvs *kvs, struct ht_diag *diag)
+{
+    switch (t->kind) {
+    case HT__TEXT_BYTES: return ht__text_bytes_open(t, kvs, diag);
+    case HT__TEXT_SPM: return ht__text_spm_open(t, diag);
+    case HT__TEXT_UNIGRAM: return ht__text_unigram_open(t, kvs, diag);
+    case HT__TEXT_WORDPIECE: return ht__text_wordpiece_open(t, diag);
+    }
+    return HT_OK;
+}
+
 static enum ht_err open_all(struct ht__text *t, const struct ht__kvs *kvs, struct ht_diag *diag)
 {
     HT_TRY(choose_kind(t, kvs, diag));
     if (!ht__uni_open(&t->uni, t->alloc)) return ht__fail_memory(diag, t->where);
     HT_TRY(read_vocabulary(t, kvs, diag));
-    t->add_prefix = t->kind == HT__TEXT_SPM;
+    t->add_prefix = t->kind == HT__TEXT_SPM || t->kind == HT__TEXT_UNIGRAM;
     get_bool(kvs, KEY("add_space_prefix"), &t->add_prefix);
-    if (t->kind == HT__TEXT_BYTES)
-        HT_TRY(ht__text_bytes_open(t, kvs, diag));
-    else
-        HT_TRY(ht__text_spm_open(t, diag));
+    if (t->kind == HT__TEXT_UNIGRAM)
+        get_bool(kvs, KEY("remove_extra_whitespaces"), &t->remove_extra);
+    t->lowercase = true;
+    get_bool(kvs, KEY("normalizer.lowercase"), &t->lowercase);
+    t->strip_accents = t->lowercase;
+    get_bool(kvs, KEY("normalizer.strip_accents"), &t->strip_accents);
+    HT_TRY(open_kind(t, kvs, diag));
     HT_TRY(read_roles(t, kvs, diag));
     return ht__text_specials_open(t, kvs, diag);
 }
@@ -222,6 +239,8 @@ void ht__text_close(struct ht__text **text)
     ht__uni_close(&t->uni, t->alloc);
     ht__pairs_close(&t->pairs);
     ht__trie_close(&t->special_trie);
+    ht__trie_close(&t->words);
+    ht__trie_close(&t->tails);
     ht__map_close(&t->ids);
     ht__map_close(&t->symbols);
     pthread_mutex_destroy(&t->lock);

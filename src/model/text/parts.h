@@ -12,21 +12,24 @@
 
 #include <pthread.h>
 
-enum ht__text_kind { HT__TEXT_BYTES, HT__TEXT_SPM };
+enum ht__text_kind { HT__TEXT_BYTES, HT__TEXT_SPM, HT__TEXT_UNIGRAM, HT__TEXT_WORDPIECE };
 
-enum { HT__TEXT_WORKERS = 8 };
+/* BERT gives up on words of more characters. */
+enum { HT__TEXT_WORKERS = 8, HT__WORDPIECE_MAX = 100 };
 
 /* A token that is cut out of the text before anything else is done with it: value of the trie. */
 struct ht__special {
     int32_t id;
     bool control;        /* found only when asked for */
+    bool single_word;    /* only where no word touches it */
     bool lstrip, rstrip; /* takes the white space beside it */
 };
 
 /* What one call of encode writes to; kept for the next. */
 struct ht__text_work {
     struct ht__merger merger;
-    struct ht__buf normal; /* the text as the model wants it */
+    struct ht__buf normal, more; /* the text as the model wants it */
+    struct ht__buf best;         /* unigram: a cell for each byte */
     struct ht__pre_work pre;
 };
 
@@ -55,15 +58,23 @@ struct ht__text {
     bool special_first[256]; /* does one begin with this byte? */
 
     /* before the model */
-    bool nfc, add_prefix;
+    bool nfc, lowercase, strip_accents;
+    bool add_prefix;         /* a space goes before each segment of the text, */
+    bool prefix_once;        /* only before the first one, */
+    bool prefix_spares;      /* but not before one that begins with a space */
+    bool remove_extra;       /* runs of spaces become one */
+    struct ht__str charsmap; /* see unigram.c; or none */
     struct ht__pre pre;
     struct ht__uni uni;
 
     /* the models */
     struct ht__pairs pairs;
     bool ignore_merges;
-    bool joined[256];       /* SPM: is there a token with this byte before a U+2581? */
-    struct ht__map symbols; /* SPM: characters to symbols */
+    bool joined[256];             /* is there a token with this byte before a U+2581? */
+    struct ht__map symbols;       /* SPM: characters to symbols */
+    struct ht__trie words, tails; /* unigram: words alone; WordPiece: of words, of continuations */
+    float unk_score;
+    uint32_t max_word; /* WordPiece: a longer word is unknown */
 
     pthread_mutex_t lock;
     struct ht__text_work *idle[HT__TEXT_WORKERS];
@@ -85,16 +96,44 @@ int ht__alphabet_get(uint32_t code);
 HT_MUST_CHECK enum ht_err ht__text_bytes_open(struct ht__text *t, const struct ht__kvs *kvs,
                                               struct ht_diag *diag);
 HT_MUST_CHECK enum ht_err ht__text_bytes_encode(const struct ht__text *t, struct ht__text_work *w,
-                                                const char *text, size_t n, struct ht__tokens *out,
-                                                struct ht_diag *diag);
+                                                const char *text, size_t n, bool prefix,
+                                                struct ht__tokens *out, struct ht_diag *diag);
 HT_MUST_CHECK enum ht_err ht__text_spm_open(struct ht__text *t, struct ht_diag *diag);
-HT_MUST_CHECK enum ht_err ht__text_spm_encode(const struct ht__text *t, struct ht__text_work *w,
-                                              const char *text, size_t n, struct ht__tokens *out,
-                                              struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__text_unigram_open(struct ht__text *t, const struct ht__kvs *kvs,
+                                                struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__text_wordpiece_open(struct ht__text *t, struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__text_wordpiece_encode(const struct ht__text *t,
+                                                    struct ht__text_work *w, const char *text,
+                                                    size_t n, struct ht__tokens *out,
+                                                    struct ht_diag *diag);
+/* marked.c: what SentencePiece's two models share; a word of theirs: false when memory is out. */
+void ht__text_marked_open(struct ht__text *t);
+HT_MUST_CHECK enum ht_err ht__text_marked_encode(const struct ht__text *t, struct ht__text_work *w,
+                                                 const char *text, size_t n, bool prefix,
+                                                 struct ht__tokens *out, struct ht_diag *diag);
+HT_MUST_CHECK bool ht__text_spm_word(const struct ht__text *t, struct ht__text_work *w,
+                                     const char *word, size_t n, struct ht__tokens *out);
+HT_MUST_CHECK bool ht__text_unigram_word(const struct ht__text *t, struct ht__text_work *w,
+                                         const char *word, size_t n, struct ht__tokens *out);
+/* charsmap.c */
+HT_MUST_CHECK enum ht_err ht__text_charsmap_open(struct ht__text *t, struct ht__str map,
+                                                 struct ht_diag *diag);
+void ht__text_charsmap(const struct ht__text *t, const char *text, size_t n, struct ht__buf *out);
+
 /* Appends the tokens of a character that the vocabulary lacks: those of its bytes, or the unknown
  * one, once for a run of them (*in_unknown). */
 void ht__text_put_unknown(const struct ht__text *t, const char *text, size_t n, bool *in_unknown,
                           struct ht__tokens *out);
+
+/* Does a space go before this segment? */
+static inline bool ht__text_prefixes(const struct ht__text *t, const char *text, size_t n,
+                                     bool first)
+{
+    if (!t->add_prefix || n == 0 || (t->prefix_once && !first)) return false;
+    bool space = text[0] == ' ' || (t->kind != HT__TEXT_BYTES && n >= 3 &&
+                                    !__builtin_memcmp(text, "\xe2\x96\x81", 3));
+    return !(t->prefix_spares && space);
+}
 
 /* encode.c */
 void ht__text_close_work(struct ht__text *t);

@@ -230,13 +230,16 @@ static bool match_run(struct ht__pre_walk *walk, enum ht__pre_kind kind, unsigne
     return n > 0 && kind != HT__PRE_THREES;
 }
 
-/* Falcon's digits are looked for in the alphabet, where six bytes above 0x7f are spelled ² ³ ¹ ¼ ½ ¾. */
+/* Falcon's digits are looked for in the alphabet, where six bytes above 0x7f are spelled ² ³ ¹ ¼ ½
+ * ¾. */
 static bool is_byte_digit(unsigned char c)
 {
-    return (c >= '0' && c <= '9') || c == 0xb2 || c == 0xb3 || c == 0xb9 || (c >= 0xbc && c <= 0xbe);
+    return (c >= '0' && c <= '9') || c == 0xb2 || c == 0xb3 || c == 0xb9 ||
+           (c >= 0xbc && c <= 0xbe);
 }
 
-static bool match_byte_digits(const unsigned char *p, size_t at, size_t end, size_t *from, size_t *to)
+static bool match_byte_digits(const unsigned char *p, size_t at, size_t end, size_t *from,
+                              size_t *to)
 {
     while (at < end && !is_byte_digit(p[at]))
         at++;

@@ -13,12 +13,12 @@
 struct ht__str;
 
 enum ht__pre_kind {
-    HT__PRE_WORDS,  /* the family of words.c */
-    HT__PRE_DIGIT,  /* \p{N} */
-    HT__PRE_DIGITS, /* \p{N}+, at most `most` */
+    HT__PRE_WORDS,       /* the family of words.c */
+    HT__PRE_DIGIT,       /* \p{N} */
+    HT__PRE_DIGITS,      /* \p{N}+, at most `most` */
     HT__PRE_BYTE_DIGITS, /* runs of bytes whose characters in the byte-level alphabet are \p{N} */
-    HT__PRE_THREES, /* [0-9][0-9][0-9] */
-    HT__PRE_PUNCT,  /* runs of \p{P} and of ASCII's punctuation */
+    HT__PRE_THREES,      /* [0-9][0-9][0-9] */
+    HT__PRE_PUNCT,       /* runs of \p{P} and of ASCII's punctuation */
     HT__PRE_REGEX,
     HT__PRE_VALID, /* well-formed UTF-8, apart from bytes that are not: before expressions */
 };

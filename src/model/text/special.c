@@ -79,6 +79,22 @@ static size_t skip_space_back(const struct ht__text *t, const char *text, size_t
     return at;
 }
 
+static bool is_word_at(const struct ht__text *t, const char *text, size_t n)
+{
+    uint32_t code;
+    (void)ht__uni_get((const unsigned char *)text, n, &code);
+    return ht__uni_of(&t->uni, code) & HT__UNI_WORD;
+}
+
+/* Does no word touch text[from, to)? */
+static bool stands_alone(const struct ht__text *t, const char *text, size_t n, size_t from,
+                         size_t to)
+{
+    size_t before = from ? ht__uni_before((const unsigned char *)text, from) : 0;
+    if (from && is_word_at(t, text + before, from - before)) return false;
+    return to == n || !is_word_at(t, text + to, n - to);
+}
+
 /* The longest one that begins at text[at]. */
 static const struct ht__special *longest(const struct ht__text *t, const char *text, size_t n,
                                          size_t at, bool control, size_t *end)
@@ -90,6 +106,7 @@ static const struct ht__special *longest(const struct ht__text *t, const char *t
         if (!node) break;
         int32_t value = t->special_trie.values[node];
         if (value < 0 || (t->specials[value].control && !control)) continue;
+        if (t->specials[value].single_word && !stands_alone(t, text, n, at, i + 1)) continue;
         found = &t->specials[value];
         *end = i + 1;
     }

@@ -2,21 +2,11 @@
  * SentencePiece's BPE: spaces become U+2581, characters are symbols, and two neighbours are joined
  * where what they make is a token; that of the highest score comes first. Characters without a
  * token are spelled by their bytes' tokens.
- *
- * Merging is about whole texts. But where no token has a U+2581 behind some byte, no merge crosses
- * that place, and the text can be cut there into words, which repeat.
  */
 #include "model/text/parts.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static const char space_mark[] = "\xe2\x96\x81";
-
-static bool is_mark(const char *text, size_t n)
-{
-    return n >= 3 && memcmp(text, space_mark, 3) == 0;
-}
 
 static uint32_t symbol_of(const struct ht__text *t, const char *text, size_t n)
 {
@@ -34,9 +24,6 @@ static bool add_characters(struct ht__text *t, struct ht__str piece, uint32_t *n
         enum ht__map_put put = ht__map_put(&t->symbols, piece.text + at, len, *next);
         if (put == HT__MAP_NO_MEMORY) return false;
         *next += put == HT__MAP_NEW;
-        if (at > 0 && is_mark(piece.text + at, piece.len - at) &&
-            !(at >= 3 && is_mark(piece.text + at - 3, 3)))
-            t->joined[(unsigned char)piece.text[at - 1]] = true;
         at += len;
     }
     return true;
@@ -113,12 +100,14 @@ enum ht_err ht__text_spm_open(struct ht__text *t, struct ht_diag *diag)
             return ht__fail(diag, HT_ERR_FORMAT, t->where, -1,
                             "the score of token %u is not a number", id);
     }
+    ht__text_marked_open(t);
     return build(t) ? HT_OK : ht__fail_memory(diag, t->where);
 }
 
-static bool encode_word(const struct ht__text *t, struct ht__merger *m, const char *word, size_t n,
-                        struct ht__tokens *out)
+bool ht__text_spm_word(const struct ht__text *t, struct ht__text_work *w, const char *word,
+                       size_t n, struct ht__tokens *out)
 {
+    struct ht__merger *m = &w->merger;
     struct ht__symbol few[HT__CACHE_TEXT], *s = few;
     bool in_unknown = false;
     size_t n_symbols = 0;
@@ -144,62 +133,4 @@ static bool encode_word(const struct ht__text *t, struct ht__merger *m, const ch
             ht__text_put_unknown(t, word + s[i].at, end - s[i].at, &in_unknown, out);
     }
     return left > 0;
-}
-
-static bool put_word(const struct ht__text *t, struct ht__merger *m, const char *word, size_t n,
-                     struct ht__tokens *out)
-{
-    struct ht__cached *slot = ht__merger_slot(m, word, n);
-    if (slot && ht__cached_is(slot, word, n)) {
-        if (!ht__tokens_reserve(out, HT__CACHE_IDS)) return false;
-        memcpy(out->ids + out->n, slot->ids, sizeof slot->ids);
-        out->n += slot->n;
-        return true;
-    }
-    size_t before = out->n;
-    if (!encode_word(t, m, word, n, out)) return false;
-    if (slot && !out->failed) ht__cached_set(slot, word, n, out->ids + before, out->n - before);
-    return true;
-}
-
-/* The text with U+2581 for spaces, and one before it. */
-static void mark_spaces(const struct ht__text *t, const char *text, size_t n, struct ht__buf *out)
-{
-    out->len = 0;
-    if (t->add_prefix) ht__buf_put(out, space_mark, 3);
-    for (size_t at = 0; at < n;) {
-        const char *space = memchr(text + at, ' ', n - at);
-        size_t end = space ? (size_t)(space - text) : n;
-        ht__buf_put(out, text + at, end - at);
-        if (space) ht__buf_put(out, space_mark, 3);
-        at = end + (space != NULL);
-    }
-}
-
-/* Where the word that begins at text[at] ends: before a U+2581 that no token joins to what is
- * before it. */
-static size_t word_end(const struct ht__text *t, const char *text, size_t n, size_t at)
-{
-    for (size_t i = at + 1; i < n; i++) {
-        const char *mark = memchr(text + i, space_mark[0], n - i);
-        if (!mark) return n;
-        i = (size_t)(mark - text);
-        if (is_mark(mark, n - i) && !(i >= at + 3 && is_mark(mark - 3, 3)) &&
-            !t->joined[(unsigned char)mark[-1]])
-            return i;
-    }
-    return n;
-}
-
-enum ht_err ht__text_spm_encode(const struct ht__text *t, struct ht__text_work *w, const char *text,
-                                size_t n, struct ht__tokens *out, struct ht_diag *diag)
-{
-    mark_spaces(t, text, n, &w->normal);
-    if (w->normal.failed) return ht__fail_memory(diag, t->where);
-    const char *p = (const char *)w->normal.data;
-    for (size_t at = 0, end; at < w->normal.len; at = end) {
-        end = word_end(t, p, w->normal.len, at);
-        if (!put_word(t, &w->merger, p + at, end - at, out)) return ht__fail_memory(diag, t->where);
-    }
-    return HT_OK;
 }

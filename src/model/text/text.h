@@ -12,12 +12,20 @@
 #include "base/buf.h"
 #include "formats/kv.h"
 
+struct ht__model;
 struct ht__text;
 
 /* `where` names the model in diagnoses. Nothing of kvs is kept. */
 HT_MUST_CHECK enum ht_err ht__text_open(const struct ht__kvs *kvs, const char *where,
                                         const struct ht__alloc *alloc, struct ht__text **out,
                                         struct ht_diag *diag);
+/* The tokenizer of a model from a GGUF file or a folder, which may say more than metadata can. */
+HT_MUST_CHECK enum ht_err ht__text_open_model(const struct ht__model *model, const char *where,
+                                              const struct ht__alloc *alloc, struct ht__text **out,
+                                              struct ht_diag *diag);
+/* Changes a tokenizer to what the folder's own files say. */
+HT_MUST_CHECK enum ht_err ht__text_adopt_folder(struct ht__text *t, const char *dir,
+                                                struct ht_diag *diag);
 /* NULL-safe; sets *text to NULL. */
 void ht__text_close(struct ht__text **text);
 
