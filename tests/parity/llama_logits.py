@@ -39,6 +39,11 @@ class Llama:
         lib.llama_decode.argtypes = [ctypes.c_void_p, Batch]
         lib.llama_get_logits_ith.restype = ctypes.POINTER(ctypes.c_float)
         lib.llama_get_logits_ith.argtypes = [ctypes.c_void_p, ctypes.c_int32]
+        lib.llama_get_logits.restype = ctypes.POINTER(ctypes.c_float)
+        lib.llama_get_logits.argtypes = [ctypes.c_void_p]
+        lib.llama_get_memory.restype = ctypes.c_void_p
+        lib.llama_get_memory.argtypes = [ctypes.c_void_p]
+        lib.llama_memory_clear.argtypes = [ctypes.c_void_p, ctypes.c_bool]
         lib.llama_model_free.argtypes = [ctypes.c_void_p]
         lib.llama_free.argtypes = [ctypes.c_void_p]
         self.context = self.exact_cache(lib.llama_context_default_params())
@@ -60,8 +65,22 @@ class Llama:
             return params
         raise RuntimeError("this llama.cpp has other context parameters than this check knows")
 
-    def logits(self, path, ids, n_vocab):
-        """One row of n_vocab logits after each token."""
+    def chunks(self, path, chunks, n_vocab):
+        """For each chunk of token ids by itself, in one pass: an array of len(chunk) x n_vocab logits."""
+        import numpy as np
+        lib, model, context = self.lib, *self.open(path)
+        for chunk in chunks:
+            n = len(chunk)
+            ids, wanted = (ctypes.c_int32 * n)(*chunk), (ctypes.c_int8 * n)(*[1] * n)
+            batch = Batch(n, ctypes.cast(ids, ctypes.c_void_p), None, None, None, None, ctypes.cast(wanted, ctypes.c_void_p))
+            lib.llama_memory_clear(lib.llama_get_memory(context), True)
+            if lib.llama_decode(context, batch) != 0:
+                raise RuntimeError("llama_decode failed: " + "".join(self.log[-6:]).strip())
+            yield np.ctypeslib.as_array(lib.llama_get_logits(context), (n, n_vocab)).copy()
+        lib.llama_free(context)
+        lib.llama_model_free(model)
+
+    def open(self, path):
         self.log.clear()
         lib = self.lib
         model = lib.llama_model_load_from_file(path.encode(), lib.llama_model_default_params())
@@ -71,6 +90,11 @@ class Llama:
         if not context:
             lib.llama_model_free(model)
             raise RuntimeError("no context: " + "".join(self.log[-6:]).strip())
+        return model, context
+
+    def logits(self, path, ids, n_vocab):
+        """One row of n_vocab logits after each token."""
+        lib, model, context = self.lib, *self.open(path)
         rows = []
         for token in ids:
             one = (ctypes.c_int32 * 1)(token)
