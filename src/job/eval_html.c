@@ -90,7 +90,25 @@ static void put_table(const struct ht__eval *e, struct ht__buf *out)
     ht__buf_str(out, "</tbody></table></div>\n");
 }
 
+/* Where the models' names begin to differ: plots have no room for what they share. */
+static size_t shared_start(const struct ht__eval *e)
+{
+    size_t n = SIZE_MAX, cut = 0;
+    for (size_t i = 0; i < e->n_models; i++) {
+        const char *a = e->models[0].label, *b = e->models[i].label;
+        size_t same = 0;
+        if (&e->models[i] == e->reference) continue;
+        while (a[same] && a[same] == b[same])
+            same++;
+        n = same < n ? same : n;
+    }
+    for (size_t i = 0; i < n && e->models[0].label[i]; i++)
+        if (strchr("-_.", e->models[0].label[i])) cut = i + 1;
+    return e->models[0].label[cut] ? cut : 0;
+}
+
 struct plots {
+    size_t skip; /* of labels */
     struct ht__series *series;
     size_t n;
     double *values;
@@ -108,7 +126,7 @@ static void put_sizes(const struct ht__eval *e, struct plots *p, struct ht__buf 
         p->used += 2;
         v[0] = (double)m->size_bytes / 1e6;
         v[1] = m->result.kld.value;
-        p->series[p->n++] = (struct ht__series){.name = m->label,
+        p->series[p->n++] = (struct ht__series){.name = m->label + p->skip,
                                                 .x = v,
                                                 .y = v + 1,
                                                 .n = 1,
@@ -139,7 +157,7 @@ static void put_layers(const struct ht__eval *e, struct plots *p, struct ht__buf
             x[l] = l;
             y[l] = m->scored.layer_error[l];
         }
-        p->series[p->n++] = (struct ht__series){.name = m->label,
+        p->series[p->n++] = (struct ht__series){.name = m->label + p->skip,
                                                 .x = x,
                                                 .y = y,
                                                 .n = (size_t)m->scored.n_layers,
@@ -180,7 +198,7 @@ static void put_distribution(const struct ht__eval *e, struct plots *p, struct h
         }
         p->used += 2 * BINS;
         p->series[p->n++] = (struct ht__series){
-            .name = e->models[i].label, .x = x, .y = y, .n = n, .colour = (int)(i % 12)};
+            .name = e->models[i].label + p->skip, .x = x, .y = y, .n = n, .colour = (int)(i % 12)};
     }
     struct ht__plot plot = {"Distribution of the divergence over tokens",
                             "KL divergence, nats",
@@ -241,7 +259,8 @@ enum ht_err ht__eval_html(const struct ht__eval *e, struct ht__buf *out, struct 
         for (size_t i = 0; i < e->n_models; i++)
             if (2 * (size_t)e->models[i].scored.n_layers > values)
                 values = 2 * (size_t)e->models[i].scored.n_layers;
-        struct plots p = {.series = ht__new_array(e->job->alloc, e->n_models, sizeof *p.series),
+        struct plots p = {.skip = shared_start(e),
+                          .series = ht__new_array(e->job->alloc, e->n_models, sizeof *p.series),
                           .values =
                               ht__new_array(e->job->alloc, e->n_models, values * sizeof *p.values)};
         if (p.series && p.values)

@@ -2,8 +2,10 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { WIDTH = 720, HEIGHT = 360, LEFT = 76, RIGHT = 150, TOP = 14, BOTTOM = 48, MOST_TICKS = 12 };
+enum { MOST_NAMES = 128, LINE = 13 }; /* with their points; pixels a line of text */
 
 struct axis {
     double low, high; /* of the value, or of its logarithm */
@@ -105,14 +107,68 @@ static void put_axes(const struct ht__plot *plot, const struct axis *x, const st
 
 static void put_name(const struct ht__series *s, double at_x, double at_y, struct ht__buf *out)
 {
-    ht__buf_printf(out, "<text class=name x=%.1f y=%.1f>", at_x + 8, at_y + 4);
+    ht__buf_printf(out, "<text class=name x=%.1f y=%.1f>", at_x, at_y + 4);
     ht__html_text(out, s->name);
     ht__buf_str(out, "</text>");
 }
 
-/* A point can be reached with the keyboard, and says what it is. */
-static void put_points(const struct ht__series *s, const struct axis *x, const struct axis *y,
+/* Where names of points stand, so that they do not cover each other. */
+struct names {
+    struct name {
+        double x, y, width;
+    } placed[MOST_NAMES];
+    int n;
+};
+
+static bool is_free(const struct names *names, const struct name *name)
+{
+    for (int i = 0; i < names->n; i++) {
+        const struct name *o = &names->placed[i];
+        if (fabs(o->y - name->y) < LINE && name->x < o->x + o->width &&
+            o->x < name->x + name->width)
+            return false;
+    }
+    return true;
+}
+
+static void occupy(struct names *names, struct name name)
+{
+    if (names->n < MOST_NAMES) names->placed[names->n++] = name;
+}
+
+/* No name may cover a point. */
+static void occupy_points(struct names *names, const struct ht__plot *plot, const struct axis *x,
+                          const struct axis *y)
+{
+    for (size_t s = 0; s < plot->n; s++)
+        for (size_t i = 0; plot->series[s].points && i < plot->series[s].n; i++) {
+            double v = plot->series[s].x[i], w = plot->series[s].y[i];
+            if (usable(x, v) && usable(y, w))
+                occupy(names, (struct name){x_at(x, v) - 8, y_at(y, w), 16});
+        }
+}
+
+/* Right of the point, left of it, or as little above or below as is free. */
+static void place_name(struct names *names, const struct ht__series *s, double x, double y,
                        struct ht__buf *out)
+{
+    double width = 6.8 * (double)strlen(s->name);
+    struct name name = {x + 11, y, width};
+    for (int step = 1; step < 40 && (name.x + width > WIDTH - 2 || !is_free(names, &name));
+         step++) {
+        int away = step / 4 * (step % 4 < 2 ? -1 : 1);
+        name = (struct name){step % 2 ? x - 11 - width : x + 11, y + away * (LINE / 2.0), width};
+    }
+    occupy(names, name);
+    if (fabs(name.y - y) > LINE)
+        ht__buf_printf(out, "<path class=grid d='M%.1f %.1fL%.1f %.1f'/>", x, y,
+                       name.x < x ? name.x + width : name.x, name.y);
+    put_name(s, name.x, name.y, out);
+}
+
+/* A point can be reached with the keyboard, and says what it is. */
+static void put_points(struct names *names, const struct ht__series *s, const struct axis *x,
+                       const struct axis *y, struct ht__buf *out)
 {
     for (size_t i = 0; i < s->n; i++) {
         if (!usable(x, s->x[i]) || !usable(y, s->y[i])) continue;
@@ -122,7 +178,7 @@ static void put_points(const struct ht__series *s, const struct axis *x, const s
         ht__buf_printf(out, ": %.4g, %.4g\">", s->x[i], s->y[i]);
         if (s->marked) ht__buf_printf(out, "<circle class=ring cx=%.1f cy=%.1f r=8 />", at_x, at_y);
         ht__buf_printf(out, "<circle cx=%.1f cy=%.1f r=4 />", at_x, at_y);
-        put_name(s, at_x + (s->marked ? 3 : 0), at_y, out);
+        place_name(names, s, at_x, at_y, out);
         ht__buf_str(out, "</g>");
     }
 }
@@ -142,13 +198,14 @@ static void put_line(const struct ht__series *s, const struct axis *x, const str
     ht__buf_str(out, "'/>");
     int row = TOP + 10 + 17 * (int)index;
     ht__buf_printf(out, "<path class=line d='M%d %dh16'/>", WIDTH - RIGHT + 10, row);
-    put_name(s, WIDTH - RIGHT + 22, row, out);
+    put_name(s, WIDTH - RIGHT + 30, row, out);
     ht__buf_str(out, "</g>");
 }
 
 void ht__plot_put(const struct ht__plot *plot, struct ht__buf *out)
 {
     struct axis x, y;
+    struct names names = {.n = 0};
     plan_axis(&x, plot->log_x, plot, true);
     plan_axis(&y, plot->log_y, plot, false);
     ht__buf_str(out, "<figure><figcaption>");
@@ -157,10 +214,11 @@ void ht__plot_put(const struct ht__plot *plot, struct ht__buf *out)
                    HEIGHT);
     ht__html_text(out, plot->title);
     ht__buf_str(out, "\">");
+    occupy_points(&names, plot, &x, &y);
     put_axes(plot, &x, &y, out);
     for (size_t i = 0; i < plot->n; i++)
         if (plot->series[i].points)
-            put_points(&plot->series[i], &x, &y, out);
+            put_points(&names, &plot->series[i], &x, &y, out);
         else
             put_line(&plot->series[i], &x, &y, i, out);
     ht__buf_str(out, "</svg></figure>\n");
