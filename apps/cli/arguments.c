@@ -4,6 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
+bool option_at(size_t index, struct ht_option_info *o)
+{
+    size_t n = 0;
+    while (ht_option_at(n, o))
+        if (n++ == index) return true;
+    return ht_generator_option_at(index - n, o);
+}
+
 bool option_is_for(const struct ht_option_info *option, const char *verb)
 {
     size_t n = strlen(verb);

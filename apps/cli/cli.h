@@ -23,12 +23,15 @@ int run_eval(const struct command *command, int argc, char **argv);
 int run_estimate(const struct command *command, int argc, char **argv);
 int run_imatrix(const struct command *command, int argc, char **argv);
 int run_inspect(const struct command *command, int argc, char **argv);
+int run_generate(const struct command *command, int argc, char **argv);
 int run_tokenize(const struct command *command, int argc, char **argv);
 int run_types(const struct command *command, int argc, char **argv);
 int run_archs(const struct command *command, int argc, char **argv);
 int run_completion(const struct command *command, int argc, char **argv);
 int run_man(const struct command *command, int argc, char **argv);
 
+/* The options of all commands, those of jobs and of generators; false past the end. */
+bool option_at(size_t index, struct ht_option_info *option);
 /* Does the library list this option for the command? */
 bool option_is_for(const struct ht_option_info *option, const char *verb);
 

@@ -59,6 +59,19 @@ static const struct command inspect = {
     "  --json                one JSON object\n\n"
     "Example:\n  halftone inspect model.gguf --tensors --verify\n",
     run_inspect};
+static const struct command generate = {
+    "generate", "MODEL -p TEXT [options]", "what a model says: a text continued, token by token",
+    "  -p, --prompt TEXT     the text to go on with\n"
+    "  -f, --file FILE       the same from a file; \"-\" is the standard input\n"
+    "  -n N                  as --max-tokens\n"
+    "  --json                a JSON line for each piece of text, and one with figures at the end\n"
+    "  --quiet               no figures, no warnings\n\n"
+    "The text is written as it is made; a character is written when it is whole. On a terminal, control characters\n"
+    "that a model writes are shown, not obeyed. Ctrl-C ends early with what is there.\n\n"
+    "Examples:\n"
+    "  halftone generate model-Q4_K_M.gguf -p 'Once upon a time' -n 100\n"
+    "  halftone generate Llama-3.2-1B -f story.txt --temperature 0.8 --seed 1 --stop 'The End'\n",
+    run_generate};
 static const struct command tokenize = {
     "tokenize", "MODEL [--text FILE|-] [--decode] [--around] [--plain] [--json]",
     "the token ids of a text, and back",
@@ -81,7 +94,7 @@ static const struct command man = {
     "man", "[COMMAND]", "the manual page of a command, as mdoc source",
     "Example:\n  halftone man quantize | man -l -\n", run_man};
 
-const struct command *const commands[] = {&quantize, &convert, &estimate, &eval, &compare, &imatrix, &inspect, &tokenize, &types,
+const struct command *const commands[] = {&quantize, &convert, &estimate, &eval, &compare, &imatrix, &generate, &inspect, &tokenize, &types,
                                           &archs, &completion, &man, NULL};
 
 void print_help(const struct command *c)
@@ -89,7 +102,7 @@ void print_help(const struct command *c)
     struct ht_option_info o;
     bool any = false;
     printf("usage: halftone %s %s\n\n%s.\n", c->name, c->usage, c->about);
-    for (size_t i = 0; ht_option_at(i, &o); i++) {
+    for (size_t i = 0; option_at(i, &o); i++) {
         if (!option_is_for(&o, c->name)) continue;
         if (!any) printf("\nOptions:\n");
         any = true;
@@ -100,7 +113,7 @@ void print_help(const struct command *c)
         snprintf(left, sizeof left, "%s--%s%s%s", letter, o.name, *o.metavar ? " " : "", o.metavar);
         printf("  %-38s %s\n", left, o.help);
     }
-    if (any)
+    if (any && c->run != run_generate)
         printf("  %-38s %s\n  %-38s %s\n  %-38s %s\n  %-38s %s\n", "--config FILE.yaml",
                "options from a recipe file", "--json", "results and progress as JSON lines on stdout",
                "--quiet", "no progress", "-h, --help", "this text");

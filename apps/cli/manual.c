@@ -23,7 +23,7 @@ static void manual_of(const struct command *c)
     printf(".Sh SYNOPSIS\n.Nm\n");
     mdoc_text(c->usage);
     printf("\n.Sh OPTIONS\n.Bl -tag -width Ds\n");
-    for (size_t i = 0; ht_option_at(i, &o); i++) {
+    for (size_t i = 0; option_at(i, &o); i++) {
         if (!option_is_for(&o, c->name)) continue;
         printf(".It Fl -%s%s", o.name, *o.metavar ? " Ar " : "");
         mdoc_text(o.metavar);
@@ -68,7 +68,7 @@ int run_man(const struct command *c, int argc, char **argv)
 static void print_words(const char *verb, const char *before)
 {
     struct ht_option_info o;
-    for (size_t i = 0; ht_option_at(i, &o); i++)
+    for (size_t i = 0; option_at(i, &o); i++)
         if (option_is_for(&o, verb)) printf("%s--%s", before, o.name);
     printf("%s--json%s--help", before, before);
 }
@@ -103,7 +103,7 @@ static void fish_script(void)
     struct ht_option_info o;
     for (int i = 0; commands[i]; i++) {
         printf("complete -c halftone -n __fish_use_subcommand -a %s -d '%s'\n", commands[i]->name, commands[i]->about);
-        for (size_t j = 0; ht_option_at(j, &o); j++)
+        for (size_t j = 0; option_at(j, &o); j++)
             if (option_is_for(&o, commands[i]->name))
                 printf("complete -c halftone -n '__fish_seen_subcommand_from %s' -l %s%s\n", commands[i]->name, o.name,
                        o.kind == HT_OPTION_FLAG ? "" : " -r");

@@ -171,6 +171,45 @@ int ht_model_vocabulary(const struct ht_model *model);
 enum ht_err ht_model_logits(struct ht_model *model, const int32_t *tokens, int n_tokens, int at, int n_logits,
                             float *logits, struct ht_diag *diag);
 
+/* ---- text from a model ----------------------------------------------------------------------- */
+
+struct ht_generator;
+
+/* Opens a model (a GGUF file or a Hugging Face folder) with its tokenizer. Weights are read when the first prompt
+ * comes. */
+enum ht_err ht_generator_open(const char *path, struct ht_generator **generator, struct ht_diag *diag);
+/* NULL-safe; sets *generator to NULL. */
+void ht_generator_close(struct ht_generator **generator);
+/* The options by name; `verbs` is "generate". false past the end. */
+bool ht_generator_option_at(size_t index, struct ht_option_info *info);
+/* Sets an option. Those that shape the engine (ctx, threads, memory, exact) are refused after the first prompt. */
+enum ht_err ht_generator_set(struct ht_generator *generator, const char *name, const char *value,
+                             struct ht_diag *diag);
+/* Begins to continue a text. Control tokens are found in it by their spelling; the token that the model wants
+ * before a text is put there, unless the text begins with it. */
+enum ht_err ht_generator_prompt(struct ht_generator *generator, const char *text, size_t len, struct ht_diag *diag);
+/*
+ * The next piece of text as it is made, valid until the next call: whole UTF-8 characters where the model makes such.
+ * *len is 0 at the end, and only there. After HT_ERR_CANCELLED, the call after it goes on.
+ */
+enum ht_err ht_generator_next(struct ht_generator *generator, const char **text, size_t *len, struct ht_diag *diag);
+/* What is held back because it may become a stop text or a character; for those who end early. */
+void ht_generator_rest(struct ht_generator *generator, const char **text, size_t *len);
+
+struct ht_generator_stats {
+    int context, trained_context;   /* tokens */
+    int prompt_tokens;              /* of them, read_tokens were not known from the turns before */
+    int read_tokens, new_tokens;
+    double prompt_seconds, seconds; /* reading the prompt, first token included; making the others */
+    /* NULL: not at an end. "end": the model ended; "stop": a stop text; "length": as many tokens as were wanted, or
+     * the context is full */
+    const char *reason;
+    bool context_full;
+};
+void ht_generator_stats(const struct ht_generator *generator, struct ht_generator_stats *stats);
+/* Stops ht_generator_next soon, with HT_ERR_CANCELLED. May be called from a signal handler or another thread. */
+void ht_generator_cancel(struct ht_generator *generator);
+
 /* ---- tokenizers ------------------------------------------------------------------------------ */
 
 struct ht_tokenizer;

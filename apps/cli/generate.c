@@ -1,0 +1,226 @@
+/* generate: a model goes on with a text, or answers. */
+#include "generate.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct generate_args {
+    const char *model, *prompt, *file, *system;
+    bool chat, json, quiet, help;
+};
+
+static struct ht_generator *volatile generating; /* for the signal handler */
+
+/* Before there is text nothing is lost. */
+static void interrupt(int number)
+{
+    (void)number;
+    if (!generating) _exit(EXIT_INTERRUPTED);
+    ht_generator_cancel(generating);
+}
+
+static void catch_interrupts(void)
+{
+    struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL); /* the second one ends the program at once */
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* ---- arguments ---------------------------------------------------------------------------------- */
+
+static const char *long_name(const char *arg)
+{
+    if (strcmp(arg, "-n") == 0) return "max-tokens";
+    if (strcmp(arg, "-p") == 0) return "prompt";
+    if (strcmp(arg, "-f") == 0) return "file";
+    return arg[0] == '-' && arg[1] == '-' ? arg + 2 : NULL;
+}
+
+static bool own_flag(const char *name, struct generate_args *a)
+{
+    bool *flag = strcmp(name, "chat") == 0    ? &a->chat
+                 : strcmp(name, "json") == 0  ? &a->json
+                 : strcmp(name, "quiet") == 0 ? &a->quiet
+                                              : NULL;
+    if (flag) *flag = true;
+    return flag != NULL;
+}
+
+static const char **own_text(const char *name, size_t len, struct generate_args *a)
+{
+    if (len == 6 && strncmp(name, "prompt", len) == 0) return &a->prompt;
+    if (len == 4 && strncmp(name, "file", len) == 0) return &a->file;
+    if (len == 6 && strncmp(name, "system", len) == 0) return &a->system;
+    return NULL;
+}
+
+/* An option with its value, which may follow as the next argument. Options of the library go to the generator;
+ * without one they are only looked at. Returns how many arguments were taken. */
+static int take_option(const struct command *c, int argc, char **argv, int i, struct ht_generator *g,
+                       struct generate_args *a, int *status)
+{
+    const char *name = long_name(argv[i]), *value = NULL;
+    struct ht_option_info o = {0};
+    struct ht_diag diag = {0};
+    if (!name) return *status = usage_error(c, "there is no option %s", argv[i]), 1;
+    if (own_flag(name, a)) return 1;
+    size_t len = strcspn(name, "=");
+    const char **own = own_text(name, len, a);
+    bool found = own != NULL;
+    for (size_t at = 0; !found && ht_generator_option_at(at, &o); at++)
+        found = strlen(o.name) == len && strncmp(o.name, name, len) == 0;
+    if (!found) return *status = usage_error(c, "there is no option %s", argv[i]), 1;
+    int used = 1;
+    if (name[len] == '=') {
+        value = name + len + 1;
+    } else if (own || o.kind != HT_OPTION_FLAG) {
+        if (i + 1 >= argc) return *status = usage_error(c, "%s wants a value", argv[i]), 1;
+        value = argv[i + 1];
+        used = 2;
+    }
+    if (own) *own = value;
+    if (own || !g) return used;
+    enum ht_err err = ht_generator_set(g, o.name, value, &diag);
+    if (err) *status = report_error(c, err, &diag, a->json);
+    return used;
+}
+
+/* Twice: without a generator, to see whether all is well and which model is meant; then with it. */
+static int read_args(const struct command *c, int argc, char **argv, struct ht_generator *g, struct generate_args *a)
+{
+    int status = EXIT_DONE;
+    bool options = true;
+    for (int i = 1; i < argc && status == EXIT_DONE;) {
+        const char *arg = argv[i];
+        if (options && strcmp(arg, "--") == 0) {
+            options = false;
+            i++;
+        } else if (options && (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)) {
+            a->help = true;
+            return EXIT_DONE;
+        } else if (options && arg[0] == '-' && arg[1]) {
+            i += take_option(c, argc, argv, i, g, a, &status);
+        } else if (a->model && a->model != arg) {
+            return usage_error(c, "one model is wanted, but \"%s\" and \"%s\" were given", a->model, arg);
+        } else {
+            a->model = arg;
+            i++;
+        }
+    }
+    return status;
+}
+
+static int check_args(const struct command *c, const struct generate_args *a)
+{
+    if (!a->model) return usage_error(c, "a model is wanted");
+    if (a->prompt && a->file) return usage_error(c, "one prompt is wanted: -p or -f");
+    if (!a->prompt && !a->file && !a->chat) return usage_error(c, "a prompt is wanted: -p TEXT or -f FILE, or --chat");
+    if (a->system && !a->chat) return usage_error(c, "--system goes with --chat");
+    return EXIT_DONE;
+}
+
+/* ---- prompts ------------------------------------------------------------------------------------ */
+
+/* The whole of a file; "-" is the standard input. *text is the caller's. */
+static int read_file(const struct command *c, const char *path, char **text, size_t *len)
+{
+    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    size_t cap = 0, got = 1;
+    *text = NULL;
+    *len = 0;
+    while (file && got > 0) {
+        if (*len == cap) {
+            char *grown = realloc(*text, cap = cap ? 2 * cap : 4096);
+            if (!grown) break;
+            *text = grown;
+        }
+        *len += got = fread(*text + *len, 1, cap - *len, file);
+    }
+    bool bad = !file || got > 0 || ferror(file);
+    if (bad) fprintf(stderr, "halftone %s: %s: %s\n", c->name, path, strerror(errno));
+    if (file && file != stdin) fclose(file);
+    return bad ? EXIT_INPUT : EXIT_DONE;
+}
+
+static void warn_of_context(const struct command *c, const struct ht_generator *g, const struct generate_args *a)
+{
+    struct ht_generator_stats s;
+    ht_generator_stats(g, &s);
+    if (a->quiet || s.context <= s.trained_context || s.trained_context <= 0) return;
+    fprintf(stderr, "halftone %s: a context of %d tokens; the model was trained with %d\n", c->name, s.context,
+            s.trained_context);
+}
+
+/* ---- answers ------------------------------------------------------------------------------------ */
+
+/* Writes what comes until it ends. *interrupted: the user ended it, and what was there is written. */
+static int write_text(const struct command *c, struct ht_generator *g, struct output *out, bool *interrupted, bool line)
+{
+    struct ht_generator_stats stats;
+    struct ht_diag diag = {0};
+    const char *text;
+    size_t len;
+    enum ht_err err;
+    *interrupted = false;
+    output_begin(out);
+    while ((err = ht_generator_next(g, &text, &len, &diag)) == HT_OK && len > 0)
+        if (!output_text(out, text, len)) return EXIT_FAILED;
+    if (err != HT_OK && err != HT_ERR_CANCELLED) return report_error(c, err, &diag, out->json);
+    if (err == HT_ERR_CANCELLED) {
+        *interrupted = true;
+        ht_generator_rest(g, &text, &len);
+        if (!output_text(out, text, len)) return EXIT_FAILED;
+    }
+    ht_generator_stats(g, &stats);
+    return output_end(out, &stats, *interrupted, line) ? EXIT_DONE : EXIT_FAILED;
+}
+
+static int go_on(const struct command *c, struct ht_generator *g, const struct generate_args *a, const char *text,
+                 size_t len)
+{
+    struct ht_diag diag = {0};
+    struct output out;
+    bool interrupted;
+    output_init(&out, a->json, a->quiet);
+    enum ht_err err = ht_generator_prompt(g, text, len, &diag);
+    if (err) return report_error(c, err, &diag, a->json);
+    warn_of_context(c, g, a);
+    generating = g;
+    int status = write_text(c, g, &out, &interrupted, false);
+    generating = NULL;
+    return interrupted ? EXIT_INTERRUPTED : status;
+}
+
+static int generate(const struct command *c, struct ht_generator *g, const struct generate_args *a)
+{
+    char *text = NULL;
+    size_t len = 0;
+    int status = EXIT_DONE;
+    if (a->file) status = read_file(c, a->file, &text, &len);
+    if (status == EXIT_DONE)
+        status = go_on(c, g, a, text ? text : a->prompt ? a->prompt : "", a->file ? len : strlen(a->prompt));
+    free(text);
+    return status;
+}
+
+int run_generate(const struct command *c, int argc, char **argv)
+{
+    struct generate_args a = {0};
+    struct ht_generator *g = NULL;
+    struct ht_diag diag = {0};
+    int status = read_args(c, argc, argv, NULL, &a);
+    if (a.help) return print_help(c), EXIT_DONE;
+    if (status == EXIT_DONE) status = check_args(c, &a);
+    if (status != EXIT_DONE) return status;
+    catch_interrupts();
+    enum ht_err err = ht_generator_open(a.model, &g, &diag);
+    if (err) return report_error(c, err, &diag, a.json);
+    status = read_args(c, argc, argv, g, &a);
+    if (status == EXIT_DONE) status = generate(c, g, &a);
+    ht_generator_close(&g);
+    return status;
+}

@@ -1,0 +1,280 @@
+/* Text from a model, from a program. */
+#include "api/export.h"
+#include "engine/generator.h"
+#include "job/job.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEFAULT_CONTEXT = 4096, DEFAULT_TOKENS = 256 };
+
+struct ht_generator {
+    struct ht__checkpoint *checkpoint;
+    struct ht__model *model;
+    struct ht__text *text;
+    struct ht__generator *generator; /* from the first prompt on */
+    struct ht__engine_params engine;
+    struct ht__sampler_params sampling;
+    uint64_t max_tokens;
+    char **stops;
+    size_t n_stops;
+    bool options_changed;
+    int trained_context;
+    atomic_bool cancelled;
+};
+
+/* ---- opening ------------------------------------------------------------------------------------ */
+
+static enum ht_err open_parts(struct ht_generator *g, const char *path, struct ht_diag *diag)
+{
+    HT_TRY(ht__checkpoint_open(path, NULL, &g->checkpoint, diag));
+    HT_TRY(ht__model_open(g->checkpoint, NULL, NULL, &g->model, diag));
+    return ht__text_open(&g->model->kvs, path, NULL, &g->text, diag);
+}
+
+HT_EXPORT enum ht_err ht_generator_open(const char *path, struct ht_generator **generator, struct ht_diag *diag)
+{
+    ht__diag_clear(diag);
+    if (!path || !generator) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "no path or no place for the generator");
+    *generator = NULL;
+    struct ht_generator *g = calloc(1, sizeof *g);
+    if (!g) return ht__fail_memory(diag, path);
+    g->sampling = ht__sampler_defaults();
+    g->max_tokens = DEFAULT_TOKENS;
+    g->engine.fast = true;
+    g->engine.cancelled = &g->cancelled;
+    g->options_changed = true;
+    enum ht_err err = open_parts(g, path, diag);
+    if (err) ht_generator_close(&g);
+    *generator = g;
+    return err;
+}
+
+HT_EXPORT void ht_generator_close(struct ht_generator **generator)
+{
+    if (!generator || !*generator) return;
+    struct ht_generator *g = *generator;
+    ht__generator_close(&g->generator);
+    ht__text_close(&g->text);
+    ht__model_close(&g->model);
+    ht__checkpoint_close(&g->checkpoint);
+    for (size_t i = 0; i < g->n_stops; i++)
+        free(g->stops[i]);
+    free(g->stops);
+    free(g);
+    *generator = NULL;
+}
+
+/* The weights come with the first prompt: a wrong option or prompt is told before they are read. */
+static enum ht_err open_engine(struct ht_generator *g, struct ht_diag *diag)
+{
+    if (g->generator) return HT_OK;
+    struct ht__hyper *hyper = calloc(1, sizeof *hyper);
+    if (!hyper) return ht__fail_memory(diag, "engine");
+    enum ht_err err = ht__hyper_read(g->model, g->checkpoint->n_files ? g->checkpoint->files[0].path : "model", hyper, diag);
+    g->trained_context = hyper->n_ctx_train;
+    free(hyper);
+    HT_TRY(err);
+    if (g->engine.n_ctx == 0)
+        g->engine.n_ctx = g->trained_context < DEFAULT_CONTEXT ? g->trained_context : DEFAULT_CONTEXT;
+    return ht__generator_open(g->model, g->text, &g->engine, NULL, &g->generator, diag);
+}
+
+/* ---- options ------------------------------------------------------------------------------------ */
+
+static const struct ht_option_info options[] = {
+#define HT_OPT(name_, kind_, metavar_, help_)                                                                          \
+    {.name = name_, .kind = HT_OPTION_##kind_, .verbs = "generate", .metavar = metavar_, .help = help_},
+#include "api/generator_options.def"
+#undef HT_OPT
+};
+
+HT_EXPORT bool ht_generator_option_at(size_t index, struct ht_option_info *info)
+{
+    if (index >= sizeof options / sizeof options[0]) return false;
+    *info = options[index];
+    return true;
+}
+
+/* A decimal point is a point wherever the host program lives. */
+static enum ht_err parse_number(const char *name, const char *text, double *number, struct ht_diag *diag)
+{
+    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    char *end = NULL;
+    if (plain == (locale_t)0) return ht__fail_memory(diag, name);
+    double value = strtod_l(text, &end, plain);
+    freelocale(plain);
+    if (end == text || *end) return ht__fail(diag, HT_ERR_USAGE, name, -1, "\"%s\" is not a number", text);
+    *number = value;
+    return HT_OK;
+}
+
+static enum ht_err set_count(const char *name, const char *text, uint64_t least, int *value, struct ht_diag *diag)
+{
+    uint64_t n;
+    HT_TRY(ht__parse_count(name, text, least, INT32_MAX, &n, diag));
+    *value = (int)n;
+    return HT_OK;
+}
+
+static enum ht_err add_stop(struct ht_generator *g, const char *value, struct ht_diag *diag)
+{
+    char **grown = realloc(g->stops, (g->n_stops + 1) * sizeof *grown);
+    if (!grown) return ht__fail_memory(diag, "stop");
+    g->stops = grown;
+    if (!(g->stops[g->n_stops] = strdup(value))) return ht__fail_memory(diag, "stop");
+    g->n_stops++;
+    return HT_OK;
+}
+
+/* HT_ERR_NOT_FOUND: no such option here. */
+static enum ht_err set_sampling(struct ht_generator *g, const char *name, const char *value, struct ht_diag *diag)
+{
+    struct ht__sampler_params p = g->sampling;
+    struct {
+        const char *name;
+        double *number;
+        int *count;
+    } slots[] = {{"temperature", &p.temperature, NULL}, {"top-k", NULL, &p.top_k},
+                 {"top-p", &p.top_p, NULL},             {"min-p", &p.min_p, NULL},
+                 {"repeat-last", NULL, &p.repeat_last}, {"repeat-penalty", &p.repeat_penalty, NULL}};
+    if (strcmp(name, "seed") == 0) {
+        HT_TRY(ht__parse_count(name, value, 0, UINT64_MAX - 1, &p.seed, diag)); /* a larger one reads as UINT64_MAX */
+        return g->sampling = p, HT_OK;
+    }
+    for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++) {
+        if (strcmp(name, slots[i].name) != 0) continue;
+        HT_TRY(slots[i].number ? parse_number(name, value, slots[i].number, diag)
+                               : set_count(name, value, 0, slots[i].count, diag));
+        HT_TRY(ht__sampler_check(&p, diag));
+        return g->sampling = p, HT_OK;
+    }
+    return HT_ERR_NOT_FOUND;
+}
+
+static enum ht_err set_engine(struct ht_generator *g, const char *name, const char *value, struct ht_diag *diag)
+{
+    static const char *const names[] = {"ctx", "threads", "memory", "exact"};
+    int which = 0;
+    while (which < 4 && strcmp(name, names[which]) != 0)
+        which++;
+    if (which == 4) return HT_ERR_NOT_FOUND;
+    if (g->generator) return ht__fail(diag, HT_ERR_USAGE, name, -1, "it cannot be changed after the first prompt");
+    switch (which) {
+    case 0: return set_count(name, value, 1, &g->engine.n_ctx, diag);
+    case 1: return set_count(name, value, 0, &g->engine.n_threads, diag);
+    case 2: return ht__parse_size(name, value, &g->engine.memory, diag);
+    default: return g->engine.fast = strcmp(value, "false") == 0, HT_OK;
+    }
+}
+
+static const struct ht_option_info *find_option(const char *name)
+{
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        if (strcmp(options[i].name, name) == 0) return &options[i];
+    return NULL;
+}
+
+HT_EXPORT enum ht_err ht_generator_set(struct ht_generator *g, const char *name, const char *value,
+                                       struct ht_diag *diag)
+{
+    ht__diag_clear(diag);
+    if (!g || !name) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "a generator and an option are wanted");
+    const struct ht_option_info *option = find_option(name);
+    if (!option) return ht__fail(diag, HT_ERR_USAGE, name, -1, "there is no such option");
+    if (option->kind == HT_OPTION_FLAG && !value) value = "true";
+    if (!value || !*value) return ht__fail(diag, HT_ERR_USAGE, name, -1, "a value is wanted");
+    if (option->kind == HT_OPTION_FLAG && strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
+        return ht__fail(diag, HT_ERR_USAGE, name, -1, "true or false is wanted, not \"%s\"", value);
+    g->options_changed = true;
+    if (strcmp(name, "max-tokens") == 0) return ht__parse_count(name, value, 1, INT32_MAX, &g->max_tokens, diag);
+    if (strcmp(name, "stop") == 0) return add_stop(g, value, diag);
+    enum ht_err err = set_sampling(g, name, value, diag);
+    return err == HT_ERR_NOT_FOUND ? set_engine(g, name, value, diag) : err;
+}
+
+/* ---- prompts ------------------------------------------------------------------------------------ */
+
+static enum ht_err begin(struct ht_generator *g, const struct ht__tokens *ids, unsigned flags, struct ht_diag *diag)
+{
+    HT_TRY(open_engine(g, diag));
+    if (g->options_changed) {
+        HT_TRY(ht__generator_sampling(g->generator, &g->sampling, diag));
+        HT_TRY(ht__generator_stops(g->generator, (const char *const *)g->stops, g->n_stops, diag));
+        g->options_changed = false;
+    }
+    return ht__generator_begin(g->generator, ids->ids, ids->n, (int)g->max_tokens, flags, diag);
+}
+
+static enum ht_err encode(const struct ht_generator *g, const char *text, size_t len, struct ht__tokens *ids,
+                          struct ht_diag *diag)
+{
+    int32_t bos = ht__text_bos(g->text);
+    bool put = bos >= 0 && ht__text_adds_bos(g->text);
+    if (put) ht__tokens_put(ids, bos);
+    HT_TRY(ht__text_encode(g->text, text, len, HT__TEXT_PARSE_SPECIAL, ids, diag));
+    if (ids->failed) return ht__fail_memory(diag, "prompt");
+    if (put && ids->n > 1 && ids->ids[1] == bos) memmove(ids->ids, ids->ids + 1, --ids->n * sizeof *ids->ids);
+    if (ids->n == 0 && bos >= 0) ht__tokens_put(ids, bos);
+    return ids->failed ? ht__fail_memory(diag, "prompt") : HT_OK;
+}
+
+HT_EXPORT enum ht_err ht_generator_prompt(struct ht_generator *g, const char *text, size_t len, struct ht_diag *diag)
+{
+    struct ht__tokens ids;
+    ht__diag_clear(diag);
+    if (!g || (!text && len)) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "a generator and a text are wanted");
+    ht__tokens_init(&ids, NULL);
+    enum ht_err err = encode(g, text ? text : "", len, &ids, diag);
+    if (err == HT_OK) err = begin(g, &ids, 0, diag);
+    ht__tokens_close(&ids);
+    return err;
+}
+
+/* ---- what comes out ----------------------------------------------------------------------------- */
+
+HT_EXPORT enum ht_err ht_generator_next(struct ht_generator *g, const char **text, size_t *len, struct ht_diag *diag)
+{
+    struct ht__str piece;
+    ht__diag_clear(diag);
+    if (!g || !text || !len || !g->generator)
+        return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "a generator with a prompt and places for the text are wanted");
+    enum ht_err err = ht__generator_next(g->generator, &piece, diag);
+    if (err == HT_ERR_CANCELLED) atomic_store(&g->cancelled, false);
+    *text = piece.text;
+    *len = piece.len;
+    return err;
+}
+
+HT_EXPORT void ht_generator_rest(struct ht_generator *g, const char **text, size_t *len)
+{
+    struct ht__str piece = {"", 0};
+    if (g->generator) piece = ht__generator_rest(g->generator);
+    *text = piece.text;
+    *len = piece.len;
+}
+
+HT_EXPORT void ht_generator_stats(const struct ht_generator *g, struct ht_generator_stats *stats)
+{
+    static const char *const reasons[] = {[HT__ENDED_BY_MODEL] = "end",
+                                          [HT__ENDED_BY_STOP] = "stop",
+                                          [HT__ENDED_BY_COUNT] = "length",
+                                          [HT__ENDED_BY_CONTEXT] = "length"};
+    *stats = (struct ht_generator_stats){.context = g->engine.n_ctx, .trained_context = g->trained_context};
+    if (!g->generator) return;
+    const struct ht__generator_stats *s = ht__generator_stats(g->generator);
+    stats->prompt_tokens = s->n_prompt;
+    stats->read_tokens = s->n_read;
+    stats->new_tokens = s->n_new;
+    stats->prompt_seconds = s->prompt_seconds;
+    stats->seconds = s->seconds;
+    stats->reason = s->ending == HT__GOING_ON ? NULL : reasons[s->ending];
+    stats->context_full = s->ending == HT__ENDED_BY_CONTEXT;
+}
+
+HT_EXPORT void ht_generator_cancel(struct ht_generator *g)
+{
+    if (g) atomic_store_explicit(&g->cancelled, true, memory_order_relaxed);
+}

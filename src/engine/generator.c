@@ -1,0 +1,248 @@
+#include "engine/generator.h"
+
+#include <string.h>
+#include <time.h>
+
+struct ht__generator {
+    const struct ht__alloc *alloc;
+    struct ht__engine *engine;
+    const struct ht__text *text;
+    struct ht__sampler *sampler;
+    float *logits;
+    int n_ctx, n_batch, max_new;
+    struct ht__tokens ids; /* the sequence; the first n_cached of it are in the engine */
+    int n_cached;
+    struct ht__text_stream stream;
+    struct ht__buf made; /* characters: released up to `released`, then held back */
+    size_t released;
+    struct ht__buf stop_texts; /* one after the other, each with a NUL */
+    size_t longest_stop;
+    struct ht__generator_stats stats;
+};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static enum ht_err open_parts(struct ht__generator *g, const struct ht__model *model,
+                              const struct ht__engine_params *params, struct ht_diag *diag)
+{
+    struct ht__engine_params p = *params;
+    p.n_seqs = 1;
+    p.cache = true;
+    if (p.n_ctx > 0 && (p.n_batch <= 0 || p.n_batch > p.n_ctx)) p.n_batch = p.n_ctx < 512 ? p.n_ctx : 512;
+    HT_TRY(ht__engine_open(model, &p, g->alloc, &g->engine, diag));
+    const struct ht__hyper *h = ht__engine_hyper(g->engine);
+    g->n_ctx = p.n_ctx > 0 ? p.n_ctx : h->n_ctx_train;
+    g->n_batch = p.n_batch > 0 ? p.n_batch : g->n_ctx < 512 ? g->n_ctx : 512;
+    /* rows of the output that fill it up to a round number are no tokens */
+    int n_vocab = h->n_vocab < ht__text_size(g->text) ? h->n_vocab : ht__text_size(g->text);
+    HT_TRY(ht__sampler_open(n_vocab, g->alloc, &g->sampler, diag));
+    g->logits = ht__new_array(g->alloc, (size_t)h->n_vocab, sizeof *g->logits);
+    return g->logits ? HT_OK : ht__fail_memory(diag, "logits");
+}
+
+enum ht_err ht__generator_open(const struct ht__model *model, const struct ht__text *text,
+                               const struct ht__engine_params *params, const struct ht__alloc *alloc,
+                               struct ht__generator **out, struct ht_diag *diag)
+{
+    *out = NULL;
+    struct ht__generator *g = ht__new(alloc, sizeof *g);
+    if (!g) return ht__fail_memory(diag, "generator");
+    g->alloc = alloc;
+    g->text = text;
+    ht__tokens_init(&g->ids, alloc);
+    ht__buf_init(&g->made, alloc);
+    ht__buf_init(&g->stop_texts, alloc);
+    enum ht_err err = open_parts(g, model, params, diag);
+    if (err) ht__generator_close(&g);
+    *out = g;
+    return err;
+}
+
+void ht__generator_close(struct ht__generator **generator)
+{
+    struct ht__generator *g = *generator;
+    if (!g) return;
+    ht__engine_close(&g->engine);
+    ht__sampler_close(&g->sampler);
+    ht__tokens_close(&g->ids);
+    ht__buf_close(&g->made);
+    ht__buf_close(&g->stop_texts);
+    ht__free(g->alloc, g->logits);
+    ht__free(g->alloc, g);
+    *generator = NULL;
+}
+
+int ht__generator_context(const struct ht__generator *g)
+{
+    return g->n_ctx;
+}
+
+const struct ht__generator_stats *ht__generator_stats(const struct ht__generator *g)
+{
+    return &g->stats;
+}
+
+enum ht_err ht__generator_sampling(struct ht__generator *g, const struct ht__sampler_params *params,
+                                   struct ht_diag *diag)
+{
+    return ht__sampler_set(g->sampler, params, diag);
+}
+
+enum ht_err ht__generator_stops(struct ht__generator *g, const char *const *stops, size_t n, struct ht_diag *diag)
+{
+    g->stop_texts.len = 0;
+    g->longest_stop = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t len = strlen(stops[i]);
+        if (len == 0) return ht__fail(diag, HT_ERR_USAGE, "stop", -1, "an empty text would stop at once");
+        ht__buf_put(&g->stop_texts, stops[i], len + 1);
+        if (len > g->longest_stop) g->longest_stop = len;
+    }
+    return g->stop_texts.failed ? ht__fail_memory(diag, "stop") : HT_OK;
+}
+
+static enum ht_err check_length(const struct ht__generator *g, size_t n, struct ht_diag *diag)
+{
+    if (n == 0)
+        return ht__fail(diag, HT_ERR_USAGE, "prompt", -1, "it is empty, and the model has no token to begin with");
+    if (n <= (size_t)g->n_ctx) return HT_OK;
+    return ht__fail(diag, HT_ERR_LIMIT, "prompt", -1, "%zu tokens do not fit the context of %d (option ctx)", n, g->n_ctx);
+}
+
+enum ht_err ht__generator_begin(struct ht__generator *g, const int32_t *ids, size_t n, int max_new, unsigned flags,
+                                struct ht_diag *diag)
+{
+    HT_TRY(check_length(g, n, diag));
+    size_t common = 0, cached = (size_t)g->n_cached;
+    while (common < cached && common < n - 1 && g->ids.ids[common] == ids[common])
+        common++;
+    g->ids.n = common;
+    g->n_cached = (int)common;
+    if (!ht__tokens_reserve(&g->ids, n - common)) {
+        g->ids.failed = false;
+        return ht__fail_memory(diag, "prompt");
+    }
+    for (size_t i = common; i < n; i++)
+        ht__tokens_put(&g->ids, ids[i]);
+    ht__text_stream_begin(&g->stream, g->text, flags & HT__GENERATE_CONTROL ? 0 : HT__TEXT_SKIP_SPECIAL);
+    bool only_bos = n == 1 && ids[0] == ht__text_bos(g->text);
+    g->stream.begun = !only_bos && !(flags & HT__GENERATE_FRESH);
+    g->made.len = g->released = 0;
+    g->max_new = max_new;
+    g->stats = (struct ht__generator_stats){.n_prompt = (int)n, .n_read = (int)(n - common)};
+    return HT_OK;
+}
+
+/* ---- stop texts --------------------------------------------------------------------------------- */
+
+/* Where the first stop text begins in what is made, from `from` on; or its length. */
+static size_t find_stop(const struct ht__generator *g, size_t from)
+{
+    size_t first = g->made.len;
+    for (size_t at = 0; at < g->stop_texts.len;) {
+        const char *stop = (const char *)g->stop_texts.data + at;
+        size_t len = strlen(stop);
+        const char *found = memmem(g->made.data + from, g->made.len - from, stop, len);
+        size_t where = found ? (size_t)(found - (const char *)g->made.data) : first;
+        if (where < first) first = where;
+        at += len + 1;
+    }
+    return first;
+}
+
+/* Does what is made from `at` on begin a stop text? */
+static bool may_stop(const struct ht__generator *g, size_t at)
+{
+    size_t n = g->made.len - at;
+    for (size_t i = 0; i < g->stop_texts.len;) {
+        const char *stop = (const char *)g->stop_texts.data + i;
+        size_t len = strlen(stop);
+        if (n < len && memcmp(g->made.data + at, stop, n) == 0) return true;
+        i += len + 1;
+    }
+    return false;
+}
+
+/* How far what is made can be handed out: to a stop text, or to what may become one. */
+static size_t release_to(struct ht__generator *g)
+{
+    size_t n = g->made.len, low = n > g->longest_stop ? n - g->longest_stop : 0;
+    if (n == 0) return 0;
+    size_t stop = find_stop(g, g->released);
+    if (stop < n) {
+        g->made.len = stop;
+        g->stats.ending = HT__ENDED_BY_STOP;
+        return stop;
+    }
+    for (size_t at = low < g->released ? g->released : low; at < n; at++)
+        if (may_stop(g, at)) return at;
+    return n;
+}
+
+/* ---- tokens ------------------------------------------------------------------------------------- */
+
+static enum ht_err read_ids(struct ht__generator *g, struct ht_diag *diag)
+{
+    int n = (int)g->ids.n;
+    while (g->n_cached < n) {
+        int step = n - g->n_cached < g->n_batch ? n - g->n_cached : g->n_batch;
+        HT_TRY(ht__engine_pass(g->engine, g->ids.ids + g->n_cached, 1, step, g->n_cached, diag));
+        if (g->n_cached + step == n) HT_TRY(ht__engine_logits(g->engine, 0, step - 1, 1, g->logits, diag));
+        g->n_cached += step;
+    }
+    return HT_OK;
+}
+
+static enum ht_err make_token(struct ht__generator *g, struct ht_diag *diag)
+{
+    int32_t id;
+    if (g->stats.n_new >= g->max_new) return g->stats.ending = HT__ENDED_BY_COUNT, HT_OK;
+    if (g->ids.n > (size_t)g->n_ctx) return g->stats.ending = HT__ENDED_BY_CONTEXT, HT_OK;
+    double start = now();
+    enum ht_err err = read_ids(g, diag);
+    if (err == HT_OK) err = ht__sampler_pick(g->sampler, g->logits, g->ids.ids, g->ids.n, &id, diag);
+    double took = now() - start;
+    if (g->stats.n_new == 0)
+        g->stats.prompt_seconds += took;
+    else
+        g->stats.seconds += took;
+    HT_TRY(err);
+    g->stats.n_new++;
+    ht__tokens_put(&g->ids, id);
+    if (g->ids.failed) return ht__fail_memory(diag, "tokens");
+    if (ht__text_is_end(g->text, id)) return g->stats.ending = HT__ENDED_BY_MODEL, HT_OK;
+    if (ht__text_stream_put(&g->stream, id, &g->made) == HT_OK) return HT_OK;
+    return ht__fail_memory(diag, "text");
+}
+
+static struct ht__str hand_out(struct ht__generator *g, size_t to)
+{
+    struct ht__str piece = {(const char *)g->made.data + g->released, to - g->released};
+    g->released = to;
+    return piece;
+}
+
+enum ht_err ht__generator_next(struct ht__generator *g, struct ht__str *piece, struct ht_diag *diag)
+{
+    *piece = (struct ht__str){"", 0};
+    if (g->ids.n == 0) return ht__fail(diag, HT_ERR_USAGE, "prompt", -1, "there is none");
+    while (g->stats.ending == HT__GOING_ON) {
+        HT_TRY(make_token(g, diag));
+        if (g->stats.ending != HT__GOING_ON) break;
+        size_t to = release_to(g);
+        if (to > g->released) return *piece = hand_out(g, to), HT_OK;
+    }
+    *piece = ht__generator_rest(g);
+    return HT_OK;
+}
+
+struct ht__str ht__generator_rest(struct ht__generator *g)
+{
+    if (g->stats.ending != HT__ENDED_BY_STOP) ht__text_stream_end(&g->stream, &g->made);
+    return hand_out(g, g->made.len);
+}
