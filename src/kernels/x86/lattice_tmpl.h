@@ -185,7 +185,11 @@ struct lattice_state {
     struct lattice_codes codes;
 };
 
-VEC void try_scales(search_params p, const struct lattice_lanes *b, vf max, vm alive,
+/* snap_groups for one type: a function of its own, which the trials and the last fit call. */
+typedef void snap_fn(const struct lattice_lanes *b, vf inverse, vf scale, vm active,
+                     const vm *groups, struct lattice_codes *out);
+
+VEC void try_scales(search_params p, snap_fn *snap, const struct lattice_lanes *b, vf max, vm alive,
                     struct lattice_state *best)
 {
     const int top = 2 * grid_levels(p) - 1, groups = p.n / grid_dim(p);
@@ -195,7 +199,7 @@ VEC void try_scales(search_params p, const struct lattice_lanes *b, vf max, vm a
         vf inverse = v_div(v_set((float)top + (float)t * p.step), max), qx, q2;
         for (int k = 0; k < groups; k++)
             v_store_int(trial.code + k * VL, v_zero_int());
-        snap_groups(p, b, inverse, v_div(v_set(1), inverse), alive, NULL, &trial);
+        snap(b, inverse, v_div(v_set(1), inverse), alive, NULL, &trial);
         code_sums(p, b, &trial, &qx, &q2);
         vm accept = v_and(alive, v_and(v_gt(q2, v_zero()), v_gt(v_mul(qx, qx), v_mul(score, q2))));
         if (!v_any(accept)) continue;
@@ -210,7 +214,8 @@ VEC void try_scales(search_params p, const struct lattice_lanes *b, vf max, vm a
 }
 
 /* At the winning scale groups are put on the lattice once more, and the scale is fitted to them. */
-VEC void settle(search_params p, const struct lattice_lanes *b, vm alive, struct lattice_state *s)
+VEC void settle(search_params p, snap_fn *snap, const struct lattice_lanes *b, vm alive,
+                struct lattice_state *s)
 {
     const int groups = p.n / grid_dim(p);
     vm any_off = v_none(), off[MAX_GROUPS];
@@ -222,8 +227,8 @@ VEC void settle(search_params p, const struct lattice_lanes *b, vm alive, struct
     if (p.snap != HT__SNAP_ALL) active = v_and(active, any_off);
     if (!v_any(active)) return;
     vf qx, q2;
-    snap_groups(p, b, v_div(v_set(1), s->scale), s->scale, active,
-                p.snap == HT__SNAP_OFF_GRID ? off : NULL, &s->codes);
+    snap(b, v_div(v_set(1), s->scale), s->scale, active, p.snap == HT__SNAP_OFF_GRID ? off : NULL,
+         &s->codes);
     code_sums(p, b, &s->codes, &qx, &q2);
     s->scale = v_pick(s->scale, v_div(qx, q2), v_and(active, v_gt(q2, v_zero())));
 }
@@ -305,7 +310,7 @@ VEC void store_blocks(search_params p, const struct lattice_lanes *b, const stru
 
 /* One block of every lane; gives the lanes that only the scalar code encodes as the reference does.
  */
-VEC unsigned search_lanes(search_params p, const struct lattice_lanes *b,
+VEC unsigned search_lanes(search_params p, snap_fn *snap, const struct lattice_lanes *b,
                           struct ht__lattice_block *blocks, int stride)
 {
     struct lattice_state s;
@@ -336,8 +341,8 @@ VEC unsigned search_lanes(search_params p, const struct lattice_lanes *b,
         v_store_int(s.codes.code + k * VL, v_zero_int());
         s.codes.on_grid[k] = p.snap == HT__SNAP_OFF_GRID ? v_not(v_none()) : v_none();
     }
-    try_scales(p, b, max, alive, &s);
-    settle(p, b, alive, &s);
+    try_scales(p, snap, b, max, alive, &s);
+    settle(p, snap, b, alive, &s);
     store_blocks(p, b, &s, v_bits(alive), blocks, stride);
     return v_bits(odd);
 }
@@ -359,8 +364,8 @@ VEC void mean_squares(const struct ht__lattice_type *type, const float *const *s
 }
 
 /* The last batch is filled up with its last super-block. */
-VEC void encode_lattice(const struct ht__lattice_type *type, const float *src, int64_t n_rows,
-                        int64_t row_len, const float *importance, uint8_t *out)
+VEC void encode_lattice(const struct ht__lattice_type *type, snap_fn *snap, const float *src,
+                        int64_t n_rows, int64_t row_len, const float *importance, uint8_t *out)
 {
     int64_t n = n_rows * row_len / SUPER, per_row = row_len / SUPER;
     const int count = SUPER / type->search.n;
@@ -379,7 +384,7 @@ VEC void encode_lattice(const struct ht__lattice_type *type, const float *src, i
         for (int b = 0; b < count; b++) {
             load_lanes(type->search, type->flat, supers, importance ? weights : NULL, sigma2,
                        b * type->search.n, &lanes);
-            odd |= search_lanes(type->search, &lanes, &blocks[0][b], SUPER / 16);
+            odd |= search_lanes(type->search, snap, &lanes, &blocks[0][b], SUPER / 16);
         }
         for (int lane = 0; lane < VL && first + lane < n; lane++) {
             uint8_t *block = out + (first + lane) * type->block_size;
@@ -392,8 +397,14 @@ VEC void encode_lattice(const struct ht__lattice_type *type, const float *src, i
 }
 
 #define LATTICE_ENCODER(id, level)                                                                 \
+    static __attribute__((noinline)) void snap_##id(const struct lattice_lanes *b, vf inverse,     \
+                                                    vf scale, vm active, const vm *groups,         \
+                                                    struct lattice_codes *out)                     \
+    {                                                                                              \
+        snap_groups(ht__##id##_lattice.search, b, inverse, scale, active, groups, out);            \
+    }                                                                                              \
     void ht__##id##_encode_##level(const float *src, int64_t n_rows, int64_t row_len,              \
                                    const float *importance, void *dst)                             \
     {                                                                                              \
-        encode_lattice(&ht__##id##_lattice, src, n_rows, row_len, importance, dst);                \
+        encode_lattice(&ht__##id##_lattice, snap_##id, src, n_rows, row_len, importance, dst);     \
     }
