@@ -69,6 +69,8 @@ static enum ht_err open_cache(struct ht__engine *e, struct ht_diag *diag)
     c->v_seq = c->v_head * (size_t)h->n_kv_heads;
     c->k_layer = c->k_seq * seqs;
     c->v_layer = c->v_seq * seqs;
+    double floats = (double)e->params.n_ctx * h->n_kv_heads * (h->key_len + h->value_len) * (double)layers * (double)seqs;
+    if (floats > 1e15) return ht__fail_memory(diag, "keys and values");
     c->k = ht__new_aligned(e->alloc, c->k_layer * layers * sizeof(float));
     c->v = ht__new_aligned(e->alloc, c->v_layer * layers * sizeof(float));
     return c->k && c->v ? HT_OK : ht__fail_memory(diag, "keys and values");
@@ -270,7 +272,7 @@ enum ht_err ht__engine_logits(struct ht__engine *e, int seq, int token, int n, f
         return ht__fail(diag, HT_ERR_USAGE, "logits", -1, "no such tokens in the last pass");
     const float *x = e->x + (int64_t)(seq * e->n_tokens + token) * h->n_embd;
     struct ht__matrix output = e->weights->output;
-    output.bias = e->weights->output_bias;
+    output.bias = e->weights->output_bias.w;
     norm_rows(e, &e->weights->output_norm, x, n, e->normed);
     if (e->observe && e->weights->output.weight)
         e->observe(e->observe_ctx, e->weights->output.weight, 0, e->normed, n, h->n_embd);

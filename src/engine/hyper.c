@@ -120,7 +120,9 @@ static void read_attention(struct source *s, struct ht__hyper *h)
     h->latent = has(s, "attention.kv_lora_rank");
     h->key_len = whole(s, "attention.key_length", head, 1, 65536);
     h->value_len = whole(s, "attention.value_length", head, 1, 65536);
-    h->n_rot = whole(s, "rope.dimension_count", h->key_len, 0, 65536);
+    h->n_rot = whole(s, "rope.dimension_count", h->key_len, 0, h->key_len);
+    if (!s->err && h->n_rot % 2)
+        s->err = ht__fail(s->diag, HT_ERR_FORMAT, s->where, -1, "%d weights of a head turn: pairs are needed", h->n_rot);
     float scaled_by = (float)h->key_len;
     if (h->latent) {
         h->kv_rank = whole(s, "attention.kv_lora_rank", -1, 1, 65536);
@@ -148,6 +150,8 @@ static void read_experts(struct source *s, struct ht__hyper *h)
     h->n_used = whole(s, "expert_used_count", -1, 1, h->n_experts);
     h->n_groups = whole(s, "expert_group_count", 1, 0, h->n_experts);
     h->n_groups_used = whole(s, "expert_group_used_count", h->n_groups, 0, h->n_experts);
+    if (!s->err && h->n_groups > 0 && h->n_experts % h->n_groups)
+        s->err = ht__fail(s->diag, HT_ERR_FORMAT, s->where, -1, "%d experts cannot form %d groups", h->n_experts, h->n_groups);
     h->sigmoid_router = whole(s, "expert_gating_func", 1, 0, 8) == 2;
     h->normalize_experts = flag(s, "expert_weights_norm", h->recipe->normalized_experts);
     h->expert_scale = real(s, "expert_weights_scale", 1);

@@ -36,9 +36,9 @@ static enum ht_err plan(struct ht__engine *e, float base, float scale, struct ht
 {
     const struct ht__hyper *h = &e->hyper;
     const struct ht__weights *w = e->weights;
-    const float *factors = w->rope_freqs;
-    if (w->rope_long && w->rope_short)
-        factors = h->original_ctx > 0 && (float)e->params.n_ctx > h->original_ctx ? w->rope_long : w->rope_short;
+    const float *factors = w->rope_freqs.w;
+    if (w->rope_long.w && w->rope_short.w)
+        factors = h->original_ctx > 0 && (float)e->params.n_ctx > h->original_ctx ? w->rope_long.w : w->rope_short.w;
     int half = h->n_rot / 2;
     turns->cos_sin = ht__new_array(e->alloc, (size_t)e->params.n_ctx, (size_t)(2 * half) * sizeof(float));
     if (!turns->cos_sin) return ht__fail_memory(diag, "positions");

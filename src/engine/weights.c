@@ -58,14 +58,14 @@ static enum ht_err bind_layer(struct binder *b, const struct ht__weight *weight,
     const char *dot = strrchr(rest, '.');
     size_t len = dot ? (size_t)(dot - rest) : 0;
     bool bias = dot && strcmp(dot, ".bias") == 0;
-    int64_t n;
     for (size_t i = 0; dot && i < sizeof matrix_roles / sizeof matrix_roles[0]; i++) {
         if (strlen(matrix_roles[i].name) != len || memcmp(matrix_roles[i].name, rest, len) != 0) continue;
         struct ht__matrix *m = (struct ht__matrix *)(base + matrix_roles[i].at);
-        if (bias) return read_floats(b, weight, &m->bias, &n);
-        const float *kept = m->bias;
+        if (bias) return read_floats(b, weight, &m->bias, &m->n_bias);
+        struct ht__matrix before = *m;
         *m = matrix_of(weight);
-        m->bias = kept;
+        m->bias = before.bias;
+        m->n_bias = before.n_bias;
         return HT_OK;
     }
     for (size_t i = 0; dot && i < sizeof vector_roles / sizeof vector_roles[0]; i++) {
@@ -81,16 +81,15 @@ static enum ht_err bind_global(struct binder *b, const struct ht__weight *weight
 {
     struct ht__weights *w = b->w;
     const char *name = weight->name;
-    int64_t n;
     if (strcmp(name, "token_embd.weight") == 0) return w->embedding = matrix_of(weight), HT_OK;
     if (strcmp(name, "position_embd.weight") == 0) return w->positions = matrix_of(weight), HT_OK;
     if (strcmp(name, "output.weight") == 0) return w->output = matrix_of(weight), HT_OK;
-    if (strcmp(name, "output.bias") == 0) return read_floats(b, weight, &w->output_bias, &n);
+    if (strcmp(name, "output.bias") == 0) return read_floats(b, weight, &w->output_bias.w, &w->output_bias.n);
     if (strcmp(name, "output_norm.weight") == 0) return read_floats(b, weight, &w->output_norm.w, &w->output_norm.n);
     if (strcmp(name, "output_norm.bias") == 0) return read_floats(b, weight, &w->output_norm.b, &w->output_norm.n_bias);
-    if (strcmp(name, "rope_freqs.weight") == 0) return read_floats(b, weight, &w->rope_freqs, &n);
-    if (strcmp(name, "rope_factors_long.weight") == 0) return read_floats(b, weight, &w->rope_long, &n);
-    if (strcmp(name, "rope_factors_short.weight") == 0) return read_floats(b, weight, &w->rope_short, &n);
+    if (strcmp(name, "rope_freqs.weight") == 0) return read_floats(b, weight, &w->rope_freqs.w, &w->rope_freqs.n);
+    if (strcmp(name, "rope_factors_long.weight") == 0) return read_floats(b, weight, &w->rope_long.w, &w->rope_long.n);
+    if (strcmp(name, "rope_factors_short.weight") == 0) return read_floats(b, weight, &w->rope_short.w, &w->rope_short.n);
     return ht__fail(b->diag, HT_ERR_UNSUPPORTED, b->where, -1, "tensor %s has no part in running a %s model", name,
                     w->model->arch);
 }
@@ -131,6 +130,9 @@ static enum ht_err check_matrix(struct binder *b, int layer, struct want w)
         if (!w.required) return HT_OK;
         return ht__fail(b->diag, HT_ERR_FORMAT, b->where, -1, "layer %d has no %s", layer, w.name);
     }
+    if (w.m->bias && w.m->n_bias != w.n_out * w.n_mats)
+        return ht__fail(b->diag, HT_ERR_FORMAT, b->where, -1, "the bias of %s has %lld numbers; %lld are needed",
+                        w.m->weight->name, (long long)w.m->n_bias, (long long)(w.n_out * w.n_mats));
     if (w.m->n_in == w.n_in && w.m->n_out == w.n_out && w.m->n_mats == w.n_mats) return HT_OK;
     return ht__fail(b->diag, HT_ERR_FORMAT, b->where, -1, "tensor %s is %lld x %lld x %lld; the metadata ask for %lld x %lld x %lld",
                     w.m->weight->name, (long long)w.m->n_in, (long long)w.m->n_out, (long long)w.m->n_mats,
@@ -213,6 +215,11 @@ static enum ht_err check_shapes(struct binder *b)
     }
     HT_TRY(check_matrix(b, -1, (struct want){"token_embd", &w->embedding, n, h->n_vocab, 1, true}));
     HT_TRY(check_matrix(b, -1, (struct want){"output", &w->output, n, h->n_vocab, 1, true}));
+    int64_t half = h->n_rot / 2;
+    HT_TRY(check_vector(b, -1, "output.bias", &w->output_bias, h->n_vocab, h->n_vocab, false));
+    HT_TRY(check_vector(b, -1, "rope_freqs", &w->rope_freqs, half, half, false));
+    HT_TRY(check_vector(b, -1, "rope_factors_long", &w->rope_long, half, half, false));
+    HT_TRY(check_vector(b, -1, "rope_factors_short", &w->rope_short, half, half, false));
     HT_TRY(check_vector(b, -1, "output_norm", &w->output_norm, n, n, true));
     if (h->recipe->rope == HT__ROPE_NONE && !w->positions.weight)
         return ht__fail(b->diag, HT_ERR_FORMAT, b->where, -1, "no position_embd.weight");

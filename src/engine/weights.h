@@ -20,6 +20,7 @@ struct ht__matrix {
     int64_t n_in, n_out, n_mats; /* experts, or heads of a split factor */
     size_t row_bytes;
     const float *bias;   /* n_mats x n_out, or NULL */
+    int64_t n_bias;
     uint64_t offset;     /* of its bytes in the layer's buffer */
     const uint8_t *data; /* while its layer is held */
 };
@@ -44,8 +45,7 @@ struct ht__weights {
     struct ht__layer *layers;
     struct ht__matrix embedding, positions, output; /* output is the embedding where they are tied */
     struct ht__vector output_norm;
-    const float *output_bias;
-    const float *rope_freqs, *rope_long, *rope_short;
+    struct ht__vector output_bias, rope_freqs, rope_long, rope_short; /* their w */
     struct ht__weights_stats stats;
     struct ht__keeper *keeper;
 };
