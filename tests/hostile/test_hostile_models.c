@@ -3,12 +3,10 @@
  * runtime. For a tiny model of every architecture, as tests/golden/models.txt has it, each tensor in turn is left
  * out, each of its dimensions in turn is changed, and a dimension of one is added. Weights are holes in the file.
  */
-#include "base/file.h"
 #include "formats/checkpoint.h"
-#include "lib/folder.h"
+#include "lib/models.h"
 #include "model/model.h"
 
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,105 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
-
-enum { MAX_TENSORS = 400 };
-
-struct tensor {
-    char name[128], dtype[16];
-    int64_t shape[5];
-    int n_dims;
-    bool left_out;
-};
-
-struct model {
-    char name[64], config[8192];
-    struct tensor tensors[MAX_TENSORS];
-    int n;
-};
 
 static struct folder folder;
 static struct model model;
 static int n_cases, n_wrong;
-
-/* ---- the list ---- */
-
-static void parse_tensor(const char *line, struct tensor *t)
-{
-    char shape[100];
-    *t = (struct tensor){.n_dims = 0};
-    assert_int_equal(sscanf(line, "%127s %15s %99s", t->name, t->dtype, shape), 3);
-    for (char *p = strtok(shape, ","); p; p = strtok(NULL, ","))
-        t->shape[t->n_dims++] = strtol(p, NULL, 10);
-}
-
-/* The next model of the list; false at its end. */
-static bool next_model(FILE *list)
-{
-    static char line[9000];
-    model.n = 0;
-    while (fgets(line, sizeof line, list)) {
-        line[strcspn(line, "\n")] = '\0';
-        if (line[0] == '#') continue;
-        if (strncmp(line, "model ", 6) == 0) {
-            if (model.n) {
-                fseek(list, -(long)strlen(line) - 1, SEEK_CUR);
-                return true;
-            }
-            snprintf(model.name, sizeof model.name, "%.60s", line + 6);
-        } else if (strncmp(line, "config ", 7) == 0) {
-            snprintf(model.config, sizeof model.config, "%.8191s", line + 7);
-        } else {
-            assert_in_range(model.n, 0, MAX_TENSORS - 1);
-            parse_tensor(line, &model.tensors[model.n++]);
-        }
-    }
-    return model.n > 0;
-}
-
-/* ---- the checkpoint ---- */
-
-static int64_t bytes_of(const struct tensor *t)
-{
-    int64_t n = t->dtype[0] == 'U' || strncmp(t->dtype, "F8", 2) == 0 ? 1 : t->dtype[0] == 'B' ? 2 : 4;
-    for (int d = 0; d < t->n_dims; d++)
-        n *= t->shape[d];
-    return n;
-}
-
-static void write_weights(void)
-{
-    static char text[200000];
-    size_t n = 1;
-    int64_t at = 0;
-    strcpy(text, "{");
-    for (int i = 0; i < model.n; i++) {
-        const struct tensor *t = &model.tensors[i];
-        if (t->left_out) continue;
-        n += (size_t)snprintf(text + n, sizeof text - n, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[", n > 1 ? "," : "",
-                              t->name, t->dtype);
-        for (int d = 0; d < t->n_dims; d++)
-            n += (size_t)snprintf(text + n, sizeof text - n, "%s%lld", d ? "," : "", (long long)t->shape[d]);
-        n += (size_t)snprintf(text + n, sizeof text - n, "],\"data_offsets\":[%lld,%lld]}", (long long)at,
-                              (long long)(at + bytes_of(t)));
-        at += bytes_of(t);
-    }
-    n += (size_t)snprintf(text + n, sizeof text - n, "}");
-    assert_true(n < sizeof text);
-    char path[600];
-    snprintf(path, sizeof path, "%s/model.safetensors", folder.path);
-    int fd = open(path, O_RDWR | O_CREAT, 0600); /* truncating it to nothing would wait for the disk */
-    FILE *f = fdopen(fd, "r+b");
-    uint64_t length = n;
-    assert_non_null(f);
-    assert_int_equal(fwrite(&length, 8, 1, f), 1);
-    assert_int_equal(fwrite(text, 1, n, f), n);
-    assert_int_equal(fflush(f), 0);
-    assert_int_equal(ftruncate(fileno(f), (off_t)(8 + n) + (off_t)at), 0);
-    fclose(f);
-}
 
 static void ignore_line(void *ctx, enum ht__log_level level, const char *line)
 {
@@ -128,7 +33,7 @@ static enum ht_err try_open(struct ht_diag *diag)
     struct ht__model *opened;
     *diag = (struct ht_diag){0};
     n_cases++;
-    write_weights();
+    models_write(&model, &folder);
     enum ht_err err = ht__checkpoint_open(folder.path, NULL, &ck, diag);
     if (err != HT_OK) fail_msg("%s: not even a checkpoint: %s", model.name, diag->message);
     err = ht__model_open(ck, NULL, &log, &opened, diag);
@@ -173,22 +78,13 @@ static void damage(struct tensor *t)
     t->n_dims--;
 }
 
-static FILE *open_list(void)
-{
-    char path[1024];
-    snprintf(path, sizeof path, "%s/tests/golden/models.txt", getenv("HT_SOURCE_ROOT"));
-    FILE *list = fopen(path, "rb");
-    assert_non_null(list);
-    return list;
-}
-
 /* All that are wrong are shown. */
 static void every_tensor(void **state)
 {
     (void)state;
-    FILE *list = open_list();
+    FILE *list = models_open();
     int n_models = 0;
-    for (; next_model(list); n_models++) {
+    for (; models_next(list, &model); n_models++) {
         struct ht_diag diag;
         folder_puts(&folder, "config.json", model.config);
         if (try_open(&diag) != HT_OK) fail_msg("%s: refused: %s: %s", model.name, diag.where, diag.message);
@@ -224,12 +120,12 @@ static void silent_configuration(void **state)
 #define SIZES                                                                                              \
     "\"vocab_size\":4096,\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":2,"     \
     "\"num_attention_heads\":4,\"num_local_experts\":4,\"num_key_value_heads\":"
-    FILE *list = open_list();
-    while (next_model(list) && strcmp(model.name, "mixtral") != 0)
+    FILE *list = models_open();
+    while (models_next(list, &model) && strcmp(model.name, "mixtral") != 0)
         continue;
     fclose(list);
     assert_string_equal(model.name, "mixtral");
-    write_weights();
+    models_write(&model, &folder);
     folder_puts(&folder, "config.json", "{\"architectures\":[\"MixtralForCausalLM\"]," SIZES "2}");
     assert_true(metadata("llama.rope.freq_base") == 1e6f);
     assert_true(metadata("llama.attention.layer_norm_rms_epsilon") == 1e-5f);
@@ -238,7 +134,7 @@ static void silent_configuration(void **state)
     for (int i = 0; i < model.n; i++) /* as many key-value heads as heads */
         if (strstr(model.tensors[i].name, "k_proj") || strstr(model.tensors[i].name, "v_proj"))
             model.tensors[i].shape[0] = 64;
-    write_weights();
+    models_write(&model, &folder);
     folder_puts(&folder, "config.json", "{\"architectures\":[\"MixtralForCausalLM\"]," SIZES "null}");
     assert_true(metadata("llama.rope.freq_base") == 1e6f);
 }
