@@ -160,6 +160,154 @@ static void refusals(void **state)
     end(&m);
 }
 
+static void put_scored(struct made *m, const char *const *tokens, const float *scores,
+                       const int32_t *types, size_t n)
+{
+    put_strs(m, "tokenizer.ggml.tokens", tokens);
+    ht__kv_array(&m->kvs, "tokenizer.ggml.scores", HT__KV_F32, scores, n);
+    ht__kv_array(&m->kvs, "tokenizer.ggml.token_type", HT__KV_I32, types, n);
+    ht__kv_u32(&m->kvs, "tokenizer.ggml.unknown_token_id", 0);
+}
+
+#define MARK "\xe2\x96\x81"
+static const char *const spm_tokens[] = {"<unk>", "<s>",    "</s>", MARK,      "a", "b",
+                                         "ab",    MARK "a", "ba",   MARK "ab", NULL};
+static const float spm_scores[] = {0, 0, 0, -9, -9, -9, -1, -2, -1, -3};
+static const int32_t spm_types[] = {2, 3, 3, 1, 1, 1, 1, 1, 1, 1};
+
+static void begin_spm(struct made *m)
+{
+    begin(m, "llama");
+    put_scored(m, spm_tokens, spm_scores, spm_types, 10);
+}
+
+static void sentencepiece_pairs(void **state)
+{
+    struct made m;
+    begin_spm(&m);
+    assert_int_equal(open_made(&m), HT_OK);
+    EXPECT(m.text, "ab", 0, 9);     /* "ab" has the best score, then it is joined to the space */
+    EXPECT(m.text, "aba", 0, 9, 4); /* of the equal "ab" and "ba" the left one is joined */
+    EXPECT(m.text, "a b", 0, 7, 3, 5);
+    EXPECT(m.text, "axxb", 0, 7, 0, 5); /* a run of unknown characters is one token */
+    EXPECT(m.text, "a<s>", HT__TEXT_PARSE_SPECIAL | HT__TEXT_ADD_SPECIAL, 1, 7, 1);
+    expect_text(m.text, (const int32_t[]){1, 9, 3, 5}, 4, HT__TEXT_SKIP_SPECIAL, "ab b");
+    assert_true(ht__text_adds_bos(m.text));
+    assert_true(ht__text_is_end(m.text, 2));
+    assert_false(ht__text_is_end(m.text, 1));
+    end(&m);
+}
+
+static const char *const uni_tokens[] = {"<unk>", "</s>",   MARK, "a", "b",
+                                         "ab",    MARK "a", "aa", NULL};
+static const float uni_scores[] = {0, 0, -4, -3, -3, -4, -5, -4};
+static const int32_t uni_types[] = {2, 3, 1, 1, 1, 1, 1, 1};
+
+static void begin_unigram(struct made *m)
+{
+    begin(m, "t5");
+    put_scored(m, uni_tokens, uni_scores, uni_types, 8);
+    ht__kv_bool(&m->kvs, "tokenizer.ggml.remove_extra_whitespaces", true);
+}
+
+static void unigram(void **state)
+{
+    struct made m;
+    begin_unigram(&m);
+    assert_int_equal(open_made(&m), HT_OK);
+    EXPECT(m.text, "ab", 0, 2, 5); /* -4 -4 is more than -5 -3, though the mark's token is longer */
+    EXPECT(m.text, "aab", 0, 6, 5);
+    EXPECT(m.text, "  b   b ", HT__TEXT_ADD_SPECIAL, 2, 4, 2, 4, 1);
+    EXPECT(m.text, "xyb", 0, 2, 0, 4);
+    end(&m);
+    begin_unigram(&m);
+    ht__kv_array(&m.kvs, "tokenizer.ggml.precompiled_charsmap", HT__KV_U8, "\x40\0\0\0zz", 6);
+    assert_int_equal(open_made(&m), HT_ERR_FORMAT);
+    end(&m);
+}
+
+static const char *const bert_tokens[] = {
+    "[PAD]",  "[UNK]", "[CLS]", "[SEP]", MARK "un", "aff", "able", MARK ",", MARK "\xe4\xb8\xad",
+    MARK "e", NULL};
+static const int32_t bert_types[] = {3, 3, 3, 3, 1, 1, 1, 1, 1, 1};
+
+static void begin_bert(struct made *m)
+{
+    static const float scores[10];
+    begin(m, "bert");
+    put_scored(m, bert_tokens, scores, bert_types, 10);
+    ht__kv_u32(&m->kvs, "tokenizer.ggml.unknown_token_id", 1);
+    ht__kv_u32(&m->kvs, "tokenizer.ggml.bos_token_id", 2);
+    ht__kv_u32(&m->kvs, "tokenizer.ggml.seperator_token_id", 3);
+}
+
+static void wordpiece(void **state)
+{
+    struct made m;
+    begin_bert(&m);
+    assert_int_equal(open_made(&m), HT_OK);
+    EXPECT(m.text, "UnaffAble,\t\xc3\xa9 e\xcc\x81", 0, 4, 5, 6, 7, 9, 9);
+    EXPECT(m.text, "unx un\xe4\xb8\xad\xe4\xb8\xad", HT__TEXT_ADD_SPECIAL, 2, 1, 4, 8, 8, 3);
+    expect_text(m.text, (const int32_t[]){2, 4, 5, 6, 7, 9, 3}, 7, HT__TEXT_SKIP_SPECIAL,
+                "unaffable, e");
+    end(&m);
+}
+
+/* Memory that ends after so many requests. */
+struct meagre {
+    int left;
+};
+
+static void *resize_meagre(void *ctx, void *ptr, size_t size)
+{
+    struct meagre *meagre = ctx;
+    if (size == 0) return free(ptr), NULL;
+    if (meagre->left-- <= 0) return NULL;
+    return realloc(ptr, size);
+}
+
+static enum ht_err work_with(const struct made *m, const struct ht__alloc *alloc)
+{
+    static const char text[] =
+        "ab<s> unaffable aba xx \xc3\xa9 abababababababababababababababababababababababababab";
+    struct ht__text *t;
+    struct ht__tokens ids;
+    struct ht__buf out;
+    struct ht_diag diag = {0};
+    HT_TRY(ht__text_open(&m->kvs, "made", alloc, &t, &diag));
+    ht__tokens_init(&ids, alloc);
+    ht__buf_init(&out, alloc);
+    enum ht_err err =
+        ht__text_encode(t, text, sizeof text - 1, HT__TEXT_PARSE_SPECIAL, &ids, &diag);
+    if (err == HT_OK) err = ht__text_decode(t, ids.ids, ids.n, 0, &out);
+    ht__buf_close(&out);
+    ht__tokens_close(&ids);
+    ht__text_close(&t);
+    return err;
+}
+
+static void memory_that_ends(void **state)
+{
+    for (int kind = 0; kind < 4; kind++) {
+        struct made m;
+        enum ht_err err = HT_ERR_MEMORY;
+        if (kind == 0) begin_bytes(&m, "gpt-2");
+        if (kind == 1) begin_spm(&m);
+        if (kind == 2) begin_unigram(&m);
+        if (kind == 3) begin_bert(&m);
+        int n = 0;
+        for (; err != HT_OK; n++) {
+            struct meagre meagre = {n};
+            struct ht__alloc alloc = {.resize = resize_meagre, .ctx = &meagre, .piecewise = true};
+            err = work_with(&m, &alloc);
+            if (err != HT_OK && err != HT_ERR_MEMORY)
+                fail_msg("kind %d, request %d: error %d", kind, n, (int)err);
+        }
+        assert_true(n > 10);
+        end(&m);
+    }
+}
+
 static const struct {
     const char *name;
     bool returns; /* it has a token for every byte */
@@ -185,6 +333,57 @@ static struct ht__text *open_real(const char *name)
     assert_int_equal(ht__text_open(checkpoint->kvs, path, NULL, &t, &diag), HT_OK);
     ht__checkpoint_close(&checkpoint);
     return t;
+}
+
+static char *read_file(const char *name, const char *suffix, size_t *n)
+{
+    char path[600];
+    const char *root = getenv("HT_SOURCE_ROOT");
+    snprintf(path, sizeof path, "%s/../shared/vocab/ggml-vocab-%s.gguf%s", root ? root : ".", name,
+             suffix);
+    FILE *f = fopen(path, "rb");
+    if (!f) return NULL;
+    char *text = calloc(1, 1 << 16);
+    *n = fread(text, 1, (1 << 16) - 1, f);
+    fclose(f);
+    return text;
+}
+
+/* The texts and ids that the field's runtime keeps beside its vocabularies. */
+static void stored_results(void **state)
+{
+    static const char *const names[] = {"gpt-2",     "falcon",  "deepseek-llm", "deepseek-coder",
+                                        "starcoder", "refact",  "llama-spm",    "phi-3",
+                                        "mpt",       "bert-bge"};
+    static const char mark[] = "\n__ggml_vocab_test__\n";
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        size_t n = 0, n_ids = 0;
+        struct ht__text *t = open_real(names[k]);
+        char *in = read_file(names[k], ".inp", &n), *out = read_file(names[k], ".out", &n_ids);
+        if (t && in && out) {
+            int seen = 0;
+            char *line = out;
+            for (char *text = in, *stop; text;
+                 text = stop ? stop + sizeof mark - 1 : NULL, seen++) {
+                int32_t want[256];
+                size_t n_want = 0;
+                stop = strstr(text, mark);
+                char *eol = strchr(line, '\n');
+                for (char *end; line < eol; line = end) {
+                    long id = strtol(line, &end, 10);
+                    if (end == line || end > eol || n_want == 256) break;
+                    want[n_want++] = (int32_t)id;
+                }
+                line = eol + 1;
+                size_t len = stop ? (size_t)(stop - text) : n - (size_t)(text - in);
+                expect_ids(t, text, len, 0, want, n_want);
+            }
+            assert_true(seen > 40);
+        }
+        free(in);
+        free(out);
+        ht__text_close(&t);
+    }
 }
 
 static void any_bytes_return(void **state)
@@ -264,8 +463,11 @@ static void streaming(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(byte_level), cmocka_unit_test(refusals),
-                                       cmocka_unit_test(any_bytes_return),
-                                       cmocka_unit_test(long_runs), cmocka_unit_test(streaming)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(byte_level),          cmocka_unit_test(refusals),
+        cmocka_unit_test(sentencepiece_pairs), cmocka_unit_test(unigram),
+        cmocka_unit_test(wordpiece),           cmocka_unit_test(memory_that_ends),
+        cmocka_unit_test(stored_results),      cmocka_unit_test(any_bytes_return),
+        cmocka_unit_test(long_runs),           cmocka_unit_test(streaming)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
