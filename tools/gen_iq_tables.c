@@ -121,9 +121,9 @@ static int prune(const struct grid *g, int code, const struct near *near, int n,
     return m;
 }
 
-/* Lists of the points' indices, of their codes, and of the codes of those that prune() leaves. */
-enum { INDICES, CODES, NEAR, N_LISTS };
-static const char *const list_names[] = {"neighbours", "codes", "near"};
+/* Lists of the points' codes, and of the codes of those that prune() leaves. */
+enum { CODES, NEAR, N_LISTS };
+static const char *const list_names[] = {"codes", "near"};
 
 struct text {
     char *text;
@@ -131,13 +131,12 @@ struct text {
     FILE *file;
 };
 
-static void write_list(const struct grid *g, const struct near *near, int n, int size, int as_codes,
-                       FILE *out)
+static void write_list(const struct grid *g, const struct near *near, int n, int size, FILE *out)
 {
     fprintf(out, "%d,", n);
     for (int i = 0; i < size; i++) {
         int index = near[i < n ? i : 0].index;
-        fprintf(out, "%d,", as_codes ? g->points[index] : index);
+        fprintf(out, "%d,", g->points[index]);
     }
 }
 
@@ -160,7 +159,7 @@ static long write_near_lists(const struct grid *g, int *map, FILE *out)
             if (map[code] != 0 || !is_valid(g, code)) continue;
             int n = prune(g, code, near, neighbours_of(g, code, near), kept);
             if (pass == 0 && n > SHORT) continue;
-            write_list(g, kept, n, padded_near(n), 1, out);
+            write_list(g, kept, n, padded_near(n), out);
             map[code] = (int)-(offset + 1);
             offset += padded_near(n) + 1;
         }
@@ -189,8 +188,7 @@ static void write_grid(const struct grid *g)
     for (int code = 0; code < n_codes; code++) {
         if (map[code] > 0 || !is_valid(g, code)) continue;
         int n = neighbours_of(g, code, near);
-        write_list(g, near, n, padded(n), 0, lists[INDICES].file);
-        write_list(g, near, n, padded(n), 1, lists[CODES].file);
+        write_list(g, near, n, padded(n), lists[CODES].file);
         map[code] = (int)-(offset + 1);
         offset += padded(n) + 1;
     }
@@ -202,11 +200,9 @@ static void write_grid(const struct grid *g)
     }
     write_map("map", g->name, map, n_codes);
     write_map("near_map", g->name, near_map, n_codes);
-    printf("const struct ht__iq_grid ht__%s_grid = {%d, %d, %d, %d, points_%s, map_%s, "
-           "neighbours_%s, codes_%s,\n"
+    printf("const struct ht__iq_grid ht__%s_grid = {%d, %d, %d, %d, points_%s, map_%s, codes_%s,\n"
            "    near_map_%s, near_%s, %ld};\n",
-           g->name, g->dim, g->bits, g->levels, g->n, g->name, g->name, g->name, g->name, g->name,
-           g->name, long_lists);
+           g->name, g->dim, g->bits, g->levels, g->n, g->name, g->name, g->name, g->name, g->name, long_lists);
     free(map);
     free(near_map);
 }

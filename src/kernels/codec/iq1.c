@@ -63,15 +63,14 @@ static int snap(const float *x, const float *w, float scale, const float *values
         code |= l[i] << 2 * i;
     int32_t entry = ht__iq1_grid.map[code];
     if (entry >= 0) return entry;
-    const uint16_t *list = ht__iq1_grid.neighbours - entry - 1;
+    const uint16_t *list = ht__iq1_grid.neighbour_codes - entry - 1;
     float best = FLT_MAX;
     int found = list[1];
     *on_grid = false;
     for (int j = 1; j <= list[0]; j++) {
-        const uint8_t *point = ht__iq1_grid.points + 8 * list[j];
         float distance = 0;
         for (int i = 0; i < 8; i++) {
-            float diff = scale * values[point[i]] - x[i];
+            float diff = scale * values[list[j] >> 2 * i & 3] - x[i];
             distance += w[i] * diff * diff;
         }
         if (distance < best) {
@@ -79,8 +78,9 @@ static int snap(const float *x, const float *w, float scale, const float *values
             found = list[j];
         }
     }
-    memcpy(l, ht__iq1_grid.points + 8 * found, 8);
-    return found;
+    for (int i = 0; i < 8; i++)
+        l[i] = (uint8_t)(found >> 2 * i & 3);
+    return ht__iq1_grid.map[found];
 }
 
 static void add_sums(const float *x, const float *w, const float *values, const uint8_t *l, float *qx, float *q2)

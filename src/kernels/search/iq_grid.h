@@ -18,12 +18,10 @@ struct ht__iq_grid {
     /* n_points x dim: the digits of each point */
     const uint8_t *points;
     /* by code (1 << bits*dim entries): >= 0 the index of the lattice point with these digits;
-     * < 0: -(offset+1), where neighbours[offset] is the number of neighbours and the point indices follow. */
+     * < 0: -(offset+1), where neighbour_codes[offset] is the number of neighbours and their codes follow. */
     const int32_t *map;
-    /* all points in the nearest K distinct squared-distance shells, ordered by (distance, index) */
-    const uint16_t *neighbours;
-    /* the same lists with points by their codes, at the same offsets. Lists are filled up to a multiple of
-     * sixteen with their first point: no tie of it wins against itself. */
+    /* all points in the nearest K distinct squared-distance shells, ordered by (distance, index). Lists are filled
+     * up to a multiple of sixteen with their first point: no tie of it wins against itself. */
     const uint16_t *neighbour_codes;
     /* as map and neighbour_codes, without the neighbours that cannot win where no weight is within 1/4096 of
      * the edge between two digits; filled up to eight, or to a multiple of sixteen */

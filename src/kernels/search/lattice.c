@@ -52,23 +52,22 @@ static int code_of(params *p, const uint8_t *l)
 static void best_neighbour(params *p, int32_t entry, const float *x, const float *root, float scale,
                            uint8_t *l)
 {
-    const uint16_t *list = p->grid->neighbours - entry - 1;
-    int dim = p->grid->dim;
+    const uint16_t *list = p->grid->neighbour_codes - entry - 1;
+    int dim = p->grid->dim, bits = p->grid->bits, digit = (1 << bits) - 1, found = -1;
     float best = FLT_MAX;
-    const uint8_t *found = p->grid->points;
     for (int j = 1; j <= list[0]; j++) {
-        const uint8_t *point = p->grid->points + list[j] * dim;
         float distance = 0;
         for (int i = 0; i < dim; i++) {
-            float diff = scale * (float)(2 * point[i] + 1) - x[i];
+            float diff = scale * (float)(2 * (list[j] >> bits * i & digit) + 1) - x[i];
             distance += root[i] * diff * diff;
         }
         if (distance < best) {
             best = distance;
-            found = point;
+            found = list[j];
         }
     }
-    memcpy(l, found, (size_t)dim);
+    for (int i = 0; i < dim; i++) /* where no distance is a number: the first point */
+        l[i] = found < 0 ? p->grid->points[i] : (uint8_t)(found >> bits * i & digit);
 }
 
 /* One group at this inverse scale; true when its codes were on the lattice by themselves. */
@@ -105,7 +104,7 @@ static void try_scales(params *p, const float *x, const float *w, const float *r
     int top = 2 * p->grid->levels - 1, dim = p->grid->dim;
     float score = 0;
     for (int t = -p->steps; t <= p->steps; t++) {
-        struct state trial;
+        struct state trial = {.scale = 0};
         float inverse = ((float)top + (float)t * p->step) / max, qx, q2;
         for (int k = 0; k < p->n / dim; k++)
             trial.on_grid[k] =
