@@ -244,7 +244,7 @@ enum ht_err ht__eval_html(const struct ht__eval *e, struct ht__buf *out, struct 
     ht__buf_str(out, e->n_models > 1 ? " and others</title>" : "</title>");
     put_style(out);
     ht__buf_str(out, "</head><body><main>\n<h1>What quantizing lost</h1>\n<p>Measured on ");
-    ht__html_text(out, e->text_name);
+    ht__html_text(out, ht__path_base(e->text_name));
     ht__buf_printf(out, ": %zu chunks of %d tokens, their second halves scored.", e->n_chunks,
                    e->n_ctx);
     if (e->reference) {
