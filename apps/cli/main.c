@@ -15,6 +15,7 @@ static const struct command quantize = {
     "Examples:\n"
     "  halftone quantize Llama-3.2-1B -t Q4_K_M,Q5_K_M,Q8_0 -o out\n"
     "  halftone quantize model.gguf -t IQ3_M --imatrix imatrix.gguf -o out\n"
+    "  halftone quantize Llama-3.2-1B -t IQ3_M,Q4_K_M --calibration default -o out\n"
     "  halftone quantize MODEL -t Q4_K_M --tensor-type 'ffn_down=q6_k' --dry-run\n",
     run_quantize};
 static const struct command convert = {
@@ -48,6 +49,7 @@ static const struct command imatrix = {
     "Runs a text through the model and sums the squares of what each matrix is multiplied with, in the field's own\n"
     "definition and file. Interrupted, it leaves FILE.partial, and --resume goes on from there.\n\n"
     "Examples:\n"
+    "  halftone imatrix Llama-3.2-1B -o imatrix.gguf\n"
     "  halftone imatrix Llama-3.2-1B --text wiki.train.raw -o imatrix.gguf\n"
     "  halftone imatrix --in-file a.gguf --in-file b.gguf -o both.gguf\n"
     "  halftone imatrix --in-file imatrix.gguf --statistics\n",

@@ -10,6 +10,7 @@
 #include "base/cursor.h"
 #include "base/file.h"
 #include "formats/checkpoint.h"
+#include "formats/imatrix_sums.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -203,6 +204,54 @@ enum ht_err ht__imatrix_open(const char *path, const struct ht__alloc *alloc,
     ht__arena_init(&im->arena, alloc);
     ht__map_init(&im->by_name, alloc);
     enum ht_err err = read_any(im, path, diag);
+    if (err != HT_OK)
+        ht__imatrix_close(&im);
+    else
+        *out = im;
+    return err;
+}
+
+static enum ht_err take_sums(struct ht__imatrix *im, const struct ht__sums *s, struct ht_diag *diag)
+{
+    uint64_t n = s->n_cols * s->n_mat;
+    struct ht__imatrix_entry e = {.n_mat = s->n_counts, .n_cols = n / s->n_counts};
+    float *values = ht__arena_array(&im->arena, (size_t)n, sizeof *values);
+    float *counts = ht__arena_array(&im->arena, (size_t)s->n_counts, sizeof *counts);
+    e.name = ht__arena_str(&im->arena, s->name);
+    if (!values || !counts || !e.name) return ht__fail_memory(diag, s->name);
+    for (uint64_t i = 0; i < n; i++)
+        values[i] = (float)s->sums[i];
+    for (uint64_t i = 0; i < s->n_counts; i++)
+        counts[i] = (float)s->counts[i];
+    average(values, counts, s->n_counts, &e);
+    e.values = values;
+    return add(im, &e, "importance", diag);
+}
+
+static enum ht_err take_file(struct ht__imatrix *im, const struct ht__sums_file *f, struct ht_diag *diag)
+{
+    im->entries = ht__arena_array(&im->arena, f->n, sizeof *im->entries);
+    im->datasets = ht__arena_array(&im->arena, f->n_datasets, sizeof *im->datasets);
+    if (!im->entries || !im->datasets) return ht__fail_memory(diag, "importance");
+    for (size_t i = 0; i < f->n_datasets; i++)
+        if (!(im->datasets[im->n_datasets++] = ht__arena_str(&im->arena, f->datasets[i])))
+            return ht__fail_memory(diag, "importance");
+    im->chunk_count = f->chunk_count;
+    im->chunk_size = f->chunk_size;
+    for (size_t i = 0; i < f->n; i++)
+        HT_TRY(take_sums(im, &f->items[i], diag));
+    return index_names(im, "importance", diag);
+}
+
+enum ht_err ht__imatrix_of_sums(const struct ht__sums_file *sums, const struct ht__alloc *alloc,
+                                struct ht__imatrix **out, struct ht_diag *diag)
+{
+    *out = NULL;
+    struct ht__imatrix *im = ht__new(alloc, sizeof *im);
+    if (!im) return ht__fail_memory(diag, "importance");
+    ht__arena_init(&im->arena, alloc);
+    ht__map_init(&im->by_name, alloc);
+    enum ht_err err = take_file(im, sums, diag);
     if (err != HT_OK)
         ht__imatrix_close(&im);
     else

@@ -29,6 +29,10 @@ struct ht__imatrix {
 /* Reads the field's GGUF file or a legacy .dat, told by content. Values are finite and not negative. */
 HT_MUST_CHECK enum ht_err ht__imatrix_open(const char *path, const struct ht__alloc *alloc,
                                            struct ht__imatrix **out, struct ht_diag *diag);
+/* What reading the file would give that these sums are written to. */
+struct ht__sums_file;
+HT_MUST_CHECK enum ht_err ht__imatrix_of_sums(const struct ht__sums_file *sums, const struct ht__alloc *alloc,
+                                              struct ht__imatrix **out, struct ht_diag *diag);
 void ht__imatrix_close(struct ht__imatrix **imatrix);
 /* NULL when absent, or when imatrix is NULL. */
 const struct ht__imatrix_entry *ht__imatrix_find(const struct ht__imatrix *imatrix,

@@ -1,5 +1,6 @@
 #include "job/calibration.h"
 #include "base/hash.h"
+#include "calibrate/default_text.h"
 #include "engine/score.h"
 #include "job/meter.h"
 #include "model/text/text.h"
@@ -8,8 +9,18 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-enum { CONTEXT = 512, LEAST_CONTEXT = 16, LARGEST_TEXT = 1 << 30 };
+enum {
+    CONTEXT = 512, /* the field's */
+    LEAST_CONTEXT = 16,
+    LARGEST_TEXT = 1 << 30,
+    RANDOM_SHARE = 8, /* the text that the program brings is followed by an eighth of random tokens */
+    SEED = 1,
+};
+
+#define DEFAULT_TEXT "default"
+#define DEFAULT_DATASET "halftone default calibration text 1" /* the number changes with the text */
 
 static const char *name_of(const struct ht__model *model)
 {
@@ -17,14 +28,14 @@ static const char *name_of(const struct ht__model *model)
 }
 
 /* The field's context, or the model's where that is shorter. */
-static enum ht_err read_context(struct ht__calibration *cal, struct ht_job *job, const struct ht__model *model,
+static enum ht_err read_context(struct ht__calibration *cal, const char *wanted, const struct ht__model *model,
                                 struct ht_diag *diag)
 {
     struct ht__hyper hyper;
     uint64_t ctx = CONTEXT;
     HT_TRY(ht__hyper_read(model, name_of(model), &hyper, diag));
-    if (job->options.ctx)
-        HT_TRY(ht__parse_count("ctx", job->options.ctx, LEAST_CONTEXT, 1 << 20, &ctx, diag));
+    if (wanted)
+        HT_TRY(ht__parse_count("ctx", wanted, LEAST_CONTEXT, 1 << 20, &ctx, diag));
     else if (hyper.n_ctx_train > 0 && hyper.n_ctx_train < CONTEXT)
         ctx = (uint64_t)hyper.n_ctx_train;
     cal->n_ctx = (int)ctx;
@@ -59,44 +70,68 @@ static enum ht_err load_ids(struct ht__calibration *cal, const char *path, const
     return err;
 }
 
-static enum ht_err encode(struct ht__calibration *cal, const struct ht__text *t, const char *text, size_t len,
-                          struct ht_diag *diag)
+static enum ht_err take_ids(struct ht__calibration *cal, const struct ht__tokens *tokens, struct ht_diag *diag)
 {
-    struct ht__tokens tokens;
-    ht__tokens_init(&tokens, cal->alloc);
-    enum ht_err err = ht__text_encode(t, text, len, HT__TEXT_ADD_SPECIAL, &tokens, diag);
-    if (err == HT_OK && !(cal->tokens = ht__new_array(cal->alloc, tokens.n + 1, sizeof(int32_t))))
-        err = ht__fail_memory(diag, cal->dataset);
-    if (err == HT_OK && tokens.n) memcpy(cal->tokens, tokens.ids, tokens.n * sizeof *tokens.ids);
-    cal->n_tokens = err == HT_OK ? tokens.n : 0;
-    ht__tokens_close(&tokens);
-    return err;
+    cal->tokens = ht__new_array(cal->alloc, tokens->n + 1, sizeof *cal->tokens);
+    if (!cal->tokens) return ht__fail_memory(diag, cal->dataset);
+    if (tokens->n) memcpy(cal->tokens, tokens->ids, tokens->n * sizeof *tokens->ids);
+    cal->n_tokens = tokens->n;
+    return HT_OK;
 }
 
-static enum ht_err load_text(struct ht__calibration *cal, const struct ht__text *t, const char *path, struct ht_diag *diag)
+static enum ht_err encode_file(const struct ht__calibration *cal, const struct ht__text *t, struct ht__tokens *tokens,
+                               struct ht_diag *diag)
 {
     struct ht__buf text;
     ht__buf_init(&text, cal->alloc);
-    cal->dataset = path;
-    enum ht_err err = ht__file_load(path, LARGEST_TEXT, &text, diag);
-    if (err == HT_OK) err = encode(cal, t, (const char *)text.data, text.len, diag);
+    enum ht_err err = ht__file_load(cal->dataset, LARGEST_TEXT, &text, diag);
+    if (err == HT_OK)
+        err = ht__text_encode(t, (const char *)text.data, text.len, HT__TEXT_ADD_SPECIAL, tokens, diag);
     ht__buf_close(&text);
     return err;
 }
 
-static enum ht_err tokenize(struct ht__calibration *cal, const char *path, const struct ht__model *model,
+static bool is_text(const void *ctx, int32_t id)
+{
+    return !ht__text_is_control(ctx, id);
+}
+
+/* The text in whole chunks, then windows of random tokens, which reach experts and columns that no text does. */
+static enum ht_err encode_default(const struct ht__calibration *cal, const struct ht__text *t, struct ht__tokens *tokens,
+                                  struct ht_diag *diag)
+{
+    size_t len, n_ctx = (size_t)cal->n_ctx;
+    const char *text = ht__calibration_text(HT__TEXT_CALIBRATE, &len);
+    HT_TRY(ht__text_encode(t, text, len, HT__TEXT_ADD_SPECIAL, tokens, diag));
+    size_t chunks = tokens->n / n_ctx, windows = (chunks + RANDOM_SHARE - 1) / RANDOM_SHARE;
+    if (windows == 0) windows = 1;
+    size_t from = chunks * n_ctx, to = (chunks + windows) * n_ctx;
+    if (chunks == 0) from = tokens->n; /* a context longer than the text: filled up */
+    if (to > tokens->n && !ht__tokens_reserve(tokens, to - tokens->n)) return ht__fail_memory(diag, cal->dataset);
+    tokens->n = to;
+    if (!ht__random_tokens(SEED, ht__text_size(t), is_text, t, tokens->ids + from, to - from))
+        return ht__fail(diag, HT_ERR_UNSUPPORTED, cal->dataset, -1, "the model's vocabulary has no text");
+    return HT_OK;
+}
+
+static enum ht_err tokenize(struct ht__calibration *cal, const struct ht__model *model, bool is_default,
                             struct ht_diag *diag)
 {
     struct ht__text *t;
-    HT_TRY(ht__text_open(&model->kvs, name_of(model), cal->alloc, &t, diag));
+    struct ht__tokens tokens;
+    HT_TRY(ht__text_open_model(model, name_of(model), cal->alloc, &t, diag));
+    ht__tokens_init(&tokens, cal->alloc);
     if (ht__text_adds_bos(t)) cal->bos = ht__text_bos(t);
-    enum ht_err err = load_text(cal, t, path, diag);
+    enum ht_err err = (is_default ? encode_default : encode_file)(cal, t, &tokens, diag);
+    if (err == HT_OK && tokens.failed) err = ht__fail_memory(diag, cal->dataset);
+    if (err == HT_OK) err = take_ids(cal, &tokens, diag);
+    ht__tokens_close(&tokens);
     ht__text_close(&t);
     return err;
 }
 
 /* Whole chunks only; from the one asked for, as many as asked for. */
-static enum ht_err cut(struct ht__calibration *cal, const struct ht__options *o, struct ht_diag *diag)
+static enum ht_err cut(struct ht__calibration *cal, const struct ht__calibration_request *o, struct ht_diag *diag)
 {
     uint64_t from = 0, most = UINT32_MAX, all = cal->n_tokens / (size_t)cal->n_ctx;
     if (o->from_chunk) HT_TRY(ht__parse_count("from-chunk", o->from_chunk, 0, UINT32_MAX, &from, diag));
@@ -111,13 +146,14 @@ static enum ht_err cut(struct ht__calibration *cal, const struct ht__options *o,
 }
 
 enum ht_err ht__calibration_open(struct ht__calibration *cal, struct ht_job *job, const struct ht__model *model,
-                                 const char *text, struct ht_diag *diag)
+                                 const struct ht__calibration_request *request, struct ht_diag *diag)
 {
-    const struct ht__options *o = &job->options;
+    bool is_default = !request->text || strcmp(request->text, DEFAULT_TEXT) == 0;
     *cal = (struct ht__calibration){.alloc = job->alloc, .bos = -1};
-    HT_TRY(read_context(cal, job, model, diag));
-    HT_TRY(o->tokens ? load_ids(cal, o->tokens, model, diag) : tokenize(cal, text, model, diag));
-    return cut(cal, o, diag);
+    cal->dataset = is_default ? DEFAULT_DATASET : request->text;
+    HT_TRY(read_context(cal, request->ctx, model, diag));
+    HT_TRY(request->tokens ? load_ids(cal, request->tokens, model, diag) : tokenize(cal, model, is_default, diag));
+    return cut(cal, request, diag);
 }
 
 void ht__calibration_close(struct ht__calibration *cal)
@@ -176,6 +212,17 @@ enum ht_err ht__calibration_threads(const struct ht_job *job, int *n, struct ht_
     return HT_OK;
 }
 
+/* Without --memory: everything in memory, as long as that is no more than half of what the machine has. */
+static uint64_t memory_for(const struct ht__model *model)
+{
+    uint64_t bytes = 0, half = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 2;
+    for (size_t i = 0; i < model->n_weights; i++) {
+        const struct ht__weight *w = &model->weights[i];
+        bytes += (uint64_t)w->rows->n_rows * ht__codec_bytes(w->source, (uint64_t)w->rows->row_len);
+    }
+    return bytes > half ? half : 0;
+}
+
 static enum ht_err open_engine(const struct ht__calibration *cal, struct ht_job *job, const struct ht__model *model,
                                struct ht__engine **engine, struct ht_diag *diag)
 {
@@ -183,6 +230,7 @@ static enum ht_err open_engine(const struct ht__calibration *cal, struct ht_job 
         .n_ctx = cal->n_ctx,
         .n_seqs = cal->n_seqs,
         .n_batch = cal->n_seqs * cal->n_ctx,
+        .memory = memory_for(model),
         .cancelled = &job->cancelled,
     };
     HT_TRY(ht__calibration_threads(job, &params.n_threads, diag));

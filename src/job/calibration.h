@@ -15,12 +15,17 @@ struct ht__calibration {
     int32_t bos; /* -1: chunks keep their first token */
 };
 
-/*
- * text: a file's path; NULL or "default": the text that the program brings. The job's options say the rest: token
- * ids instead of a text, context, which chunks. Close it on failure too.
- */
+/* Values of options, NULL where they were not given. */
+struct ht__calibration_request {
+    const char *text;   /* a file; NULL or "default": the text that the program brings, and random tokens */
+    const char *tokens; /* a file of token ids instead */
+    const char *ctx, *chunks, *from_chunk;
+};
+
+/* Close it on failure too. */
 HT_MUST_CHECK enum ht_err ht__calibration_open(struct ht__calibration *cal, struct ht_job *job,
-                                               const struct ht__model *model, const char *text, struct ht_diag *diag);
+                                               const struct ht__model *model,
+                                               const struct ht__calibration_request *request, struct ht_diag *diag);
 void ht__calibration_close(struct ht__calibration *cal);
 
 /* What a run is, for --resume: the model's files as they stand on the disk, the tokens, how they are cut. */

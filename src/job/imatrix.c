@@ -91,7 +91,8 @@ static enum ht_err open_model(struct collection *c, struct ht_diag *diag)
     const struct ht__options *o = &c->job->options;
     HT_TRY(ht__checkpoint_open(o->source, c->job->alloc, &c->checkpoint, diag));
     HT_TRY(ht__model_open(c->checkpoint, c->job->alloc, &c->job->log, &c->model, diag));
-    HT_TRY(ht__calibration_open(&c->cal, c->job, c->model, o->text, diag));
+    struct ht__calibration_request request = {o->text, o->tokens, o->ctx, o->chunks, o->from_chunk};
+    HT_TRY(ht__calibration_open(&c->cal, c->job, c->model, &request, diag));
     c->chunk_size = (uint32_t)c->cal.n_ctx;
     c->datasets[c->n_datasets++] = c->cal.dataset;
     return ht__calibration_identity(&c->cal, c->model, o->process_output, c->state.identity, diag);

@@ -120,7 +120,8 @@ static enum ht_err override(struct ht__kvs *kvs, const char *text, struct ht_dia
 static void put_importance_keys(const struct ht__plan *plan, struct ht__kvs *kvs)
 {
     const struct ht__imatrix *im = plan->imatrix;
-    ht__kv_str(kvs, "quantize.imatrix.file", plan->job->options.imatrix);
+    const struct ht__options *o = &plan->job->options;
+    ht__kv_str(kvs, "quantize.imatrix.file", o->imatrix ? o->imatrix : "(collected by halftone)");
     if (im->n_datasets) ht__kv_str(kvs, "quantize.imatrix.dataset", im->datasets[0]);
     ht__kv_u32(kvs, "quantize.imatrix.entries_count", (uint32_t)im->n_entries);
     if (im->chunk_count) ht__kv_u32(kvs, "quantize.imatrix.chunks_count", im->chunk_count);

@@ -57,6 +57,7 @@ static const struct slot {
     SLOT("in-file", LIST, in_file),
     SLOT("statistics", FLAG, statistics),
     SLOT("save-every", TEXT, save_every),
+    SLOT("calibration", TEXT, calibration),
 #undef SLOT
 };
 

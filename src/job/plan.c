@@ -1,5 +1,6 @@
 /* Planning: source and options in, every file's exact content list out. */
 #include "job/source.h"
+#include "job/collect.h"
 #include "job/layout.h"
 
 #include <string.h>
@@ -102,7 +103,7 @@ static enum ht_err find_importance(struct ht__plan *plan, size_t i, struct ht_di
         return HT_OK;
     }
     if (strcmp(w->name, "token_embd.weight") == 0) return HT_OK; /* collected for a tied output */
-    return ht__fail(diag, HT_ERR_FORMAT, o->imatrix, -1,
+    return ht__fail(diag, HT_ERR_FORMAT, o->imatrix ? o->imatrix : "calibration", -1,
                     "%s: importance of %llu columns, but the tensor has %llu: was it collected from "
                     "another model?",
                     name, (unsigned long long)(e->n_cols * e->n_mat), (unsigned long long)want);
@@ -116,18 +117,21 @@ static enum ht_err load_importance(struct ht__plan *plan, struct ht_diag *diag)
                         "include-weights and exclude-weights cannot be used together");
     plan->importance = ht__arena_array(&plan->arena, plan->model->n_weights, sizeof(float *));
     if (!plan->importance) return ht__fail_memory(diag, "plan");
-    if (!o->imatrix) return HT_OK;
-    HT_TRY(ht__imatrix_open(o->imatrix, plan->job->alloc, &plan->imatrix, diag));
+    if (o->imatrix && o->calibration)
+        return ht__fail(diag, HT_ERR_USAGE, "calibration", -1, "a text to collect importance on or a file of it, not both");
+    if (!o->imatrix && !o->calibration) return HT_OK;
+    HT_TRY(o->imatrix ? ht__imatrix_open(o->imatrix, plan->job->alloc, &plan->imatrix, diag)
+                      : ht__collect_importance(plan->job, plan->checkpoint, &plan->imatrix, diag));
     size_t used = 0;
     for (size_t i = 0; i < plan->model->n_weights; i++) {
         HT_TRY(find_importance(plan, i, diag));
         used += plan->importance[i] != NULL;
     }
     if (used == 0)
-        return ht__fail(diag, HT_ERR_FORMAT, o->imatrix, -1,
+        return ht__fail(diag, HT_ERR_FORMAT, o->imatrix ? o->imatrix : "calibration", -1,
                         "none of its entries is for a tensor of this model");
     ht__log_printf(&plan->job->log, HT__LOG_INFO, "importance for %zu of %zu tensors from %s", used,
-                   plan->model->n_weights, o->imatrix);
+                   plan->model->n_weights, o->imatrix ? o->imatrix : plan->imatrix->datasets[0]);
     return HT_OK;
 }
 
@@ -143,7 +147,7 @@ static enum ht_err check_needs(const struct ht__plan *plan, const struct ht__pla
                             "%s in %s cannot be made without importance for this tensor; %s",
                             type->label, out->mix->name,
                             plan->imatrix ? "the importance file has none"
-                                          : "give an importance file with --imatrix");
+                                          : "give an importance file with --imatrix, or a text with --calibration");
     }
     return HT_OK;
 }

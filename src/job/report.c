@@ -42,8 +42,13 @@ static void put_recipe(struct ht__buf *out, const struct ht__plan *plan)
     put_list(out, "include_weights", &o->include_weights);
     put_list(out, "exclude_weights", &o->exclude_weights);
     if (o->imatrix) put_str(out, "imatrix", o->imatrix, ", ");
+    if (o->calibration) {
+        put_str(out, "calibration", o->calibration, ", ");
+        ht__buf_printf(out, "\"calibration_chunks\": %u, \"calibration_ctx\": %u, ", plan->imatrix->chunk_count,
+                       plan->imatrix->chunk_size);
+    }
     for (size_t i = 0; i < plan->n_sources; i++)
-        if (plan->sources[i].role == HT__SOURCE_IMPORTANCE) put_hash(out, "imatrix_", &plan->sources[i]);
+        if (plan->sources[i].role == HT__SOURCE_IMPORTANCE) put_hash(out, o->imatrix ? "imatrix_" : "calibration_", &plan->sources[i]);
     if (o->output_tensor_type) put_str(out, "output_tensor_type", o->output_tensor_type, ", ");
     if (o->token_embedding_type) put_str(out, "token_embedding_type", o->token_embedding_type, ", ");
     if (o->prune_layers) put_str(out, "prune_layers", o->prune_layers, ", ");

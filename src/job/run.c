@@ -195,11 +195,38 @@ static enum ht_err run(struct ht__plan *plan, char **json, struct ht_diag *diag)
     return err;
 }
 
+static enum ht_err open_plan(struct ht_job *job, bool rehearsal, struct ht__plan **plan, struct ht_diag *diag)
+{
+    job->rehearsal = rehearsal;
+    enum ht_err err = ht__plan_open(job, plan, diag);
+    job->rehearsal = false;
+    return err;
+}
+
+/* Collecting importance takes minutes or hours: what can be refused is refused before. */
+static enum ht_err rehearse(struct ht_job *job, struct ht_diag *diag)
+{
+    struct ht__plan *plan;
+    struct ht__log log = job->log;
+    job->log.line = NULL; /* the run itself will say it all */
+    enum ht_err err = open_plan(job, true, &plan, diag);
+    job->log = log;
+    if (err != HT_OK) return err;
+    for (size_t i = 0; i < plan->n_outputs && !job->options.overwrite; i++)
+        for (uint32_t f = 0; f < plan->outputs[i].n_files && err == HT_OK; f++)
+            if (ht__path_exists(plan->outputs[i].files[f].path))
+                err = ht__fail(diag, HT_ERR_EXISTS, plan->outputs[i].files[f].path, -1,
+                               "the file exists; --overwrite replaces it");
+    ht__plan_close(&plan);
+    return err;
+}
+
 enum ht_err ht__job_run(struct ht_job *job, char **json, struct ht_diag *diag)
 {
     struct ht__plan *plan;
     if (json) *json = NULL;
-    HT_TRY(ht__plan_open(job, &plan, diag));
+    if (job->options.calibration) HT_TRY(rehearse(job, diag));
+    HT_TRY(open_plan(job, false, &plan, diag));
     enum ht_err err = run(plan, json, diag);
     ht__plan_close(&plan);
     return err;
@@ -210,7 +237,7 @@ enum ht_err ht__job_estimate(struct ht_job *job, char **json, struct ht_diag *di
     struct ht__plan *plan;
     struct ht__buf buf;
     *json = NULL;
-    HT_TRY(ht__plan_open(job, &plan, diag));
+    HT_TRY(open_plan(job, true, &plan, diag));
     ht__buf_init(&buf, job->alloc);
     enum ht_err err = ht__report(plan, NULL, &buf, diag);
     if (err == HT_OK) err = hand_out(&buf, json, diag);

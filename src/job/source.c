@@ -73,7 +73,7 @@ enum ht_err ht__sources_list(struct ht__plan *plan, struct ht_diag *diag)
         HT_TRY(ht__path_join(path, sizeof path, ck->dir, companions[i], diag));
         HT_TRY(add(plan, path, HT__SOURCE_COMPANION, diag));
     }
-    const char *imatrix = plan->job->options.imatrix;
+    const char *imatrix = plan->job->options.imatrix ? plan->job->options.imatrix : plan->job->options.calibration;
     return imatrix ? add(plan, imatrix, HT__SOURCE_IMPORTANCE, diag) : HT_OK;
 }
 

@@ -1,6 +1,7 @@
 /*
  * Collecting importance: what is written reads back, merging is adding, the sums are those worked out from the rows,
- * and a run that was interrupted anywhere gives the bytes of one that was not.
+ * a run that was interrupted anywhere gives the bytes of one that was not, and quantize --calibration those of
+ * imatrix followed by quantize --imatrix.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +11,8 @@
 #include <cmocka.h>
 
 #include "base/file.h"
+#include "base/utf8.h"
+#include "calibrate/default_text.h"
 #include "calibrate/importance.h"
 #include "calibrate/statistics.h"
 #include "formats/imatrix.h"
@@ -20,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct folder folder;
 static char paths[8][600];
@@ -312,6 +316,102 @@ static void interrupted_is_uninterrupted(void **state)
     ht__buf_close(&whole);
 }
 
+/* ---- the text that the program brings ---- */
+
+static bool is_odd(const void *ctx, int32_t id)
+{
+    return id % 2 == 1 && id != *(const int32_t *)ctx;
+}
+
+static bool never(const void *ctx, int32_t id)
+{
+    (void)ctx;
+    (void)id;
+    return false;
+}
+
+static void the_text_and_random_tokens(void **state)
+{
+    (void)state;
+    size_t n, held;
+    const char *text = ht__calibration_text(HT__TEXT_CALIBRATE, &n), *other = ht__calibration_text(HT__TEXT_HELD_OUT, &held);
+    assert_true(n > 40000 && held > 4000 && ht__utf8_valid(text, n) == n && ht__utf8_valid(other, held) == held);
+    int32_t a[64], b[64], without = 7;
+    assert_true(ht__random_tokens(5, 100, is_odd, &without, a, 64) && ht__random_tokens(5, 100, is_odd, &without, b, 64));
+    assert_memory_equal(a, b, sizeof a);
+    for (int i = 0; i < 64; i++)
+        assert_true(a[i] >= 0 && a[i] < 100 && a[i] % 2 == 1 && a[i] != 7);
+    assert_true(ht__random_tokens(6, 100, NULL, NULL, b, 64) && memcmp(a, b, sizeof a) != 0);
+    assert_false(ht__random_tokens(5, 100, never, NULL, b, 64));
+    assert_false(ht__random_tokens(5, 0, NULL, NULL, b, 64));
+}
+
+static enum ht_err run_job(bool imatrix, const char *const options[][2], struct ht_diag *diag)
+{
+    struct ht_job *job;
+    char model[4096];
+    const char *root = getenv("HT_SOURCE_ROOT");
+    snprintf(model, sizeof model, "%s/examples/model", root ? root : ".");
+    assert_int_equal(ht_job_open(&job), HT_OK);
+    assert_int_equal(ht_job_set(job, "source", model, diag), HT_OK);
+    assert_int_equal(ht_job_set(job, "no-source-hash", NULL, diag), HT_OK);
+    for (int i = 0; options[i][0]; i++)
+        assert_int_equal(ht_job_set(job, options[i][0], options[i][1], diag), HT_OK);
+    enum ht_err err = imatrix ? ht_job_imatrix(job, NULL, diag) : ht_job_run(job, NULL, diag);
+    ht_job_close(&job);
+    return err;
+}
+
+/* The files are the same to the byte because the importance file is called what the metadata say of one that was
+ * never written. */
+static void calibration_is_imatrix_then_quantize(void **state)
+{
+    (void)state;
+    static const char name[] = "(collected by halftone)";
+    struct ht_diag diag = {0};
+    struct ht__buf a, b;
+    size_t n;
+    char here[4096];
+    assert_non_null(getcwd(here, sizeof here));
+    const char *root = getenv("HT_SOURCE_ROOT"), *text = ht__calibration_text(HT__TEXT_HELD_OUT, &n);
+    if (!root) setenv("HT_SOURCE_ROOT", here, 1);
+    folder_put(&folder, "text", text, n);
+    assert_int_equal(chdir(folder.path), 0);
+    if (run_job(true, (const char *const[][2]){{"text", "text"}, {"output", name}, {0}}, &diag)) fail_msg("%s", diag.message);
+    if (run_job(false, (const char *const[][2]){{"type", "IQ2_XS"}, {"imatrix", name}, {"output", "a.gguf"}, {0}}, &diag))
+        fail_msg("%s", diag.message);
+    const char *const collected[][2] = {{"type", "IQ2_XS"}, {"calibration", "text"}, {"output", "b.gguf"}, {0}};
+    if (run_job(false, collected, &diag)) fail_msg("%s", diag.message);
+    load("a.gguf", &a);
+    load("b.gguf", &b);
+    assert_int_equal(a.len, b.len);
+    assert_memory_equal(a.data, b.data, a.len);
+    ht__buf_close(&a);
+    ht__buf_close(&b);
+    assert_int_equal(run_job(false, collected, &diag), HT_ERR_EXISTS);
+    assert_int_equal(run_job(false, (const char *const[][2]){{"type", "Q4_0"}, {"calibration", "text"}, {"imatrix", name}, {0}}, &diag), HT_ERR_USAGE);
+    assert_int_equal(chdir(here), 0);
+}
+
+static void what_makes_no_sense_is_refused(void **state)
+{
+    (void)state;
+    struct ht_diag diag = {0};
+    folder_puts(&folder, "short", "three words only");
+    folder_puts(&folder, "odd", "12345");
+    at(0, "short");
+    at(1, "odd");
+    at(2, "out.gguf");
+    assert_int_equal(run_job(true, (const char *const[][2]){{"text", paths[0]}, {"output", paths[2]}, {0}}, &diag), HT_ERR_USAGE);
+    assert_non_null(strstr(diag.message, "0 chunks"));
+    assert_int_equal(run_job(true, (const char *const[][2]){{"tokens", paths[1]}, {"output", paths[2]}, {0}}, &diag), HT_ERR_FORMAT);
+    assert_int_equal(run_job(true, (const char *const[][2]){{"tokens", paths[1]}, {"text", paths[0]}, {"output", paths[2]}, {0}}, &diag), HT_ERR_USAGE);
+    assert_int_equal(run_job(true, (const char *const[][2]){{"text", paths[0]}, {0}}, &diag), HT_ERR_USAGE);
+    assert_int_equal(run_job(true, (const char *const[][2]){{"ctx", "8"}, {"output", paths[2]}, {0}}, &diag), HT_ERR_USAGE);
+    assert_int_equal(run_job(true, (const char *const[][2]){{"output", paths[0]}, {0}}, &diag), HT_ERR_EXISTS);
+    assert_false(ht__path_exists(paths[2]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +422,9 @@ int main(void)
         cmocka_unit_test(merging_is_adding),
         cmocka_unit_test(rows_are_added),
         cmocka_unit_test(statistics_by_hand),
+        cmocka_unit_test(the_text_and_random_tokens),
+        cmocka_unit_test_setup_teardown(calibration_is_imatrix_then_quantize, make, clean),
+        cmocka_unit_test_setup_teardown(what_makes_no_sense_is_refused, make, clean),
         cmocka_unit_test_setup_teardown(interrupted_is_uninterrupted, make, clean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
