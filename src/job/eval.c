@@ -304,29 +304,26 @@ void ht__eval_close(struct ht__eval **eval)
 /* ---- the verbs --------------------------------------------------------------------------------
  */
 
-enum ht_err ht__eval_publish_html(const struct ht__eval *e, struct ht_diag *diag)
-{
-    const char *path = e->job->options.html;
-    struct ht__buf buf;
-    if (!path) return HT_OK;
-    ht__buf_init(&buf, e->job->alloc);
-    enum ht_err err = ht__eval_html(e, &buf, diag);
-    if (!err) err = ht__file_publish(path, buf.data, buf.len, diag);
-    ht__buf_close(&buf);
-    return err;
-}
-
+/* All is made before anything is published, so that a failure leaves no file. */
 static enum ht_err publish(struct ht__eval *e, const char *verb, char **json, struct ht_diag *diag)
 {
     const struct ht__options *o = &e->job->options;
-    struct ht__buf buf;
-    ht__buf_init(&buf, e->job->alloc);
-    ht__eval_json(e, verb, &buf);
-    const char *text = ht__buf_text(&buf);
-    enum ht_err err = buf.failed ? ht__fail_memory(diag, "report") : HT_OK;
-    if (!err && o->report) err = ht__file_publish(o->report, buf.data, buf.len, diag);
+    struct ht__buf report, page;
+    ht__buf_init(&report, e->job->alloc);
+    ht__buf_init(&page, e->job->alloc);
+    ht__eval_json(e, verb, &report);
+    const char *text = ht__buf_text(&report);
+    enum ht_err err = report.failed ? ht__fail_memory(diag, "report") : HT_OK;
+    if (!err && o->html) err = ht__eval_html(e, &page, diag);
     if (!err && json && !(*json = strdup(text))) err = ht__fail_memory(diag, "report");
-    ht__buf_close(&buf);
+    if (!err && o->html) err = ht__file_publish(o->html, page.data, page.len, diag);
+    if (!err && o->report) err = ht__file_publish(o->report, report.data, report.len, diag);
+    if (err && json) {
+        free(*json);
+        *json = NULL;
+    }
+    ht__buf_close(&report);
+    ht__buf_close(&page);
     return err;
 }
 
@@ -346,8 +343,7 @@ enum ht_err ht__job_eval(struct ht_job *job, bool compare, char **json, struct h
     enum ht_err err = ht__eval_run(job, &request, &e, diag);
     ht__free(job->alloc, subjects);
     HT_TRY(err);
-    err = ht__eval_publish_html(e, diag);
-    if (!err) err = publish(e, compare ? "compare" : "eval", json, diag);
+    err = publish(e, compare ? "compare" : "eval", json, diag);
     ht__eval_close(&e);
     return err;
 }

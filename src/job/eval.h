@@ -46,9 +46,6 @@ void ht__eval_json(const struct ht__eval *eval, const char *verb, struct ht__buf
 /* A page with plots, by itself. */
 HT_MUST_CHECK enum ht_err ht__eval_html(const struct ht__eval *eval, struct ht__buf *out,
                                         struct ht_diag *diag);
-/* Writes the page where the option html says, if it does. */
-HT_MUST_CHECK enum ht_err ht__eval_publish_html(const struct ht__eval *eval, struct ht_diag *diag);
-
 /* eval and compare. *json is malloc's. */
 HT_MUST_CHECK enum ht_err ht__job_eval(struct ht_job *job, bool compare, char **json,
                                        struct ht_diag *diag);
