@@ -84,7 +84,8 @@ static enum ht_err open_parts(struct ht__engine *e, const struct ht__model *mode
     if (p->n_ctx <= 0) p->n_ctx = e->hyper.n_ctx_train;
     if (p->n_seqs <= 0) p->n_seqs = 1;
     if (p->n_batch <= 0) p->n_batch = p->n_ctx < 512 ? p->n_ctx : 512;
-    HT_TRY(ht__weights_open(model, &e->hyper, p->memory, e->alloc, &e->weights, diag));
+    struct ht__weights_params weights = {p->memory, p->spill_dir, p->cancelled};
+    HT_TRY(ht__weights_open(model, &e->hyper, &weights, e->alloc, &e->weights, diag));
     HT_TRY(ht__pool_open(p->n_threads, e->alloc, &e->pool, diag));
     const struct ht__matrix *positions = &e->weights->positions;
     if (positions->weight && positions->n_out < p->n_ctx)

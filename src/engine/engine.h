@@ -22,6 +22,7 @@ struct ht__engine;
 struct ht__engine_params {
     int n_threads;      /* 0: every core */
     uint64_t memory;    /* bytes for matrices; 0: no cap */
+    const char *spill_dir; /* see struct ht__weights_params; NULL: none */
     int n_ctx;          /* longest sequence */
     int n_seqs;         /* most sequences a pass */
     int n_batch;        /* most tokens a pass, of all sequences together */

@@ -1,18 +1,23 @@
 /*
- * A GGUF file without a cap is mapped. Otherwise layers have buffers: all of them, or as many as the cap
- * allows, taken in turn. A model is always run from its first layer to its last, over and over: the layer that
- * will be needed again last is the one just used, so buffers of the first layers stay, and one or two are shared by
- * the rest (dropping the least recently used would drop every layer before its use). A thread reads the next
- * layer while the current one computes.
+ * A GGUF file without a cap is mapped. Otherwise layers have buffers: all of them, or as many as
+ * the cap allows, taken in turn. A model is always run from its first layer to its last, over and
+ * over: the layer that will be needed again last is the one just used, so buffers of the first
+ * layers stay, and one or two are shared by the rest (dropping the least recently used would drop
+ * every layer before its use). A thread reads the next layer while the current one computes.
  */
 #include "engine/keeper.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
-enum { STRIP = 4 << 20 }; /* floats that are read and encoded at a time */
+enum {
+    STRIP = 4 << 20
+}; /* weights that are read, and where need be encoded, between looks at cancellation */
 
 struct slot {
     uint8_t *data;
@@ -42,6 +47,11 @@ struct ht__keeper {
     pthread_cond_t changed;
     int wanted; /* layer for the reader, or -1 */
     bool closing;
+    const atomic_bool *cancelled; /* may be NULL */
+    /* Layers as they were encoded, for the next time; a file without a name, -1: none. */
+    int spill;
+    uint64_t *spill_at;
+    bool *spilled;
 };
 
 static int slot_of(const struct ht__keeper *k, int layer)
@@ -52,54 +62,90 @@ static int slot_of(const struct ht__keeper *k, int layer)
 
 /* ---- reading ---- */
 
-static enum ht_err read_computed(const struct ht__matrix *m, uint8_t *dst, struct ht__arena *scratch, struct ht_diag *diag)
+static bool is_cancelled(const struct ht__keeper *k)
+{
+    return k->cancelled && atomic_load_explicit(k->cancelled, memory_order_relaxed);
+}
+
+/* n rows into their bytes; strip: room for them as floats, where they are computed. */
+static enum ht_err read_rows(const struct ht__matrix *m, int64_t row, int64_t n, float *strip,
+                             uint8_t *dst, struct ht__arena *scratch, struct ht_diag *diag)
+{
+    const struct ht__rows *rows = m->weight->rows;
+    dst += (size_t)row * m->row_bytes;
+    if (rows->raw_type) return rows->read_raw(rows, row, n, dst, scratch, diag);
+    HT_TRY(rows->read(rows, row, n, strip, scratch, diag));
+    ht__encoder(m->type, ht__cpu_best())(strip, n, rows->row_len, NULL, dst);
+    return HT_OK;
+}
+
+static enum ht_err read_matrix(const struct ht__keeper *k, const struct ht__matrix *m, uint8_t *dst,
+                               struct ht_diag *diag)
 {
     const struct ht__rows *rows = m->weight->rows;
     int64_t step = STRIP / rows->row_len > 0 ? STRIP / rows->row_len : 1;
-    float *strip = malloc((size_t)(step * rows->row_len) * sizeof *strip);
-    enum ht_err err = strip ? HT_OK : ht__fail_memory(diag, m->weight->name);
-    ht__encode_fn *encode = ht__encoder(m->type, ht__cpu_best());
-    for (int64_t r = 0; !err && r < rows->n_rows; r += step) {
-        int64_t n = rows->n_rows - r < step ? rows->n_rows - r : step;
-        ht__arena_reset(scratch);
-        err = rows->read(rows, r, n, strip, scratch, diag);
-        if (!err) encode(strip, n, rows->row_len, NULL, dst + (size_t)r * m->row_bytes);
-    }
-    free(strip);
-    return err;
-}
-
-static enum ht_err read_matrix(const struct ht__matrix *m, uint8_t *dst, struct ht_diag *diag)
-{
-    const struct ht__rows *rows = m->weight->rows;
+    float *strip = rows->raw_type ? NULL : malloc((size_t)(step * rows->row_len) * sizeof *strip);
+    if (!strip && !rows->raw_type) return ht__fail_memory(diag, m->weight->name);
     struct ht__arena scratch;
+    enum ht_err err = HT_OK;
     ht__arena_init(&scratch, NULL);
-    enum ht_err err = rows->raw_type ? rows->read_raw(rows, 0, rows->n_rows, dst, &scratch, diag)
-                                     : read_computed(m, dst, &scratch, diag);
+    for (int64_t r = 0; !err && r < rows->n_rows; r += step) {
+        ht__arena_reset(&scratch);
+        err = is_cancelled(k) ? ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled")
+                              : read_rows(m, r, rows->n_rows - r < step ? rows->n_rows - r : step,
+                                          strip, dst, &scratch, diag);
+    }
     ht__arena_close(&scratch);
+    free(strip);
     return err;
 }
 
 static void each_matrix(struct ht__layer *l, void (*fn)(void *ctx, struct ht__matrix *m), void *ctx)
 {
-#define HT_MATRIX(field, name) if (l->field.weight) fn(ctx, &l->field);
+#define HT_MATRIX(field, name)                                                                     \
+    if (l->field.weight) fn(ctx, &l->field);
 #include "engine/roles.def"
 #undef HT_MATRIX
 }
 
+struct filling {
+    const struct ht__keeper *k;
+    struct slot *slot;
+};
 
 static void fill_one(void *ctx, struct ht__matrix *m)
 {
-    struct slot *s = ctx;
-    if (!s->err) s->err = read_matrix(m, s->data + m->offset, &s->diag);
+    const struct filling *f = ctx;
+    if (!f->slot->err)
+        f->slot->err = read_matrix(f->k, m, f->slot->data + m->offset, &f->slot->diag);
 }
 
-/* Reads a layer into its slot; the slot is the caller's alone meanwhile. */
+static bool transfer(const struct ht__keeper *k, int layer, uint8_t *data, bool out)
+{
+    uint64_t n = k->w->layers[layer].n_bytes;
+    for (uint64_t done = 0; done < n;) {
+        off_t at = (off_t)(k->spill_at[layer] + done);
+        ssize_t got = out ? pwrite(k->spill, data + done, n - done, at)
+                          : pread(k->spill, data + done, n - done, at);
+        if (got <= 0) return false;
+        done += (uint64_t)got;
+    }
+    return true;
+}
+
+/* Reads a layer into its slot; the slot is the caller's alone meanwhile. A spill that fails is done
+ * without. */
 static void fill(struct ht__keeper *k, struct slot *s, int layer)
 {
+    struct filling f = {k, s};
     s->err = HT_OK;
     ht__diag_clear(&s->diag);
-    each_matrix(&k->w->layers[layer], fill_one, s);
+    if (k->spill >= 0 && k->spilled[layer] && transfer(k, layer, s->data, false)) {
+        k->w->stats.spill_reads++;
+        return;
+    }
+    each_matrix(&k->w->layers[layer], fill_one, &f);
+    if (k->spill >= 0 && !s->err) k->spilled[layer] = transfer(k, layer, s->data, true);
 }
 
 static void *read_ahead(void *arg)
@@ -136,7 +182,8 @@ static void ask(struct ht__keeper *k, int layer)
     pthread_cond_broadcast(&k->changed);
 }
 
-enum ht_err ht__keeper_layer(struct ht__keeper *k, int layer, const uint8_t **base, struct ht_diag *diag)
+enum ht_err ht__keeper_layer(struct ht__keeper *k, int layer, const uint8_t **base,
+                             struct ht_diag *diag)
 {
     *base = NULL;
     if (k->in_place) return HT_OK;
@@ -153,7 +200,8 @@ enum ht_err ht__keeper_layer(struct ht__keeper *k, int layer, const uint8_t **ba
         s->layer = -1;
     }
     for (int step = 1; !err && step <= 2; step++) {
-        int next = (layer < k->n_kept ? k->n_kept + step - 1 : layer + step) % k->w->hyper->n_layers;
+        int next =
+            (layer < k->n_kept ? k->n_kept + step - 1 : layer + step) % k->w->hyper->n_layers;
         if (slot_of(k, next) != slot_of(k, layer)) ask(k, next);
     }
     pthread_mutex_unlock(&k->lock);
@@ -171,7 +219,8 @@ static enum ht_err map_files(struct ht__keeper *k, struct ht_diag *diag)
     for (; k->n_maps < ck->n_files; k->n_maps++) {
         const struct ht__file *f = &ck->files[k->n_maps];
         void *base = mmap(NULL, f->size, PROT_READ, MAP_SHARED, f->fd, 0);
-        if (base == MAP_FAILED) return ht__fail(diag, HT_ERR_IO, f->path, -1, "cannot be mapped into memory");
+        if (base == MAP_FAILED)
+            return ht__fail(diag, HT_ERR_IO, f->path, -1, "cannot be mapped into memory");
         k->maps[k->n_maps] = (struct mapping){base, f->size};
     }
     return HT_OK;
@@ -211,7 +260,7 @@ static enum ht_err open_outside(struct ht__keeper *k, struct ht_diag *diag)
     if (!k->outside) return ht__fail_memory(diag, "embedding");
     for (int i = 0; i < 3 - tied; i++) {
         if (!parts[i]->weight) continue;
-        HT_TRY(read_matrix(parts[i], k->outside + at, diag));
+        HT_TRY(read_matrix(k, parts[i], k->outside + at, diag));
         parts[i]->data = k->outside + at;
         at += size_of(parts[i]);
     }
@@ -232,21 +281,40 @@ static enum ht_err plan_slots(struct ht__keeper *k, uint64_t memory, struct ht_d
     if (k->n_slots < 2 && n > 1)
         return ht__fail(diag, HT_ERR_NO_MEMORY_BUDGET, "--memory", -1,
                         "the embedding and two layers need %llu MB; %llu MB are allowed",
-                        (unsigned long long)((outside + 2 * largest) >> 20) + 1, (unsigned long long)(memory >> 20));
+                        (unsigned long long)((outside + 2 * largest) >> 20) + 1,
+                        (unsigned long long)(memory >> 20));
     k->n_kept = k->n_slots == n ? n : k->n_slots - 2;
     k->slots = ht__new_array(k->alloc, (size_t)k->n_slots, sizeof *k->slots);
     if (!k->slots) return ht__fail_memory(diag, "layers");
     for (int i = 0; i < k->n_slots; i++) {
         k->slots[i].layer = -1;
-        k->slots[i].data = ht__new_aligned(k->alloc, k->n_slots == n ? w->layers[i].n_bytes + 1 : largest);
+        k->slots[i].data =
+            ht__new_aligned(k->alloc, k->n_slots == n ? w->layers[i].n_bytes + 1 : largest);
         if (!k->slots[i].data) return ht__fail_memory(diag, "layers");
     }
     return HT_OK;
 }
 
-static enum ht_err open_buffers(struct ht__keeper *k, uint64_t memory, struct ht_diag *diag)
+/* Worth it where layers are read again and again, and reading computes. */
+static enum ht_err open_spill(struct ht__keeper *k, const char *dir, struct ht_diag *diag)
+{
+    int n = k->w->hyper->n_layers;
+    if (!dir || k->n_slots == n || k->w->model->from_gguf) return HT_OK;
+    k->spill = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (k->spill < 0) return ht__fail_errno(diag, errno, dir, "cannot keep layers here");
+    k->spill_at = ht__new_array(k->alloc, (size_t)n, sizeof *k->spill_at);
+    k->spilled = ht__new_array(k->alloc, (size_t)n, sizeof *k->spilled);
+    if (!k->spill_at || !k->spilled) return ht__fail_memory(diag, "layers");
+    for (int i = 1; i < n; i++)
+        k->spill_at[i] = k->spill_at[i - 1] + k->w->layers[i - 1].n_bytes;
+    return HT_OK;
+}
+
+static enum ht_err open_buffers(struct ht__keeper *k, uint64_t memory, const char *spill_dir,
+                                struct ht_diag *diag)
 {
     HT_TRY(plan_slots(k, memory, diag));
+    HT_TRY(open_spill(k, spill_dir, diag));
     HT_TRY(open_outside(k, diag));
     int err = pthread_create(&k->reader, NULL, read_ahead, k);
     if (err) return ht__fail_errno(diag, err, NULL, "cannot start a thread");
@@ -254,18 +322,21 @@ static enum ht_err open_buffers(struct ht__keeper *k, uint64_t memory, struct ht
     return HT_OK;
 }
 
-enum ht_err ht__keeper_open(struct ht__weights *w, uint64_t memory, const struct ht__alloc *alloc,
-                            struct ht__keeper **out, struct ht_diag *diag)
+enum ht_err ht__keeper_open(struct ht__weights *w, const struct ht__weights_params *params,
+                            const struct ht__alloc *alloc, struct ht__keeper **out,
+                            struct ht_diag *diag)
 {
     struct ht__keeper *k = ht__new(alloc, sizeof *k);
     if (!k) return ht__fail_memory(diag, "weights");
     *out = k;
     k->w = w;
     k->alloc = alloc;
-    k->wanted = -1;
+    k->wanted = k->spill = -1;
+    k->cancelled = params->cancelled;
     pthread_mutex_init(&k->lock, NULL);
     pthread_cond_init(&k->changed, NULL);
-    if (memory > 0 || !can_map(w)) return open_buffers(k, memory, diag);
+    if (params->memory > 0 || !can_map(w))
+        return open_buffers(k, params->memory, params->spill_dir, diag);
     HT_TRY(map_files(k, diag));
     k->in_place = true;
     for (int i = 0; i < w->hyper->n_layers; i++)
@@ -293,6 +364,9 @@ void ht__keeper_close(struct ht__keeper **keeper)
     for (int i = 0; k->slots && i < k->n_slots; i++)
         ht__free_aligned(k->alloc, k->slots[i].data);
     ht__free(k->alloc, k->slots);
+    if (k->spill >= 0) close(k->spill);
+    ht__free(k->alloc, k->spill_at);
+    ht__free(k->alloc, k->spilled);
     ht__free_aligned(k->alloc, k->outside);
     pthread_cond_destroy(&k->changed);
     pthread_mutex_destroy(&k->lock);

@@ -238,7 +238,7 @@ static void place_layer(struct ht__layer *l)
     }
 }
 
-static enum ht_err open_parts(struct binder *b, uint64_t memory, const struct ht__alloc *alloc)
+static enum ht_err open_parts(struct binder *b, const struct ht__weights_params *params, const struct ht__alloc *alloc)
 {
     struct ht__weights *w = b->w;
     w->layers = ht__arena_array(&w->arena, (size_t)w->hyper->n_layers, sizeof *w->layers);
@@ -247,11 +247,11 @@ static enum ht_err open_parts(struct binder *b, uint64_t memory, const struct ht
     HT_TRY(check_shapes(b));
     for (int i = 0; i < w->hyper->n_layers; i++)
         place_layer(&w->layers[i]);
-    return ht__keeper_open(w, memory, alloc, &w->keeper, b->diag);
+    return ht__keeper_open(w, params, alloc, &w->keeper, b->diag);
 }
 
-enum ht_err ht__weights_open(const struct ht__model *model, const struct ht__hyper *hyper, uint64_t memory,
-                             const struct ht__alloc *alloc, struct ht__weights **out, struct ht_diag *diag)
+enum ht_err ht__weights_open(const struct ht__model *model, const struct ht__hyper *hyper,
+                             const struct ht__weights_params *params, const struct ht__alloc *alloc, struct ht__weights **out, struct ht_diag *diag)
 {
     struct ht__weights *w = ht__new(alloc, sizeof *w);
     if (!w) return ht__fail_memory(diag, "weights");
@@ -259,7 +259,7 @@ enum ht_err ht__weights_open(const struct ht__model *model, const struct ht__hyp
     w->hyper = hyper;
     ht__arena_init(&w->arena, alloc);
     struct binder b = {w, model->checkpoint->n_files ? model->checkpoint->files[0].path : "model", diag};
-    enum ht_err err = open_parts(&b, memory, alloc);
+    enum ht_err err = open_parts(&b, params, alloc);
     if (err) ht__weights_close(&w);
     *out = w;
     return err;

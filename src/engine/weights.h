@@ -9,6 +9,8 @@
 #include "base/pool.h"
 #include "engine/hyper.h"
 
+#include <stdatomic.h>
+
 struct ht__vector {
     const float *w, *b; /* NULL: absent */
     int64_t n, n_bias;
@@ -35,7 +37,16 @@ struct ht__layer {
 };
 
 struct ht__weights_stats {
-    uint64_t layer_hits, layer_reads, bytes_read;
+    uint64_t layer_hits;  /* layers that were there when they were needed */
+    uint64_t layer_reads; /* layers read, from the source or from where they were spilled to */
+    uint64_t spill_reads; /* the latter */
+    uint64_t bytes_read;
+};
+
+struct ht__weights_params {
+    uint64_t memory;              /* bytes that matrices may take; 0: as many as there are */
+    const char *spill_dir;        /* under a cap: layers that had to be computed are kept in a file here; or NULL */
+    const atomic_bool *cancelled; /* or NULL */
 };
 
 struct ht__weights {
@@ -50,9 +61,9 @@ struct ht__weights {
     struct ht__keeper *keeper;
 };
 
-/* memory: bytes that matrices may take; 0: as many as there are. */
 HT_MUST_CHECK enum ht_err ht__weights_open(const struct ht__model *model, const struct ht__hyper *hyper,
-                                           uint64_t memory, const struct ht__alloc *alloc, struct ht__weights **out,
+                                           const struct ht__weights_params *params,
+                                           const struct ht__alloc *alloc, struct ht__weights **out,
                                            struct ht_diag *diag);
 void ht__weights_close(struct ht__weights **weights);
 

@@ -1,0 +1,132 @@
+/* The engine gives the same bits whatever its memory: all layers at once, two at a time, or from a
+ * spill file. */
+#include "engine/engine.h"
+#include "lib/models.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { TOKENS = 5, PASSES = 3 };
+
+static struct folder folder;
+static struct model tiny;
+
+static void ignore_line(void *ctx, enum ht__log_level level, const char *line)
+{
+    (void)ctx, (void)level, (void)line;
+}
+
+/* Two layers become five. */
+static void deepen(void)
+{
+    char *layers = strstr(tiny.config, "\"num_hidden_layers\": 2");
+    assert_non_null(layers);
+    layers[strlen("\"num_hidden_layers\": ")] = '5';
+    for (int i = 0, n = tiny.n; i < n; i++) {
+        char *number = strstr(tiny.tensors[i].name, "layers.0.");
+        for (int layer = 2; number && layer < 5; layer++) {
+            struct tensor *copy = &tiny.tensors[tiny.n++];
+            *copy = tiny.tensors[i];
+            copy->name[number - tiny.tensors[i].name + 7] = (char)('0' + layer);
+        }
+    }
+}
+
+/* Weights are holes in the file: filled with small numbers that differ, F32 all of them. */
+static void fill_weights(void)
+{
+    char path[600];
+    uint64_t header;
+    snprintf(path, sizeof path, "%s/model.safetensors", folder.path);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fread(&header, 8, 1, f), 1);
+    fseek(f, 0, SEEK_END);
+    long n = (ftell(f) - 8 - (long)header) / 4;
+    fseek(f, 8 + (long)header, SEEK_SET);
+    unsigned s = 7;
+    for (long i = 0; i < n; i++) {
+        s = s * 1664525u + 1013904223u;
+        float v = ((float)(s >> 8) / 16777216.0f - 0.5f) * 0.5f;
+        fwrite(&v, sizeof v, 1, f);
+    }
+    fclose(f);
+}
+
+static float *run(const struct ht__model *model, uint64_t memory, const char *spill, int threads,
+                  struct ht__weights_stats *stats)
+{
+    const int32_t tokens[TOKENS] = {11, 7, 3, 500, 42};
+    struct ht__engine_params params = {
+        .n_threads = threads, .memory = memory, .spill_dir = spill, .n_ctx = 16};
+    struct ht__engine *e;
+    struct ht_diag diag = {0};
+    if (ht__engine_open(model, &params, NULL, &e, &diag)) return NULL;
+    int n_vocab = ht__engine_hyper(e)->n_vocab;
+    float *logits = malloc(sizeof *logits * (size_t)n_vocab * TOKENS);
+    assert_non_null(logits);
+    for (int i = 0; i < PASSES; i++)
+        assert_int_equal(ht__engine_pass(e, tokens, 1, TOKENS, 0, &diag), HT_OK);
+    assert_int_equal(ht__engine_logits(e, 0, 0, TOKENS, logits, &diag), HT_OK);
+    *stats = *ht__engine_stats(e);
+    ht__engine_close(&e);
+    return logits;
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    struct ht__log log = {ignore_line, NULL};
+    struct ht__checkpoint *ck;
+    struct ht__model *model;
+    struct ht__weights_stats stats;
+    struct ht_diag diag = {0};
+    FILE *list = models_open();
+    assert_non_null(list);
+    assert_true(models_next(list, &tiny));
+    fclose(list);
+    deepen();
+    folder = folder_make();
+    folder_puts(&folder, "config.json", tiny.config);
+    models_write(&tiny, &folder);
+    fill_weights();
+    assert_int_equal(ht__checkpoint_open(folder.path, NULL, &ck, &diag), HT_OK);
+    assert_int_equal(ht__model_open(ck, NULL, &log, &model, &diag), HT_OK);
+
+    float *all = run(model, 0, NULL, 1, &stats), *two = NULL, *spilled, *threads;
+    assert_non_null(all);
+    assert_int_equal(stats.layer_reads, model->n_layers); /* each once */
+    uint64_t memory = 1 << 16;
+    while (
+        !(two = run(model, memory, NULL, 1, &stats))) /* the smallest budget, to a few kilobytes */
+        memory += 4096;
+    size_t size = sizeof(float) * 4096 * TOKENS;
+    assert_memory_equal(all, two, size);
+    assert_true(stats.layer_reads > model->n_layers);
+    assert_int_equal(stats.spill_reads, 0);
+    spilled = run(model, memory, folder.path, 2, &stats);
+    assert_memory_equal(all, spilled, size);
+    assert_true(stats.spill_reads > 0);
+    threads = run(model, 0, NULL, 3, &stats);
+    assert_memory_equal(all, threads, size);
+    assert_null(run(model, memory / 2, NULL, 1, &stats)); /* and a clear refusal below it */
+
+    free(all);
+    free(two);
+    free(spilled);
+    free(threads);
+    ht__model_close(&model);
+    ht__checkpoint_close(&ck);
+    folder_remove(&folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
