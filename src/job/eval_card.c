@@ -46,9 +46,8 @@ void ht__eval_card(const struct ht__eval *e, struct ht__buf *out)
     for (size_t i = 0; i < e->n_models; i++)
         if (&e->models[i] != e->reference) put_row(e, &e->models[i], out);
     ht__buf_printf(out,
-                   "\nMeasured by halftone %s on %zu chunks of %d tokens of a text the size of %zu "
-                   "tokens (%s); the second half of each chunk "
-                   "is scored.",
+                   "\nMeasured by halftone %s on %zu chunks of %d tokens of a text of %zu tokens (%s); the "
+                   "second half of each chunk is scored.",
                    HT_VERSION, e->n_chunks, e->n_ctx, e->n_tokens, ht__path_base(e->text_name));
     if (e->reference)
         ht__buf_str(out, " Divergence, in nats a token, and agreement are against the first row, "

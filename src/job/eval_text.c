@@ -1,10 +1,12 @@
 /* The tokens that are measured on. */
 #include "job/eval_parts.h"
+#include "calibrate/default_text.h"
 #include "model/text/text.h"
 
 #include <stdio.h>
 #include <string.h>
 
+#define DEFAULT_TEXT "default"
 enum { LARGEST_TEXT = 1 << 30 };
 
 /* Token by token. Without a reference too: perplexities over other tokens are no comparison. */
@@ -70,6 +72,16 @@ enum ht_err ht__eval_open_tokenizer(struct ht__eval *e, struct ht__text **out, s
     return ht__text_open(&m->model->kvs, m->path, e->job->alloc, out, diag);
 }
 
+/* "default" is the held-out part of the program's own text, which calibration never sees. */
+static enum ht_err load_text(const char *path, struct ht__buf *text, struct ht_diag *diag)
+{
+    if (strcmp(path, DEFAULT_TEXT) != 0) return ht__file_load(path, LARGEST_TEXT, text, diag);
+    size_t len;
+    const char *held_out = ht__calibration_text(HT__TEXT_HELD_OUT, &len);
+    ht__buf_put(text, held_out, len);
+    return text->failed ? ht__fail_memory(diag, path) : HT_OK;
+}
+
 static enum ht_err read_text(struct ht__eval *e, const char *path, struct ht__tokens *ids,
                              struct ht_diag *diag)
 {
@@ -77,7 +89,7 @@ static enum ht_err read_text(struct ht__eval *e, const char *path, struct ht__to
     struct ht__buf text;
     HT_TRY(ht__eval_open_tokenizer(e, &tokenizer, diag));
     ht__buf_init(&text, e->job->alloc);
-    enum ht_err err = ht__file_load(path, LARGEST_TEXT, &text, diag);
+    enum ht_err err = load_text(path, &text, diag);
     if (!err)
         err = ht__text_encode(tokenizer, (const char *)text.data, text.len, HT__TEXT_ADD_SPECIAL,
                               ids, diag);
@@ -111,9 +123,11 @@ enum ht_err ht__eval_read_text(struct ht__eval *e, struct ht_diag *diag)
     const struct ht__options *o = &e->job->options;
     struct ht__tokens ids;
     const char *path = o->tokens ? o->tokens : o->text;
+    if (!path && (o->measure || o->fail_if.n > 0)) path = DEFAULT_TEXT;
     if (!path)
         return ht__fail(diag, HT_ERR_USAGE, "text", -1,
-                        "a text to measure on is wanted: --text FILE");
+                        "a text to measure on is wanted: --text FILE, or --text default for a "
+                        "short one of the program's own");
     ht__tokens_init(&ids, e->job->alloc);
     enum ht_err err = o->tokens ? read_ids(e, path, &ids, diag) : read_text(e, path, &ids, diag);
     if (!err) err = cut(e, path, &ids, diag);

@@ -81,6 +81,10 @@ for limit in 'kld' 'kld>' 'kld>x' 'kld>nan' 'size>3' '>1' 'kld=1'; do
     expect "$limit" 2 "$halftone" quantize $model -t Q8_0 -o "$work/none" --fail-if "$limit" "${few[@]}"
 done
 
+expect "on the text that the program brings" 0 "$halftone" quantize $model -t Q8_0 -o "$work/own" --measure --ctx 64
+holds "a card for it" grep -q 'of a text of' "$work/own/model.quality.md"
+expect "the same by name" 0 "$halftone" eval $model --text default --ctx 64
+
 # bad input
 expect "no text" 2 "$halftone" eval $model
 head -c 100 "$text" >"$work/short"
