@@ -1,11 +1,11 @@
 /*
  * IQ1_S and IQ1_M: included by iq1_<level>.c after vec_<level>.h and iq1_vec_<level>.h.
  *
- * Lanes are blocks (32 or 16 weights), so that every sum keeps the scalar order. The score of all
- * splits is first computed with an approximate reciprocal and only its maximum kept; then the
- * splits that come close to it are scored again as the scalar code does, in its order. What lies
- * clearly below the maximum cannot change which split wins. Groups that are off the lattice are
- * searched one by one, with their neighbours in lanes.
+ * Lanes are blocks (32 or 16 weights), so that every sum keeps the scalar order. The scores of all
+ * splits are first computed roughly and only the highest kept; then the splits that come close to
+ * it are scored again as the scalar code does, in its order. What lies clearly below the highest
+ * cannot change which split wins. Groups that are off the lattice are searched one by one, with
+ * their neighbours in lanes.
  */
 #include "kernels/codec.h"
 #include "kernels/codec/iq1.h"
@@ -44,33 +44,209 @@ VEC void check_range(int n, struct block_lanes *b)
     b->odd = v_or(b->odd, v_or(v_not(v_lt(largest, v_set(1e8f))), v_lt(least, v_zero())));
 }
 
-/* A merge exchange network (Batcher's); numbers in the keys keep equal values in their order. */
-VEC void sort_lanes(int n, struct block_lanes *b)
+/* A merge exchange network (Batcher's). */
+struct network {
+    uint8_t pairs[MOST * 6][2];
+    int n;
+};
+
+VEC void build_network(int n, struct network *net)
 {
-    vk keys[MOST];
-    for (int i = 0; i < n; i++)
-        keys[i] = v_key(b->x[i], i);
+    net->n = 0;
     for (int p = 1; p < n; p *= 2)
         for (int k = p; k >= 1; k /= 2)
             for (int j = k % p; j + k < n; j += 2 * k)
-                for (int i = j; i < j + k && i + k < n; i++)
-                    if (i / (2 * p) == (i + k) / (2 * p)) v_order(&keys[i], &keys[i + k]);
+                for (int i = j; i < j + k && i + k < n; i++) {
+                    if (i / (2 * p) != (i + k) / (2 * p)) continue;
+                    net->pairs[net->n][0] = (uint8_t)i;
+                    net->pairs[net->n++][1] = (uint8_t)(i + k);
+                }
+}
+
+/* Numbers in the keys keep equal values in their order. */
+VEC void sort_lanes(int n, const struct network *net, struct block_lanes *b)
+{
+    vk keys[MOST];
     int32_t first[VL];
+    for (int i = 0; i < n; i++)
+        keys[i] = v_key(b->x[i], i);
+    for (int c = 0; c < net->n; c++)
+        v_order(&keys[net->pairs[c][0]], &keys[net->pairs[c][1]]);
     for (int lane = 0; lane < VL; lane++)
-        first[lane] = n * lane;
+        first[lane] = -n * lane;
     for (int i = 0; i < n; i++) {
         b->value[i] = v_key_value(keys[i]);
         b->place[i] = v_key_number(keys[i]);
-        b->weight[i] = v_gather_floats(
-            b->weights, v_sub_int(b->place[i], v_sub_int(v_zero_int(), v_load_int(first))));
+        b->weight[i] = v_gather_floats(b->weights, v_sub_int(b->place[i], v_load_int(first)));
     }
 }
 
 /* ---- the best split ---- */
 
-/* Splits are scored CHUNK at a time. Sums are defined for as many places more, where the last is
- * repeated. */
-enum { CHUNK = 3, MAX_CHUNKS = 256 };
+/* Sums over the first weights in ascending order; those of IQ1_M for each half of the block. */
+struct sums {
+    vf x[2][MOST + 1], w[2][MOST + 1];
+};
+
+VEC int halves_of(int n)
+{
+    return n == 32 ? 1 : 2;
+}
+
+/* How many combinations of shifts there are; in combination k the half h has shift shift_in(). */
+VEC int shifts_of(int n)
+{
+    return n == 32 ? 2 : 4;
+}
+
+VEC int shift_in(int n, int k, int h)
+{
+    return n == 32 || h == 1 ? k & 1 : k >> 1;
+}
+
+VEC void sum_sorted(int n, const struct block_lanes *b, struct sums *s)
+{
+    for (int h = 0; h < halves_of(n); h++)
+        s->x[h][0] = s->w[h][0] = v_zero();
+    for (int j = 0; j < n; j++) {
+        vf wx = v_mul(b->weight[j], b->value[j]);
+        vm first = v_less_int(b->place[j], n == 32 ? 32 : 8);
+        for (int h = 0; h < halves_of(n); h++) {
+            s->x[h][j + 1] = v_add_where(s->x[h][j], wx, h == 0 ? first : v_not(first));
+            s->w[h][j + 1] = v_add_where(s->w[h][j], b->weight[j], h == 0 ? first : v_not(first));
+        }
+    }
+}
+
+/* As the scalar code computes them, with `low` weights at the lowest level and those up to `high`
+ * at the middle one. */
+VEC void split_s(const struct sums *s, int low, int high, vf qx[2], vf q2[2])
+{
+    const vf *x = s->x[0], *w = s->w[0];
+    vf x_middle = v_sub(x[high], x[low]), x_top = v_sub(x[32], x[high]);
+    vf w_middle = v_sub(w[high], w[low]), w_top = v_sub(w[32], w[high]);
+    for (int k = 0; k < 2; k++) {
+        const vf v0 = v_set(levels[k][0]), v1 = v_set(levels[k][1]), v2 = v_set(levels[k][2]);
+        qx[k] = v_add(v_add(v_mul(x[low], v0), v_mul(x_middle, v1)), v_mul(x_top, v2));
+        q2[k] = v_add(v_add(v_mul(v_mul(w[low], v0), v0), v_mul(v_mul(w_middle, v1), v1)),
+                      v_mul(v_mul(w_top, v2), v2));
+    }
+}
+
+VEC float step_of_squares(int shift, int level)
+{
+    const float *v = levels[shift];
+    return v[level] * v[level] - v[level + 1] * v[level + 1];
+}
+
+VEC void split_m(const struct sums *s, int low, int high, vf qx[4], vf q2[4])
+{
+    vf x[2][2], w[2][2];
+    for (int h = 0; h < 2; h++) {
+        vf below = v_add(s->x[h][low], s->x[h][high]);
+        for (int k = 0; k < 2; k++) {
+            const vf top = v_set(levels[k][2]);
+            x[k][h] = v_sub(v_mul(s->x[h][16], top), below);
+            w[k][h] = v_add(v_add(v_mul(v_mul(s->w[h][16], top), top),
+                                  v_mul(s->w[h][low], v_set(step_of_squares(k, 0)))),
+                            v_mul(s->w[h][high], v_set(step_of_squares(k, 1))));
+        }
+    }
+    for (int k = 0; k < 4; k++) {
+        qx[k] = v_add(x[k >> 1][0], x[k & 1][1]);
+        q2[k] = v_add(w[k >> 1][0], w[k & 1][1]);
+    }
+}
+
+/* Only the highest score of each chunk of splits is kept: more would not fit the first cache. There
+ * are 198 chunks of the 561 splits of 32 weights, and 153 splits of 16. */
+enum { MAX_CHUNK = 3, MAX_CHUNKS = 208 };
+
+VEC int chunk_of(int n)
+{
+    return n == 32 ? 3 : 1;
+}
+
+struct splits {
+    vf scores[MAX_CHUNKS], top;
+    uint8_t low[MAX_CHUNKS], high[MAX_CHUNKS], close[MAX_CHUNKS];
+    int n, n_close;
+};
+
+/*
+ * For the roots of all scores, about. Levels are one apart, so that the sum of wqx is a number less
+ * a term of `low` and a term of `high`, and so is that of wqq (codec/iq1.c has the formula).
+ * Against those of the scalar code they err by some 2^-22 of the sums of w|x| and of w. Near the
+ * highest score the sum of wqx is at least a ninth of that of w|x|, and the sum of wqq always 1/64
+ * of that of w: that leaves an error of at most 2^-15 of a root, beside that of the approximation.
+ */
+struct rough {
+    vf x[MOST + MAX_CHUNK],
+        high[4][MOST + MAX_CHUNK]; /* the last is repeated, to fill up a chunk */
+    vf low[4][MOST + 1], all[4];
+};
+
+VEC void prepare_rough(int n, const struct sums *s, struct rough *r)
+{
+    for (int j = 0; j < n + chunk_of(n); j++) {
+        const int at = j < n ? j : n;
+        r->x[j] = s->x[0][at];
+        if (n == 16) r->x[j] = v_add(r->x[j], s->x[1][at]);
+        for (int k = 0; k < shifts_of(n); k++) {
+            vf low = v_zero(), high = v_zero();
+            for (int h = 0; h < halves_of(n); h++) {
+                const int shift = shift_in(n, k, h);
+                const float top = levels[shift][2];
+                low = v_add(low, v_mul(s->w[h][n], v_set(top * top)));
+                low = v_add(low, v_mul(s->w[h][at], v_set(step_of_squares(shift, 0))));
+                high = v_add(high, v_mul(s->w[h][at], v_set(step_of_squares(shift, 1))));
+            }
+            r->high[k][j] = high;
+            if (j <= n) r->low[k][j] = low;
+        }
+    }
+    for (int k = 0; k < shifts_of(n); k++) {
+        r->all[k] = v_zero();
+        for (int h = 0; h < halves_of(n); h++)
+            r->all[k] = v_add(r->all[k], v_mul(s->x[h][n], v_set(levels[shift_in(n, k, h)][2])));
+    }
+}
+
+VEC void score_roughly(int n, const struct rough *r, struct splits *p)
+{
+    p->n = 0;
+    p->top = v_zero();
+    for (int low = 0; low <= n; low++) {
+        vf x[4], w[4];
+        for (int k = 0; k < shifts_of(n); k++) {
+            x[k] = v_sub(r->all[k], r->x[low]);
+            w[k] = r->low[k][low];
+        }
+        for (int high = low; high <= n; high += chunk_of(n)) {
+            vf score = v_zero();
+            for (int c = high; c < high + chunk_of(n); c++)
+                for (int k = 0; k < shifts_of(n); k++) {
+                    vf root = v_reciprocal_root(v_add(w[k], r->high[k][c]));
+                    score = v_max_magnitude(score, v_mul(v_sub(x[k], r->x[c]), root));
+                }
+            p->scores[p->n] = score;
+            p->low[p->n] = (uint8_t)low;
+            p->high[p->n++] = (uint8_t)high;
+            p->top = v_max(p->top, score);
+        }
+    }
+}
+
+/* The chunks in which some lane has a score close to its highest. */
+VEC void choose_close(struct splits *p)
+{
+    vf bound = v_mul(p->top, v_set(1 - V_ROOT_MARGIN));
+    p->n_close = 0;
+    for (int c = 0; c < p->n; c++) {
+        p->close[p->n_close] = (uint8_t)c;
+        p->n_close += !!v_any(v_le(bound, p->scores[c]));
+    }
+}
 
 struct winner {
     vf best, scale, low, high, shifts;
@@ -89,197 +265,22 @@ VEC void accept_split(struct winner *w, vm lanes, vf qx, vf q2, int low, int hig
     w->shifts = v_pick(w->shifts, v_set((float)shifts), accept);
 }
 
-VEC vf score_about(vf qx, vf q2)
+VEC void choose_split(int n, const struct sums *s, const struct splits *p, struct winner *w)
 {
-    return v_mul(v_mul(qx, qx), v_reciprocal(q2));
-}
-
-/* Sums over the sorted weights, and each shift's part of those at the highest level. */
-struct s_sums {
-    vf x[MOST + CHUNK], w[MOST + CHUNK], top_x[2][MOST + CHUNK], top_2[2][MOST + CHUNK];
-};
-
-VEC void sum_s(const struct block_lanes *b, struct s_sums *s)
-{
-    s->x[0] = s->w[0] = v_zero();
-    for (int j = 0; j < MOST; j++) {
-        s->x[j + 1] = v_add(s->x[j], v_mul(b->weight[j], b->value[j]));
-        s->w[j + 1] = v_add(s->w[j], b->weight[j]);
-    }
-    for (int j = MOST + 1; j < MOST + CHUNK; j++) {
-        s->x[j] = s->x[MOST];
-        s->w[j] = s->w[MOST];
-    }
-    for (int k = 0; k < 2; k++) {
-        const vf v = v_set(levels[k][2]);
-        for (int j = 0; j < MOST + CHUNK; j++) {
-            s->top_x[k][j] = v_mul(v_sub(s->x[MOST], s->x[j]), v);
-            s->top_2[k][j] = v_mul(v_mul(v_sub(s->w[MOST], s->w[j]), v), v);
+    vf bound = v_mul(p->top, v_set(1 - V_ROOT_MARGIN)), qx[4], q2[4];
+    for (int i = 0; i < p->n_close; i++) {
+        const int chunk = p->close[i], low = p->low[chunk], first = p->high[chunk];
+        vm lanes = v_le(bound, p->scores[chunk]);
+        for (int high = first; high < first + chunk_of(n) && high <= n; high++) {
+            if (n == 32)
+                split_s(s, low, high, qx, q2);
+            else
+                split_m(s, low, high, qx, q2);
+            for (int k = 0; k < shifts_of(n); k++)
+                accept_split(w, lanes, qx[k], q2[k], low, high, k);
         }
     }
 }
-
-/* What the splits with the same number of weights at the lowest level share. */
-struct s_row {
-    vf x, w, low_x[2], low_2[2];
-};
-
-VEC struct s_row row_s(const struct s_sums *s, int low)
-{
-    struct s_row r = {.x = s->x[low], .w = s->w[low]};
-    for (int k = 0; k < 2; k++) {
-        const vf v = v_set(levels[k][0]);
-        r.low_x[k] = v_mul(r.x, v);
-        r.low_2[k] = v_mul(v_mul(r.w, v), v);
-    }
-    return r;
-}
-
-/* The middle values, 1/8 and -1/8, differ by their sign alone. */
-VEC void split_s(const struct s_sums *s, const struct s_row *r, int high, vf qx[2], vf q2[2])
-{
-    const vf middle = v_set(levels[0][1]);
-    vf x = v_mul(v_sub(s->x[high], r->x), middle),
-       w = v_mul(v_mul(v_sub(s->w[high], r->w), middle), middle);
-    qx[0] = v_add(v_add(r->low_x[0], x), s->top_x[0][high]);
-    qx[1] = v_add(v_sub(r->low_x[1], x), s->top_x[1][high]);
-    for (int k = 0; k < 2; k++)
-        q2[k] = v_add(v_add(r->low_2[k], w), s->top_2[k][high]);
-}
-
-/* The same for each half of the block (the last index), since each has its shift (see codec/iq1.c).
- */
-enum { M_SUB = 16 };
-
-struct m_sums {
-    vf x[2][M_SUB + CHUNK], w[2][M_SUB + CHUNK], high_2[2][2][M_SUB + CHUNK];
-    vf all_x[2][2], all_2[2][2]; /* all weights at the highest level */
-};
-
-VEC float step_of_squares(int shift, int level)
-{
-    return levels[shift][level] * levels[shift][level] -
-           levels[shift][level + 1] * levels[shift][level + 1];
-}
-
-VEC void sum_m(const struct block_lanes *b, struct m_sums *s)
-{
-    for (int h = 0; h < 2; h++)
-        s->x[h][0] = s->w[h][0] = v_zero();
-    for (int j = 0; j < M_SUB; j++) {
-        vf wx = v_mul(b->weight[j], b->value[j]);
-        vm first = v_less_int(b->place[j], 8);
-        for (int h = 0; h < 2; h++) {
-            s->x[h][j + 1] = v_add_where(s->x[h][j], wx, h == 0 ? first : v_not(first));
-            s->w[h][j + 1] = v_add_where(s->w[h][j], b->weight[j], h == 0 ? first : v_not(first));
-        }
-    }
-    for (int h = 0; h < 2; h++) {
-        for (int j = M_SUB + 1; j < M_SUB + CHUNK; j++) {
-            s->x[h][j] = s->x[h][M_SUB];
-            s->w[h][j] = s->w[h][M_SUB];
-        }
-        for (int k = 0; k < 2; k++) {
-            const vf v = v_set(levels[k][2]);
-            s->all_x[k][h] = v_mul(s->x[h][M_SUB], v);
-            s->all_2[k][h] = v_mul(v_mul(s->w[h][M_SUB], v), v);
-            for (int j = 0; j < M_SUB + CHUNK; j++)
-                s->high_2[k][h][j] = v_mul(s->w[h][j], v_set(step_of_squares(k, 1)));
-        }
-    }
-}
-
-struct m_row {
-    vf x[2], low_2[2][2];
-};
-
-VEC struct m_row row_m(const struct m_sums *s, int low)
-{
-    struct m_row r;
-    for (int h = 0; h < 2; h++) {
-        r.x[h] = s->x[h][low];
-        for (int k = 0; k < 2; k++)
-            r.low_2[k][h] =
-                v_add(s->all_2[k][h], v_mul(s->w[h][low], v_set(step_of_squares(k, 0))));
-    }
-    return r;
-}
-
-VEC void split_m(const struct m_sums *s, const struct m_row *r, int high, vf qx[4], vf q2[4])
-{
-    vf x[2][2], w[2][2];
-    for (int h = 0; h < 2; h++) {
-        vf below = v_add(r->x[h], s->x[h][high]);
-        for (int k = 0; k < 2; k++) {
-            x[k][h] = v_sub(s->all_x[k][h], below);
-            w[k][h] = v_add(r->low_2[k][h], s->high_2[k][h][high]);
-        }
-    }
-    for (int k = 0; k < 4; k++) {
-        qx[k] = v_add(x[k >> 1][0], x[k & 1][1]);
-        q2[k] = v_add(w[k >> 1][0], w[k & 1][1]);
-    }
-}
-
-struct splits {
-    vf scores[MAX_CHUNKS], top;
-    uint8_t low[MAX_CHUNKS], high[MAX_CHUNKS], close[MAX_CHUNKS];
-    int n, n_close;
-};
-
-VEC void put_chunk(struct splits *p, int low, int high, vf score)
-{
-    p->scores[p->n] = score;
-    p->low[p->n] = (uint8_t)low;
-    p->high[p->n++] = (uint8_t)high;
-    p->top = v_max(p->top, score);
-}
-
-/* The chunks in which some lane has a score close to its highest. */
-VEC void choose_close(struct splits *p)
-{
-    vf bound = v_mul(p->top, v_set(1 - V_RECIPROCAL_MARGIN));
-    p->n_close = 0;
-    for (int c = 0; c < p->n; c++) {
-        p->close[p->n_close] = (uint8_t)c;
-        p->n_close += !!v_any(v_le(bound, p->scores[c]));
-    }
-}
-
-/* Two types alike but for their sums: everything is known when compiling. */
-#define SEARCH_SPLITS(id, count, n_shifts)                                                         \
-    VEC void search_splits_##id(const struct id##_sums *s, struct splits *p, struct winner *w)     \
-    {                                                                                              \
-        vf qx[n_shifts], q2[n_shifts];                                                             \
-        p->n = 0;                                                                                  \
-        p->top = v_zero();                                                                         \
-        for (int low = 0; low <= count; low++) {                                                   \
-            struct id##_row r = row_##id(s, low);                                                  \
-            for (int high = low; high <= count; high += CHUNK) {                                   \
-                vf score = v_zero();                                                               \
-                for (int c = 0; c < CHUNK; c++) {                                                  \
-                    split_##id(s, &r, high + c, qx, q2);                                           \
-                    for (int k = 0; k < n_shifts; k++)                                             \
-                        score = v_max(score, score_about(qx[k], q2[k]));                           \
-                }                                                                                  \
-                put_chunk(p, low, high, score);                                                    \
-            }                                                                                      \
-        }                                                                                          \
-        choose_close(p);                                                                           \
-        for (int i = 0; i < p->n_close; i++) {                                                     \
-            int chunk = p->close[i], low = p->low[chunk];                                          \
-            vm lanes = v_le(v_mul(p->top, v_set(1 - V_RECIPROCAL_MARGIN)), p->scores[chunk]);      \
-            struct id##_row r = row_##id(s, low);                                                  \
-            for (int high = p->high[chunk]; high < p->high[chunk] + CHUNK && high <= count;        \
-                 high++) {                                                                         \
-                split_##id(s, &r, high, qx, q2);                                                   \
-                for (int k = 0; k < n_shifts; k++)                                                 \
-                    accept_split(w, lanes, qx[k], q2[k], low, high, k);                            \
-            }                                                                                      \
-        }                                                                                          \
-    }
-SEARCH_SPLITS(s, MOST, 2)
-SEARCH_SPLITS(m, M_SUB, 4)
 
 /* ---- the lattice ---- */
 
@@ -336,32 +337,62 @@ VEC vm well_inside(const vf *x, vi code, vf inverse, vf shift)
     return v_lt(farthest, v_set(0.5f - 1.0f / 4096));
 }
 
-/* Puts groups on the lattice; gives the lanes in which one was not. */
-VEC vm snap_lanes(int n, const struct block_lanes *b, vm alive, struct lattice_state *s)
+/* Groups (k * VL + lane) that are off the lattice, with lists of up to SHORT_LIST points and
+ * longer; there is room for one that does not count. */
+struct snap_queue {
+    uint8_t groups[2][4 * VL + 1];
+    const uint16_t *lists[2][4 * VL + 1];
+    int n[2];
+};
+
+/* Gives the lanes in which a group is off. */
+VEC vm queue_groups(int n, const struct block_lanes *b, vm alive, const struct lattice_state *s,
+                    struct snap_queue *q)
 {
     const struct ht__iq_grid *grid = &ht__iq1_grid;
-    float scales[VL];
     vf inverse = v_div(v_set(1), s->scale);
     vm any_off = v_none();
-    v_store(scales, s->scale);
+    q->n[0] = q->n[1] = 0;
     for (int k = 0; k < n / 8; k++) {
         int32_t entries[VL];
         vi code = v_load_int(s->codes[k]), entry = v_gather(grid->near_map, code);
         vm off = v_and(alive, v_less_int(entry, 0));
-        unsigned inside = v_bits(well_inside(b->x + 8 * k, code, inverse, shift_of(s->down[k]))),
-                 down = v_bits(s->down[k]);
+        unsigned inside = v_bits(well_inside(b->x + 8 * k, code, inverse, shift_of(s->down[k])));
         v_store_int(entries, entry);
         for (unsigned left = v_bits(off); left; left &= left - 1) {
             int lane = __builtin_ctz(left);
             const uint16_t *list = grid->near - entries[lane] - 1;
             if (!(inside >> lane & 1))
                 list = grid->neighbour_codes - grid->map[s->codes[k][lane]] - 1;
-            s->codes[k][lane] =
-                nearest_of(list, b->rows + n * lane + 8 * k, b->weights + n * lane + 8 * k,
-                           scales[lane], levels[down >> lane & 1]);
+            int longer = list[0] > SHORT_LIST, at = q->n[longer]++;
+            q->groups[longer][at] = (uint8_t)(k * VL + lane);
+            q->lists[longer][at] = list;
         }
         any_off = v_or(any_off, off);
     }
+    return any_off;
+}
+
+/* Puts groups on the lattice; gives the lanes in which one was not. */
+VEC vm snap_lanes(int n, const struct block_lanes *b, vm alive, struct lattice_state *s)
+{
+    struct snap_queue q;
+    vm any_off = queue_groups(n, b, alive, s, &q);
+    float scales[VL];
+    unsigned down[4];
+    v_store(scales, s->scale);
+    for (int k = 0; k < n / 8; k++)
+        down[k] = v_bits(s->down[k]);
+    for (int longer = 0; longer < 2; longer++)
+        for (int i = 0; i < q.n[longer]; i++) {
+            int k = q.groups[longer][i] / VL, lane = q.groups[longer][i] % VL,
+                at = n * lane + 8 * k;
+            const float *values = levels[down[k] >> lane & 1];
+            const uint16_t *list = q.lists[longer][i];
+            s->codes[k][lane] =
+                longer ? nearest_of_many(list, b->rows + at, b->weights + at, scales[lane], values)
+                       : nearest_of_few(list, b->rows + at, b->weights + at, scales[lane], values);
+        }
     return any_off;
 }
 
@@ -400,29 +431,27 @@ VEC void store_blocks(int n, const struct lattice_state *s, unsigned alive,
 
 /* VL blocks of n weights, one after the other; gives the lanes that only the scalar code encodes
  * exactly. */
-VEC unsigned search_lanes(int n, const float *rows, const float *weights,
+VEC unsigned search_lanes(int n, const struct network *net, const float *rows, const float *weights,
                           struct ht__iq1_block *blocks)
 {
     struct block_lanes b = {.rows = rows, .weights = weights};
     struct winner w = {v_set(-FLT_MAX), v_set(1), v_zero(), v_zero(), v_zero()};
     struct splits p;
+    struct sums sums;
+    struct rough rough;
     struct lattice_state s;
     for (int i = 0; i < n; i += VL) {
         v_transpose(rows + i, n, b.x + i);
         v_transpose(weights + i, n, b.w + i);
     }
     check_range(n, &b);
-    sort_lanes(n, &b);
-    if (n == 32) {
-        struct s_sums sums;
-        sum_s(&b, &sums);
-        search_splits_s(&sums, &p, &w);
-    } else {
-        struct m_sums sums;
-        sum_m(&b, &sums);
-        search_splits_m(&sums, &p, &w);
-    }
-    b.odd = v_and(v_not(b.dead), v_or(b.odd, v_not(v_gt(p.top, v_set(1e-18f)))));
+    sort_lanes(n, net, &b);
+    sum_sorted(n, &b, &sums);
+    prepare_rough(n, &sums, &rough);
+    score_roughly(n, &rough, &p);
+    choose_close(&p);
+    choose_split(n, &sums, &p, &w);
+    b.odd = v_and(v_not(b.dead), v_or(b.odd, v_not(v_gt(p.top, v_set(1e-9f)))));
     vm alive = v_and(v_not(b.dead), v_not(b.odd));
     place_levels(n, &b, &w, &s);
     vm off = snap_lanes(n, &b, alive, &s);
@@ -462,7 +491,7 @@ VEC void fit_terms(const float *x, const float *w, const struct ht__iq1_block *b
                    const int codes[16], float *wqx, float *wq2)
 {
     for (int i = 0; i < SUPER; i += VL) {
-        const struct ht__iq1_block *b = blocks + i / M_SUB;
+        const struct ht__iq1_block *b = blocks + i / 16;
         uint8_t digits[16];
         float shifts[16];
         for (int k = i / 8 % 2, part = 0; part < VL / 8; k++, part++) {
@@ -471,7 +500,7 @@ VEC void fit_terms(const float *x, const float *w, const struct ht__iq1_block *b
                 shifts[8 * part + j] = b->shifts >> (1 - k) & 1 ? -1.125f : -0.875f;
         }
         vf q = v_add(v_floats_of_bytes(digits), v_load(shifts));
-        q = v_mul(q, v_set((float)(2 * codes[i / M_SUB] + 1)));
+        q = v_mul(q, v_set((float)(2 * codes[i / 16] + 1)));
         vf wq = v_mul(v_load(w + i), q);
         v_store(wqx + i, v_mul(wq, v_load(x + i)));
         v_store(wq2 + i, v_mul(wq, q));
@@ -507,8 +536,10 @@ VEC void encode_iq1(const struct ht__codec *codec, int n, const float *src, int6
     float x_room[VL * SUPER], importance_room[VL * SUPER], w[VL * SUPER];
     struct ht__iq1_block blocks[VL * SUPER / 16];
     struct m_fit fit;
+    struct network net;
     const int count = SUPER / n;
     int64_t supers = n_rows * row_len / SUPER, per_row = row_len / SUPER;
+    build_network(n, &net);
     for (int64_t first = 0; first < supers; first += VL) {
         const float *x = batch_weights(src, first, supers, VL, SUPER, x_room), *given = NULL;
         bool odd[VL] = {false};
@@ -517,16 +548,16 @@ VEC void encode_iq1(const struct ht__codec *codec, int n, const float *src, int6
                 batch_importance(importance, first, supers, per_row, VL, SUPER, importance_room);
         weigh_batch(x, given, w);
         for (int b = 0; b < VL * count; b += VL) {
-            unsigned lanes = search_lanes(n, x + b * n, w + b * n, blocks + b);
+            unsigned lanes = search_lanes(n, &net, x + b * n, w + b * n, blocks + b);
             for (; lanes; lanes &= lanes - 1)
                 odd[(b + __builtin_ctz(lanes)) / count] = true;
         }
-        if (n == M_SUB) fit_batch(x, w, blocks, &fit);
+        if (n == 16) fit_batch(x, w, blocks, &fit);
         for (int i = 0; i < VL && first + i < supers; i++) {
             uint8_t *block = out + (first + i) * (int64_t)codec->block_size;
             if (odd[i])
                 codec->encode(x + SUPER * i, 1, SUPER, given ? given + SUPER * i : NULL, block);
-            else if (n == M_SUB)
+            else if (n == 16)
                 ht__iq1_m_pack(blocks + count * i, fit.any[i] ? fit.codes[i] : NULL, fit.d[i],
                                block);
             else

@@ -5,13 +5,19 @@
 
 #include "kernels/x86/lattice_vec_avx2.h"
 
-/* An approximate 1/a, and by how much two scores computed with it may seem in the wrong order, with
- * room. */
-VEC vf v_reciprocal(vf a)
+/* An approximate 1/sqrt(a), within 1.5 * 2^-12 of it; and a margin of more than twice this and
+ * 2^-15. */
+VEC vf v_reciprocal_root(vf a)
 {
-    return _mm256_rcp_ps(a);
+    return _mm256_rsqrt_ps(a);
 }
-#define V_RECIPROCAL_MARGIN (1.0f / 512)
+#define V_ROOT_MARGIN (1.0f / 1024)
+
+/* The larger magnitude of a, which is not below zero, and b. */
+VEC vf v_max_magnitude(vf a, vf b)
+{
+    return _mm256_max_ps(a, v_abs(b));
+}
 
 VEC vi v_set_int(int32_t a)
 {
@@ -111,24 +117,63 @@ VEC vi v_key_number(vk k)
     return _mm256_permute4x64_epi64(_mm256_castps_si256(both), 0xd8);
 }
 
-/* The code of the list's nearest point, eight weights with these three values. */
-VEC int32_t nearest_of(const uint16_t *list, const float *x, const float *w, float scale,
-                       const float *levels)
+VEC void errors_of_eight(const float *x, const float *w, float scale, const float *levels,
+                         __m256 e[8])
 {
     __m256 values =
-               _mm256_mul_ps(_mm256_set1_ps(scale), _mm256_broadcast_ps((const __m128 *)levels)),
-           e[8];
+        _mm256_mul_ps(_mm256_set1_ps(scale), _mm256_broadcast_ps((const __m128 *)levels));
     for (int d = 0; d < 8; d++)
         e[d] = errors_of(values, x[d], w[d]);
-    float best = 3.4e38f;
-    int32_t found = 0;
-    for (int j = 1; j <= list[0]; j += 8) {
-        __m256i code = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(list + j)));
-        __m256 distance = look_up(8, e[0], code);
-        for (int d = 1; d < 8; d++)
-            distance = _mm256_add_ps(distance, look_up(8, e[d], _mm256_srli_epi32(code, 2 * d)));
-        keep_nearest(distance, list + j, &best, &found);
-    }
+}
+
+/* The distances of eight points. */
+VEC __m256 distances(const __m256 e[8], const uint16_t *codes)
+{
+    __m256i code = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)codes));
+    __m256 distance = look_up(8, e[0], code);
+    for (int d = 1; d < 8; d++)
+        distance = _mm256_add_ps(distance, look_up(8, e[d], _mm256_srli_epi32(code, 2 * d)));
+    return distance;
+}
+
+/* The first of the smallest of sixteen distances, of which `least` gives the value. */
+VEC int first_smallest(__m256 a, __m256 b, float *least)
+{
+    __m256 m = _mm256_min_ps(a, b);
+    m = _mm256_min_ps(m, _mm256_permute2f128_ps(m, m, 1));
+    m = _mm256_min_ps(m, _mm256_permute_ps(m, 0x4e));
+    m = _mm256_min_ps(m, _mm256_permute_ps(m, 0xb1));
+    *least = _mm256_cvtss_f32(m);
+    unsigned low = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a, m, _CMP_EQ_OQ)),
+             high = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(b, m, _CMP_EQ_OQ));
+    return __builtin_ctz(low | high << 8);
+}
+
+enum { SHORT_LIST = 16 };
+
+/* The code of the list's nearest point, the first of equals: eight weights with these three values.
+ */
+VEC int32_t nearest_of_few(const uint16_t *list, const float *x, const float *w, float scale,
+                           const float *levels)
+{
+    __m256 e[8];
+    float least;
+    errors_of_eight(x, w, scale, levels, e);
+    __m256 a = distances(e, list + 1);
+    /* after eight another list may follow */
+    return list[1 + first_smallest(a, list[0] <= 8 ? a : distances(e, list + 9), &least)];
+}
+
+VEC int32_t nearest_of_many(const uint16_t *list, const float *x, const float *w, float scale,
+                            const float *levels)
+{
+    __m256 e[8];
+    float best;
+    errors_of_eight(x, w, scale, levels, e);
+    int first = first_smallest(distances(e, list + 1), distances(e, list + 9), &best);
+    int32_t found = list[1 + first];
+    for (int j = 17; j <= list[0]; j += 8)
+        keep_nearest(distances(e, list + j), list + j, &best, &found);
     return found;
 }
 

@@ -5,13 +5,18 @@
 
 #include "kernels/x86/lattice_vec_avx512.h"
 
-/* An approximate 1/a, and by how much two scores computed with it may seem in the wrong order, with
- * room. */
-VEC vf v_reciprocal(vf a)
+/* An approximate 1/sqrt(a), within 2^-14 of it; and a margin of more than twice this and 2^-15. */
+VEC vf v_reciprocal_root(vf a)
 {
-    return _mm512_rcp14_ps(a);
+    return _mm512_rsqrt14_ps(a);
 }
-#define V_RECIPROCAL_MARGIN (1.0f / 4096)
+#define V_ROOT_MARGIN (1.0f / 4096)
+
+/* The larger magnitude of a, which is not below zero, and b. */
+VEC vf v_max_magnitude(vf a, vf b)
+{
+    return _mm512_range_ps(a, b, 0x0b);
+}
 
 VEC vi v_set_int(int32_t a)
 {
@@ -112,27 +117,74 @@ VEC vi v_key_number(vk k)
     return _mm512_inserti64x4(_mm512_castsi256_si512(numbers_of(k.low)), numbers_of(k.high), 1);
 }
 
-/* The code of the list's nearest point, eight weights with these three values. */
-VEC int32_t nearest_of(const uint16_t *list, const float *x, const float *w, float scale,
-                       const float *levels)
+/* Errors of the three values for each of eight weights, repeated four times: computed for four
+ * weights at a time. */
+VEC void errors_of_eight(const float *x, const float *w, float scale, const float *levels,
+                         __m512 e[8])
 {
+    const __m512i each = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
     __m512 values =
-               _mm512_mul_ps(_mm512_set1_ps(scale), _mm512_broadcast_f32x4(_mm_loadu_ps(levels))),
-           e[8];
-    for (int d = 0; d < 8; d++)
-        e[d] = errors_of(values, x[d], w[d]);
-    float best = 3.4e38f;
-    int32_t found = 0;
-    for (int j = 1; j <= list[0]; j += 16) {
-        __m512i code = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(list + j)));
-        __m512 distance = look_up(8, e[0], code);
-        for (int d = 1; d < 8; d++)
-            distance = _mm512_add_ps(distance,
-                                     look_up(8, e[d], _mm512_srli_epi32(code, (unsigned)(2 * d))));
-        if (list[0] <= 8) /* what follows is another list */
-            distance = _mm512_mask_blend_ps(0xff00, distance, _mm512_set1_ps(3.4e38f));
-        keep_nearest(distance, list + j, &best, &found);
+        _mm512_mul_ps(_mm512_set1_ps(scale), _mm512_broadcast_f32x4(_mm_loadu_ps(levels)));
+    for (int half = 0; half < 2; half++) {
+        __m512 four = _mm512_broadcast_f32x4(_mm_loadu_ps(x + 4 * half)),
+               weights = _mm512_broadcast_f32x4(_mm_loadu_ps(w + 4 * half));
+        __m512 diff = _mm512_sub_ps(values, _mm512_permutexvar_ps(each, four));
+        __m512 errors =
+            _mm512_mul_ps(_mm512_mul_ps(_mm512_permutexvar_ps(each, weights), diff), diff);
+        e[4 * half] = _mm512_shuffle_f32x4(errors, errors, 0x00);
+        e[4 * half + 1] = _mm512_shuffle_f32x4(errors, errors, 0x55);
+        e[4 * half + 2] = _mm512_shuffle_f32x4(errors, errors, 0xaa);
+        e[4 * half + 3] = _mm512_shuffle_f32x4(errors, errors, 0xff);
     }
+}
+
+/* The distances of sixteen points. */
+VEC __m512 distances(const __m512 e[8], const uint16_t *codes)
+{
+    __m512i code = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)codes));
+    __m512 distance = look_up(8, e[0], code);
+    for (int d = 1; d < 8; d++)
+        distance =
+            _mm512_add_ps(distance, look_up(8, e[d], _mm512_srli_epi32(code, (unsigned)(2 * d))));
+    return distance;
+}
+
+VEC __m512 smallest(__m512 a)
+{
+    a = _mm512_min_ps(a, _mm512_shuffle_f32x4(a, a, 0x4e));
+    a = _mm512_min_ps(a, _mm512_shuffle_f32x4(a, a, 0xb1));
+    a = _mm512_min_ps(a, _mm512_permute_ps(a, 0x4e));
+    return _mm512_min_ps(a, _mm512_permute_ps(a, 0xb1));
+}
+
+enum { SHORT_LIST = 16 };
+
+/* The code of the list's nearest point, the first of equals: eight weights with these three values.
+ */
+VEC int32_t nearest_of_few(const uint16_t *list, const float *x, const float *w, float scale,
+                           const float *levels)
+{
+    __m512 e[8];
+    errors_of_eight(x, w, scale, levels, e);
+    /* after eight another list may follow */
+    __mmask16 ours = list[0] <= 8 ? 0xff : 0xffff;
+    __m512 d = _mm512_mask_blend_ps(ours, _mm512_set1_ps(3.4e38f), distances(e, list + 1));
+    return list[1 + __builtin_ctz(_mm512_cmpeq_ps_mask(d, smallest(d)))];
+}
+
+VEC int32_t nearest_of_many(const uint16_t *list, const float *x, const float *w, float scale,
+                            const float *levels)
+{
+    __m512 e[8];
+    errors_of_eight(x, w, scale, levels, e);
+    __m512 d = distances(e, list + 1), d2 = distances(e, list + 17),
+           least = smallest(_mm512_min_ps(d, d2));
+    unsigned equal = _mm512_cmpeq_ps_mask(d, least) | (unsigned)_mm512_cmpeq_ps_mask(d2, least)
+                                                          << 16;
+    int32_t found = list[1 + __builtin_ctz(equal)];
+    float best = _mm512_cvtss_f32(least);
+    for (int j = 33; j <= list[0]; j += 16)
+        keep_nearest(distances(e, list + j), list + j, &best, &found);
     return found;
 }
 
