@@ -3,7 +3,6 @@
 
 #include <string.h>
 #include <stdlib.h>
-#include <utf8proc.h>
 
 void ht__tokens_init(struct ht__tokens *tokens, const struct ht__alloc *alloc)
 {
@@ -141,49 +140,4 @@ enum ht_err ht__text_encode(const struct ht__text *t, const char *text, size_t l
     give_work(t, w, err == HT_OK);
     if (err == HT_OK && out->failed) return ht__fail_memory(diag, t->where);
     return err;
-}
-
-/* Well-formed runs are composed; bytes that are no UTF-8 stay. */
-static enum ht_err compose(const char *text, size_t n, struct ht__buf *buf)
-{
-    for (size_t at = 0; at < n;) {
-        uint32_t code;
-        size_t end = at;
-        while (end < n) {
-            int len = ht__uni_get((const unsigned char *)text + end, n - end, &code);
-            if (code >= HT__UNI_BAD) break;
-            end += (size_t)len;
-        }
-        if (end == at) {
-            ht__buf_put(buf, text + at++, 1);
-            continue;
-        }
-        utf8proc_uint8_t *out = NULL;
-        utf8proc_ssize_t got =
-            utf8proc_map((const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)(end - at), &out,
-                         UTF8PROC_STABLE | UTF8PROC_COMPOSE);
-        if (got < 0) return HT_ERR_MEMORY;
-        ht__buf_put(buf, out, (size_t)got);
-        free(out);
-        at = end;
-    }
-    return buf->failed ? HT_ERR_MEMORY : HT_OK;
-}
-
-enum ht_err ht__text_nfc(const struct ht__text *t, const char **text, size_t *n,
-                         struct ht__buf *buf, struct ht_diag *diag)
-{
-    const unsigned char *p = (const unsigned char *)*text;
-    bool moves = false;
-    for (size_t i = 0; i < *n && !moves;) {
-        uint32_t code;
-        i += (size_t)ht__uni_get(p + i, *n - i, &code);
-        moves = code >= 0xc0 && ht__uni_of(&t->uni, code) & HT__UNI_MOVES;
-    }
-    if (!moves) return HT_OK;
-    buf->len = 0;
-    if (compose(*text, *n, buf) != HT_OK) return ht__fail_memory(diag, t->where);
-    *text = (const char *)buf->data;
-    *n = buf->len;
-    return HT_OK;
 }

@@ -173,7 +173,9 @@ static enum ht_err read_roles(struct ht__text *t, const struct ht__kvs *kvs, str
     if (t->pre.adds_bos) t->add_bos = true;
     get_bool(kvs, KEY("add_bos_token"), &t->add_bos);
     get_bool(kvs, KEY("add_eos_token"), &t->add_eos);
-    if (t->kind == HT__TEXT_WORDPIECE) get_bool(kvs, KEY("add_sep_token"), &t->add_eos);
+    /* what ends WordPiece's texts is its separator; the key for that tells of what stands between two */
+    if (t->kind == HT__TEXT_WORDPIECE && !ht__kv_get(kvs, KEY("add_eos_token")))
+        get_bool(kvs, KEY("add_sep_token"), &t->add_eos);
     find_ends(t);
     if (eom >= 0) t->ends[eom] = 1;
     if (!ht__kv_get_str(kvs, "tokenizer.chat_template", &chat)) return HT_OK;

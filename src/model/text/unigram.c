@@ -15,7 +15,8 @@
 static const float unknown_cost = 10;
 
 struct cell {
-    float score; /* of the best way to here; floats, as the reference has them: they decide ties */
+    double score; /* of the best way to here: rounding decides between ways of equal sums, and that of
+                     doubles over a word is what the libraries' results show */
     uint32_t from;
     int32_t id; /* -1: a character without a token; -2: no way is known */
 };
@@ -61,14 +62,14 @@ static void extend(const struct ht__text *t, const char *word, size_t n, size_t 
         if (!node) break;
         int32_t id = t->words.values[node];
         if (id < 0) continue;
-        float score = cells[at].score + t->scores[id];
+        double score = cells[at].score + (double)t->scores[id];
         struct cell *to = &cells[i + 1];
         if (to->id == -2 || score > to->score) *to = (struct cell){score, (uint32_t)at, id};
         single |= i + 1 - at == len;
     }
     if (single) return;
     struct cell *to = &cells[at + len];
-    float score = cells[at].score + t->unk_score;
+    double score = cells[at].score + (double)t->unk_score;
     if (to->id == -2 || score > to->score) *to = (struct cell){score, (uint32_t)at, -1};
 }
 
