@@ -144,6 +144,7 @@ enum ht_err ht__eval_open_engine(struct ht__eval *e, struct ht__eval_model *m,
         HT_TRY(ht__parse_size("memory", e->job->options.memory, &memory, diag));
     p.memory = memory ? memory / e->n_all + 1 : 0;
     p.n_threads = e->n_threads;
+    p.fast = e->job->options.fast;
     p.cancelled = &e->job->cancelled;
     HT_TRY(ht__engine_open(m->model, &p, &m->alloc, &m->scored.engine, diag));
     int trained = ht__engine_hyper(m->scored.engine)->n_ctx_train;

@@ -51,7 +51,8 @@ void ht__eval_card(const struct ht__eval *e, struct ht__buf *out)
                    HT_VERSION, e->n_chunks, e->n_ctx, e->n_tokens, ht__path_base(e->text_name));
     if (e->reference)
         ht__buf_str(out, " Divergence, in nats a token, and agreement are against the first row, "
-                         "in the same run and with exact arithmetic.");
+                         "in the same run.");
+    ht__buf_str(out, e->job->options.fast ? " Activations were rounded to eight bits." : " Activations were floats.");
     if (e->retention)
         ht__buf_printf(
             out,

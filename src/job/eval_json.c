@@ -150,6 +150,7 @@ void ht__eval_json(const struct ht__eval *e, const char *verb, struct ht__buf *o
     ht__buf_printf(out, "{\"halftone\": \"%s\", ", HT_VERSION);
     put_text(out, "verb", verb);
     put_text(out, "text", e->text_name);
+    put_text(out, "activations", e->job->options.fast ? "eight bits" : "float");
     ht__buf_printf(out, "\"context\": %d, \"chunks\": %zu, \"text_tokens\": %zu, ", e->n_ctx,
                    e->n_chunks, e->n_tokens);
     if (e->n_models == 1) {

@@ -24,7 +24,7 @@ struct ht__options {
     const char *from_chunk, *save_every, *calibration;
     struct ht__list type, include_weights, exclude_weights, tensor_type, override_kv, fail_if, in_file;
     struct ht__list models; /* not an option: what eval and compare look at */
-    bool pure, leave_output_tensor, allow_requantize, keep_split, vocab_only, overwrite, resume, no_source_hash, measure;
+    bool pure, leave_output_tensor, allow_requantize, keep_split, vocab_only, overwrite, resume, no_source_hash, measure, fast;
     bool process_output, statistics;
     bool convert; /* not an option: the verb */
 };

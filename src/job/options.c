@@ -50,6 +50,7 @@ static const struct slot {
     SLOT("retention", TEXT, retention),
     SLOT("choices", TEXT, choices),
     SLOT("html", TEXT, html),
+    SLOT("fast", FLAG, fast),
     SLOT("measure", FLAG, measure),
     SLOT("fail-if", LIST, fail_if),
     SLOT("from-chunk", TEXT, from_chunk),

@@ -83,6 +83,9 @@ done
 
 expect "on the text that the program brings" 0 "$halftone" quantize $model -t Q8_0 -o "$work/own" --measure --ctx 64
 holds "a card for it" grep -q 'of a text of' "$work/own/model.quality.md"
+expect "with activations in eight bits" 0 "$halftone" eval "$work/q/model-Q8_0.gguf" "${few[@]}" --against $model --fast --json
+answers "with activations in eight bits" '"activations": "eight bits"'
+answers "with activations in eight bits" '"kld": {"mean": 0.000[0-9]*,'
 expect "the same by name" 0 "$halftone" eval $model --text default --ctx 64
 
 # bad input
