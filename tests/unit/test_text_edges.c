@@ -1,4 +1,5 @@
 /* Composing against utf8proc, in order and in time; and what ends a text of WordPiece's. */
+#include "lib/folder.h"
 #include "model/text/parts.h"
 
 #include <setjmp.h>
@@ -20,12 +21,14 @@ static struct ht__text *made(const char *model, const struct ht__str *tokens, co
     struct ht__text *t = NULL;
     struct ht_diag diag = {0};
     static const struct ht__str merges[] = {{"a b", 3}};
+    static const float scores[8];
     ht__arena_init(&arena, NULL);
     ht__kvs_init(&kvs, &arena);
     ht__kv_str(&kvs, "tokenizer.ggml.model", model);
     ht__kv_str(&kvs, "tokenizer.ggml.pre", "qwen2");
     ht__kv_strs_ref(&kvs, "tokenizer.ggml.tokens", tokens, n);
     ht__kv_strs_ref(&kvs, "tokenizer.ggml.merges", merges, 1);
+    ht__kv_array(&kvs, "tokenizer.ggml.scores", HT__KV_F32, scores, n);
     ht__kv_array(&kvs, "tokenizer.ggml.token_type", HT__KV_I32, types, n);
     ht__kv_u32(&kvs, "tokenizer.ggml.bos_token_id", 0);
     ht__kv_u32(&kvs, "tokenizer.ggml.eos_token_id", 1);
@@ -191,10 +194,44 @@ static void separator_ends_a_text(void **state)
     }
 }
 
+/* A unigram's tokenizer.json: a space at the start is dropped as one too many, and the mark put all
+ * the same. */
+static void mark_stays_where_space_goes(void **state)
+{
+    (void)state;
+    static const struct ht__str tokens[] = {{"<s>", 3},
+                                            {"</s>", 4},
+                                            {"<unk>", 5},
+                                            {"\xe2\x96\x81"
+                                             "a",
+                                             4},
+                                            {"a", 1}};
+    static const int32_t types[] = {3, 3, 2, 1, 1};
+    struct folder folder = folder_make();
+    struct ht_diag diag = {0};
+    folder_puts(&folder, "tokenizer.json",
+                "{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"prepend_scheme\":\"always\"}}");
+    struct ht__text *t =
+        made("t5", tokens, types, 5, "tokenizer.ggml.remove_extra_whitespaces", true);
+    assert_int_equal(ht__text_adopt_folder(t, folder.path, &diag), HT_OK);
+    static const char *const texts[] = {"a", " a", "  a "};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct ht__tokens ids;
+        ht__tokens_init(&ids, NULL);
+        assert_int_equal(ht__text_encode(t, texts[i], strlen(texts[i]), 0, &ids, &diag), HT_OK);
+        assert_int_equal(ids.n, 1);
+        assert_int_equal(ids.ids[0], 3);
+        ht__tokens_close(&ids);
+    }
+    ht__text_close(&t);
+    folder_remove(&folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(composes_as_utf8proc), cmocka_unit_test(bad_bytes_stay),
-        cmocka_unit_test(marks_without_end), cmocka_unit_test(separator_ends_a_text)};
+        cmocka_unit_test(marks_without_end), cmocka_unit_test(separator_ends_a_text),
+        cmocka_unit_test(mark_stays_where_space_goes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

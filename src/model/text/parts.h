@@ -130,7 +130,8 @@ static inline bool ht__text_prefixes(const struct ht__text *t, const char *text,
                                      bool first)
 {
     if (!t->add_prefix || n == 0 || (t->prefix_once && !first)) return false;
-    bool space = text[0] == ' ' || (t->kind != HT__TEXT_BYTES && n >= 3 &&
+    /* spaces at the start that are dropped as too many spare nothing */
+    bool space = (text[0] == ' ' && !t->remove_extra) || (t->kind != HT__TEXT_BYTES && n >= 3 &&
                                     !__builtin_memcmp(text, "\xe2\x96\x81", 3));
     return !(t->prefix_spares && space);
 }
