@@ -166,7 +166,8 @@ int report_error(const struct command *c, enum ht_err err, const struct ht_diag 
         json_decref(line);
     }
     if (err == HT_ERR_CANCELLED)
-        fprintf(stderr, "halftone %s: interrupted; nothing was left behind\n", c->name);
+        fprintf(stderr, "halftone %s: interrupted%s\n", c->name,
+                strcmp(c->name, "imatrix") == 0 ? "" : "; nothing was left behind"); /* it says itself what it left */
     else if (diag->offset >= 0)
         fprintf(stderr, "halftone %s: %s%s%s (at byte %lld)\n", c->name, diag->where, colon, message,
                 (long long)diag->offset);
