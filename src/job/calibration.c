@@ -231,6 +231,7 @@ static enum ht_err open_engine(const struct ht__calibration *cal, struct ht_job 
         .n_seqs = cal->n_seqs,
         .n_batch = cal->n_seqs * cal->n_ctx,
         .memory = memory_for(model),
+        .spill_dir = job->options.layer_cache,
         .cancelled = &job->cancelled,
     };
     HT_TRY(ht__calibration_threads(job, &params.n_threads, diag));

@@ -143,6 +143,7 @@ enum ht_err ht__eval_open_engine(struct ht__eval *e, struct ht__eval_model *m,
     if (e->job->options.memory)
         HT_TRY(ht__parse_size("memory", e->job->options.memory, &memory, diag));
     p.memory = memory ? memory / e->n_all + 1 : 0;
+    p.spill_dir = e->job->options.layer_cache;
     p.n_threads = e->n_threads;
     p.fast = e->job->options.fast;
     p.cancelled = &e->job->cancelled;

@@ -36,6 +36,7 @@ static const struct slot {
     SLOT("vocab-only", FLAG, vocab_only),
     SLOT("threads", TEXT, threads),
     SLOT("memory", TEXT, memory),
+    SLOT("layer-cache", TEXT, layer_cache),
     SLOT("cpu", TEXT, cpu),
     SLOT("overwrite", FLAG, overwrite),
     SLOT("resume", FLAG, resume),
