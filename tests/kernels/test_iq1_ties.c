@@ -75,8 +75,23 @@ static void no_weight_counts(void **state)
     assert_int_equal(differs(&ht__codec_iq1_m, importance, 0xd8c34959d0833745, 0), 0);
 }
 
+/* Weights that cancel sum to zero and count all the same. Public functions refuse importance below zero, but the
+ * levels are one function, and a total of zero must not be taken for a block in which no weight counts. */
+static void weights_cancel(void **state)
+{
+    (void)state;
+    rows_fill(ROWS_GAUSSIAN, 11, ROWS * LEN, x);
+    for (int i = 0; i < ROWS * LEN; i++)
+        x[i] = x[i] < 0 ? -1 : 1;
+    for (int i = 0; i < LEN; i++)
+        importance[i] = i % 2 ? -1 : 1;
+    assert_int_equal(differs(&ht__codec_iq1_s, importance, 0xb9b32c50f7dc2616, 0), 0);
+    assert_int_equal(differs(&ht__codec_iq1_m, importance, 0x16d3b1fecad0628b, 0), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(ties), cmocka_unit_test(no_weight_counts)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(ties), cmocka_unit_test(no_weight_counts),
+                                       cmocka_unit_test(weights_cancel)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

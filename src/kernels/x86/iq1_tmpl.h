@@ -38,10 +38,11 @@ VEC void check_range(int n, struct block_lanes *b)
         total = v_add(total, b->w[i]);
         least = v_min(least, b->w[i]);
     }
+    vm below = v_lt(least, v_zero()); /* a total of zero then says nothing: weights may cancel */
     b->dead = v_or(v_lt(largest, v_set(n == 32 ? HT__IQ1_S_TINY : HT__IQ1_M_TINY)),
-                   v_not(v_ne(total, v_zero())));
+                   v_not(v_or(below, v_ne(total, v_zero()))));
     b->odd = v_or(v_not(v_gt(total, v_set(1e-16f))), v_not(v_lt(total, v_set(1e10f))));
-    b->odd = v_or(b->odd, v_or(v_not(v_lt(largest, v_set(1e8f))), v_lt(least, v_zero())));
+    b->odd = v_or(b->odd, v_or(v_not(v_lt(largest, v_set(1e8f))), below));
 }
 
 /* A merge exchange network (Batcher's). */
