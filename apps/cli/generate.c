@@ -179,30 +179,81 @@ static int write_text(const struct command *c, struct ht_generator *g, struct ou
     return output_end(out, &stats, *interrupted, line) ? EXIT_DONE : EXIT_FAILED;
 }
 
-static int go_on(const struct command *c, struct ht_generator *g, const struct generate_args *a, const char *text,
-                 size_t len)
+static int begun(const struct command *c, struct ht_generator *g, const struct generate_args *a, enum ht_err err,
+                 const struct ht_diag *diag)
+{
+    if (err) return report_error(c, err, diag, a->json);
+    warn_of_context(c, g, a);
+    generating = g;
+    return EXIT_DONE;
+}
+
+/* One text that goes on, or one answer. */
+static int say_once(const struct command *c, struct ht_generator *g, const struct generate_args *a, const char *text,
+                    size_t len)
 {
     struct ht_diag diag = {0};
     struct output out;
-    bool interrupted;
+    bool interrupted = false;
     output_init(&out, a->json, a->quiet);
-    enum ht_err err = ht_generator_prompt(g, text, len, &diag);
-    if (err) return report_error(c, err, &diag, a->json);
-    warn_of_context(c, g, a);
-    generating = g;
-    int status = write_text(c, g, &out, &interrupted, false);
+    enum ht_err err = a->chat ? ht_generator_say(g, "user", text, len, &diag) : ht_generator_prompt(g, text, len, &diag);
+    int status = begun(c, g, a, err, &diag);
+    if (status == EXIT_DONE) status = write_text(c, g, &out, &interrupted, false);
     generating = NULL;
-    return interrupted ? EXIT_INTERRUPTED : status;
+    return interrupted && status == EXIT_DONE ? EXIT_INTERRUPTED : status;
+}
+
+/* A message the template or the context refuses ends a script, but not a conversation of a person. */
+static int refused(int status, bool person)
+{
+    return person && (status == EXIT_USAGE || status == EXIT_INPUT) ? EXIT_DONE : status;
+}
+
+/* Lines in, answers out, until the input ends. Ctrl-C ends an answer; between answers it ends the program. */
+static int converse(const struct command *c, struct ht_generator *g, const struct generate_args *a)
+{
+    bool person = isatty(STDIN_FILENO) && !a->json, interrupted = false, warned = false;
+    struct output out;
+    char *line = NULL;
+    size_t cap = 0;
+    int status = EXIT_DONE;
+    output_init(&out, a->json, a->quiet);
+    while (status == EXIT_DONE) {
+        struct ht_diag diag = {0};
+        if (person) fputs("> ", stderr);
+        ssize_t n = getline(&line, &cap, stdin);
+        if (n < 0) break;
+        while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
+            n--;
+        if (n == 0) continue;
+        enum ht_err err = ht_generator_say(g, "user", line, (size_t)n, &diag);
+        if (err) status = refused(report_error(c, err, &diag, a->json), person);
+        if (err) continue;
+        if (!warned) warn_of_context(c, g, a);
+        warned = true;
+        generating = g;
+        status = write_text(c, g, &out, &interrupted, !a->json && !out.terminal);
+        generating = NULL;
+        catch_interrupts();
+        if (interrupted && !person) status = EXIT_INTERRUPTED;
+    }
+    if (person && status == EXIT_DONE) fputc('\n', stderr);
+    free(line);
+    return status;
 }
 
 static int generate(const struct command *c, struct ht_generator *g, const struct generate_args *a)
 {
+    struct ht_diag diag = {0};
     char *text = NULL;
     size_t len = 0;
     int status = EXIT_DONE;
+    if (a->system && ht_generator_say(g, "system", a->system, strlen(a->system), &diag) != HT_OK)
+        return report_error(c, diag.code, &diag, a->json);
+    if (!a->prompt && !a->file) return converse(c, g, a);
     if (a->file) status = read_file(c, a->file, &text, &len);
     if (status == EXIT_DONE)
-        status = go_on(c, g, a, text ? text : a->prompt ? a->prompt : "", a->file ? len : strlen(a->prompt));
+        status = say_once(c, g, a, text ? text : a->prompt ? a->prompt : "", a->file ? len : strlen(a->prompt));
     free(text);
     return status;
 }

@@ -62,17 +62,22 @@ static const struct command inspect = {
     "Example:\n  halftone inspect model.gguf --tensors --verify\n",
     run_inspect};
 static const struct command generate = {
-    "generate", "MODEL -p TEXT [options]", "what a model says: a text continued, token by token",
-    "  -p, --prompt TEXT     the text to go on with\n"
+    "generate", "MODEL -p TEXT|--chat [options]", "what a model says: a text continued, or a conversation",
+    "  -p, --prompt TEXT     the text to go on with; with --chat, what the user says\n"
     "  -f, --file FILE       the same from a file; \"-\" is the standard input\n"
+    "  --chat                a conversation, as the model's chat template writes it; without -p or -f, line by line\n"
+    "                        from the standard input\n"
+    "  --system TEXT         the conversation's system message\n"
     "  -n N                  as --max-tokens\n"
     "  --json                a JSON line for each piece of text, and one with figures at the end\n"
     "  --quiet               no figures, no warnings\n\n"
     "The text is written as it is made; a character is written when it is whole. On a terminal, control characters\n"
-    "that a model writes are shown, not obeyed. Ctrl-C ends early with what is there.\n\n"
+    "that a model writes are shown, not obeyed. Ctrl-C ends early with what is there; in a conversation it ends the\n"
+    "answer.\n\n"
     "Examples:\n"
     "  halftone generate model-Q4_K_M.gguf -p 'Once upon a time' -n 100\n"
-    "  halftone generate Llama-3.2-1B -f story.txt --temperature 0.8 --seed 1 --stop 'The End'\n",
+    "  halftone generate Llama-3.2-1B -f story.txt --temperature 0.8 --seed 1 --stop 'The End'\n"
+    "  halftone generate model-Q4_K_M.gguf --chat --system 'Answer briefly.'\n",
     run_generate};
 static const struct command tokenize = {
     "tokenize", "MODEL [--text FILE|-] [--decode] [--around] [--plain] [--json]",

@@ -189,6 +189,16 @@ enum ht_err ht_generator_set(struct ht_generator *generator, const char *name, c
  * before a text is put there, unless the text begins with it. */
 enum ht_err ht_generator_prompt(struct ht_generator *generator, const char *text, size_t len, struct ht_diag *diag);
 /*
+ * Adds a message to the conversation: role is "system", "user" or "assistant". The user's begins an answer, which
+ * ht_generator_next then gives and which becomes part of the conversation. The text is what the model's own chat
+ * template (or the option chat-template) makes of it; control tokens spelled in messages are text like any other.
+ * A message that is refused is not part of the conversation.
+ */
+enum ht_err ht_generator_say(struct ht_generator *generator, const char *role, const char *text, size_t len,
+                             struct ht_diag *diag);
+/* The conversation as the template writes it, ready for an answer. *text is the caller's (ht_free). */
+enum ht_err ht_generator_conversation(struct ht_generator *generator, char **text, size_t *len, struct ht_diag *diag);
+/*
  * The next piece of text as it is made, valid until the next call: whole UTF-8 characters where the model makes such.
  * *len is 0 at the end, and only there. After HT_ERR_CANCELLED, the call after it goes on.
  */

@@ -1,29 +1,13 @@
 /* Text from a model, from a program. */
-#include "api/export.h"
-#include "engine/generator.h"
+#include "api/generator.h"
+#include "base/file.h"
 #include "job/job.h"
 
-#include <errno.h>
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_CONTEXT = 4096, DEFAULT_TOKENS = 256 };
-
-struct ht_generator {
-    struct ht__checkpoint *checkpoint;
-    struct ht__model *model;
-    struct ht__text *text;
-    struct ht__generator *generator; /* from the first prompt on */
-    struct ht__engine_params engine;
-    struct ht__sampler_params sampling;
-    uint64_t max_tokens;
-    char **stops;
-    size_t n_stops;
-    bool options_changed;
-    int trained_context;
-    atomic_bool cancelled;
-};
+enum { DEFAULT_CONTEXT = 4096, DEFAULT_TOKENS = 256, MAX_TEMPLATE = 4 << 20 };
 
 /* ---- opening ------------------------------------------------------------------------------------ */
 
@@ -63,6 +47,7 @@ HT_EXPORT void ht_generator_close(struct ht_generator **generator)
     for (size_t i = 0; i < g->n_stops; i++)
         free(g->stops[i]);
     free(g->stops);
+    ht__conversation_close(g);
     free(g);
     *generator = NULL;
 }
@@ -129,6 +114,22 @@ static enum ht_err add_stop(struct ht_generator *g, const char *value, struct ht
     return HT_OK;
 }
 
+static enum ht_err read_template(struct ht_generator *g, const char *path, struct ht_diag *diag)
+{
+    struct ht__buf text;
+    ht__buf_init(&text, NULL);
+    enum ht_err err = ht__file_load(path, MAX_TEMPLATE, &text, diag);
+    char *copy = err ? NULL : strdup(ht__buf_text(&text));
+    bool whole = copy && strlen(copy) == text.len;
+    ht__buf_close(&text);
+    if (err == HT_OK && !copy) err = ht__fail_memory(diag, path);
+    if (err == HT_OK && !whole) err = ht__fail(diag, HT_ERR_FORMAT, path, -1, "a template is text; this has a NUL");
+    if (err) return free(copy), err;
+    free(g->chat_template);
+    g->chat_template = copy;
+    return HT_OK;
+}
+
 /* HT_ERR_NOT_FOUND: no such option here. */
 static enum ht_err set_sampling(struct ht_generator *g, const char *name, const char *value, struct ht_diag *diag)
 {
@@ -191,13 +192,15 @@ HT_EXPORT enum ht_err ht_generator_set(struct ht_generator *g, const char *name,
     g->options_changed = true;
     if (strcmp(name, "max-tokens") == 0) return ht__parse_count(name, value, 1, INT32_MAX, &g->max_tokens, diag);
     if (strcmp(name, "stop") == 0) return add_stop(g, value, diag);
+    if (strcmp(name, "chat-template") == 0) return read_template(g, value, diag);
     enum ht_err err = set_sampling(g, name, value, diag);
     return err == HT_ERR_NOT_FOUND ? set_engine(g, name, value, diag) : err;
 }
 
 /* ---- prompts ------------------------------------------------------------------------------------ */
 
-static enum ht_err begin(struct ht_generator *g, const struct ht__tokens *ids, unsigned flags, struct ht_diag *diag)
+enum ht_err ht__generator_start(struct ht_generator *g, const struct ht__tokens *ids, unsigned flags,
+                                struct ht_diag *diag)
 {
     HT_TRY(open_engine(g, diag));
     if (g->options_changed) {
@@ -228,7 +231,8 @@ HT_EXPORT enum ht_err ht_generator_prompt(struct ht_generator *g, const char *te
     if (!g || (!text && len)) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "a generator and a text are wanted");
     ht__tokens_init(&ids, NULL);
     enum ht_err err = encode(g, text ? text : "", len, &ids, diag);
-    if (err == HT_OK) err = begin(g, &ids, 0, diag);
+    if (err == HT_OK) err = ht__generator_start(g, &ids, 0, diag);
+    g->answering = false;
     ht__tokens_close(&ids);
     return err;
 }
@@ -243,6 +247,7 @@ HT_EXPORT enum ht_err ht_generator_next(struct ht_generator *g, const char **tex
         return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "a generator with a prompt and places for the text are wanted");
     enum ht_err err = ht__generator_next(g->generator, &piece, diag);
     if (err == HT_ERR_CANCELLED) atomic_store(&g->cancelled, false);
+    if (err == HT_OK) err = ht__conversation_heard(g, piece, diag);
     *text = piece.text;
     *len = piece.len;
     return err;
@@ -252,6 +257,7 @@ HT_EXPORT void ht_generator_rest(struct ht_generator *g, const char **text, size
 {
     struct ht__str piece = {"", 0};
     if (g->generator) piece = ht__generator_rest(g->generator);
+    if (g->generator && ht__conversation_heard(g, piece, NULL) != HT_OK) piece.len = 0;
     *text = piece.text;
     *len = piece.len;
 }

@@ -114,30 +114,67 @@ static enum ht_err encode_segment(const struct ht__text *t, struct ht__text_work
     return HT_OK;
 }
 
-static enum ht_err encode_all(const struct ht__text *t, struct ht__text_work *w, const char *text,
-                              size_t n, bool control, struct ht__tokens *out, struct ht_diag *diag)
+/* The first mark in [from, to), or NULL. */
+static const size_t *mark_within(const struct ht__marks *marks, size_t from, size_t to)
 {
-    size_t at = 0, from, to;
+    size_t low = 0, high = marks->n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (marks->at[middle] < from)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < marks->n && marks->at[low] < to ? &marks->at[low] : NULL;
+}
+
+static enum ht_err encode_all(const struct ht__text *t, struct ht__text_work *w, const char *text,
+                              size_t n, bool control, const struct ht__marks *marks,
+                              struct ht__tokens *out, struct ht_diag *diag)
+{
+    size_t at = 0, look = 0, from, to;
     const struct ht__special *s;
-    while ((s = ht__text_special_next(t, text, n, at, control, &from, &to))) {
+    while ((s = ht__text_special_next(t, text, n, look, control, &from, &to))) {
+        const size_t *mark = s->control ? mark_within(marks, from, to) : NULL;
+        if (mark) {
+            look = *mark + 1;
+            continue;
+        }
         HT_TRY(encode_segment(t, w, text + at, from - at, at == 0, out, diag));
         ht__tokens_put(out, s->id);
-        at = to;
+        at = look = to;
     }
     return encode_segment(t, w, text + at, n - at, at == 0, out, diag);
 }
 
-enum ht_err ht__text_encode(const struct ht__text *t, const char *text, size_t len, unsigned flags,
-                            struct ht__tokens *out, struct ht_diag *diag)
+static enum ht_err encode_text(const struct ht__text *t, const char *text, size_t len,
+                               unsigned flags, const struct ht__marks *marks,
+                               struct ht__tokens *out, struct ht_diag *diag)
 {
     struct ht__text_work *w = take_work(t);
     bool around = flags & HT__TEXT_ADD_SPECIAL;
     if (!w) return ht__fail_memory(diag, t->where);
     if (around && t->add_bos && t->bos >= 0) ht__tokens_put(out, t->bos);
-    enum ht_err err = encode_all(t, w, text, len, flags & HT__TEXT_PARSE_SPECIAL, out, diag);
+    enum ht_err err = encode_all(t, w, text, len, flags & HT__TEXT_PARSE_SPECIAL, marks, out, diag);
     int32_t last = t->kind == HT__TEXT_WORDPIECE && t->sep >= 0 ? t->sep : t->eos;
     if (around && t->add_eos && last >= 0) ht__tokens_put(out, last);
     give_work(t, w, err == HT_OK);
     if (err == HT_OK && out->failed) return ht__fail_memory(diag, t->where);
+    return err;
+}
+
+enum ht_err ht__text_encode(const struct ht__text *t, const char *text, size_t len, unsigned flags,
+                            struct ht__tokens *out, struct ht_diag *diag)
+{
+    struct ht__marks marks = {0};
+    struct ht__buf plain;
+    if (!(flags & HT__TEXT_MARKED) || !memchr(text, 0xff, len))
+        return encode_text(t, text, len, flags, &marks, out, diag);
+    ht__buf_init(&plain, t->alloc);
+    bool good = ht__text_take_marks(t, text, len, &plain, &marks);
+    enum ht_err err = good ? encode_text(t, ht__buf_text(&plain), plain.len, flags, &marks, out, diag)
+                           : ht__fail_memory(diag, t->where);
+    ht__free(t->alloc, marks.at);
+    ht__buf_close(&plain);
     return err;
 }

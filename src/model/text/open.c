@@ -157,6 +157,10 @@ static void find_ends(struct ht__text *t)
     }
     if (t->eos >= 0) t->ends[t->eos] = 1;
     if (t->eot >= 0) t->ends[t->eot] = 1;
+    /* gpt-oss ends with one of these; its <|end|> stands between what it thinks and what it says */
+    int32_t back = ht__text_find(t, "<|return|>", 10), call = ht__text_find(t, "<|call|>", 8);
+    int32_t end = ht__text_find(t, "<|end|>", 7);
+    if (back >= 0 && call >= 0 && end >= 0 && end != t->eos) t->ends[end] = 0;
 }
 
 static enum ht_err read_roles(struct ht__text *t, const struct ht__kvs *kvs, struct ht_diag *diag)

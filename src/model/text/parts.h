@@ -136,6 +136,14 @@ static inline bool ht__text_prefixes(const struct ht__text *t, const char *text,
     return !(t->prefix_spares && space);
 }
 
+/* mark.c: where in a text no control token begins. */
+struct ht__marks {
+    size_t *at, n;
+};
+/* The text without its marks, and where they were (the caller's, also after false: memory is out). */
+bool ht__text_take_marks(const struct ht__text *t, const char *text, size_t len,
+                         struct ht__buf *plain, struct ht__marks *marks);
+
 /* encode.c */
 void ht__text_close_work(struct ht__text *t);
 /* NFC of the text, in buf where it changes (*text and *n then are buf's). */

@@ -51,7 +51,15 @@ enum ht__text_flags {
     HT__TEXT_PARSE_SPECIAL =
         2, /* control tokens are found by their spelling: not for strangers' text */
     HT__TEXT_SKIP_SPECIAL = 4, /* decoding leaves control tokens out */
+    HT__TEXT_MARKED = 8, /* see ht__text_mark */
 };
+
+/*
+ * For texts of which parts are a stranger's: marking puts a byte 0xff, which no text holds, before the
+ * spelling of each control token (and U+FFFD for bytes that are no characters). Where the text is then
+ * encoded with HT__TEXT_MARKED, the marks go, and what follows one is text like any other.
+ */
+void ht__text_mark(const struct ht__text *t, const char *text, size_t len, struct ht__buf *out);
 
 /* Appends the text's ids. Any bytes are taken. */
 HT_MUST_CHECK enum ht_err ht__text_encode(const struct ht__text *t, const char *text, size_t len,

@@ -1,0 +1,51 @@
+#include "model/chat/chat.h"
+#include "model/chat/syntax.h"
+
+#include <string.h>
+
+static void put(struct ht__chat_run *r, struct ht__chat_value dict, const char *name, struct ht__chat_value v)
+{
+    ht__chat_put(r, dict, (struct ht__str){name, strlen(name)}, v);
+}
+
+static void put_token(struct ht__chat_run *r, struct ht__chat_value dict, const char *name, struct ht__str spelling)
+{
+    if (spelling.text) put(r, dict, name, ht__chat_str(spelling.text, spelling.len));
+}
+
+/* The names that a template finds. */
+static struct ht__chat_value names_of(struct ht__chat_run *r, const struct ht__chat *chat)
+{
+    static const struct ht__chat_value none = {.type = HT__CHAT_NONE};
+    struct ht__chat_value names = ht__chat_new_dict(r), messages = ht__chat_new_list(r);
+    for (size_t i = 0; i < chat->n; i++) {
+        struct ht__chat_value message = ht__chat_new_dict(r);
+        put(r, message, "role", ht__chat_str(chat->messages[i].role, strlen(chat->messages[i].role)));
+        put(r, message, "content", ht__chat_str(chat->messages[i].text.text, chat->messages[i].text.len));
+        ht__chat_append(r, messages, message);
+    }
+    put(r, names, "messages", messages);
+    put(r, names, "tools", none);
+    put(r, names, "documents", none);
+    put(r, names, "add_generation_prompt", ht__chat_bool(true));
+    put_token(r, names, "bos_token", chat->bos);
+    put_token(r, names, "eos_token", chat->eos);
+    put_token(r, names, "unk_token", chat->unk);
+    put_token(r, names, "pad_token", chat->pad);
+    return names;
+}
+
+enum ht_err ht__chat_render(const struct ht__chat *chat, const struct ht__alloc *alloc, struct ht__buf *out,
+                            struct ht_diag *diag)
+{
+    struct ht__arena arena;
+    struct ht__chat_scope top = {0};
+    struct ht__chat_run r = {.arena = &arena, .diag = diag, .now = chat->now, .scope = &top, .top = &top, .out = out, .line = 1};
+    ht__arena_init(&arena, alloc);
+    struct ht__chat_node *program = ht__chat_parse(&r, chat->source, strlen(chat->source));
+    top.names = names_of(&r, chat);
+    ht__chat_statements(&r, program);
+    if (!r.err && out->failed) r.err = ht__fail_memory(diag, "chat template");
+    ht__arena_close(&arena);
+    return r.err;
+}
