@@ -75,6 +75,67 @@ expect "beyond what was trained" 0 "$halftone" generate $model -p "$begin" -n 2 
 says "beyond what was trained" 'trained with 1024'
 expect "nothing at all" 0 "$halftone" generate $model -p '' -n 5 "${common[@]}"
 
+# conversations
+expect "an answer" 0 "$halftone" generate $model --chat --system 'Be kind.' -p Hello -n 12 "${common[@]}"
+cp "$work/out" "$work/answer"
+expect "the same by hand" 0 "$halftone" generate $model -p $'system: Be kind.\nuser: Hello\nassistant:' -n 12 "${common[@]}"
+holds "the same by hand: the same" cmp "$work/out" "$work/answer"
+expect "lines" 0 bash -c "printf 'Hello\n\nAnd then?\n' | '$halftone' generate $model --chat --system 'Be kind.' -n 12 --json --threads 1"
+holds "two answers" test "$(grep -c '"event":"done"' "$work/out")" = 2
+holds "the second goes on from the first" test "$(last read_tokens)" -lt "$(last prompt_tokens)" -a "$(last prompt_tokens)" -gt 30
+printf '{%% for m in messages %%}<{{ m.content }}>{%% endfor %%}' >"$work/other.jinja"
+expect "another template" 0 "$halftone" generate $model --chat -p Hello -n 12 --chat-template "$work/other.jinja" "${common[@]}"
+cp "$work/out" "$work/answer"
+expect "another template by hand" 0 "$halftone" generate $model -p '<Hello>' -n 12 "${common[@]}"
+holds "another template by hand: the same" cmp "$work/out" "$work/answer"
+cp -r $model "$work/plain" && rm "$work/plain/chat_template.jinja"
+expect "no template" 3 "$halftone" generate "$work/plain" --chat -p Hello "${common[@]}"
+says "no template" 'without --chat'
+printf 'one\n{{ messages | wordwrap }}' >"$work/odd.jinja"
+expect "a template beyond us" 3 "$halftone" generate $model --chat -p Hello --chat-template "$work/odd.jinja" "${common[@]}"
+says "a template beyond us" 'chat template, line 2'
+says "a template beyond us" 'without --chat'
+printf '{{ raise_exception("no system here") }}' >"$work/strict.jinja"
+expect "a template that refuses" 2 "$halftone" generate $model --chat -p Hello --chat-template "$work/strict.jinja" "${common[@]}"
+says "a template that refuses" 'no system here'
+expect "no such template" 3 "$halftone" generate $model --chat -p Hello --chat-template "$work/nowhere" "${common[@]}"
+expect "a system message without conversation" 2 "$halftone" generate $model -p x --system y
+
+# a model that writes escape sequences: " little" is "ESC[31m" and a C1 character here
+cat >"$work/odd.py" <<'PYTHON'
+import json, os, pty, sys
+if sys.argv[1] == "make":
+    path = os.path.join(sys.argv[2], "tokenizer.json")
+    with open(path) as file:
+        data = json.load(file)
+    model, old, new = data["model"], "\u0120little", "\u011b[31m\u00c2\u013d"
+    model["vocab"][new] = model["vocab"].pop(old)
+    model["merges"] = [merge for merge in model["merges"] if "".join(merge) != old]
+    with open(path, "w") as file:
+        json.dump(data, file)
+    sys.exit()
+pid, fd = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+try:
+    while chunk := os.read(fd, 4096):
+        sys.stdout.buffer.write(chunk)
+except OSError:  # the other end is closed
+    pass
+os.waitpid(pid, 0)
+PYTHON
+if command -v python3 >/dev/null; then
+    cp -r $model "$work/odd" && python3 "$work/odd.py" make "$work/odd"
+    escape=$'\x1b[31m\xc2\x9b'
+    expect "escapes to a pipe" 0 "$halftone" generate "$work/odd" -p "$begin" -n 12 "${common[@]}"
+    holds "escapes to a pipe are what the model wrote" grep -qF "$escape" "$work/out"
+    expect "escapes to a terminal" 0 python3 "$work/odd.py" "$halftone" generate "$work/odd" -p "$begin" -n 12 "${common[@]}"
+    holds "they are shown" grep -qF '^[[31m\u009b' "$work/out"
+    holds "and not obeyed" test "$(grep -cP '\x1b|\xc2\x9b' "$work/out")" = 0
+else
+    echo "SKIPPED escapes to a terminal: there is no python3"
+fi
+
 # usage and input errors
 expect "no prompt" 2 "$halftone" generate $model
 expect "no model" 2 "$halftone" generate -p x

@@ -45,7 +45,7 @@ def template_of(path):
 
 
 def ours(path, conversation):
-    generator = Generator(LIB, MODEL, chat_template=path, threads=1, ctx=1024, max_tokens=1)
+    generator = Generator(LIB, MODEL, chat_template=path, threads=1, ctx=4096, max_tokens=1)
     try:
         tokens = None
         for role, text in conversation:

@@ -210,8 +210,8 @@ static value dict_method(struct ht__chat_run *r, value self, struct ht__str name
 {
     value first = ht__chat_arg(args, 0, "key"), list;
     bool items = ht__chat_is(name, "items"), keys = ht__chat_is(name, "keys"), values = ht__chat_is(name, "values");
-    if (ht__chat_is(name, "get") && first.type == HT__CHAT_STR) {
-        const value *found = ht__chat_find(self, first.str);
+    if (ht__chat_is(name, "get") && (first.type == HT__CHAT_STR || first.type == HT__CHAT_INT)) {
+        const value *found = ht__chat_find(self, ht__chat_key(r, first));
         value otherwise = ht__chat_arg(args, 1, "default");
         if (found) return *found;
         return otherwise.type == HT__CHAT_UNDEFINED ? (value){.type = HT__CHAT_NONE} : otherwise;
@@ -223,7 +223,7 @@ static value dict_method(struct ht__chat_run *r, value self, struct ht__str name
     if (!items && !keys && !values) return unknown(r, self, name);
     list = ht__chat_new_list(r);
     for (size_t i = 0; i < self.dict->n && !r->err; i++) {
-        value key = ht__chat_str(self.dict->keys[i].text, self.dict->keys[i].len), pair = self.dict->values[i];
+        value key = ht__chat_key_value(self.dict->keys[i]), pair = self.dict->values[i];
         if (keys) pair = key;
         if (items) {
             pair = ht__chat_new_list(r);

@@ -94,7 +94,7 @@ static value join(struct ht__chat_run *r, value v, const struct ht__chat_args *a
 static value each(struct ht__chat_run *r, value v, struct ht__str name, const struct ht__chat_args *args)
 {
     value list = ht__chat_new_list(r), attribute = ht__chat_arg(args, (size_t)-1, "attribute");
-    struct ht__chat_list *items = ht__chat_items(r, v);
+    struct ht__chat_list *items = ht__chat_true(v) ? ht__chat_items(r, v) : NULL; /* none and the like are empty here */
     bool map = ht__chat_is(name, "map"), by_attr = name.len > 6, wanted = name.text[0] == 's';
     size_t used = by_attr ? 1 : 0;
     struct ht__chat_args rest = {.n = args->n > used + 1 ? args->n - used - 1 : 0};
@@ -129,6 +129,36 @@ static value reverse(struct ht__chat_run *r, value v)
         if (v.type == HT__CHAT_STR) text = ht__chat_join(r, text.str, items->items[i].str);
     }
     return v.type == HT__CHAT_STR ? text : list;
+}
+
+/* What a value is sorted by: itself, or the first of a pair; letters without their case. */
+static value sort_key(struct ht__chat_run *r, value v, bool pairs)
+{
+    if (pairs) v = v.list->items[0];
+    struct ht__chat_args none = {0};
+    return v.type == HT__CHAT_STR ? ht__chat_method(r, v, (struct ht__str){"lower", 5}, &none) : v;
+}
+
+/* sort, and dictsort: pairs by their keys. By insertion: the lists of templates are short, and steps are counted. */
+static value sort(struct ht__chat_run *r, value v, bool pairs, const struct ht__chat_args *args)
+{
+    struct ht__chat_args none = {0};
+    if (args->n || args->n_named) ht__chat_fail(r, HT_ERR_UNSUPPORTED, "sorting in another order than the usual one");
+    if (!r->err && pairs) v = ht__chat_method(r, v, (struct ht__str){"items", 5}, &none);
+    struct ht__chat_list *items = r->err ? NULL : ht__chat_items(r, v);
+    value list = ht__chat_new_list(r);
+    for (size_t i = 0; items && i < items->n && !r->err; i++) {
+        ht__chat_append(r, list, items->items[i]);
+        value key = sort_key(r, items->items[i], pairs);
+        for (size_t at = i; at > 0 && !r->err; at--) {
+            value *here = list.list->items + at;
+            if (++r->steps > HT__CHAT_MAX_STEPS) ht__chat_fail(r, HT_ERR_LIMIT, "it takes too many steps");
+            if (ht__chat_order(r, sort_key(r, here[-1], pairs), key) <= 0) break;
+            here[0] = here[-1];
+            here[-1] = items->items[i];
+        }
+    }
+    return list;
 }
 
 static value indent(struct ht__chat_run *r, struct ht__str s, const struct ht__chat_args *args)
@@ -211,6 +241,7 @@ value ht__chat_filter(struct ht__chat_run *r, value v, struct ht__str name, cons
     if (ht__chat_is(name, "last")) return edge(r, v, true);
     if (ht__chat_is(name, "list")) return list_of(r, v);
     if (ht__chat_is(name, "reverse")) return reverse(r, v);
+    if (ht__chat_is(name, "sort") || ht__chat_is(name, "dictsort")) return sort(r, v, name.len > 4, args);
     if (ht__chat_is(name, "string") || ht__chat_is(name, "safe")) {
         struct ht__str s = ht__chat_text(r, v);
         return ht__chat_str(s.text, s.len);

@@ -16,7 +16,8 @@ static void put_members(struct ht__chat_run *r, struct ht__buf *out, struct ht__
         if (i) ht__buf_str(out, indent >= 0 ? "," : ", ");
         new_line(out, indent, level + 1);
         if (dict) {
-            ht__json_quote(out, v.dict->keys[i].text, v.dict->keys[i].len);
+            struct ht__str key = ht__chat_text(r, ht__chat_key_value(v.dict->keys[i]));
+            ht__json_quote(out, key.text, key.len);
             ht__buf_str(out, ": ");
         }
         ht__chat_json(r, out, dict ? v.dict->values[i] : v.list->items[i], indent, level + 1);

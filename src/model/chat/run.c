@@ -71,7 +71,8 @@ static value item_of(struct ht__chat_run *r, value whole, value index)
         return ht__chat_undefined;
     }
     int64_t n = ht__chat_length(whole), i = index.integer;
-    if (index.type != HT__CHAT_INT || whole.type == HT__CHAT_DICT || n < 0) return ht__chat_undefined;
+    if (index.type != HT__CHAT_INT || n < 0) return ht__chat_undefined;
+    if (whole.type == HT__CHAT_DICT) return ht__chat_attribute(r, whole, ht__chat_key(r, index));
     if (i < 0) i += n;
     if (i < 0 || i >= n) return ht__chat_undefined;
     if (whole.type == HT__CHAT_LIST) return whole.list->items[i];
@@ -296,8 +297,7 @@ static value collect(struct ht__chat_run *r, const node *n)
         value v = ht__chat_value_of(r, k);
         if (dict && (k = k->next)) {
             value item = ht__chat_value_of(r, k);
-            if (v.type != HT__CHAT_STR) ht__chat_fail(r, HT_ERR_UNSUPPORTED, "%s as a key", ht__chat_type_name(v));
-            if (!r->err) ht__chat_put(r, all, v.str, item);
+            if (!r->err) ht__chat_put(r, all, ht__chat_key(r, v), item);
         } else {
             ht__chat_append(r, all, v);
         }

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool ht__chat_is(struct ht__str text, const char *word)
@@ -89,6 +90,25 @@ void ht__chat_append(struct ht__chat_run *r, struct ht__chat_value list, struct 
         l->cap = cap;
     }
     l->items[l->n++] = item;
+}
+
+enum { NUMBER_KEY = 1 }; /* a control character, then the digits */
+
+struct ht__str ht__chat_key(struct ht__chat_run *r, struct ht__chat_value v)
+{
+    char text[32];
+    if (v.type == HT__CHAT_STR) return v.str;
+    if (v.type != HT__CHAT_INT) ht__chat_fail(r, HT_ERR_UNSUPPORTED, "%s as a key", ht__chat_type_name(v));
+    snprintf(text, sizeof text, "%c%lld", NUMBER_KEY, (long long)v.integer);
+    return ht__chat_copy(r, text, strlen(text)).str;
+}
+
+struct ht__chat_value ht__chat_key_value(struct ht__str key)
+{
+    char text[32] = "";
+    if (key.len < 2 || key.len >= sizeof text || key.text[0] != NUMBER_KEY) return ht__chat_str(key.text, key.len);
+    memcpy(text, key.text + 1, key.len - 1);
+    return ht__chat_int(strtoll(text, NULL, 10));
 }
 
 static int64_t index_of(const struct ht__chat_dict *d, struct ht__str key)
@@ -268,7 +288,7 @@ struct ht__chat_list *ht__chat_items(struct ht__chat_run *r, struct ht__chat_val
         }
     else if (v.type == HT__CHAT_DICT)
         for (size_t i = 0; i < v.dict->n && !r->err; i++)
-            ht__chat_append(r, list, ht__chat_str(v.dict->keys[i].text, v.dict->keys[i].len));
+            ht__chat_append(r, list, ht__chat_key_value(v.dict->keys[i]));
     else if (v.type != HT__CHAT_UNDEFINED)
         ht__chat_fail(r, HT_ERR_UNSUPPORTED, "%s cannot be gone through", ht__chat_type_name(v));
     return r->err ? NULL : list.list;

@@ -87,6 +87,9 @@ struct ht__chat_value ht__chat_new_list(struct ht__chat_run *r);
 struct ht__chat_value ht__chat_new_dict(struct ht__chat_run *r);
 void ht__chat_append(struct ht__chat_run *r, struct ht__chat_value list, struct ht__chat_value item);
 void ht__chat_put(struct ht__chat_run *r, struct ht__chat_value dict, struct ht__str key, struct ht__chat_value value);
+/* Keys are strings; a whole number is kept as one that no template spells, and given back as a number. */
+struct ht__str ht__chat_key(struct ht__chat_run *r, struct ht__chat_value v);
+struct ht__chat_value ht__chat_key_value(struct ht__str key);
 /* NULL: not there. */
 const struct ht__chat_value *ht__chat_find(struct ht__chat_value dict, struct ht__str key);
 
