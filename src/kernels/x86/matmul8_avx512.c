@@ -7,7 +7,8 @@
 #include "kernels/x86/matmul8_panel.h"
 
 enum {
-    TILE = 6
+    TILE = 6,
+    GROUPS = 2
 }; /* tokens: 12 sums of integers, 12 of floats, two panels' codes and the activations */
 
 /* What makes code differ: weights a scale, and minima. */
@@ -27,18 +28,25 @@ VEC vf v_fnma(vf a, vf b, vf c)
     return _mm512_fnmadd_ps(a, b, c);
 }
 
-/* acc[t] += the products of a sub-block with the codes of token t */
-VEC void dots(const struct kind f, int n, const vi *a, const vi *b, const int8_t *x, int64_t ldx,
-              vi acc[][2])
+/* acc[t] += the products of sub-block s with the codes of token t */
+VEC void dots(const struct kind f, int n, const struct panel *p, int s, const int8_t *x,
+              int64_t ldx, vi acc[][GROUPS])
 {
     for (int j = 0; j < f.sub / 4; j++)
         for (int t = 0; t < n; t++) {
             int32_t four;
             memcpy(&four, x + t * ldx + 4 * j, sizeof four);
             vi activations = _mm512_set1_epi32(four);
-            acc[t][0] = _mm512_dpbusd_epi32(acc[t][0], a[j], activations);
-            acc[t][1] = _mm512_dpbusd_epi32(acc[t][1], b[j], activations);
+            for (int g = 0; g < GROUPS; g++)
+                acc[t][g] =
+                    _mm512_dpbusd_epi32(acc[t][g], p[g].codes[s * (f.sub / 4) + j], activations);
         }
+}
+
+/* What is taken off the codes that dots sees. */
+VEC int offset_of(const struct form *f)
+{
+    return f->offset;
 }
 
 VEC bool kind_serves(const struct kind k, const struct form *f)

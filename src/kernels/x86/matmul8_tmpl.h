@@ -2,7 +2,7 @@
  * Products of quantized rows with activations in eight bits: included by matmul8_<level>.c after
  * rows_<level>.h, LEVEL, `dots` and the KINDs of it. VL rows of a matrix are in lanes, their codes
  * turned so that a vector holds four neighbouring codes of each row, which meet the same four
- * activations of a token. Two such panels share each load of activations.
+ * activations of a token. GROUPS such panels share each load of activations.
  */
 #include "kernels/ops/ops_list.h"
 #include "kernels/x86/matmul8_panel.h"
@@ -10,9 +10,8 @@
 #include <xmmintrin.h>
 
 enum {
-    GROUPS = 2,
     ROWS = GROUPS * VL,
-    TOKENS = 10 * TILE /* whose sums stay at hand while a panel is unpacked once */
+    TOKENS = 16 * TILE /* whose sums stay at hand while a panel is unpacked once */
 };
 
 /* What all rows need of a token for a block: the sums of its codes, so that offsets and minima can
@@ -45,7 +44,10 @@ VEC void tile(const struct kind f, int offset, int n, int n_subs, const struct p
     int64_t ld_codes = x->n_in, ld_scales = x->n_in / 32;
     struct taken_off off;
     vf sum[TILE][GROUPS];
-    take_off(f, offset, n, n_subs, x, token, at, &off);
+    if (n_subs == SUPER / f.sub) /* a constant: the compiler makes vectors of it */
+        take_off(f, offset, n, SUPER / f.sub, x, token, at, &off);
+    else
+        take_off(f, offset, n, n_subs, x, token, at, &off);
     for (int t = 0; t < n; t++)
         for (int g = 0; g < GROUPS; g++)
             sum[t][g] = v_load(sums + t * ROWS + g * VL);
@@ -54,8 +56,7 @@ VEC void tile(const struct kind f, int offset, int n, int n_subs, const struct p
         for (int t = 0; t < n; t++)
             for (int g = 0; g < GROUPS; g++)
                 acc[t][g] = i_set32(off.offsets[t][s]);
-        dots(f, n, p[0].codes + s * (f.sub / 4), p[1].codes + s * (f.sub / 4), codes + s * f.sub,
-             ld_codes, acc);
+        dots(f, n, p, s, codes + s * f.sub, ld_codes, acc);
         for (int t = 0; t < n; t++) {
             vf scale = v_set(scales[t * ld_scales + (f.sub == 16 ? s >> 1 : s)]);
             for (int g = 0; g < GROUPS; g++) {
@@ -136,7 +137,7 @@ static void some_rows(const struct form *f, const struct ht__matmul_weights *w, 
             for (int i = 0; i < VL; i++)
                 r[g].at[i] += bytes;
         }
-        tiles(f->offset, n, depth / f->sub, p, x, token, k, sums);
+        tiles(offset_of(f), n, depth / f->sub, p, x, token, k, sums);
     }
     for (int t = 0; t < n; t++)
         memcpy(y + t * ldy + row, sums + t * ROWS, (size_t)n_rows * sizeof(float));

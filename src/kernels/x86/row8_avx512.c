@@ -294,10 +294,11 @@ VEC void add_line(int offset, bool mins, const struct line *l, const struct ht__
 /* name, bytes of 256 weights, what is taken off every code, minima */
 #define ROWS8(X)                                                                                   \
     X(q8_0, 272, 128, false)                                                                       \
-    X(q4_0, 144, 8, false) X(q4_1, 160, 0, true) X(q5_0, 176, 16, false) X(q5_1, 192, 0, true)     \
-        X(iq4_nl, 144, 128, false) X(mxfp4, 136, 12, false) X(q2_k, 84, 0, true)                   \
-            X(q3_k, 110, 4, false) X(q4_k, 144, 0, true) X(q5_k, 176, 0, true)                     \
-                X(q6_k, 210, 32, false) X(iq4_xs, 136, 128, false) X(tq2_0, 66, 1, false)
+    X(q4_0, 144, 8, false)                                                                         \
+    X(q4_1, 160, 0, true) X(q5_0, 176, 16, false) X(q5_1, 192, 0, true) X(iq4_nl, 144, 128, false) \
+        X(mxfp4, 136, 12, false) X(q2_k, 84, 0, true) X(q3_k, 110, 4, false) X(q4_k, 144, 0, true) \
+            X(q5_k, 176, 0, true) X(q6_k, 210, 32, false) X(iq4_xs, 136, 128, false)               \
+                X(tq2_0, 66, 1, false)
 
 #define ROW8(id, size, offset, mins)                                                               \
     static void rows_##id(const struct ht__matmul_weights *w, const struct ht__activations *x,     \

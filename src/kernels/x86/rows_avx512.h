@@ -1,4 +1,4 @@
-/* Sixteen rows of a matrix in lanes, integers: one dword of each to a vector. */
+/* Sixteen rows of a matrix in lanes, integers: see rows_avx2.h for the same names. */
 #ifndef HT_KERNELS_ROWS_AVX512_H
 #define HT_KERNELS_ROWS_AVX512_H
 
