@@ -49,12 +49,15 @@ static enum ht_err read_floats(const struct reader *r, const struct ht__checkpoi
     return HT_OK;
 }
 
-static const struct ht__tensor *find_beside(const struct reader *r, const struct ht__checkpoint *ck, const char *name,
-                                            const char *suffix, const char *type)
+/* NULL when there is none of that type. */
+static enum ht_err find_beside(const struct reader *r, const struct ht__checkpoint *ck, const char *name, const char *suffix,
+                               const char *type, const struct ht__tensor **out)
 {
     const char *full = ht__arena_printf(r->arena, "%s%s", name, suffix);
-    const struct ht__tensor *t = full ? ht__checkpoint_find(ck, full) : NULL;
-    return t && strcmp(t->dtype->name, type) == 0 ? t : NULL;
+    if (!full) return no_memory(r);
+    const struct ht__tensor *t = ht__checkpoint_find(ck, full);
+    *out = t && strcmp(t->dtype->name, type) == 0 ? t : NULL;
+    return HT_OK;
 }
 
 static enum ht_err read_weight(const struct reader *r, const struct ht__checkpoint *ck, const struct ht__tensor *sums)
@@ -62,7 +65,8 @@ static enum ht_err read_weight(const struct reader *r, const struct ht__checkpoi
     struct ht__sums *s = &r->out->items[r->out->n];
     s->name = ht__arena_copy(r->arena, sums->name, strlen(sums->name) - (sizeof sums_suffix - 1));
     if (!s->name) return no_memory(r);
-    const struct ht__tensor *counts = find_beside(r, ck, s->name, ".counts", "f32");
+    const struct ht__tensor *counts = NULL, *state = NULL;
+    HT_TRY(find_beside(r, ck, s->name, ".counts", "f32", &counts));
     if (!counts || strcmp(sums->dtype->name, "f32") != 0 || sums->n_dims < 1 || sums->n_weights == 0)
         return ht__fail(r->diag, HT_ERR_FORMAT, r->path, -1, "%s lacks its counts, or is not F32", sums->name);
     s->n_cols = (uint64_t)sums->shape[sums->n_dims - 1];
@@ -75,7 +79,7 @@ static enum ht_err read_weight(const struct reader *r, const struct ht__checkpoi
     if (!s->sums) return no_memory(r);
     s->counts = s->sums + sums->n_weights;
     if (r->out->state.identity[0]) {
-        const struct ht__tensor *state = find_beside(r, ck, s->name, ".state", "f64");
+        HT_TRY(find_beside(r, ck, s->name, ".state", "f64", &state));
         if (!state || state->n_weights != sums->n_weights + s->n_counts)
             return ht__fail(r->diag, HT_ERR_FORMAT, r->path, -1, "%s lacks its state", s->name);
         HT_TRY(ht__tensor_read_raw(ck, state, 0, state->n_weights, s->sums, r->diag));

@@ -79,8 +79,12 @@ static enum ht_err take_up(struct collection *c, struct ht_diag *diag)
     if (strcmp(file.state.identity, c->state.identity) != 0)
         return ht__fail(diag, HT_ERR_USAGE, c->partial, -1,
                         "it is of another model, text or cutting into chunks; without --resume it is replaced");
+    uint64_t chunks = (uint64_t)file.state.passes * (uint64_t)c->cal.n_seqs;
+    if (chunks >= c->cal.n_chunks || file.state.layers > c->model->n_layers)
+        return ht__fail(diag, HT_ERR_FORMAT, c->partial, -1, "%u passes and %u layers of a run of %zu chunks", file.state.passes,
+                        file.state.layers, c->cal.n_chunks);
     c->state = file.state;
-    c->saved_at = (size_t)file.state.passes * (size_t)c->cal.n_seqs;
+    c->saved_at = (size_t)chunks;
     return ht__importance_merge(&c->imp, &file, c->partial, diag);
 }
 

@@ -17,6 +17,7 @@
 #include "calibrate/statistics.h"
 #include "formats/imatrix.h"
 #include "halftone/halftone.h"
+#include "job/imatrix.h"
 #include "lib/folder.h"
 
 #include <math.h>
@@ -46,6 +47,13 @@ static int clean(void **state)
     (void)state;
     folder_remove(&folder);
     return 0;
+}
+
+static void load(const char *path, struct ht__buf *out)
+{
+    struct ht_diag diag = {0};
+    ht__buf_init(out, NULL);
+    if (ht__file_load(path, 1 << 24, out, &diag)) fail_msg("%s: %s", diag.where, diag.message);
 }
 
 /* ---- files ---- */
@@ -177,6 +185,65 @@ static void merging_is_adding(void **state)
     ht__importance_close(&imp);
 }
 
+/* Every request for memory fails once: an error each time, nothing is left, and in the end the file is the same. */
+static long requests, fail_at, live;
+
+static void *failing(void *ctx, void *ptr, size_t size)
+{
+    (void)ctx;
+    if (size == 0) {
+        live -= ptr != NULL;
+        free(ptr);
+        return NULL;
+    }
+    if (++requests == fail_at) return NULL;
+    void *p = realloc(ptr, size);
+    live += p && !ptr;
+    return p;
+}
+
+static enum ht_err merge_job(const struct ht__alloc *alloc, struct ht_diag *diag)
+{
+    struct ht_job *job;
+    requests = live = 0;
+    *diag = (struct ht_diag){0};
+    if (ht__job_open(alloc, &job) != HT_OK) return ht__fail_memory(diag, "job");
+    enum ht_err err = ht_job_set(job, "in-file", paths[0], diag);
+    if (err == HT_OK) err = ht_job_set(job, "in-file", paths[1], diag);
+    if (err == HT_OK) err = ht_job_set(job, "output", paths[2], diag);
+    if (err == HT_OK) err = ht_job_set(job, "threads", "1", diag);
+    if (err == HT_OK) err = ht__job_imatrix(job, NULL, diag);
+    ht__job_close(&job);
+    assert_int_equal(live, 0);
+    return err;
+}
+
+static void memory_that_ends(void **state)
+{
+    (void)state;
+    const struct ht__alloc alloc = {failing, NULL, true};
+    struct ht_diag diag;
+    struct ht__buf want, got;
+    put(at(0, "a.gguf"), false);
+    put(at(1, "b.gguf"), true);
+    at(2, "sum.gguf");
+    fail_at = 0;
+    if (merge_job(&alloc, &diag)) fail_msg("%s", diag.message);
+    load(paths[2], &want);
+    assert_true(requests > 20);
+    remove(paths[2]);
+    for (fail_at = 1; merge_job(&alloc, &diag) != HT_OK; fail_at++) {
+        if (diag.code != HT_ERR_MEMORY) fail_msg("request %ld: %s", fail_at, diag.message);
+        assert_false(ht__path_exists(paths[2]));
+    }
+    assert_true(fail_at > 20);
+    load(paths[2], &got);
+    assert_int_equal(want.len, got.len);
+    assert_memory_equal(want.data, got.data, want.len);
+    ht__buf_close(&want);
+    ht__buf_close(&got);
+}
+
 /* ---- adding rows ---- */
 
 static void rows_are_added(void **state)
@@ -273,13 +340,6 @@ static enum ht_err collect(const char *out, bool resume, const char *threads)
     if (err != HT_OK && err != HT_ERR_CANCELLED) fail_msg("%s: %s", diag.where, diag.message);
     ht_job_close(&job);
     return err;
-}
-
-static void load(const char *path, struct ht__buf *out)
-{
-    struct ht_diag diag = {0};
-    ht__buf_init(out, NULL);
-    if (ht__file_load(path, 1 << 24, out, &diag)) fail_msg("%s: %s", diag.where, diag.message);
 }
 
 static void interrupted_is_uninterrupted(void **state)
@@ -420,6 +480,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_cannot_be_written, make, clean),
         cmocka_unit_test_setup_teardown(unsound_sums_are_refused, make, clean),
         cmocka_unit_test(merging_is_adding),
+        cmocka_unit_test_setup_teardown(memory_that_ends, make, clean),
         cmocka_unit_test(rows_are_added),
         cmocka_unit_test(statistics_by_hand),
         cmocka_unit_test(the_text_and_random_tokens),
