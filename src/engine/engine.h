@@ -27,6 +27,7 @@ struct ht__engine_params {
     int n_seqs;         /* most sequences a pass */
     int n_batch;        /* most tokens a pass, of all sequences together */
     bool fast;          /* activations in eight bits where the weights are quantized; see below */
+    bool wide;          /* with fast: activations of types of 256-weight blocks share a scale by 256, as in llama.cpp */
     bool cache;         /* keep keys and values of all layers */
     const atomic_bool *cancelled; /* may be NULL: looked at between layers */
 };

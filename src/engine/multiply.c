@@ -12,15 +12,17 @@ struct product {
     float *y;
     ht__matmul8_fn *matmul8; /* or NULL */
     ht__vector_fn *vector;
-    int64_t strips; /* of HT__MATMUL_ROWS a task: neighbours, so that what is fetched ahead serves the same core */
+    int64_t strips; /* of HT__MATMUL_ROWS a task: neighbours, so that what is fetched ahead serves
+                       the same core */
 };
 
 static void put_eight_bits(void *ctx, int64_t task, int thread)
 {
     const struct product *p = ctx;
     const struct ht__activations *all = &p->e->act;
-    struct ht__activations one = {all->codes + task * all->n_in, all->scales + task * (all->n_in / 32),
-                                  all->sums + task * (all->n_in / 16), all->n_in};
+    struct ht__activations one = {all->codes + task * all->n_in,
+                                  all->scales + task * (all->n_in / 32),
+                                  all->sums + task * (all->n_in / 16), all->n_in, all->wide};
     (void)thread;
     p->e->ops->activations(p->x + task * p->ldx, p->ldx, 1, &one);
 }
@@ -46,12 +48,13 @@ static void one_strip(const struct product *p, int64_t row, int thread)
 static void strips(void *ctx, int64_t task, int thread)
 {
     const struct product *p = ctx;
-    for (int64_t i = task * p->strips; i < (task + 1) * p->strips && i * HT__MATMUL_ROWS < p->m->n_out; i++)
+    for (int64_t i = task * p->strips;
+         i < (task + 1) * p->strips && i * HT__MATMUL_ROWS < p->m->n_out; i++)
         one_strip(p, i * HT__MATMUL_ROWS, thread);
 }
 
-static void multiply(struct ht__engine *e, const struct ht__matrix *m, int64_t mat, const float *x, int64_t ldx,
-                     int64_t n, float *y, int64_t ldy, bool again)
+static void multiply(struct ht__engine *e, const struct ht__matrix *m, int64_t mat, const float *x,
+                     int64_t ldx, int64_t n, float *y, int64_t ldy, bool again)
 {
     struct product p = {
         .e = e,
@@ -71,26 +74,29 @@ static void multiply(struct ht__engine *e, const struct ht__matrix *m, int64_t m
     };
     if (e->params.fast && m->n_in % 32 == 0) p.matmul8 = e->ops->matmul8(m->type);
     if (e->params.fast && n == 1) p.vector = e->ops->vector(m->type);
-    if (p.matmul8 && !again) {
+    bool wide = e->params.wide && m->type->block_len == 256;
+    if (p.matmul8 && !(again && e->act.n_in == m->n_in && e->act.wide == wide)) {
         e->act.n_in = m->n_in;
+        e->act.wide = wide;
         ht__pool_run(e->pool, n, put_eight_bits, &p);
     }
-    int64_t n_strips = (m->n_out + HT__MATMUL_ROWS - 1) / HT__MATMUL_ROWS, parts = 8 * ht__pool_threads(e->pool);
+    int64_t n_strips = (m->n_out + HT__MATMUL_ROWS - 1) / HT__MATMUL_ROWS,
+            parts = 8 * ht__pool_threads(e->pool);
     p.strips = n > 8 || n_strips < parts ? 1 : n_strips / parts;
     ht__pool_run(e->pool, (n_strips + p.strips - 1) / p.strips, strips, &p);
 }
 
-void ht__engine_multiply(struct ht__engine *e, const struct ht__matrix *m, int64_t mat, const float *x, int64_t ldx,
-                         int64_t n, float *y, int64_t ldy)
+void ht__engine_multiply(struct ht__engine *e, const struct ht__matrix *m, int64_t mat,
+                         const float *x, int64_t ldx, int64_t n, float *y, int64_t ldy)
 {
     e->act.n_in = 0;
     multiply(e, m, mat, x, ldx, n, y, ldy, false);
 }
 
-void ht__engine_multiply_again(struct ht__engine *e, const struct ht__matrix *m, int64_t mat, const float *x, int64_t ldx,
-                               int64_t n, float *y, int64_t ldy)
+void ht__engine_multiply_again(struct ht__engine *e, const struct ht__matrix *m, int64_t mat,
+                               const float *x, int64_t ldx, int64_t n, float *y, int64_t ldy)
 {
-    multiply(e, m, mat, x, ldx, n, y, ldy, e->act.n_in == m->n_in);
+    multiply(e, m, mat, x, ldx, n, y, ldy, true);
 }
 
 void ht__engine_row(const struct ht__matrix *m, int64_t row, float *dst)

@@ -145,7 +145,7 @@ enum ht_err ht__eval_open_engine(struct ht__eval *e, struct ht__eval_model *m,
     p.memory = memory ? memory / e->n_all + 1 : 0;
     p.spill_dir = e->job->options.layer_cache;
     p.n_threads = e->n_threads;
-    p.fast = e->job->options.fast;
+    p.fast = p.wide = e->job->options.fast; /* what programs that run such files do */
     p.cancelled = &e->job->cancelled;
     HT_TRY(ht__engine_open(m->model, &p, &m->alloc, &m->scored.engine, diag));
     int trained = ht__engine_hyper(m->scored.engine)->n_ctx_train;

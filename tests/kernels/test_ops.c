@@ -329,6 +329,37 @@ static void codes_of_activations(void **state)
     }
 }
 
+/* Eight groups of 32, or as many as there are, share the scale of the largest. */
+static void wide_activations(void **state)
+{
+    (void)state;
+    enum { N = 2, BLOCKS = 11, N_IN = 32 * BLOCKS };
+    struct tokens x = make_tokens(N, N_IN, 5, true);
+    for
+        EACH_LEVEL(l)
+        {
+            struct eight_bits e = make_eight_bits(N, N_IN);
+            e.a.wide = true;
+            ops_of(l)->activations(x.x, x.ld, N, &e.a);
+            for (int t = 0; t < N; t++)
+                for (int first = 0; first < BLOCKS; first += 8) {
+                    int last = first + 8 < BLOCKS ? first + 8 : BLOCKS;
+                    float most = 0;
+                    for (int i = 32 * first; i < 32 * last; i++)
+                        most = fmaxf(most, fabsf(x.x[t * x.ld + i]));
+                    for (int b = first; b < last; b++)
+                        assert_true(e.a.scales[t * BLOCKS + b] == most / 127);
+                    for (int i = 32 * first; i < 32 * last; i++) {
+                        double back = (double)e.a.codes[t * N_IN + i] * (double)(most / 127);
+                        assert_true(fabs(back - (double)x.x[t * x.ld + i]) <=
+                                    (double)most / 254 * 1.00001);
+                    }
+                }
+            free_eight_bits(&e);
+        }
+    guard_free(&x.memory);
+}
+
 /* What is not a number stays so, and infinity does not become a number. */
 static void activations_that_are_not_finite(void **state)
 {
@@ -463,7 +494,7 @@ static void eight_bits_on_every_level(void **state)
                 ops_of(l)->activations(x.x, x.ld, N, &e.a);
                 matmul8(&w, &e.a, N, y.x, y.ld);
                 struct ht__activations later = {e.a.codes + 2 * N_IN, e.a.scales + 2 * N_IN / 32,
-                                                e.a.sums + 2 * N_IN / 16, N_IN};
+                                                e.a.sums + 2 * N_IN / 16, N_IN, e.a.wide};
                 matmul8(&rest, &later, 9, part, 9);
                 for (int t = 0; t < 9; t++)
                     assert_memory_equal(part + 9 * t, y.x + (t + 2) * y.ld + 13, 9 * sizeof(float));
@@ -708,6 +739,7 @@ int main(void)
         cmocka_unit_test(matmul_of_every_shape),
         cmocka_unit_test(grouping_does_not_matter),
         cmocka_unit_test(codes_of_activations),
+        cmocka_unit_test(wide_activations),
         cmocka_unit_test(activations_that_are_not_finite),
         cmocka_unit_test(eight_bits_of_every_type),
         cmocka_unit_test(eight_bits_of_every_shape),

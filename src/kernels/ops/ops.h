@@ -33,6 +33,7 @@ struct ht__activations {
     float *scales;
     int32_t *sums;
     int64_t n_in;
+    bool wide; /* every 256 share a scale, as in programs that round K types' activations so */
 };
 
 /*

@@ -174,10 +174,10 @@ static inline float largest_of_32(const float *x)
 }
 
 /* Magnitudes whose inverse overflows are zeros. The sums are of the codes as stored: no input makes them overflow. */
-static inline float codes_of_32(const float *x, int8_t *codes, int32_t sums[2])
+static inline float codes_of_32(const float *x, float most, int8_t *codes, int32_t sums[2])
 {
     const float magic = 12582912.0f; /* adding it rounds to a whole number in the low bits */
-    float most = largest_of_32(x), inverse = most > 127 / FLT_MAX ? 127 / most : 0;
+    float inverse = most > 127 / FLT_MAX ? 127 / most : 0;
     int32_t whole[32];
     for (int i = 0; i < 32; i++) {
         float rounded = x[i] * inverse + magic;
@@ -195,11 +195,19 @@ static inline float codes_of_32(const float *x, int8_t *codes, int32_t sums[2])
 
 static void op_activations(const float *x, int64_t ldx, int64_t n, struct ht__activations *out)
 {
-    int64_t blocks = out->n_in / 32;
+    int64_t blocks = out->n_in / 32, together = out->wide ? 8 : 1;
     for (int64_t t = 0; t < n; t++)
-        for (int64_t b = 0; b < blocks; b++)
-            out->scales[t * blocks + b] = codes_of_32(x + t * ldx + 32 * b, out->codes + t * out->n_in + 32 * b,
-                                                      out->sums + 2 * (t * blocks + b));
+        for (int64_t first = 0; first < blocks; first += together) {
+            int64_t last = first + together < blocks ? first + together : blocks;
+            float most = 0;
+            for (int64_t b = first; b < last; b++) {
+                float here = largest_of_32(x + t * ldx + 32 * b);
+                most = here > most || here != here ? here : most;
+            }
+            for (int64_t b = first; b < last; b++)
+                out->scales[t * blocks + b] = codes_of_32(x + t * ldx + 32 * b, most, out->codes + t * out->n_in + 32 * b,
+                                                          out->sums + 2 * (t * blocks + b));
+        }
 }
 
 /* Decodes a strip of every row and turns it, so that a vector holds one weight of each row. */
