@@ -203,6 +203,7 @@ enum ht_err ht__generator_start(struct ht_generator *g, const struct ht__tokens 
                                 struct ht_diag *diag)
 {
     HT_TRY(open_engine(g, diag));
+    atomic_store(&g->cancelled, false); /* a wish to end the text before this one, which had ended by itself */
     if (g->options_changed) {
         HT_TRY(ht__generator_sampling(g->generator, &g->sampling, diag));
         HT_TRY(ht__generator_stops(g->generator, (const char *const *)g->stops, g->n_stops, diag));

@@ -136,11 +136,12 @@ struct made {
     struct ht__text *text;
 };
 
-/* Byte-level: 256 bytes as tokens would be long; a few letters, and two control tokens. */
-static void open_text(struct made *m)
+enum { LETTERS = 7, N = LETTERS + 3 };
+
+/* Byte-level: a few letters, and three control tokens. */
+static void open_text(struct made *m, const char *const control[3])
 {
-    static const char *const pieces[] = {"a", "b", "<", "|", "x", ">", "/", "<|x|>", "<|a|>"};
-    enum { N = sizeof pieces / sizeof pieces[0] };
+    const char *pieces[N] = {"a", "b", "<", "|", "x", ">", "/", control[0], control[1], control[2]};
     static const struct ht__str no_merges[1];
     struct ht_diag diag = {0};
     ht__arena_init(&m->arena, NULL);
@@ -149,7 +150,7 @@ static void open_text(struct made *m)
     int32_t *types = ht__arena_array(&m->arena, N, sizeof *types);
     for (size_t i = 0; i < N; i++) {
         strs[i] = (struct ht__str){pieces[i], strlen(pieces[i])};
-        types[i] = i < 7 ? 1 : 3; /* normal, control */
+        types[i] = i < LETTERS ? 1 : 3; /* normal, control */
     }
     ht__kv_str(&m->kvs, "tokenizer.ggml.model", "gpt2");
     ht__kv_str(&m->kvs, "tokenizer.ggml.pre", "gpt-2");
@@ -173,7 +174,7 @@ static void control_tokens_in_messages_stay_text(void **state)
 {
     struct made m;
     struct ht__buf out;
-    open_text(&m);
+    open_text(&m, (const char *const[]){"<|x|>", "<|a|>", "<|bb|>"});
     ht__buf_init(&out, NULL);
     ht__text_mark(m.text, "a<|x|>b<|a|", 11, &out);
     assert_string_equal(ht__buf_text(&out), "a\xff<|x|>b<|a|");
@@ -191,6 +192,23 @@ static void control_tokens_in_messages_stay_text(void **state)
     ht__arena_close(&m.arena);
 }
 
+/* gpt-oss writes <|end|> between its thoughts and its answer; Phi-3 ends with it. */
+static void an_end_is_what_the_other_tokens_make_it(void **state)
+{
+    struct made m;
+    open_text(&m, (const char *const[]){"<|end|>", "<|return|>", "<|call|>"});
+    assert_false(ht__text_is_end(m.text, LETTERS));
+    assert_true(ht__text_is_end(m.text, LETTERS + 1));
+    assert_true(ht__text_is_end(m.text, LETTERS + 2));
+    ht__text_close(&m.text);
+    ht__arena_close(&m.arena);
+    open_text(&m, (const char *const[]){"<|end|>", "<|user|>", "<|assistant|>"});
+    assert_true(ht__text_is_end(m.text, LETTERS));
+    assert_false(ht__text_is_end(m.text, LETTERS + 1));
+    ht__text_close(&m.text);
+    ht__arena_close(&m.arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +216,7 @@ int main(void)
         cmocka_unit_test(faults_name_their_line),
         cmocka_unit_test(hostile_templates_meet_limits),
         cmocka_unit_test(control_tokens_in_messages_stay_text),
+        cmocka_unit_test(an_end_is_what_the_other_tokens_make_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -239,6 +239,7 @@ struct ht__str ht__chat_text(struct ht__chat_run *r, struct ht__chat_value v)
             snprintf(text, sizeof text, "%.*g", digits, v.number);
             if (sscanf(text, "%lf", &back) == 1 && back == v.number) break;
         }
+        text[strcspn(text, ",")] = text[strcspn(text, ",")] ? '.' : '\0'; /* in the host program's locale */
         if (isfinite(v.number) && !strpbrk(text, ".e")) strcat(text, ".0");
         break;
     default: ht__chat_fail(r, HT_ERR_UNSUPPORTED, "%s cannot be printed", ht__chat_type_name(v));
