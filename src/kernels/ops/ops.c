@@ -37,6 +37,7 @@ static ht__vector_fn *no_vector(const struct ht__codec *codec)
 
 #define OPS_MATMUL8 no_matmul8
 #define OPS_VECTOR no_vector
+#define OPS_BYTES 16
 #define OPS_LEVEL scalar
 #include "kernels/ops/ops_tmpl.h"
 

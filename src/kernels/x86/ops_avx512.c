@@ -8,5 +8,6 @@ VEC vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 
 #define OPS_MATMUL8 ht__matmul8_avx512
 #define OPS_VECTOR ht__vector_avx512
+#define OPS_BYTES 64
 #define OPS_LEVEL avx512
 #include "kernels/ops/ops_tmpl.h"
