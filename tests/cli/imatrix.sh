@@ -62,17 +62,23 @@ for delay in 0.2 0.7; do
     lacks "resumed after $delay s" "$work/cut.gguf.partial"
 done
 
-# killed: what was saved is gone on from; other parameters are refused
+# killed: what was saved is gone on from; other parameters are refused. A stop right after the first saving makes
+# sure that the kill meets a run that is not done, however fast the machine.
 rm -f "$work"/cut.gguf*
-run -o "$work/cut.gguf" --save-every 16 --threads 1 >/dev/null 2>&1 &
+run -o "$work/cut.gguf" --save-every 1 --threads 1 >/dev/null 2>&1 &
 pid=$!
-for _ in $(seq 100); do
+for _ in $(seq 5000); do
     [ -e "$work/cut.gguf.partial" ] && break
-    sleep 0.1
+    sleep 0.002
 done
+kill -STOP $pid 2>/dev/null
+killed_early=$([ -e "$work/cut.gguf.partial" ] && [ ! -e "$work/cut.gguf" ] && echo yes)
 kill -KILL $pid 2>/dev/null
 wait $pid 2>/dev/null
-if [ -e "$work/cut.gguf.partial" ]; then
+if [ -z "$killed_early" ]; then
+    echo "FAILED the kill came too late: nothing of resuming was tested"
+    failed=1
+else
     expect "another cutting into chunks" 2 run -o "$work/cut.gguf" --resume --from-chunk 1
     expect "resumed after a kill" 0 run -o "$work/cut.gguf" --resume
     holds "the bytes of an uninterrupted run (killed)" cmp "$work/whole.gguf" "$work/cut.gguf"

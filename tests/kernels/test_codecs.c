@@ -70,9 +70,24 @@ static void golden_bytes(void **state)
     assert_int_equal(wrong, 0);
 }
 
+/* The importance that a row is encoded with. */
+enum weighting { PLAIN, WEIGHTED, OCTAVES, N_WEIGHTINGS };
+
+static const char *const WEIGHTING_NAMES[N_WEIGHTINGS] = {"plain", "weighted", "weighted over 60 octaves"};
+
+/* Importance that spans 60 octaves: a heavy weight on a zero pulls fitted scales towards nothing. */
+static void spread(int64_t n, float *importance)
+{
+    uint32_t state = 12345;
+    for (int64_t i = 0; i < n; i++) {
+        state = state * 1664525u + 1013904223u;
+        importance[i] = ldexpf(importance[i], (int)(state >> 16) % 60 - 30);
+    }
+}
+
 /* Encodes at a level from and to guarded buffers and compares with the scalar bytes. */
 static void compare(const struct ht__codec *c, enum ht__cpu_level level, enum row_kind kind,
-                    int64_t rows, int64_t blocks, bool weighted, bool after)
+                    int64_t rows, int64_t blocks, enum weighting weighting, bool after)
 {
     int64_t len = blocks * c->block_len, n = rows * len;
     size_t size = ht__codec_bytes(c, (uint64_t)n);
@@ -84,7 +99,8 @@ static void compare(const struct ht__codec *c, enum ht__cpu_level level, enum ro
     struct guard got = make((size_t)n * sizeof(float));
     rows_fill(kind, (uint64_t)(rows * 31 + blocks), n, x.data);
     rows_importance((uint64_t)blocks, len, w.data);
-    const float *importance = weighted ? w.data : NULL;
+    if (weighting == OCTAVES) spread(len, w.data);
+    const float *importance = weighting != PLAIN ? w.data : NULL;
     c->encode(x.data, rows, len, importance, expected);
     ht__encoder(c, level)(x.data, rows, len, importance, out.data);
     if (memcmp(expected, out.data, size) != 0) {
@@ -92,7 +108,7 @@ static void compare(const struct ht__codec *c, enum ht__cpu_level level, enum ro
         while (expected[at] == ((unsigned char *)out.data)[at])
             at++;
         fail_msg("%s %s at %s, kind %d, %lld rows of %lld: byte %zu of block %zu differs", c->name,
-                 weighted ? "weighted" : "plain", ht__cpu_level_name(level), kind, (long long)rows,
+                 WEIGHTING_NAMES[weighting], ht__cpu_level_name(level), kind, (long long)rows,
                  (long long)len, at % c->block_size, at / c->block_size);
     }
     c->decode(expected, n, want);
@@ -120,11 +136,11 @@ static void same_bytes_on_every_level(void **state)
                 continue;
             for (int kind = 0; kind < ROWS_N_KINDS; kind++)
                 for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
-                    for (int weighted = 0; weighted < 2; weighted++)
-                        if (weighted || !(c->flags & HT__CODEC_NEEDS_IMPORTANCE))
+                    for (int w = PLAIN; w < N_WEIGHTINGS; w++)
+                        if (w != PLAIN || !(c->flags & HT__CODEC_NEEDS_IMPORTANCE))
                             compare(c, l, (enum row_kind)kind, shapes[s][0],
                                     shapes[s][1] * (c->block_len < 256 ? 8 : 1) * (c->block_len == 1 ? 32 : 1),
-                                    weighted, (kind + (int)s) % 2);
+                                    (enum weighting)w, (kind + (int)s) % 2);
         }
     }
 }

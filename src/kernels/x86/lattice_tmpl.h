@@ -213,9 +213,13 @@ VEC void try_scales(search_params p, snap_fn *snap, const struct lattice_lanes *
     }
 }
 
-/* At the winning scale groups are put on the lattice once more, and the scale is fitted to them. */
-VEC void settle(search_params p, snap_fn *snap, const struct lattice_lanes *b, vm alive,
-                struct lattice_state *s)
+/*
+ * At the winning scale groups are put on the lattice once more, and the scale is fitted to them. Gives the lanes
+ * whose scale is so small (heavy weights on zeros) that quotients leave the range in which vectors round as the
+ * scalar code does.
+ */
+VEC vm settle(search_params p, snap_fn *snap, const struct lattice_lanes *b, vf largest, vm alive,
+              struct lattice_state *s)
 {
     const int groups = p.n / grid_dim(p);
     vm any_off = v_none(), off[MAX_GROUPS];
@@ -225,12 +229,14 @@ VEC void settle(search_params p, snap_fn *snap, const struct lattice_lanes *b, v
     }
     vm active = v_and(alive, v_gt(s->scale, v_zero()));
     if (p.snap != HT__SNAP_ALL) active = v_and(active, any_off);
-    if (!v_any(active)) return;
-    vf qx, q2;
-    snap(b, v_div(v_set(1), s->scale), s->scale, active, p.snap == HT__SNAP_OFF_GRID ? off : NULL,
-         &s->codes);
+    vf qx, q2, inverse = v_div(v_set(1), s->scale);
+    vm wild = v_and(active, v_not(v_lt(v_mul(largest, inverse), v_set(1e6f))));
+    active = v_and(active, v_not(wild));
+    if (!v_any(active)) return wild;
+    snap(b, inverse, s->scale, active, p.snap == HT__SNAP_OFF_GRID ? off : NULL, &s->codes);
     code_sums(p, b, &s->codes, &qx, &q2);
     s->scale = v_pick(s->scale, v_div(qx, q2), v_and(active, v_gt(q2, v_zero())));
+    return wild;
 }
 
 /* A whole number in a byte, as the reference keeps the codes of this search: below zero they wrap.
@@ -342,7 +348,7 @@ VEC unsigned search_lanes(search_params p, snap_fn *snap, const struct lattice_l
         s.codes.on_grid[k] = p.snap == HT__SNAP_OFF_GRID ? v_not(v_none()) : v_none();
     }
     try_scales(p, snap, b, max, alive, &s);
-    settle(p, snap, b, alive, &s);
+    odd = v_or(odd, settle(p, snap, b, largest, alive, &s));
     store_blocks(p, b, &s, v_bits(alive), blocks, stride);
     return v_bits(odd);
 }
