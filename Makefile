@@ -2,7 +2,7 @@
 BUILD ?= build
 SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
 PACKAGES := gcc meson ninja-build pkg-config libssl-dev libyaml-dev libpcre2-dev libutf8proc-dev \
-            libjansson-dev zlib1g-dev libcmocka-dev
+            libjansson-dev zlib1g-dev libcurl4-openssl-dev libsqlite3-dev libmicrohttpd-dev libcmocka-dev
 
 .PHONY: all demo test parity bench fuzz packages install clean help format lint
 
@@ -20,7 +20,7 @@ $(BUILD)/.sources-$(SOURCES): | check-packages
 .PHONY: check-packages
 check-packages:
 	@missing=; for p in meson ninja pkg-config cc; do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
-	 for l in libcrypto yaml-0.1 libpcre2-8 libutf8proc jansson zlib cmocka; do \
+	 for l in libcrypto yaml-0.1 libpcre2-8 libutf8proc jansson zlib libcurl sqlite3 libmicrohttpd cmocka; do \
 	   pkg-config --exists $$l 2>/dev/null || missing="$$missing $$l"; done; \
 	 if [ -n "$$missing" ]; then echo "missing:$$missing"; \
 	   echo "Debian: $(SUDO) apt-get install $(PACKAGES)   (or: make packages)"; exit 1; fi

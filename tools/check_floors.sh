@@ -20,8 +20,17 @@ while IFS=: read -r file line include; do
         bad=1
     fi
 done < <(grep -rnE '^#include "[a-z]+/' src)
-if grep -rnE '^#include "(base|kernels|formats|model|recipe|job|api)/' apps; then
-    echo "apps may include only <halftone/...>"
+# hub and net stand beside the floors, on base alone; jobs and the API above may use the hub
+if grep -rnE '^#include "(kernels|formats|model|engine|calibrate|recipe|job|api)/' src/hub src/net 2>/dev/null; then
+    echo "src/hub and src/net may include only base and themselves"
+    bad=1
+fi
+if grep -rnE '^#include "(base|kernels|formats|model|engine|calibrate|recipe|job|api|hub)/' apps; then
+    echo "apps may include only <halftone/...>, and the server net/"
+    bad=1
+fi
+if grep -rnE '^#include "net/' apps/cli; then
+    echo "the command line serves nothing itself"
     bad=1
 fi
 # kernels allocate nothing and print nothing
