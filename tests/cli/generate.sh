@@ -3,28 +3,8 @@
 #   tests/cli/generate.sh PROGRAM
 set -uo pipefail
 cd "$(dirname "$0")/../.."
-halftone=$(realpath "${1:-build/halftone}")
-model=examples/model
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
+. tests/lib/cli.sh
 
-expect() { # name, expected status, command…
-    local name=$1 want=$2 got
-    shift 2
-    "$@" >"$work/out" 2>"$work/err"
-    got=$?
-    if [ "$got" -ne "$want" ]; then
-        echo "FAILED $name: exit status $got, not $want"
-        cat "$work/err"
-        failed=1
-    fi
-}
-holds() { # name, command…
-    local name=$1
-    shift
-    "$@" >/dev/null 2>&1 || { echo "FAILED $name"; failed=1; }
-}
 says() { holds "$1: says $2" grep -qF -- "$2" "$work/err"; }
 last() { tail -n 1 "$work/out" | grep -o "\"$1\":[^,}]*" | cut -d: -f2; }
 begin='Once upon a time'
@@ -165,15 +145,14 @@ timeout --foreground -s INT 1 "$halftone" generate $model -p "$begin" -n 100000 
 status=$?
 took=$((($(date +%s%N) - start) / 1000000))
 holds "interrupted with 130 or done" test $status -eq 124 -o $status -eq 0
-holds "interrupted within a second ($took ms)" test $took -lt 2000
+holds "interrupted at once ($took ms)" test $took -lt 5000 # within a second on an idle machine
 holds "what was made is there" test -s "$work/out"
 expect "130" 130 bash -c "'$halftone' generate $model -p '$begin' -n 100000 --ctx 1000 --temperature 3 --top-k 0 --top-p 1 --min-p 0 --json ${common[*]} >'$work/json' &
-    sleep 0.7; kill -INT \$!; wait \$!"
+    until [ -s '$work/json' ]; do sleep 0.005; done; kill -INT \$!; wait \$!"
 holds "the figures are there" grep -q '"reason":"interrupted"' "$work/json"
 
 expect "man" 0 "$halftone" man generate
 holds "options in the manual" grep -q 'temperature' "$work/out"
 expect "completion" 0 "$halftone" completion bash
 holds "completed" grep -q 'generate) words=".*--temperature' "$work/out"
-[ $failed -eq 0 ] && echo "every case passed"
-exit $failed
+finish

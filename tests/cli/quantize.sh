@@ -3,31 +3,8 @@
 #   tests/cli/quantize.sh PROGRAM
 set -uo pipefail
 cd "$(dirname "$0")/../.."
-halftone=$(realpath "${1:-build/halftone}")
-model=examples/model
-work=$(mktemp -d)
-trap 'mountpoint -q "$work/small" && umount "$work/small"; rm -rf "$work"' EXIT
-failed=0
-
-expect() { # name, expected status, command…
-    local name=$1 want=$2 got
-    shift 2
-    "$@" >"$work/out" 2>"$work/err"
-    got=$?
-    if [ "$got" -ne "$want" ]; then
-        echo "FAILED $name: exit status $got, not $want"
-        cat "$work/err"
-        failed=1
-    fi
-}
-holds() { # name, command…
-    local name=$1
-    shift
-    "$@" >/dev/null 2>&1 || { echo "FAILED $name"; failed=1; }
-}
-nothing_left() { # name, folder
-    [ -z "$(ls -A "$2" 2>/dev/null)" ] || { echo "FAILED $1: left behind: $(ls -A "$2")"; failed=1; }
-}
+. tests/lib/cli.sh
+clean_up() { mountpoint -q "$work/small" && umount "$work/small"; rm -rf "$work"; }
 
 # several outputs in one pass are the same as one by one, at every CPU level and number of threads
 expect "three types" 0 "$halftone" quantize $model -t Q4_K_M,Q5_K_M,Q8_0 -o "$work/three"
@@ -156,5 +133,4 @@ fi
 
 for shell in bash zsh fish; do expect "completion $shell" 0 "$halftone" completion $shell; done
 for page in quantize convert estimate inspect; do expect "man $page" 0 "$halftone" man $page; done
-[ $failed -eq 0 ] && echo "every case passed"
-exit $failed
+finish
