@@ -3,7 +3,7 @@
  * something (the doorbell). The embedded one is a condition variable in this process.
  *
  * Threads: every function from any thread. A queue lives until queue_close; nobody may wait in it then
- * (queue_wake with `closing` sends the waiting ones home first).
+ * (queue_stop sends them home first).
  */
 #ifndef SERVER_QUEUE_H
 #define SERVER_QUEUE_H

@@ -40,8 +40,8 @@ const char *store_folder(const struct store *store); /* absolute */
 const char *store_result_text(enum store_result result); /* "not found", … */
 /* A short write in a transaction of its own: is the database usable? For /readyz. */
 enum store_result store_ping(struct store *store);
-/* The reason of the calling thread's latest failure, in English; "" when there was none. */
-const char *store_why(void);
+/* The reason of the latest STORE_FULL, STORE_BUSY or STORE_FAILED (any thread's), for the log; "" when there was none. */
+void store_why(struct store *store, char *why, size_t size);
 
 /*
  * JOBS. The request is a validated object. Kept as they are and given back in the REST object:
@@ -93,7 +93,7 @@ enum store_result store_set_priority(struct store *store, const char *id, int pr
 
 /* Array of outputs as in the job's REST object; NULL: no such job. */
 json_t *store_outputs(struct store *store, const char *id);
-/* An output by name or id. `file` gets its absolute path; NOT_FOUND: none; CONFLICT: not published yet. */
+/* An output by name or id, also after the job was deleted while its files are in the registry. `file` gets its absolute path; NOT_FOUND: none; CONFLICT: not published yet. */
 struct store_file {
     char path[4096];
     char name[256];
@@ -102,9 +102,9 @@ struct store_file {
 };
 enum store_result store_output_file(struct store *store, const char *job_id, const char *output, struct store_file *file);
 
-/* The job's log. level: "info", "warning", "error". Lines of a job are bounded: the oldest go. */
+/* The job's log, one or several lines. level: "info", "warning", "error". Lines of a job are bounded: the oldest go. */
 enum store_result store_log_append(struct store *store, const char *id, const char *level, const char *text);
-/* {"lines": [{"n", "time", "level", "text"}], "next": N (give it as `after`)}; NULL: no such job. */
+/* {"lines": [{"id", "time", "level", "line"}], "next_after": N}; NULL: no such job. */
 json_t *store_log(struct store *store, const char *id, int64_t after, int limit);
 
 /*
@@ -136,7 +136,7 @@ enum store_result store_token_add(struct store *store, const char *name, enum st
                                   char id[STORE_ID_SIZE]); /* CONFLICT: the name or the secret is there already */
 /* NOT_FOUND: SCOPE_NONE and id "". One lookup by index, no write (last_used_at is written once a minute at most). */
 enum store_scope store_token_check(struct store *store, const char *sha256, char id[STORE_ID_SIZE]);
-json_t *store_tokens(struct store *store); /* [{id, name, scope, created_at, last_used_at}] */
+json_t *store_tokens(struct store *store); /* [{id, name, scope ("read" …), created_at, last_used_at}] */
 enum store_result store_token_remove(struct store *store, const char *id);
 int store_token_count(struct store *store); /* -1: failed */
 

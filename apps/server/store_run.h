@@ -24,7 +24,7 @@ struct store_claim {
 void store_set_clock(struct store *store, int64_t (*now)(void *ctx), void *ctx);
 
 /* The job of highest priority, then age, that is queued or whose lease ended. NOT_FOUND: none. Jobs whose
- * attempts are used up (max_attempts) become failed with the cause on the way. Cancelled ones end. */
+ * attempts are used up (max_attempts) become failed with the cause on the way. */
 enum store_result store_claim_next(struct store *store, const char *worker, int max_attempts, struct store_claim *claim);
 /* Prolongs the lease. *cancel: somebody wishes the job to end. CONFLICT: the claim is lost. */
 enum store_result store_heartbeat(struct store *store, const struct store_claim *claim, bool *cancel);
