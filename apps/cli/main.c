@@ -26,9 +26,13 @@ static const struct command convert = {
     "  halftone convert MODEL -t F16 --split-max-size 2G -o out\n",
     run_quantize};
 static const struct command estimate = {
-    "estimate", "MODEL -t TYPE[,TYPE…] [options]", "exact sizes, disk and memory, without writing",
-    "Only headers are read. Sizes are those that `quantize` will write, to the byte.\n\n"
-    "Example:\n  halftone estimate Llama-3.2-1B -t Q4_K_M,Q8_0\n",
+    "estimate", "MODEL -t TYPE[,TYPE…] [options]", "exact sizes; disk, memory and time to make them; memory to run them",
+    "Sizes are those that `quantize` will write, to the byte. Of the model only headers are read; the time comes from\n"
+    "measuring this machine's encoders and disk for a third of a second. Memory to run is what llama.cpp allocates:\n"
+    "weights, cache of keys and values, buffers; a fifth is added.\n\n"
+    "Examples:\n"
+    "  halftone estimate Llama-3.2-1B -t Q4_K_M,Q8_0\n"
+    "  halftone estimate Llama-3.2-1B -t Q4_K_M --ctx 32768 --cache-type q8_0\n",
     run_estimate};
 static const struct command eval = {
     "eval", "MODEL… --text FILE [--against MODEL] [options]", "how well a model predicts a text, and what quantizing lost",

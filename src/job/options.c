@@ -60,6 +60,7 @@ static const struct slot {
     SLOT("statistics", FLAG, statistics),
     SLOT("save-every", TEXT, save_every),
     SLOT("calibration", TEXT, calibration),
+    SLOT("cache-type", TEXT, cache_type),
 #undef SLOT
 };
 

@@ -2,6 +2,7 @@
 #include "job/source.h"
 #include "job/collect.h"
 #include "job/layout.h"
+#include "job/space.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -221,12 +222,10 @@ static enum ht_err plan_resources(struct ht__plan *plan, struct ht_diag *diag)
     plan->memory = fixed + threads * worker;
     plan->memory_limit = limit;
     plan->n_threads = (int)threads;
-    if (plan->memory > limit)
-        return ht__fail(diag, HT_ERR_NO_MEMORY_BUDGET, "memory", -1,
-                        "this model needs %llu MB even with one thread; %llu MB are allowed",
-                        (unsigned long long)(plan->memory >> 20) + 1,
-                        (unsigned long long)(limit >> 20));
-    return HT_OK;
+    struct ht__space space;
+    if (plan->job->estimating) return HT_OK;
+    HT_TRY(ht__space_ask(plan, &space, diag));
+    return ht__space_check_memory(plan, &space, diag);
 }
 
 static enum ht_err choose_level(struct ht__plan *plan, struct ht_diag *diag)

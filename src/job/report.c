@@ -135,7 +135,7 @@ static void put_files(struct ht__buf *out, const struct ht__plan_output *o)
 }
 
 static void put_output(struct ht__buf *out, const struct ht__plan *plan, size_t output,
-                       const struct ht__stream_result *result)
+                       const struct ht__stream_result *result, const struct ht__estimate *estimate)
 {
     const struct ht__plan_output *o = &plan->outputs[output];
     double error = 0, squares = 0;
@@ -147,8 +147,9 @@ static void put_output(struct ht__buf *out, const struct ht__plan *plan, size_t 
     put_str(out, "path", o->files[0].path, ", ");
     put_str(out, "type", o->mix->name, ", ");
     if (o->files[0].sha256[0]) put_str(out, "sha256", o->files[0].sha256, ", ");
-    ht__buf_printf(out, "\"size_bytes\": %llu, \"bpw\": %.4f, ", (unsigned long long)o->size,
-                   bits_per_weight(plan, o));
+    ht__buf_printf(out, "\"size_bytes\": %llu, \"bpw\": %.4f, \"bits_per_weight\": %.4f, ",
+                   (unsigned long long)o->size, bits_per_weight(plan, o), bits_per_weight(plan, o));
+    if (estimate) ht__estimate_put_output(out, estimate, o);
     if (result) ht__buf_printf(out, "\"relative_rmse\": %.6g, ", relative(error, squares));
     if (o->quality) ht__buf_printf(out, "\"quality\": {%s}, ", o->quality);
     put_files(out, o);
@@ -176,7 +177,7 @@ static void put_run(struct ht__buf *out, const struct ht__plan *plan,
 }
 
 enum ht_err ht__report(const struct ht__plan *plan, const struct ht__stream_result *result,
-                       struct ht__buf *out, struct ht_diag *diag)
+                       const struct ht__estimate *estimate, struct ht__buf *out, struct ht_diag *diag)
 {
     ht__buf_printf(out, "{\"halftone\": \"%s\", ", HT_VERSION);
     put_str(out, "verb", plan->job->options.convert ? "convert" : "quantize", ", ");
@@ -186,10 +187,11 @@ enum ht_err ht__report(const struct ht__plan *plan, const struct ht__stream_resu
                    plan->n_threads, ht__cpu_level_name(plan->level),
                    (unsigned long long)plan->out_bytes, (unsigned long long)plan->memory);
     if (result) put_run(out, plan, result);
+    if (estimate) ht__estimate_put(out, estimate);
     ht__buf_str(out, "\"outputs\": [");
     for (size_t i = 0; i < plan->n_outputs; i++) {
         if (i) ht__buf_str(out, ", ");
-        put_output(out, plan, i, result);
+        put_output(out, plan, i, result, estimate);
     }
     ht__buf_str(out, "]}");
     return out->failed ? ht__fail_memory(diag, "report") : HT_OK;

@@ -2,6 +2,7 @@
 #include "job/measure.h"
 #include "job/run.h"
 #include "job/source.h"
+#include "job/space.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,26 +18,12 @@ static enum ht_err make_folder(const char *path, struct ht_diag *diag)
     return ht__make_dirs(folder, diag);
 }
 
-static const char *folder_of(const char *path, char folder[4096])
-{
-    snprintf(folder, 4096, "%s", path);
-    char *slash = strrchr(folder, '/');
-    if (!slash) return ".";
-    slash[slash == folder] = '\0';
-    return folder;
-}
-
-/* All outputs go to one folder: its free space against what they need. */
+/* All outputs go to one folder: its free space against what they need. A resumed run has its space. */
 static enum ht_err check_disk(const struct ht__plan *plan, bool resuming, struct ht_diag *diag)
 {
-    char folder[4096];
-    uint64_t free_bytes;
-    const char *dir = folder_of(plan->outputs[0].files[0].path, folder);
-    HT_TRY(ht__disk_free(dir, &free_bytes, diag));
-    if (resuming || plan->out_bytes <= free_bytes) return HT_OK; /* a resumed run has its space */
-    return ht__fail(diag, HT_ERR_NO_SPACE, dir, -1,
-                    "the outputs need %.2f GB, but %.2f GB are free", (double)plan->out_bytes / 1e9,
-                    (double)free_bytes / 1e9);
+    struct ht__space space;
+    HT_TRY(ht__space_ask(plan, &space, diag));
+    return resuming ? HT_OK : ht__space_check_disk(plan, &space, diag);
 }
 
 /* An output must never be one of the files that are read. */
@@ -159,7 +146,7 @@ static enum ht_err report_and_publish(struct ht__plan *plan, const struct ht__st
     struct ht__output file = {.fd = -1};
     struct ht__buf buf;
     ht__buf_init(&buf, plan->job->alloc);
-    enum ht_err err = ht__report(plan, result, &buf, diag);
+    enum ht_err err = ht__report(plan, result, NULL, &buf, diag);
     if (err == HT_OK && json) err = hand_out(&buf, json, diag);
     if (err == HT_OK && path) err = ht__output_open(&file, path, 0, true, false, diag);
     if (err == HT_OK && path) err = ht__output_write(&file, 0, buf.data, buf.len, diag);
@@ -217,6 +204,7 @@ static enum ht_err rehearse(struct ht_job *job, struct ht_diag *diag)
             if (ht__path_exists(plan->outputs[i].files[f].path))
                 err = ht__fail(diag, HT_ERR_EXISTS, plan->outputs[i].files[f].path, -1,
                                "the file exists; --overwrite replaces it");
+    if (err == HT_OK) err = check_disk(plan, job->options.resume, diag);
     ht__plan_close(&plan);
     return err;
 }
@@ -232,16 +220,29 @@ enum ht_err ht__job_run(struct ht_job *job, char **json, struct ht_diag *diag)
     return err;
 }
 
+static enum ht_err estimate(const struct ht__plan *plan, char **json, struct ht_diag *diag)
+{
+    struct ht__estimate *e = ht__new(plan->job->alloc, sizeof *e);
+    struct ht__buf buf;
+    if (!e) return ht__fail_memory(diag, "estimate");
+    ht__buf_init(&buf, plan->job->alloc);
+    enum ht_err err = ht__estimate_make(plan, e, diag);
+    if (err == HT_OK) err = ht__report(plan, NULL, e, &buf, diag);
+    if (err == HT_OK) err = hand_out(&buf, json, diag);
+    ht__buf_close(&buf);
+    ht__free(plan->job->alloc, e);
+    return err;
+}
+
 enum ht_err ht__job_estimate(struct ht_job *job, char **json, struct ht_diag *diag)
 {
     struct ht__plan *plan;
-    struct ht__buf buf;
     *json = NULL;
-    HT_TRY(open_plan(job, true, &plan, diag));
-    ht__buf_init(&buf, job->alloc);
-    enum ht_err err = ht__report(plan, NULL, &buf, diag);
-    if (err == HT_OK) err = hand_out(&buf, json, diag);
-    ht__buf_close(&buf);
+    job->estimating = true;
+    enum ht_err err = open_plan(job, true, &plan, diag);
+    job->estimating = false;
+    if (err != HT_OK) return err;
+    err = estimate(plan, json, diag);
     ht__plan_close(&plan);
     return err;
 }

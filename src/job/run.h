@@ -2,6 +2,7 @@
 #ifndef HT_JOB_RUN_H
 #define HT_JOB_RUN_H
 
+#include "job/estimate.h"
 #include "job/stream.h"
 
 /* Plans and tells: *json is malloc's. */
@@ -16,9 +17,8 @@ HT_MUST_CHECK enum ht_err ht__verify_file(const struct ht__plan *plan, struct ht
                                           struct ht__meter *meter, uint64_t *done,
                                           struct ht_diag *diag);
 
-/* The run report, or (without a result) the estimate, as JSON. */
-HT_MUST_CHECK enum ht_err ht__report(const struct ht__plan *plan,
-                                     const struct ht__stream_result *result, struct ht__buf *out,
-                                     struct ht_diag *diag);
+/* The run report (with a result), or the estimate, as JSON. */
+HT_MUST_CHECK enum ht_err ht__report(const struct ht__plan *plan, const struct ht__stream_result *result,
+                                     const struct ht__estimate *estimate, struct ht__buf *out, struct ht_diag *diag);
 
 #endif

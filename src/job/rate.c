@@ -1,0 +1,108 @@
+#include "job/rate.h"
+
+#include "base/hash.h"
+#include "job/meter.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Rows of a model's length, few enough for the second-level cache; slow encoders are stopped by the clock. */
+enum { ROW = 1024, ROWS = 16, BYTES = 4 << 20 };
+
+/* The sum of four uniform numbers is near enough to a normal one; always the same. */
+static void gaussian(float *x, size_t n)
+{
+    uint64_t state = 1;
+    for (size_t i = 0; i < n; i++) {
+        float sum = 0;
+        for (int k = 0; k < 4; k++) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            sum += (float)(state >> 40) * 0x1p-24f - .5f;
+        }
+        x[i] = sum * .03f;
+    }
+}
+
+struct rows {
+    float x[ROWS * ROW], again[ROWS * ROW], importance[ROW];
+    unsigned char encoded[ROWS * ROW * 4];
+};
+
+static double time_codec(const struct ht__codec *codec, enum ht__cpu_level level, bool encode, bool importance,
+                         double budget, struct rows *r)
+{
+    double start = ht__seconds(), now = start;
+    int64_t weights = 0, n = 2; /* rows at a time: few at first, as some encoders take a millisecond a row */
+    while (now - start < budget) {
+        if (encode) ht__encoder(codec, level)(r->x, n, ROW, importance ? r->importance : NULL, r->encoded);
+        ht__decoder(codec, level)(r->encoded, n * ROW, r->again);
+        weights += n * ROW;
+        if (n < ROWS) n *= 2;
+        now = ht__seconds();
+    }
+    return (now - start) / (double)weights;
+}
+
+double ht__rate_codec(const struct ht__codec *codec, enum ht__cpu_level level, bool encode, bool importance, double budget,
+                      const struct ht__alloc *alloc)
+{
+    struct rows *r = ht__new(alloc, sizeof *r);
+    if (!r) return 0;
+    gaussian(r->x, ROWS * ROW);
+    for (int i = 0; i < ROW; i++)
+        r->importance[i] = 1 + r->x[i];
+    double seconds = time_codec(codec, level, encode && codec->encode, importance, budget, r);
+    ht__free(alloc, r);
+    return seconds;
+}
+
+double ht__rate_sha256(double budget, const struct ht__alloc *alloc)
+{
+    enum { PIECE = 256 << 10 };
+    unsigned char *data = ht__new(alloc, PIECE);
+    struct ht__sha256 sha;
+    char hex[65];
+    double start = ht__seconds(), now = start;
+    uint64_t bytes = 0;
+    if (!data) return 0;
+    ht__sha256_begin(&sha);
+    for (; now - start < budget; now = ht__seconds(), bytes += PIECE)
+        ht__sha256_add(&sha, data, PIECE);
+    ht__sha256_end(&sha, hex);
+    ht__free(alloc, data);
+    return hex[0] ? (double)bytes / (now - start) : 0;
+}
+
+double ht__rate_read(const struct ht__file *file, double budget, const struct ht__alloc *alloc)
+{
+    unsigned char *data = ht__new(alloc, BYTES);
+    uint64_t piece = file->size < BYTES ? file->size : BYTES, n_pieces = piece ? file->size / piece : 0, bytes = 0;
+    double start = ht__seconds(), now = start;
+    if (!data || !n_pieces) n_pieces = 0;
+    /* steps of about a golden section meet cached and other parts alike */
+    for (uint64_t i = 0, at = 0; i < n_pieces && now - start < budget; i++, at = (at + n_pieces * 5 / 8 + 1) % n_pieces) {
+        if (ht__file_read(file, at * piece, data, piece, NULL) != HT_OK) break;
+        bytes += piece;
+        now = ht__seconds();
+    }
+    ht__free(alloc, data);
+    return now > start ? (double)bytes / (now - start) : 0;
+}
+
+double ht__rate_write(const char *folder, double budget, const struct ht__alloc *alloc)
+{
+    unsigned char *data = ht__new(alloc, BYTES);
+    int fd = data ? open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600) : -1;
+    double start = ht__seconds(), now = start;
+    uint64_t bytes = 0;
+    if (data) memset(data, 0x5a, BYTES); /* not zeros: some disks compress */
+    while (fd >= 0 && now - start < budget) {
+        if (write(fd, data, BYTES) != BYTES || fdatasync(fd) != 0) break;
+        bytes += BYTES;
+        now = ht__seconds();
+    }
+    if (fd >= 0) close(fd);
+    ht__free(alloc, data);
+    return now > start ? (double)bytes / (now - start) : 0;
+}

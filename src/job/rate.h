@@ -1,0 +1,21 @@
+/* How fast this machine is, measured in a fraction of a second: encoders, SHA-256, and the disk. */
+#ifndef HT_JOB_RATE_H
+#define HT_JOB_RATE_H
+
+#include "base/alloc.h"
+#include "base/file.h"
+#include "kernels/codec.h"
+
+/* Seconds a weight, on one core, for encoding and decoding again (encode false: for decoding only) on gaussian rows.
+ * 0 when memory is out. It takes about `budget` seconds. */
+double ht__rate_codec(const struct ht__codec *codec, enum ht__cpu_level level, bool encode, bool importance, double budget,
+                      const struct ht__alloc *alloc);
+/* Bytes a second of SHA-256 on one core. */
+double ht__rate_sha256(double budget, const struct ht__alloc *alloc);
+/* Bytes a second of reading this file here and there: from the disk, or from memory where the system has it there. */
+double ht__rate_read(const struct ht__file *file, double budget, const struct ht__alloc *alloc);
+/* Bytes a second of writing to this folder until they are on the disk, with a file that has no name and is gone
+ * afterwards. 0 where that is not possible. */
+double ht__rate_write(const char *folder, double budget, const struct ht__alloc *alloc);
+
+#endif

@@ -1,0 +1,58 @@
+#include "job/space.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A whole small file of the kernel's as a number; otherwise where it says something else or is not there. */
+static uint64_t kernel_number(const char *path, uint64_t otherwise)
+{
+    char text[32] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
+    if (fd >= 0) close(fd);
+    return n > 0 && *text >= '0' && *text <= '9' ? strtoull(text, NULL, 10) : otherwise;
+}
+
+static uint64_t machine_memory(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    uint64_t all = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : UINT64_MAX;
+    uint64_t allowed = kernel_number("/sys/fs/cgroup/memory.max", UINT64_MAX); /* in a container: its own group's */
+    return allowed < all ? allowed : all;
+}
+
+enum ht_err ht__space_ask(const struct ht__plan *plan, struct ht__space *space, struct ht_diag *diag)
+{
+    char *folder = space->folder;
+    snprintf(folder, sizeof space->folder, "%s", plan->outputs[0].files[0].path);
+    do { /* up to what exists: the folder is made when the job runs */
+        char *slash = strrchr(folder, '/');
+        if (!slash) strcpy(folder, ".");
+        else slash[slash == folder] = '\0';
+    } while (!ht__path_exists(folder) && strcmp(folder, ".") != 0 && strcmp(folder, "/") != 0);
+    space->memory = machine_memory();
+    return ht__disk_free(folder, &space->disk_free, diag);
+}
+
+enum ht_err ht__space_check_disk(const struct ht__plan *plan, const struct ht__space *space, struct ht_diag *diag)
+{
+    if (plan->out_bytes <= space->disk_free) return HT_OK;
+    return ht__fail(diag, HT_ERR_NO_SPACE, space->folder, -1, "the outputs need %.2f GB, but %.2f GB are free",
+                    (double)plan->out_bytes / 1e9, (double)space->disk_free / 1e9);
+}
+
+enum ht_err ht__space_check_memory(const struct ht__plan *plan, const struct ht__space *space, struct ht_diag *diag)
+{
+    unsigned long long need = (plan->memory >> 20) + 1;
+    if (plan->memory > plan->memory_limit)
+        return ht__fail(diag, HT_ERR_NO_MEMORY_BUDGET, "memory", -1,
+                        "this model needs %llu MB even with one thread; %llu MB are allowed", need,
+                        (unsigned long long)(plan->memory_limit >> 20));
+    if (plan->memory > space->memory)
+        return ht__fail(diag, HT_ERR_NO_MEMORY_BUDGET, "memory", -1, "this model needs %llu MB; this machine has %llu MB",
+                        need, (unsigned long long)(space->memory >> 20));
+    return HT_OK;
+}

@@ -1,0 +1,20 @@
+/* Will the job fit: its disk space and its memory, before the first byte is written. */
+#ifndef HT_JOB_SPACE_H
+#define HT_JOB_SPACE_H
+
+#include "job/plan.h"
+
+struct ht__space {
+    char folder[4096]; /* the outputs' folder, or the nearest one above it that exists */
+    uint64_t disk_free;
+    uint64_t memory; /* of the machine, or what its control group may take */
+};
+HT_MUST_CHECK enum ht_err ht__space_ask(const struct ht__plan *plan, struct ht__space *space, struct ht_diag *diag);
+
+/* HT_ERR_NO_SPACE and HT_ERR_NO_MEMORY_BUDGET with the figures. */
+HT_MUST_CHECK enum ht_err ht__space_check_disk(const struct ht__plan *plan, const struct ht__space *space,
+                                               struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__space_check_memory(const struct ht__plan *plan, const struct ht__space *space,
+                                                 struct ht_diag *diag);
+
+#endif

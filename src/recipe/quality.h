@@ -1,0 +1,18 @@
+/* What mixes lose, where it has been measured. */
+#ifndef HT_RECIPE_QUALITY_H
+#define HT_RECIPE_QUALITY_H
+
+#include "recipe/recipe.h"
+
+struct ht__quality {
+    const char *mix;
+    double divergence, same; /* nats a token; share of tokens whose likeliest successor is the same */
+};
+/* By index, best first; NULL past the end. */
+const struct ht__quality *ht__quality_at(size_t index);
+/* NULL for a mix that was not measured. */
+const struct ht__quality *ht__quality_of(const struct ht__mix *mix);
+/* What to expect of the mix, in words: its line in mixes.def without the bits, which differ between models. */
+const char *ht__quality_hint(const struct ht__mix *mix);
+
+#endif

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Estimates: sizes are those of the files, what cannot fit is told, and refused when it is run.
+#   tests/cli/estimate.sh PROGRAM
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+. tests/lib/cli.sh
+
+field() { # KEY: its first value in the last answer
+    grep -oE "\"$1\": (\[[^]]*\]|[^,}]*)" "$work/out" | head -n 1 | sed -E 's/^"[^"]*": //'
+}
+expect "an estimate" 0 "$halftone" estimate $model -t Q4_K_M --json
+size=$(field size_bytes) weights=$(field weights_bytes) cache=$(field kv_cache_bytes) overhead=$(field overhead_bytes)
+total=$(field total_bytes)
+expect "the file" 0 "$halftone" quantize $model -t Q4_K_M -o "$work/made" --quiet
+holds "its size" test "$size" = "$(stat -c %s "$work/made/model-Q4_K_M.gguf")"
+expect "an estimate with everything" 0 "$halftone" estimate $model -t Q4_K_M,Q8_0 --json
+for key in download_bytes temporary_bytes disk_bytes disk_free_bytes memory_bytes seconds; do
+    holds "$key is a number" grep -qE "^[0-9.e-]+$" <(field $key)
+done
+holds "nothing to download" test "$(field download_bytes)" = 0
+holds "it fits" test "$(field fits)" = true -a "$(field reasons)" = "[]"
+# the example: 8 layers, 2 heads of 64 for keys and values, trained on 1024 tokens; see tests/unit/test_fit.c
+holds "the sum" test "$total" = $((weights + cache + overhead))
+expect "a shorter context" 0 "$halftone" estimate $model -t Q4_K_M --ctx 256 --json
+holds "has a smaller cache" test "$(field kv_cache_bytes)" = $((cache / 4))
+expect "a smaller cache" 0 "$halftone" estimate $model -t Q4_K_M --cache-type q8_0 --json
+holds "by 34 to 64" test "$(field kv_cache_bytes)" = $((cache / 64 * 34))
+expect "for people" 0 "$halftone" estimate $model -t Q4_K_M
+holds "with the memory to run it" grep -q "cache of 1024 tokens" "$work/out"
+
+# what cannot fit
+expect "too little memory is an answer" 0 "$halftone" estimate $model -t Q8_0 --memory 1M --json
+holds "no" test "$(field fits)" = false
+holds "with the reason" grep -q "1M\|MB are allowed" <(field reasons)
+expect "and a refusal" 4 "$halftone" quantize $model -t Q8_0 --memory 1M -o "$work/never"
+holds "before anything is there" test ! -e "$work/never"
+mkdir "$work/small"
+if mount -t tmpfs -o size=4m tmpfs "$work/small" 2>/dev/null; then
+    clean_up() { umount "$work/small"; rm -rf "$work"; }
+    expect "too small a disk is an answer" 0 "$halftone" estimate $model -t Q8_0 -o "$work/small/new/folder" --json
+    holds "no, for the folder that will be made" test "$(field fits)" = false
+    holds "with the reason" grep -q "GB are free" <(field reasons)
+    expect "and a refusal" 4 "$halftone" quantize $model -t Q8_0 -o "$work/small/out"
+    holds "that leaves no file" test -z "$(find "$work/small" -type f)"
+    expect "before importance is collected" 4 timeout 20 "$halftone" quantize $model -t Q8_0 --calibration default -o "$work/small/out"
+else
+    echo "SKIPPED a small disk: no right to mount one"
+fi
+
+# bad options
+for bad in ctx=0 ctx=x ctx=-1 ctx=99999999999 cache-type=q4_k cache-type=; do
+    expect "refused: $bad" 2 "$halftone" estimate $model -t Q8_0 "--$bad"
+done
+finish
