@@ -14,7 +14,7 @@ while IFS=: read -r file line include; do
     target=$(echo "$include" | sed -nE 's/.*"([a-z]+)\/.*/\1/p')
     [ -n "$target" ] || continue
     to=$(level_of "$target")
-    [ "$to" -ge 0 ] || continue
+    [ "$to" -ge 0 ] && [ "$(level_of "$floor")" -ge 0 ] || continue
     if [ "$to" -gt "$(level_of "$floor")" ]; then
         echo "$file:$line: floor $floor includes $target, which is above it"
         bad=1
