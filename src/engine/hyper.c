@@ -91,8 +91,9 @@ static void read_window(const struct source *s, struct ht__hyper *h)
 static void read_rope(struct source *s, struct ht__hyper *h)
 {
     h->rope_base = real(s, "rope.freq_base", 10000);
-    h->rope_base_sliding = real(s, "rope.freq_base_swa", h->rope_base);
-    h->sliding_unscaled = has(s, "rope.freq_base_swa");
+    float sliding = h->recipe->sliding_base > 0 ? h->recipe->sliding_base : h->rope_base;
+    h->rope_base_sliding = real(s, "rope.freq_base_swa", sliding);
+    h->sliding_unscaled = h->recipe->sliding_unscaled || h->recipe->sliding_base > 0 || has(s, "rope.freq_base_swa");
     h->rope_scale = h->rope_factor = 1;
     h->original_ctx = (float)whole(s, "rope.scaling.original_context_length", 0, 0, INT_MAX);
     float factor = real(s, "rope.scaling.factor", 0);

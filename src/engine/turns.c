@@ -32,7 +32,9 @@ static double frequency(const struct ht__engine *e, float base, float scale, con
     return f * scale;
 }
 
-static enum ht_err plan(struct ht__engine *e, float base, float scale, struct ht__turns *turns, struct ht_diag *diag)
+/* The factor lengthens the turned pairs: YaRN's correction of attention. */
+static enum ht_err plan(struct ht__engine *e, float base, float scale, float factor, struct ht__turns *turns,
+                        struct ht_diag *diag)
 {
     const struct ht__hyper *h = &e->hyper;
     const struct ht__weights *w = e->weights;
@@ -46,8 +48,8 @@ static enum ht_err plan(struct ht__engine *e, float base, float scale, struct ht
         double f = frequency(e, base, scale, factors, i);
         for (int p = 0; p < e->params.n_ctx; p++) {
             float *at = turns->cos_sin + ((size_t)p * (size_t)half + (size_t)i) * 2;
-            at[0] = (float)cos(f * p) * h->rope_factor;
-            at[1] = (float)sin(f * p) * h->rope_factor;
+            at[0] = (float)cos(f * p) * factor;
+            at[1] = (float)sin(f * p) * factor;
         }
     }
     return HT_OK;
@@ -57,9 +59,9 @@ enum ht_err ht__engine_plan_turns(struct ht__engine *e, struct ht_diag *diag)
 {
     const struct ht__hyper *h = &e->hyper;
     if (h->recipe->rope == HT__ROPE_NONE || h->n_rot < 2) return HT_OK;
-    HT_TRY(plan(e, h->rope_base, h->rope_scale, &e->turns, diag));
+    HT_TRY(plan(e, h->rope_base, h->rope_scale, h->rope_factor, &e->turns, diag));
     if (!h->sliding_unscaled) return HT_OK;
-    return plan(e, h->rope_base_sliding, 1, &e->sliding_turns, diag);
+    return plan(e, h->rope_base_sliding, 1, 1, &e->sliding_turns, diag);
 }
 
 static void turn_head(const struct ht__hyper *h, const float *cos_sin, float *x)

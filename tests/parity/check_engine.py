@@ -21,6 +21,17 @@ import torch
 LIB = os.environ.get("HT_LIB", os.path.join(ROOT, "build", "libhalftone.so"))
 
 
+def without_sliding_base(path):
+    """The file as older converters wrote it: the base of Gemma 3's sliding layers goes without saying."""
+    data, key = open(path, "rb").read(), b"gemma3.rope.freq_base_swa"
+    if data.count(key) != 1:
+        raise RuntimeError("there is no key to hide")
+    older = path + ".older.gguf"
+    with open(older, "wb") as file:
+        file.write(data.replace(key, key[:-3] + b"old"))
+    return older
+
+
 def compare(name, engine, work):
     folder = os.path.join(work, "m" + str(list(MODELS).index(name)))
     options = MODELS[name][2] if len(MODELS[name]) > 2 else {}
@@ -43,6 +54,8 @@ def compare(name, engine, work):
     stepped = engine.logits(out, ids, n_ctx, steps=[5, 1, 1, len(ids) - 7])
     capped = engine.logits(out, ids, n_ctx, memory=os.path.getsize(out) - 1000)
     same = numpy.array_equal(from_gguf, stepped) and numpy.array_equal(from_gguf, capped)
+    if name.startswith("gemma3") and "vision" not in name:
+        same = same and numpy.array_equal(from_gguf, engine.logits(without_sliding_base(out), ids, n_ctx))
     good = error < 1e-3 and folder_error < 1e-3 and same
     print(f"{'ok' if good else 'FAILED':7}{name}: largest difference {error:.1e} of the largest logit, from the folder "
           f"{folder_error:.1e}, in steps and capped {'the same bits' if same else 'OTHER BITS'}", flush=True)

@@ -21,6 +21,9 @@ struct ht__recipe {
     bool post_is_ffn_norm;  /* post_attention_norm comes before the feed-forward, not after attention */
     /* layers that see attention.sliding_window tokens only */
     enum { HT__WINDOW_NONE, HT__WINDOW_ALL, HT__WINDOW_EVEN, HT__WINDOW_FIVE_OF_SIX, HT__WINDOW_LISTED } window;
+    /* sliding layers turn by a base of their own (a key may give another), or at least without the context's scaling */
+    float sliding_base;
+    bool sliding_unscaled;
     int no_rope_every;      /* every n-th layer does not rotate; 0: all do */
     int wide_scale_layers;  /* with so many layers the attention scale is by embedding / heads (Gemma 27B) */
     bool normalized_experts; /* the chosen experts' shares are made to add to 1 where no key says */
