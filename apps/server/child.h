@@ -18,8 +18,8 @@
 struct child_settings {
     const char *program;             /* absolute; NULL: /proc/self/exe */
     const char *const *arguments;    /* without argv[0]; ends with NULL */
-    const char *const *environment;  /* "NAME=value"; ends with NULL; NULL: none. PATH, LANG, HOME, TMPDIR are added
-                                        from this process unless named here */
+    const char *const *environment;  /* "NAME=value"; ends with NULL; NULL: none. PATH, LANG and TMPDIR (`writable`, when it
+                                        is set) are added; nothing else comes from this process */
     const char *folder;              /* its working folder; NULL: / */
     const char *writable;            /* the only folder it may write in, where the kernel has Landlock; NULL: any */
     double timeout_seconds;          /* 0: none */
@@ -30,21 +30,25 @@ struct child_settings {
     int keep_fd;                     /* stays open in the child (a lock that lives as long as it does); <= 0: none */
 };
 
-/* Set by child_stop: 0 run, 1 stop wished. Zero-initialise; one for each run or shared by the runs of a job:
- * a child that is started after the wish ends at once. */
+/*
+ * A wish to stop, from another thread. One for each run, or shared by the runs of a job, one after
+ * another: a child that is started after the wish ends at once.
+ */
 struct child_stop {
-    atomic_int wished;
-    int wake[2]; /* pipe; set up by child_stop_init */
+    atomic_int wished; /* 0 run, 1 SIGINT, 2 SIGKILL */
+    int wake;          /* eventfd */
 };
 bool child_stop_init(struct child_stop *stop);
 void child_stop_free(struct child_stop *stop);
-/* SIGINT now, SIGKILL 1.5 s later. From any thread, also before the start. */
+/* SIGINT now (the child cleans up), SIGKILL 1.5 s later. From any thread, also before the start. */
 void child_stop(struct child_stop *stop);
+/* SIGKILL now: what the child has written so far stays, to be continued. */
+void child_kill(struct child_stop *stop);
 
 enum child_end {
     CHILD_EXITED,     /* code tells */
     CHILD_KILLED,     /* by a signal that was not ours */
-    CHILD_STOPPED,    /* child_stop */
+    CHILD_STOPPED,    /* child_stop or child_kill; also when it ended by itself after the wish */
     CHILD_TIMED_OUT,
     CHILD_BABBLED,    /* a line or the output was too long */
     CHILD_NOT_STARTED

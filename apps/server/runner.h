@@ -27,8 +27,8 @@ struct scheduler_settings {
 /* Copies the settings. Starts the threads at once. false: why. */
 bool scheduler_open(struct store *store, struct events *events, const struct scheduler_settings *settings,
                     struct scheduler **scheduler, char *why, size_t size);
-/* Children get SIGINT (SIGKILL after 1.5 s); their jobs go back to queued and resume the next time.
- * Returns within about three seconds. NULL-safe. */
+/* Children end at once, their jobs go back to queued and resume from their last finished tensor the next
+ * time. Returns within about three seconds. NULL-safe. */
 void scheduler_close(struct scheduler **scheduler);
 
 /* The job was submitted, retried, re-prioritised: publishes `job`, wakes a worker. */

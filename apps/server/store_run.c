@@ -34,34 +34,47 @@ static enum store_result claim(struct store *s, const char *worker, const struct
                       c->epoch, (int64_t)c->attempt, worker, lease(s), store__wall());
 }
 
+/* CONFLICT: worn out. */
 static enum store_result next(struct store *s, const char *worker, int max_attempts, struct store_claim *c)
 {
     sqlite3_stmt *row;
-    for (;;) {
-        enum store_result result =
-            store__first(s, &s->writer, &row,
-                         "SELECT id, epoch, attempt, cancel_requested FROM jobs WHERE lease_until IS NOT NULL AND lease_until <= ?1"
-                         " ORDER BY priority DESC, id LIMIT 1", "i", s->now(s->now_ctx));
-        if (result != STORE_OK) return result;
-        snprintf(c->id, sizeof c->id, "%s", store__text(row, 0));
-        c->epoch = sqlite3_column_int64(row, 1) + 1;
-        c->attempt = sqlite3_column_int(row, 2) + 1;
-        bool cancel = sqlite3_column_int(row, 3) != 0; /* its worker died: the next one has to clean up */
-        sqlite3_reset(row);
-        if (c->attempt <= max_attempts || cancel) return claim(s, worker, c);
-        result = fail_worn_out(s, c->id, c->attempt - 1);
-        if (result != STORE_OK) return result;
-    }
+    enum store_result result =
+        store__first(s, &s->writer, &row,
+                     "SELECT id, epoch, attempt, cancel_requested FROM jobs WHERE lease_until IS NOT NULL AND lease_until <= ?1"
+                     " ORDER BY priority DESC, id LIMIT 1", "i", s->now(s->now_ctx));
+    if (result != STORE_OK) return result;
+    snprintf(c->id, sizeof c->id, "%s", store__text(row, 0));
+    c->epoch = sqlite3_column_int64(row, 1) + 1;
+    c->attempt = sqlite3_column_int(row, 2) + 1;
+    bool cancel = sqlite3_column_int(row, 3) != 0; /* its worker died: the next one has to clean up */
+    sqlite3_reset(row);
+    if (c->attempt <= max_attempts || cancel) return claim(s, worker, c);
+    result = fail_worn_out(s, c->id, c->attempt - 1);
+    return result == STORE_OK ? STORE_CONFLICT : result;
+}
+
+/* An idle worker asks often: the snapshot of a reader answers that there is nothing without a write. */
+static bool is_idle(struct store *s)
+{
+    sqlite3_stmt *row;
+    struct connection *c = store__read(s);
+    if (!c) return false;
+    enum store_result result = store__first(s, c, &row, "SELECT 1 FROM jobs WHERE lease_until IS NOT NULL AND lease_until <= ?1 LIMIT 1",
+                                            "i", s->now(s->now_ctx));
+    if (result == STORE_OK) sqlite3_reset(row);
+    store__read_end(s, c);
+    return result == STORE_NOT_FOUND;
 }
 
 enum store_result store_claim_next(struct store *s, const char *worker, int max_attempts, struct store_claim *c)
 {
+    if (is_idle(s)) return STORE_NOT_FOUND;
     enum store_result result = store__begin(s);
     if (result != STORE_OK) return result;
     result = next(s, worker, max_attempts, c);
-    if (result != STORE_NOT_FOUND) return store__end(s, result);
-    result = store__end(s, STORE_OK); /* jobs may have failed on the way */
-    return result == STORE_OK ? STORE_NOT_FOUND : result;
+    if (result != STORE_CONFLICT) return store__end(s, result);
+    result = store__end(s, STORE_OK);
+    return result == STORE_OK ? STORE_CONFLICT : result;
 }
 
 enum store_result store_heartbeat(struct store *s, const struct store_claim *c, bool *cancel)
@@ -170,6 +183,27 @@ json_t *store_request(struct store *s, const char *id)
     }
     store__read_end(s, c);
     return request;
+}
+
+static bool is_there(struct store *s, const char *sql, const char *value)
+{
+    sqlite3_stmt *row;
+    struct connection *c = store__read(s);
+    if (!c) return true;
+    enum store_result result = store__first(s, c, &row, sql, "s", value);
+    if (result == STORE_OK) sqlite3_reset(row);
+    store__read_end(s, c);
+    return result != STORE_NOT_FOUND;
+}
+
+bool store_job_unfinished(struct store *s, const char *id)
+{
+    return is_there(s, "SELECT 1 FROM jobs WHERE id = ?1 AND status NOT IN ('completed', 'cancelled')", id);
+}
+
+bool store_folder_used(struct store *s, const char *folder)
+{
+    return is_there(s, "SELECT 1 FROM variants WHERE substr(path, 1, length(?1) + 1) = ?1 || '/'", folder);
 }
 
 enum store_result store_release(struct store *s, const struct store_claim *c)

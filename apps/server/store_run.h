@@ -23,8 +23,8 @@ struct store_claim {
 /* For simulations: milliseconds that never go back, instead of CLOCK_BOOTTIME. Before any claim. */
 void store_set_clock(struct store *store, int64_t (*now)(void *ctx), void *ctx);
 
-/* The job of highest priority, then age, that is queued or whose lease ended. NOT_FOUND: none. Jobs whose
- * attempts are used up (max_attempts) become failed with the cause on the way. */
+/* The job of highest priority, then age, that is queued or whose lease ended. NOT_FOUND: none. CONFLICT: the job in
+ * *claim had used up its max_attempts and is failed now, with the cause: tell, and ask again. */
 enum store_result store_claim_next(struct store *store, const char *worker, int max_attempts, struct store_claim *claim);
 /* Prolongs the lease. *cancel: somebody wishes the job to end. CONFLICT: the claim is lost. */
 enum store_result store_heartbeat(struct store *store, const struct store_claim *claim, bool *cancel);
@@ -41,6 +41,10 @@ enum store_result store_update_job(struct store *store, const struct store_claim
 enum store_result store_set_outputs(struct store *store, const struct store_claim *claim, const json_t *outputs);
 enum store_result store_output_status(struct store *store, const struct store_claim *claim, const char *quant_type,
                                       const char *status);
+/* Is the job queued, running or failed (so that its files may be needed)? True when that cannot be told. */
+bool store_job_unfinished(struct store *store, const char *id);
+/* Does the registry have files in this folder (relative to the store's)? True when that cannot be told. */
+bool store_folder_used(struct store *store, const char *folder);
 /* The job's request with source_path, for the runner. */
 json_t *store_request(struct store *store, const char *id);
 /* Gives the job back: queued again, this attempt not counted. */

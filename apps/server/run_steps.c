@@ -1,0 +1,295 @@
+/* The children of a job: pull, estimate, quantize. */
+#include "server/command.h"
+#include "server/folder.h"
+#include "server/run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+enum { LOG_LINES_MAX = 400, LINE_MAX_BYTES = 64 << 20, OUTPUT_MAX_BYTES = 256 << 20, NICE = 10 };
+
+static const char *text_of(const json_t *o, const char *key)
+{
+    return json_string_value(json_object_get(o, key));
+}
+
+static bool is_hub(const struct run *run)
+{
+    const char *type = text_of(run->request, "source_type");
+    return type && strcmp(type, "huggingface") == 0;
+}
+
+/* From range requests, without a copy on the disk: then the child that computes needs the network. */
+static bool is_streamed(const struct run *run)
+{
+    return is_hub(run) && json_is_true(json_object_get(json_object_get(run->request, "options"), "no-cache"));
+}
+
+/* What a child says of itself that goes wrong. */
+static void note_failure(struct run *run, const json_t *event)
+{
+    const char *where = text_of(event, "where"), *message = text_of(event, "message"), *code = text_of(event, "code");
+    snprintf(run->failure, sizeof run->failure, "%s%s%s", where ? where : "", where && *where ? ": " : "",
+             message ? message : "");
+    snprintf(run->failure_code, sizeof run->failure_code, "%s", code ? code : "");
+}
+
+static bool on_line(void *ctx, json_t *value, const char *text)
+{
+    struct run *run = ctx;
+    const char *event = text_of(value, "event");
+    if (!value && *text) run__log(run, "info", text);
+    if (event && strcmp(event, "progress") == 0) run__progress(run, value);
+    if (event && strcmp(event, "error") == 0) note_failure(run, value);
+    return true;
+}
+
+static void on_error(void *ctx, const char *text)
+{
+    struct run *run = ctx;
+    run->lines_logged++;
+    if (run->lines_logged < LOG_LINES_MAX) run__log(run, strncmp(text, "warning", 7) == 0 ? "warning" : "info", text);
+    if (run->lines_logged == LOG_LINES_MAX) run__log(run, "warning", "there are more lines, which are left out");
+}
+
+/* Common to all: no secrets unless the hub is asked, a bound on everything. */
+static struct child_settings settings_for(const struct run *run, char **arguments, bool hub)
+{
+    const struct scheduler *s = run->scheduler;
+    return (struct child_settings){.program = s->program,
+                                   .arguments = (const char *const *)arguments,
+                                   .environment = hub ? (const char *const *)s->hub_environment : NULL,
+                                   .max_line = LINE_MAX_BYTES,
+                                   .max_output = OUTPUT_MAX_BYTES,
+                                   .memory_limit = s->settings.memory_limit,
+                                   .nice = NICE,
+                                   .network = hub,
+                                   .keep_fd = run->lock};
+}
+
+/* The request without options that are the runner's own. */
+static json_t *without_own(const json_t *request)
+{
+    static const char *const own[] = {"output", "report", "resume", "overwrite", "html", "config", "type", "json", "quiet", "dry-run"};
+    json_t *copy = json_deep_copy(request), *options = json_object_get(copy, "options");
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        json_object_del(options, own[i]);
+    return copy;
+}
+
+static char **arguments_for(struct run *run, const char *verb, const char *const *extra)
+{
+    const char *words[12], *source = text_of(run->request, is_streamed(run) ? "source_model" : "source_path");
+    char threads[32];
+    size_t n = 0;
+    json_t *request = without_own(run->request), *options = command_options(request);
+    while (*extra)
+        words[n++] = *extra++;
+    snprintf(threads, sizeof threads, "--threads=%d", run->scheduler->settings.threads);
+    if (run->scheduler->settings.threads > 0 && !json_object_get(options, "threads")) words[n++] = threads;
+    words[n] = NULL;
+    char **arguments = command_arguments(verb, request, source ? source : text_of(run->request, "source_model"), words);
+    json_decref(options);
+    json_decref(request);
+    if (!arguments) run__fail(run, "out of memory", NULL);
+    return arguments;
+}
+
+/* ORG/NAME@commit is pinned by where the hub's files were put: …/snapshots/COMMIT. */
+static void keep_source(struct run *run, const json_t *answer)
+{
+    const char *path = text_of(answer, "path"), *commit = text_of(answer, "commit");
+    const char *at = strstr(path, "/snapshots/");
+    char revision[64] = "";
+    if (!commit && at) snprintf(revision, sizeof revision, "%.40s", at + 11);
+    struct store_update update = {.progress = -1, .estimated_disk_gb = -1, .estimated_time_minutes = -1, .source_path = path,
+                                  .source_revision = commit ? commit : *revision ? revision : NULL};
+    store_update_job(run->scheduler->store, &run->claim, &update);
+    json_object_set_new(run->request, "source_path", json_string(path));
+}
+
+struct pull {
+    struct run *run;
+    json_t *answer;
+};
+
+static bool on_pull_line(void *ctx, json_t *value, const char *text)
+{
+    struct pull *p = ctx;
+    if (value && text_of(value, "path") && !text_of(value, "event")) {
+        json_decref(p->answer);
+        p->answer = json_incref(value);
+    }
+    return on_line(p->run, value, text);
+}
+
+static void on_pull_error(void *ctx, const char *text)
+{
+    on_error(((struct pull *)ctx)->run, text);
+}
+
+bool run__download(struct run *run)
+{
+    const char *path = text_of(run->request, "source_path"), *model = text_of(run->request, "source_model");
+    const char *revision = text_of(run->request, "source_revision");
+    char name[1200];
+    struct child_exit exit;
+    if (!is_hub(run) || is_streamed(run) || (path && access(path, R_OK) == 0)) return true;
+    if (run__step(run, "downloading", "download", "downloading") != STORE_OK) return false;
+    snprintf(name, sizeof name, "%s%s%s", model, revision && !strchr(model, '@') ? "@" : "",
+             revision && !strchr(model, '@') ? revision : "");
+    const char *arguments[] = {"pull", "--json", "--", name, NULL};
+    struct child_settings settings = settings_for(run, (char **)arguments, true);
+    struct pull pull = {run, NULL};
+    bool done = child_run(&settings, &run->stop, on_pull_line, on_pull_error, &pull, &exit);
+    if (done && pull.answer) keep_source(run, pull.answer);
+    else if (done) run__fail(run, "the download ended without telling where the files are", NULL);
+    else run__fail_child(run, "the download was", &exit);
+    json_decref(pull.answer);
+    return done && text_of(run->request, "source_path");
+}
+
+static json_t *row_of(const json_t *output, const json_t *file)
+{
+    const char *path = text_of(file, "path"), *slash = path ? strrchr(path, '/') : NULL, *format = text_of(output, "format");
+    json_t *memory = json_object_get(output, "run_memory"), *bits = json_object_get(output, "bpw");
+    if (!bits) bits = json_object_get(output, "bits_per_weight");
+    return json_pack("{s:s, s:s, s:s?, s:O?, s:O?, s:O?}", "name", slash ? slash + 1 : path ? path : "", "format",
+                     format ? format : "gguf", "quant_type", text_of(output, "type"), "file_size",
+                     json_object_get(file, "size_bytes"), "bits_per_weight", bits, "run_memory", memory);
+}
+
+/* A row for each file: an output may be split. */
+static json_t *rows_of(const json_t *estimate, double *bytes)
+{
+    const json_t *output, *file;
+    size_t i, j;
+    json_t *rows = json_array();
+    *bytes = 0;
+    json_array_foreach(json_object_get(estimate, "outputs"), i, output)
+        json_array_foreach(json_object_get(output, "files"), j, file) {
+            json_array_append_new(rows, row_of(output, file));
+            *bytes += json_number_value(json_object_get(file, "size_bytes"));
+        }
+    return rows;
+}
+
+/* What an earlier attempt holds already does not have to be free. */
+static double bytes_held(const struct run *run, const json_t *rows)
+{
+    const json_t *row;
+    size_t i;
+    double held = 0;
+    char path[4700];
+    struct stat st;
+    json_array_foreach(rows, i, row) {
+        snprintf(path, sizeof path, "%s/%.500s.part", run->out, text_of(row, "name"));
+        if (stat(path, &st) == 0) held += (double)st.st_blocks * 512;
+    }
+    return held;
+}
+
+static bool fits_disk(struct run *run, const json_t *rows, double bytes)
+{
+    struct statvfs fs;
+    char why[200];
+    if (statvfs(run->work, &fs) != 0) return true; /* writing will tell */
+    double free_bytes = (double)fs.f_bavail * (double)fs.f_frsize;
+    if (bytes - bytes_held(run, rows) <= free_bytes) return true;
+    snprintf(why, sizeof why, "the outputs need %.3f GB, but %.3f GB are free on the disk", bytes / 1e9, free_bytes / 1e9);
+    snprintf(run->failure_code, sizeof run->failure_code, "HT_ERR_NO_SPACE");
+    run__fail(run, why, NULL);
+    return false;
+}
+
+static bool keep_estimate(struct run *run, const json_t *estimate)
+{
+    double bytes;
+    json_t *rows = rows_of(estimate, &bytes), *seconds = json_object_get(estimate, "seconds");
+    bool told = json_array_size(rows) > 0;
+    struct store_update update = {.progress = -1, .estimated_disk_gb = bytes / 1e9,
+                                  .estimated_time_minutes = json_is_number(seconds) ? json_number_value(seconds) / 60 : -1};
+    if (!told) run__fail(run, "the estimate names no outputs", NULL);
+    if (told && store_set_outputs(run->scheduler->store, &run->claim, rows) == STORE_CONFLICT) told = false;
+    if (told) store_update_job(run->scheduler->store, &run->claim, &update);
+    bool fits = told && fits_disk(run, rows, bytes);
+    json_decref(rows);
+    return fits;
+}
+
+/* Which passes over the weights the job will make. */
+static void count_passes(struct run *run)
+{
+    json_t *options = command_options(run->request);
+    double n = (double)json_array_size(json_object_get(run->request, "gguf_quant_types"));
+    run->pass_size[PASS_DOWNLOAD] = is_hub(run) ? 1 : 0;
+    run->pass_size[PASS_CALIBRATE] = json_object_get(options, "calibration") ? 1 : 0;
+    run->pass_size[PASS_QUANTIZE] = run->pass_size[PASS_VERIFY] = n > 0 ? n : 1;
+    run->pass_size[PASS_MEASURE] = json_is_true(json_object_get(options, "measure")) ? n + 1 : 0;
+    json_decref(options);
+}
+
+struct answer {
+    struct run *run;
+    json_t *last;
+};
+
+static bool on_answer(void *ctx, json_t *value, const char *text)
+{
+    struct answer *a = ctx;
+    if (json_object_get(value, "outputs")) {
+        json_decref(a->last);
+        a->last = json_incref(value);
+    }
+    return on_line(a->run, value, text);
+}
+
+static void on_answer_error(void *ctx, const char *text)
+{
+    on_error(((struct answer *)ctx)->run, text);
+}
+
+bool run__prepare(struct run *run)
+{
+    static const char *const extra[] = {"--json", NULL};
+    struct child_exit exit;
+    struct answer answer = {run, NULL};
+    count_passes(run);
+    if (run__step(run, "preparing", "prepare", "reading the model's headers") != STORE_OK) return false;
+    char **arguments = arguments_for(run, "estimate", extra);
+    if (!arguments) return false;
+    struct child_settings settings = settings_for(run, arguments, is_streamed(run));
+    bool done = child_run(&settings, &run->stop, on_answer, on_answer_error, &answer, &exit);
+    command_free(&arguments);
+    if (done && answer.last) done = keep_estimate(run, answer.last);
+    else run__fail_child(run, "the estimate was", &exit);
+    done = done && answer.last;
+    json_decref(answer.last);
+    return done;
+}
+
+bool run__quantize(struct run *run)
+{
+    char output[4200], report[4200], html[4200];
+    struct child_exit exit;
+    snprintf(output, sizeof output, "--output=%s", run->out);
+    snprintf(report, sizeof report, "--report=%s/report.json", run->out);
+    snprintf(html, sizeof html, "--html=%s/quality.html", run->out);
+    const char *extra[] = {"--json", "--resume", "--overwrite", output, report, run->pass_size[PASS_MEASURE] > 0 ? html : NULL, NULL};
+    if (!folder_make(run->out)) {
+        run__fail(run, "the work folder cannot be made: No space left on device, or no permission", NULL);
+        return false;
+    }
+    char **arguments = arguments_for(run, "quantize", extra);
+    if (!arguments) return false;
+    struct child_settings settings = settings_for(run, arguments, is_streamed(run));
+    settings.writable = settings.folder = run->work;
+    bool done = child_run(&settings, &run->stop, on_line, on_error, run, &exit);
+    command_free(&arguments);
+    if (!done) run__fail_child(run, "the quantizer was", &exit);
+    return done;
+}
