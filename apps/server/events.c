@@ -155,7 +155,7 @@ static uint64_t publish(struct events *e, const char *kind, const char *job_id, 
 
 uint64_t events_publish(struct events *e, const char *kind, const char *job_id, json_t *data)
 {
-    char *text = data ? json_dumps(data, JSON_COMPACT) : strdup("{}");
+    char *text = data ? json_dumps(data, JSON_COMPACT | JSON_REAL_PRECISION(12)) : strdup("{}");
     json_decref(data);
     pthread_mutex_lock(&e->lock);
     uint64_t id = publish(e, kind, job_id, text);

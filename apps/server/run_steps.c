@@ -263,6 +263,7 @@ bool run__prepare(struct run *run)
     char **arguments = arguments_for(run, "estimate", extra);
     if (!arguments) return false;
     struct child_settings settings = settings_for(run, arguments, is_streamed(run));
+    settings.folder = run->work; /* the disk whose space it tells */
     bool done = child_run(&settings, &run->stop, on_answer, on_answer_error, &answer, &exit);
     command_free(&arguments);
     if (done && answer.last) done = keep_estimate(run, answer.last);
@@ -279,7 +280,10 @@ bool run__quantize(struct run *run)
     snprintf(output, sizeof output, "--output=%s", run->out);
     snprintf(report, sizeof report, "--report=%s/report.json", run->out);
     snprintf(html, sizeof html, "--html=%s/quality.html", run->out);
-    const char *extra[] = {"--json", "--resume", "--overwrite", output, report, run->pass_size[PASS_MEASURE] > 0 ? html : NULL, NULL};
+    const char *extra[8] = {"--json", "--overwrite", output, report};
+    int n = 4;
+    if (folder_exists(run->out)) extra[n++] = "--resume"; /* an earlier attempt was here */
+    if (run->pass_size[PASS_MEASURE] > 0) extra[n++] = html;
     if (!folder_make(run->out)) {
         run__fail(run, "the work folder cannot be made: No space left on device, or no permission", NULL);
         return false;
