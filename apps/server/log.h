@@ -1,0 +1,27 @@
+/* The service's log: one JSON object a line, whole lines only, from any thread. */
+#ifndef HT_SERVER_LOG_H
+#define HT_SERVER_LOG_H
+
+#include <jansson.h>
+
+#include <stdbool.h>
+
+/* ALWAYS is information that no setting hides. */
+enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR, LOG_LEVEL_ALWAYS };
+
+struct log;
+
+/* fd stays the caller's. NULL: no memory. */
+struct log *log_open(int fd, enum log_level least);
+void log_close(struct log **log);
+bool log_wants(const struct log *log, enum log_level level);
+/* {"time", "level", "event", …}: format and what follows are json_pack's, of an object that holds the rest
+ * ("{s:s}", "job_id", id); NULL: nothing more. */
+void log_event(struct log *log, enum log_level level, const char *event, const char *format, ...);
+/* A level by name: debug, info, warning, error. */
+bool log_level_named(const char *name, enum log_level *level);
+
+/* "2026-01-31T12:00:00.123Z" */
+void log_time(char text[32]);
+
+#endif
