@@ -1,4 +1,5 @@
-/* Files as C arrays: gen_text NAME FILE… writes ht__text_NAME, the files one after the other with a blank line between. */
+/* Files as C arrays: gen_text NAME HEADER FILE… writes ht__text_NAME, which HEADER declares: the files one after the other
+ * with a blank line between. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,13 +22,13 @@ static unsigned long put_file(const char *path, int first)
 int main(int argc, char **argv)
 {
     unsigned long n = 0;
-    if (argc < 3) {
-        fprintf(stderr, "usage: gen_text NAME FILE...\n");
+    if (argc < 4) {
+        fprintf(stderr, "usage: gen_text NAME HEADER FILE...\n");
         return EXIT_FAILURE;
     }
-    printf("#include \"calibrate/default_text.h\"\n\nconst unsigned char ht__text_%s[] = {\n", argv[1]);
-    for (int i = 2; i < argc; i++)
-        n += put_file(argv[i], i == 2);
+    printf("#include \"%s\"\n\nconst unsigned char ht__text_%s[] = {\n", argv[2], argv[1]);
+    for (int i = 3; i < argc; i++)
+        n += put_file(argv[i], i == 3);
     printf("};\nconst unsigned long ht__text_%s_len = %lu;\n", argv[1], n);
     return EXIT_SUCCESS;
 }

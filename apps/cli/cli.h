@@ -25,6 +25,7 @@ int run_imatrix(const struct command *command, int argc, char **argv);
 int run_inspect(const struct command *command, int argc, char **argv);
 int run_generate(const struct command *command, int argc, char **argv);
 int run_tokenize(const struct command *command, int argc, char **argv);
+int run_serve(const struct command *command, int argc, char **argv);
 int run_types(const struct command *command, int argc, char **argv);
 int run_archs(const struct command *command, int argc, char **argv);
 int run_completion(const struct command *command, int argc, char **argv);

@@ -94,6 +94,22 @@ static const struct command tokenize = {
     "  --json                the input is a JSON array of texts (or of arrays of ids), the output likewise\n\n"
     "Example:\n  echo -n 'Hello world' | halftone tokenize model.gguf\n",
     run_tokenize};
+#define SETTING(field, kind, name, metavar, preset, help) "  --" name " " metavar "\n        " help "\n"
+static const struct command serve = {
+    "serve", "[--port N] [--data DIR] [--models DIR]… [options]", "jobs, a web page and a REST API, until it is stopped",
+#include "server/settings.def"
+    "  --config FILE.yaml\n        settings from a file: `name: value`, lists where an option may be repeated\n"
+    "  --new-token NAME [--scope read|submit|admin]\n        make a token (default: submit), print it once, and end\n"
+    "  --list-tokens, --remove-token NAME\n        the tokens that there are; forget one\n\n"
+    "Each option can also be set in the environment (HALFTONE_PORT, HALFTONE_MODELS=DIR:DIR …). Nearer wins: arguments,\n"
+    "environment, file. HF_TOKEN, HF_ENDPOINT and HF_HOME are used for the model hub, and given to no job that computes.\n"
+    "The log goes to the standard output, a JSON object a line; the first one tells the address.\n\n"
+    "Examples:\n"
+    "  halftone serve --models ~/models\n"
+    "  halftone serve --new-token laptop --scope admin --data /srv/halftone\n"
+    "  halftone serve --host 0.0.0.0 --data /srv/halftone --models /srv/models --allow-host quant.example.org\n",
+    run_serve};
+#undef SETTING
 static const struct command types = {
     "types", "[--json]", "the mixes and numeric formats that can be written", "", run_types};
 static const struct command archs = {
@@ -105,7 +121,7 @@ static const struct command man = {
     "man", "[COMMAND]", "the manual page of a command, as mdoc source",
     "Example:\n  halftone man quantize | man -l -\n", run_man};
 
-const struct command *const commands[] = {&quantize, &convert, &estimate, &eval, &compare, &imatrix, &generate, &inspect, &tokenize, &types,
+const struct command *const commands[] = {&quantize, &convert, &estimate, &eval, &compare, &imatrix, &generate, &inspect, &tokenize, &serve, &types,
                                           &archs, &completion, &man, NULL};
 
 void print_help(const struct command *c)

@@ -1,0 +1,22 @@
+/* What a job would take: asked of the program itself, in a helper. */
+#ifndef HT_SERVER_API_ESTIMATES_H
+#define HT_SERVER_API_ESTIMATES_H
+
+#include "server/api/api.h"
+#include "server/api/helpers.h"
+
+/* Answers the call, later, with the estimate of each request; steals requests. */
+void estimates_answer(struct api_call *call, json_t *requests, bool several);
+
+/* Runs `run` in a helper, which answers the call; state is freed with the call. false: it was answered (busy), state too. */
+bool api_later(struct api_call *call, helper_fn *run, void *state, void (*free_state)(void *));
+/* A child's failure as a problem: what it said of its input is 422, of itself 502. `what` begins the detail. */
+void api_child_problem(struct api_call *call, const struct child_exit *exit, const char *what);
+
+/* Answers that were given a moment ago, by the text of what was asked. The caller's, or NULL. */
+struct answers *answers_open(void);
+void answers_close(struct answers **answers);
+json_t *answers_find(struct answers *answers, const char *asked);
+void answers_keep(struct answers *answers, const char *asked, const json_t *answer);
+
+#endif

@@ -1,0 +1,141 @@
+/* The model hub, asked by the program itself in a process that has the network and the token; and `recommend`. */
+#include "server/api/estimates.h"
+#include "server/api/job_request.h"
+
+#include "server/command.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { HUB_SECONDS = 30, RECOMMEND_SECONDS = 120, MAX_ARGUMENTS = 16 };
+
+struct asking {
+    char *arguments[MAX_ARGUMENTS]; /* ends with NULL */
+    int n;
+    bool network;
+    double seconds;
+    const char *what, *member; /* what is asked; of the child's answer, the list that is wanted (NULL: the whole) */
+};
+
+static void free_asking(void *state)
+{
+    struct asking *a = state;
+    for (int i = 0; i < a->n; i++)
+        free(a->arguments[i]);
+    free(a);
+}
+
+static bool add(struct asking *a, const char *first, const char *rest)
+{
+    if (!a || a->n + 1 >= MAX_ARGUMENTS) return false;
+    return asprintf(&a->arguments[a->n], "%s%s", first, rest) >= 0 ? a->n++, true : (a->arguments[a->n] = NULL, false);
+}
+
+static void ask(void *ctx, struct child_stop *stop)
+{
+    struct api_call *call = ctx;
+    struct asking *a = call->state;
+    struct child_exit exit = {0};
+    struct child_settings settings = {.arguments = (const char *const *)a->arguments,
+                                      .environment = a->network ? call->server->hub_environment : NULL,
+                                      .timeout_seconds = a->seconds, .nice = 5, .network = a->network};
+    json_t *answer = child_json(&settings, stop, &exit);
+    if (!answer || exit.end != CHILD_EXITED || exit.code != 0) {
+        json_decref(answer);
+        api_child_problem(call, &exit, a->what);
+    } else if (a->member && json_is_array(answer)) {
+        api_json(call, 200, json_pack("{s:o}", a->member, answer));
+    } else {
+        api_json(call, 200, answer);
+    }
+}
+
+/* Takes over a, which may be NULL or not whole. */
+static void ask_later(struct api_call *call, struct asking *a, bool whole)
+{
+    if (whole) {
+        api_later(call, ask, a, free_asking);
+        return;
+    }
+    if (a) free_asking(a);
+    api_problem(call, "internal", "not enough memory");
+}
+
+static bool printable(const char *text, size_t most)
+{
+    for (const char *p = text; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f) return false;
+    return *text && strlen(text) <= most;
+}
+
+void api_hub_search(struct api_call *call)
+{
+    const char *words = ht__http_query(call->request, "q");
+    int64_t limit = 20;
+    char number[32];
+    if (!api_query_known(call, "q limit") || !api_query_number(call, "limit", 1, 100, &limit)) return;
+    if (!words || !printable(words, 200)) {
+        api_problem_at(call, "invalid", json_pack("[{s:s, s:s}]", "pointer", "q", "detail", "a text of 1 to 200 bytes is wanted"));
+        return;
+    }
+    struct asking *a = calloc(1, sizeof *a);
+    snprintf(number, sizeof number, "%lld", (long long)limit);
+    bool whole = add(a, "hub", "") && add(a, "search", "") && add(a, "--json", "") && add(a, "--limit=", number) &&
+                 add(a, "--", "") && add(a, words, "");
+    if (a) a->network = true, a->seconds = HUB_SECONDS, a->what = "the search on the hub", a->member = "models";
+    ask_later(call, a, whole);
+}
+
+void api_hub_model(struct api_call *call)
+{
+    char name[600], source[1400];
+    const char *revision = ht__http_query(call->request, "revision");
+    struct faults faults = {0};
+    if (!api_query_known(call, "revision")) return;
+    snprintf(name, sizeof name, "%s/%s", call->segments[0], call->segments[1]);
+    json_t *request = json_object();
+    source_read(call->server, name, "huggingface", revision, "", request, &faults);
+    const char *model = faults.list ? "" : job_request_source(request, source, sizeof source);
+    struct asking *a = faults.list ? NULL : calloc(1, sizeof *a);
+    bool whole = a && add(a, "hub", "") && add(a, "show", "") && add(a, "--json", "") && add(a, "--", "") && add(a, model, "");
+    json_decref(request);
+    if (a) a->network = true, a->seconds = HUB_SECONDS, a->what = "the hub";
+    if (faults.list) api_problem_at(call, "invalid", faults.list);
+    else ask_later(call, a, whole);
+}
+
+void api_recommend(struct api_call *call)
+{
+    static const struct field fields[] = {{"source_model", FIELD_TEXT, 1, 1024}, {"source_type", FIELD_TEXT, 1, 20},
+                                          {"source_revision", FIELD_TEXT, 1, 200}, {"memory", FIELD_TEXT, 1, 32},
+                                          {"gpu", FIELD_TEXT, 1, 64},            {"ctx", FIELD_INTEGER, 1, 16777216},
+                                          {NULL, FIELD_FLAG, 0, 0}};
+    struct faults faults = {0};
+    const json_t *b = call->body;
+    const char *model = json_string_value(json_object_get(b, "source_model"));
+    const char *memory = json_string_value(json_object_get(b, "memory")), *gpu = json_string_value(json_object_get(b, "gpu"));
+    json_t *request = json_object();
+    char ctx[32], source[1400];
+    fields_check(b, fields, "", &faults);
+    if (!json_object_get(b, "source_model")) faults_add(&faults, "/source_model", "a model is wanted");
+    if (memory && settings_size(memory) <= 0) faults_add(&faults, "/memory", "a size is wanted: 8G, 24GB");
+    if (gpu && !printable(gpu, 64)) faults_add(&faults, "/gpu", "the name of a card is wanted");
+    if (!faults.list && model)
+        source_read(call->server, model, json_string_value(json_object_get(b, "source_type")),
+                    json_string_value(json_object_get(b, "source_revision")), "/source_model", request, &faults);
+    if (faults.list) {
+        json_decref(request);
+        api_problem_at(call, "invalid", faults.list);
+        return;
+    }
+    struct asking *a = calloc(1, sizeof *a);
+    snprintf(ctx, sizeof ctx, "%lld", (long long)json_integer_value(json_object_get(b, "ctx")));
+    bool whole = add(a, "recommend", "") && add(a, "--json", "") && (!memory || add(a, "--memory=", memory)) &&
+                 (!gpu || add(a, "--gpu=", gpu)) && (!json_object_get(b, "ctx") || add(a, "--ctx=", ctx)) && add(a, "--", "") &&
+                 add(a, job_request_source(request, source, sizeof source), "");
+    if (a) a->network = job_request_is_hub(request), a->seconds = RECOMMEND_SECONDS, a->what = "the recommendation";
+    json_decref(request);
+    ask_later(call, a, whole);
+}

@@ -1,0 +1,137 @@
+/* Where a model is: the hub, the allowed folders, or among the uploads. */
+#include "server/api/job_request.h"
+#include "server/api/roots.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Names of the hub: letters, digits, "-", "_", "."; neither ".." nor "--"; not at an end. */
+static bool hub_part(const char *text, size_t n)
+{
+    if (n == 0 || n > 96) return false;
+    for (size_t i = 0; i < n; i++) {
+        char c = text[i];
+        if (!isascii((unsigned char)c) || (!isalnum((unsigned char)c) && c != '-' && c != '_' && c != '.')) return false;
+        if ((c == '.' || c == '-') && (i == 0 || i + 1 == n || text[i + 1] == c)) return false;
+    }
+    return true;
+}
+
+static bool revision_allowed(const char *text)
+{
+    size_t n = strlen(text);
+    if (n == 0 || n > 200 || text[0] == '-' || text[0] == '/' || strstr(text, "..")) return false;
+    for (size_t i = 0; i < n; i++)
+        if (!isascii((unsigned char)text[i]) || (!isalnum((unsigned char)text[i]) && !strchr("-_./+", text[i]))) return false;
+    return true;
+}
+
+/* ORG/NAME or NAME, and a revision behind '@'. */
+static bool hub_name(const char *model, size_t *len, const char **revision)
+{
+    *len = strcspn(model, "@");
+    *revision = model[*len] ? model + *len + 1 : NULL;
+    const char *slash = memchr(model, '/', *len);
+    if (!slash) return hub_part(model, *len);
+    size_t org = (size_t)(slash - model);
+    return hub_part(model, org) && hub_part(slash + 1, *len - org - 1);
+}
+
+static void read_hub(const char *model, const char *revision, const char *pointer, json_t *request, struct faults *faults)
+{
+    size_t len;
+    const char *own;
+    if (!hub_name(model, &len, &own)) {
+        faults_add(faults, pointer, "ORG/NAME of the model hub is wanted, or a path under the allowed folders");
+        return;
+    }
+    if (own && revision && strcmp(own, revision) != 0) faults_add(faults, "/source_revision", "source_model names another revision");
+    if (own && !revision) revision = own;
+    if (revision && !revision_allowed(revision)) faults_add(faults, own ? pointer : "/source_revision", "this cannot be a revision");
+    json_object_set_new(request, "source_type", json_string("huggingface"));
+    if (revision) json_object_set_new(request, "source_revision", json_string(revision));
+}
+
+static void read_local(const struct roots *roots, const char *model, const char *pointer, json_t *request, struct faults *faults)
+{
+    char real[PATH_MAX];
+    struct stat info;
+    enum roots_result result = roots_resolve(roots, model, real, NULL, &info);
+    json_object_set_new(request, "source_type", json_string("local"));
+    if (roots_count(roots) == 0) faults_add(faults, pointer, "no folder is allowed: start the service with --models DIR");
+    else if (result != ROOTS_OK) faults_add(faults, pointer, "there is no such model under the allowed folders");
+    else if (!S_ISDIR(info.st_mode) && !S_ISREG(info.st_mode)) faults_add(faults, pointer, "this is neither a file nor a folder");
+    else if (S_ISDIR(info.st_mode) && !roots_contain_entries(roots, real))
+        faults_add(faults, pointer, "a link in the folder leaves the allowed folders");
+    else json_object_set_new(request, "source_path", json_string(real));
+}
+
+bool upload_name_allowed(const char *name)
+{
+    size_t n = strlen(name);
+    if (n < 6 || n > 200 || strcmp(name + n - 5, ".gguf") != 0 || !isalnum((unsigned char)name[0])) return false;
+    for (size_t i = 0; i < n; i++)
+        if (!isascii((unsigned char)name[i]) || (!isalnum((unsigned char)name[i]) && !strchr("._-", name[i]))) return false;
+    return true;
+}
+
+static bool upload_path(const struct server *server, const char *name, char path[PATH_MAX])
+{
+    return upload_name_allowed(name) &&
+           snprintf(path, PATH_MAX, "%s/%s", server->uploads, name) < PATH_MAX && access(path, R_OK) == 0;
+}
+
+static void read_upload(const struct server *server, const char *name, const char *pointer, json_t *request, struct faults *faults)
+{
+    char path[PATH_MAX];
+    json_object_set_new(request, "source_type", json_string("upload"));
+    if (upload_path(server, name, path)) json_object_set_new(request, "source_path", json_string(path));
+    else faults_add(faults, pointer, "there is no such upload");
+}
+
+/* What a name looks like, when nobody says what it is. */
+static const char *type_of(const struct server *server, const char *model)
+{
+    char path[PATH_MAX];
+    size_t len;
+    const char *revision;
+    if (model[0] == '/' || model[0] == '.' || model[0] == '~') return "local";
+    if (upload_path(server, model, path)) return "upload";
+    if (roots_resolve(server->roots, model, path, NULL, NULL) == ROOTS_OK) return "local";
+    return hub_name(model, &len, &revision) ? "huggingface" : "local";
+}
+
+void source_read(struct server *server, const char *model, const char *type, const char *revision, const char *pointer,
+                 json_t *request, struct faults *faults)
+{
+    for (const char *p = model; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f) {
+            faults_add(faults, pointer, "a name has no control characters");
+            return;
+        }
+    json_object_set_new(request, "source_model", json_string(model));
+    if (!type) type = type_of(server, model);
+    if (revision && strcmp(type, "huggingface") != 0) faults_add(faults, "/source_revision", "only models of the hub have revisions");
+    if (strcmp(type, "huggingface") == 0) read_hub(model, revision, pointer, request, faults);
+    else if (strcmp(type, "local") == 0) read_local(server->roots, model, pointer, request, faults);
+    else if (strcmp(type, "upload") == 0) read_upload(server, model, pointer, request, faults);
+    else faults_add(faults, "/source_type", "huggingface, local or upload is wanted");
+}
+
+bool job_request_is_hub(const json_t *request)
+{
+    const char *type = json_string_value(json_object_get(request, "source_type"));
+    return type && strcmp(type, "huggingface") == 0;
+}
+
+const char *job_request_source(const json_t *request, char *text, size_t size)
+{
+    const char *path = json_string_value(json_object_get(request, "source_path"));
+    if (path) return path;
+    const char *model = json_string_value(json_object_get(request, "source_model"));
+    const char *revision = json_string_value(json_object_get(request, "source_revision"));
+    snprintf(text, size, "%.*s%s%s", (int)strcspn(model, "@"), model, revision ? "@" : "", revision ? revision : "");
+    return text;
+}

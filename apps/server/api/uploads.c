@@ -1,0 +1,244 @@
+/*
+ * /uploads: GGUF files that clients bring.
+ *
+ *   PUT -> .incoming-RANDOM, piece by piece -> flushed, looked through by `halftone inspect` in a process of its own -> NAME
+ *
+ * A file has its name only when it is whole and sound; what was begun and not ended goes with the request, or with the next
+ * start.
+ */
+#include "server/api/estimates.h"
+#include "server/api/job_request.h"
+#include "server/api/metrics.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <limits.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { CHECK_SECONDS = 600, CHECK_DISK_EVERY = 64 << 20 };
+
+struct upload {
+    struct server *server;
+    char path[PATH_MAX], temporary[PATH_MAX];
+    int fd;
+    uint64_t size, checked; /* bytes that came; at which the disk was looked at */
+    const char *failure;    /* a kind of problem */
+    char detail[200];
+    EVP_MD_CTX *hash;
+};
+
+static void free_upload(void *state)
+{
+    struct upload *u = state;
+    if (u->fd >= 0) close(u->fd);
+    if (*u->temporary) unlink(u->temporary);
+    EVP_MD_CTX_free(u->hash);
+    free(u);
+}
+
+static bool refuse(struct upload *u, const char *kind, const char *detail)
+{
+    u->failure = kind;
+    snprintf(u->detail, sizeof u->detail, "%s", detail);
+    return false;
+}
+
+static bool room_for(const struct server *server, uint64_t more)
+{
+    struct statvfs v;
+    if (statvfs(server->uploads, &v) != 0) return false;
+    uint64_t left = (uint64_t)v.f_bavail * v.f_frsize, reserve = (uint64_t)server->settings->disk_reserve;
+    return left >= reserve && left - reserve >= more;
+}
+
+static bool take_piece(void *ctx, const void *data, size_t len)
+{
+    struct upload *u = ctx;
+    if (u->size == 0 && (len < 4 || memcmp(data, "GGUF", 4) != 0))
+        return refuse(u, "invalid", "this is no GGUF file: it does not begin with \"GGUF\"");
+    for (size_t done = 0; done < len;) {
+        ssize_t n = write(u->fd, (const char *)data + done, len - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && (errno == ENOSPC || errno == EDQUOT)) return refuse(u, "no-space", "the disk is full");
+        if (n <= 0) return refuse(u, "internal", "the file could not be written");
+        done += (size_t)n;
+    }
+    EVP_DigestUpdate(u->hash, data, len);
+    u->size += len;
+    if (u->size - u->checked < CHECK_DISK_EVERY) return true;
+    u->checked = u->size;
+    return room_for(u->server, 0) || refuse(u, "no-space", "too little of the disk is left");
+}
+
+static bool open_temporary(struct upload *u)
+{
+    unsigned char r[8];
+    if (getrandom(r, sizeof r, 0) != (ssize_t)sizeof r) return false;
+    snprintf(u->temporary, sizeof u->temporary, "%s/.incoming-%02x%02x%02x%02x%02x%02x%02x%02x", u->server->uploads, r[0], r[1], r[2],
+             r[3], r[4], r[5], r[6], r[7]);
+    u->fd = open(u->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (u->fd < 0) *u->temporary = '\0';
+    u->hash = EVP_MD_CTX_new();
+    return u->fd >= 0 && u->hash && EVP_DigestInit_ex(u->hash, EVP_sha256(), NULL) == 1;
+}
+
+void api_upload_begin(struct api_call *call)
+{
+    struct server *server = call->server;
+    const char *name = call->segments[0];
+    uint64_t size = ht__http_body_size(call->request), most = (uint64_t)server->settings->upload_limit;
+    struct upload *u = calloc(1, sizeof *u);
+    if (u) u->fd = -1;
+    call->state = u;
+    call->free_state = u ? free_upload : NULL;
+    if (!upload_name_allowed(name)) {
+        api_problem(call, "invalid", "a file's name has letters, digits, \"._-\" and ends in .gguf");
+    } else if (size == 0) {
+        api_problem(call, "invalid", "the file is empty");
+    } else if (size != UINT64_MAX && size > most) {
+        api_problem(call, "too-large", "files of at most %llu bytes are taken", (unsigned long long)most);
+    } else if (!room_for(server, size == UINT64_MAX ? 0 : size)) {
+        api_problem(call, "no-space", "the disk has no room for this file");
+    } else if (!u || snprintf(u->path, sizeof u->path, "%s/%s", server->uploads, name) >= (int)sizeof u->path) {
+        api_problem(call, "internal", "not enough memory");
+    } else if (access(u->path, F_OK) == 0) {
+        api_problem(call, "conflict", "there is an upload of this name; delete it first");
+    } else {
+        u->server = server;
+        if (open_temporary(u)) ht__http_take_body(call->request, take_piece, u, most);
+        else api_problem(call, "internal", "the file could not be made");
+    }
+}
+
+static void hex_of(EVP_MD_CTX *hash, char text[65])
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    EVP_DigestFinal_ex(hash, digest, &n);
+    for (unsigned i = 0; i < 32; i++)
+        snprintf(text + 2 * i, 3, "%02x", digest[i]);
+}
+
+/* The name is given only if nobody has it, in one step, and is on the disk before the client hears of it. */
+static bool give_name(const struct upload *u)
+{
+    if (syscall(SYS_renameat2, AT_FDCWD, u->temporary, AT_FDCWD, u->path, RENAME_NOREPLACE) != 0) return false;
+    int folder = open(u->server->uploads, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder >= 0) {
+        fsync(folder);
+        close(folder);
+    }
+    return true;
+}
+
+static json_t *upload_json(const char *name, const struct stat *info)
+{
+    char time[32];
+    struct tm utc;
+    gmtime_r(&info->st_mtime, &utc);
+    strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    return json_pack("{s:s, s:I, s:s}", "name", name, "size_bytes", (json_int_t)info->st_size, "created_at", time);
+}
+
+static void check(void *ctx, struct child_stop *stop)
+{
+    struct api_call *call = ctx;
+    struct upload *u = call->state;
+    const char *arguments[] = {"inspect", "--json", "--", u->temporary, NULL};
+    struct child_settings settings = {.arguments = arguments, .timeout_seconds = CHECK_SECONDS, .nice = 5};
+    struct child_exit exit = {0};
+    struct stat info;
+    char sha256[65];
+    if (fsync(u->fd) != 0 || fstat(u->fd, &info) != 0) {
+        api_problem(call, "internal", "the file could not be written");
+        return;
+    }
+    json_t *inside = child_json(&settings, stop, &exit);
+    if (!inside || exit.end != CHILD_EXITED || exit.code != 0) {
+        json_decref(inside);
+        const char *slash = strrchr(u->temporary, '/');
+        for (char *at; (at = strstr(exit.error_text, slash + 1)) != NULL;) /* the client knows it by its own name */
+            memmove(at, at + strlen(slash + 1), strlen(at + strlen(slash + 1)) + 1);
+        api_child_problem(call, &exit, "the check of the file");
+        return;
+    }
+    if (!give_name(u)) {
+        json_decref(inside);
+        if (errno == EEXIST) api_problem(call, "conflict", "there is an upload of this name; delete it first");
+        else api_problem(call, "internal", "the file could not be named");
+        return;
+    }
+    *u->temporary = '\0';
+    json_t *answer = upload_json(call->segments[0], &info);
+    json_t *architecture = json_object_get(inside, "architecture");
+    hex_of(u->hash, sha256);
+    json_object_set_new(answer, "sha256", json_string(sha256));
+    json_object_set(answer, "architecture", json_is_string(architecture) ? architecture : json_null());
+    json_decref(inside);
+    api_json(call, 201, answer);
+}
+
+void api_upload_end(struct api_call *call)
+{
+    struct upload *u = call->state;
+    metrics_upload(call->server->metrics, u->size);
+    if (!ht__http_body_whole(call->request)) {
+        api_problem(call, u->failure ? u->failure : "bad-request", "%s", u->failure ? u->detail : "the file did not come whole");
+        return;
+    }
+    ht__http_defer(call->request);
+    if (helpers_do(call->server->helpers, check, call)) return;
+    api_header(call, "Retry-After", "5");
+    api_problem(call, "busy", "too many files are being checked");
+}
+
+void api_uploads_list(struct api_call *call)
+{
+    DIR *dir = opendir(call->server->uploads);
+    struct dirent *e;
+    json_t *list = json_array();
+    while (dir && (e = readdir(dir)) != NULL) {
+        struct stat info;
+        if (!upload_name_allowed(e->d_name) || fstatat(dirfd(dir), e->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        if (S_ISREG(info.st_mode)) json_array_append_new(list, upload_json(e->d_name, &info));
+    }
+    if (dir) closedir(dir);
+    api_json(call, 200, json_pack("{s:o}", "uploads", list));
+}
+
+/* Is there a job that has still to read it? */
+static bool wanted(const struct server *server, const char *name)
+{
+    enum store_result result;
+    struct job_filter f = {.status = "queued,downloading,preparing,quantizing,measuring,verifying", .search = name, .limit = 200};
+    json_t *page = store_jobs(server->store, &f, &result), *job;
+    bool found = !page;
+    size_t i;
+    json_array_foreach(json_object_get(page, "jobs"), i, job)
+        found |= strcmp(json_string_value(json_object_get(job, "source_type")), "upload") == 0 &&
+                 strcmp(json_string_value(json_object_get(job, "source_model")), name) == 0;
+    json_decref(page);
+    return found;
+}
+
+void api_upload_delete(struct api_call *call)
+{
+    char path[PATH_MAX];
+    const char *name = call->segments[0];
+    if (!upload_name_allowed(name) || snprintf(path, sizeof path, "%s/%s", call->server->uploads, name) >= (int)sizeof path ||
+        access(path, F_OK) != 0)
+        api_problem(call, "not-found", "there is no such upload");
+    else if (wanted(call->server, name)) api_problem(call, "conflict", "a job has still to read it");
+    else if (unlink(path) != 0) api_problem(call, "internal", "the file could not be removed");
+    else api_empty(call, 204);
+}
