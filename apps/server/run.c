@@ -1,5 +1,5 @@
 /* A job from its claim to its end. */
-#include "server/folder.h"
+#include "server/dir.h"
 #include "server/run.h"
 
 #include <errno.h>
@@ -25,7 +25,7 @@ static void name_folders(struct run *run)
     char slug[80];
     const char *folder = store_folder(run->scheduler->store), *source = json_string_value(json_object_get(run->request, "source_model"));
     const char *slash = strrchr(source, '/');
-    folder_slug(slash && slash[1] ? slash + 1 : source, slug, sizeof slug);
+    dir_slug(slash && slash[1] ? slash + 1 : source, slug, sizeof slug);
     snprintf(run->work, sizeof run->work, "%.3000s/jobs/%s", folder, run->claim.id);
     snprintf(run->out, sizeof run->out, "%s/out", run->work);
     snprintf(run->place_name, sizeof run->place_name, "models/%s-%s", slug, run->claim.id);
@@ -36,7 +36,7 @@ static void name_folders(struct run *run)
 static bool lock_work(struct run *run)
 {
     char path[4200];
-    if (!folder_make(run->work)) return false;
+    if (!dir_make(run->work)) return false;
     snprintf(path, sizeof path, "%s/lock", run->work);
     run->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (run->lock < 0) return false;
@@ -58,7 +58,7 @@ static void work(struct run *run)
     }
     run->report = run__read_report(run, run->place);
     if (!run->report) {
-        folder_remove(run->place); /* never whole without a report */
+        dir_remove(run->place); /* never whole without a report */
         run->report = run__read_report(run, run->out);
     }
     if (!run->report) {
@@ -97,8 +97,8 @@ static void settle(struct run *run)
     if (lost) {
         scheduler__tell(s, "warning", run->claim.id, "another worker has this job: this attempt ends without a trace");
     } else if (cancel) {
-        folder_remove(run->out);
-        folder_remove(run->place);
+        dir_remove(run->out);
+        dir_remove(run->place);
         if (run__insist(run, NULL, NULL) == STORE_OK) count(s, &s->state.cancelled);
         else suspend(run); /* as it was: the wish stays in the store */
     } else if (suspended) {
@@ -112,7 +112,7 @@ static void clean_up(struct run *run)
     pthread_mutex_lock(&run->lock_live);
     bool keep = !run->published && (run->lost || run->suspended || run->failed);
     pthread_mutex_unlock(&run->lock_live);
-    if (!keep) folder_remove(run->work);
+    if (!keep) dir_remove(run->work);
     if (run->lock >= 0) close(run->lock);
 }
 

@@ -1,5 +1,5 @@
 /* How a job fails: the reason in words, and what may be done about it. */
-#include "server/folder.h"
+#include "server/dir.h"
 #include "server/run.h"
 
 #include <stdio.h>
@@ -78,7 +78,7 @@ void run__fail(struct run *run, const char *error, const char *advice)
     hide_folder(run, error, shown, sizeof shown);
     bool full = is_full(run, error);
     if (full) { /* gives back what it took; other failures may be continued by a retry */
-        folder_remove(run->out);
+        dir_remove(run->out);
         if (!advice) advice = advice_for("HT_ERR_NO_SPACE");
     }
     run__log(run, "error", shown);

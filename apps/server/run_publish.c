@@ -3,7 +3,7 @@
  * that first checks the claim. A crash between the rename and the commit leaves the folder in its place
  * and the job running: the next attempt finds it there, with its report, and only records it.
  */
-#include "server/folder.h"
+#include "server/dir.h"
 #include "server/run.h"
 
 #include <errno.h>
@@ -93,8 +93,8 @@ static bool sync_folder(const char *folder)
 static bool move(void *ctx)
 {
     struct run *run = ctx;
-    if (folder_exists(run->place)) return true; /* an earlier attempt came as far as this */
-    return sync_folder(run->out) && folder_move(run->out, run->place);
+    if (dir_exists(run->place)) return true; /* an earlier attempt came as far as this */
+    return sync_folder(run->out) && dir_move(run->out, run->place);
 }
 
 bool run__publish(struct run *run)

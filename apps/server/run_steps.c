@@ -1,6 +1,6 @@
 /* The children of a job: pull, estimate, quantize. */
 #include "server/command.h"
-#include "server/folder.h"
+#include "server/dir.h"
 #include "server/run.h"
 
 #include <stdio.h>
@@ -282,9 +282,9 @@ bool run__quantize(struct run *run)
     snprintf(html, sizeof html, "--html=%s/quality.html", run->out);
     const char *extra[8] = {"--json", "--overwrite", output, report};
     int n = 4;
-    if (folder_exists(run->out)) extra[n++] = "--resume"; /* an earlier attempt was here */
+    if (dir_exists(run->out)) extra[n++] = "--resume"; /* an earlier attempt was here */
     if (run->pass_size[PASS_MEASURE] > 0) extra[n++] = html;
-    if (!folder_make(run->out)) {
+    if (!dir_make(run->out)) {
         run__fail(run, "the work folder cannot be made: No space left on device, or no permission", NULL);
         return false;
     }

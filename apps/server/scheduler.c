@@ -1,5 +1,5 @@
 /* The worker's threads, and what the rest of the server may ask of them. */
-#include "server/folder.h"
+#include "server/dir.h"
 #include "server/run.h"
 
 #include <dirent.h>
@@ -74,7 +74,7 @@ static void sweep(struct scheduler *s, const char *inside, bool models)
         snprintf(name, sizeof name, "%s/%s", inside, e->d_name);
         if (!id || store_job_unfinished(s->store, id) || (models && store_folder_used(s->store, name))) continue;
         snprintf(path, sizeof path, "%s/%s", store_folder(s->store), name);
-        folder_remove(path);
+        dir_remove(path);
     }
     if (dir) closedir(dir);
 }
@@ -165,7 +165,7 @@ static void remove_remains(struct scheduler *s, const char *id)
 {
     char path[4400];
     snprintf(path, sizeof path, "%s/jobs/%s", store_folder(s->store), id);
-    folder_remove(path);
+    dir_remove(path);
     sweep(s, "models", true);
 }
 

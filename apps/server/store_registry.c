@@ -1,5 +1,5 @@
 /* What was published: models (by source) and their variants (files). */
-#include "server/folder.h"
+#include "server/dir.h"
 #include "server/store_sql.h"
 
 #include <errno.h>
@@ -259,7 +259,7 @@ static void remove_files(struct store *s, const json_t *paths)
         unlink(path);
         slash = strrchr(path, '/');
         *slash = '\0';
-        folder_remove_if_bare(path);
+        dir_remove_if_bare(path);
     }
 }
 

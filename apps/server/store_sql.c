@@ -22,13 +22,29 @@ void store_why(struct store *s, char *why, size_t size)
     pthread_mutex_unlock(&s->pool);
 }
 
-/* SQLite says SQLITE_FULL only for what it writes itself; growing the shared memory or a journal ends
- * as an I/O error, and only errno tells why. */
+static bool means_full(int error)
+{
+    return error == ENOSPC || error == EDQUOT || error == EFBIG;
+}
+
+/* The errno of the latest failure in one of the connection's files. */
+static int errno_of(sqlite3 *db, int which)
+{
+    sqlite3_file *file = NULL;
+    int error = 0;
+    if (sqlite3_file_control(db, "main", which, &file) == SQLITE_OK && file && file->pMethods)
+        file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &error);
+    return error;
+}
+
+/* SQLite says SQLITE_FULL only for ENOSPC in a write; a quota, a limit, or shared memory that cannot grow are
+ * I/O errors to it, and only errno tells why. */
 static bool is_full(struct connection *c, int rc)
 {
-    int error = c->db ? sqlite3_system_errno(c->db) : 0;
-    return (rc & 0xff) == SQLITE_FULL ||
-           ((rc & 0xff) == SQLITE_IOERR && (error == ENOSPC || error == EDQUOT || error == EFBIG));
+    if ((rc & 0xff) == SQLITE_FULL) return true;
+    if ((rc & 0xff) != SQLITE_IOERR || !c->db) return false;
+    return means_full(sqlite3_system_errno(c->db)) || means_full(errno_of(c->db, SQLITE_FCNTL_FILE_POINTER)) ||
+           means_full(errno_of(c->db, SQLITE_FCNTL_JOURNAL_POINTER));
 }
 
 enum store_result store__result(struct store *s, struct connection *c, int rc, const char *what)

@@ -1,5 +1,5 @@
 /* Folders: made, moved and removed by name, without ever following a link out of them. */
-#include "server/folder.h"
+#include "server/dir.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -31,7 +31,7 @@ static bool empty_folder(int fd, int depth)
     return gone;
 }
 
-bool folder_remove(const char *path)
+bool dir_remove(const char *path)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) return errno == ENOENT;
@@ -43,17 +43,17 @@ static bool describes(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "report.json") == 0 || strcmp(name, "quality.html") == 0;
 }
 
-void folder_remove_if_bare(const char *path)
+void dir_remove_if_bare(const char *path)
 {
     DIR *dir = opendir(path);
     bool bare = dir != NULL;
     for (struct dirent *e; bare && (e = readdir(dir)) != NULL;)
         bare = describes(e->d_name);
     if (dir) closedir(dir);
-    if (bare) folder_remove(path);
+    if (bare) dir_remove(path);
 }
 
-bool folder_make(const char *path)
+bool dir_make(const char *path)
 {
     return mkdir(path, 0700) == 0 || errno == EEXIST;
 }
@@ -71,18 +71,18 @@ static bool sync_parent(const char *path)
     return done;
 }
 
-bool folder_move(const char *from, const char *to)
+bool dir_move(const char *from, const char *to)
 {
     return rename(from, to) == 0 && sync_parent(to) && sync_parent(from);
 }
 
-bool folder_exists(const char *path)
+bool dir_exists(const char *path)
 {
     struct stat st;
     return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-void folder_slug(const char *text, char *slug, unsigned size)
+void dir_slug(const char *text, char *slug, unsigned size)
 {
     unsigned n = 0;
     for (; *text && n + 1 < size; text++) {
