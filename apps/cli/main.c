@@ -34,6 +34,19 @@ static const struct command estimate = {
     "  halftone estimate Llama-3.2-1B -t Q4_K_M,Q8_0\n"
     "  halftone estimate Llama-3.2-1B -t Q4_K_M --ctx 32768 --cache-type q8_0\n",
     run_estimate};
+static const struct command recommend = {
+    "recommend", "MODEL [--memory SIZE | --gpu NAME] [--ctx N] [options]", "the best type of a model for a memory or a card",
+    "The type that loses least among those that fit, with a fifth to spare, beside the cache of the context; with the\n"
+    "reasons, and all others. Losses are those of our own measurements (doc/quality.md). Speed is a bound: the card's\n"
+    "bandwidth over the bytes read for a token, with the context full. Without --memory and --gpu: this machine's memory.\n\n"
+    "Examples:\n"
+    "  halftone recommend Llama-3.1-8B --memory 8G\n"
+    "  halftone recommend Llama-3.1-8B --gpu 'RTX 3060' --ctx 8192\n"
+    "  halftone recommend Llama-3.1-70B --gpu 'RTX 3090' --gpu-count 2 --cache-type q8_0\n"
+    "  halftone recommend Llama-3.1-8B --gpu 'M2 Pro' --memory 16Gi\n",
+    run_recommend};
+static const struct command gpus = {
+    "gpus", "[--json]", "the cards that `recommend --gpu` knows, with memory and bandwidth", "", run_gpus};
 static const struct command eval = {
     "eval", "MODEL… --text FILE [--against MODEL] [options]", "how well a model predicts a text, and what quantizing lost",
     "Perplexity as the field defines it: chunks of 512 tokens, their second halves scored. Against a reference also\n"
@@ -121,8 +134,10 @@ static const struct command man = {
     "man", "[COMMAND]", "the manual page of a command, as mdoc source",
     "Example:\n  halftone man quantize | man -l -\n", run_man};
 
-const struct command *const commands[] = {&quantize, &convert, &estimate, &eval, &compare, &imatrix, &generate, &inspect, &tokenize, &serve, &types,
-                                          &archs, &completion, &man, NULL};
+/* In the order of the list that the program prints. */
+const struct command *const commands[] = {
+    &quantize, &convert, &estimate, &recommend, &eval, &compare, &imatrix, &generate, &inspect, &tokenize,
+    &serve, &types, &gpus, &archs, &completion, &man, NULL};
 
 void print_help(const struct command *c)
 {

@@ -116,9 +116,21 @@ void ht_job_on_log(struct ht_job *job, ht_log_fn *fn, void *ctx);
 /* Stops a running job soon. May be called from a signal handler or another thread. */
 void ht_job_cancel(struct ht_job *job);
 
-/* Plans and writes nothing: exact sizes, types, disk and memory needed, as a JSON object. *json is the
- * caller's. */
+/* Plans and writes nothing: exact sizes, types, disk, memory and time needed, the memory to run each output at the
+ * option "ctx", and whether it fits, as a JSON object. This machine's rates are measured for a third of a second. *json
+ * is the caller's. */
 enum ht_err ht_job_estimate(struct ht_job *job, char **json, struct ht_diag *diag);
+/* Which mix to make of the source, for the options "memory" or "gpu" (with "gpu-count"), "ctx" and "cache-type": a JSON
+ * object {"recommended", "next_better", "next_smaller", "offload", "reasons", "types", …}. *json is the caller's. */
+enum ht_err ht_job_recommend(struct ht_job *job, char **json, struct ht_diag *diag);
+
+struct ht_gpu_info {
+    const char *name;
+    uint64_t memory;    /* bytes; 0: shared with the processor, sold in several sizes */
+    uint64_t bandwidth; /* bytes a second */
+};
+/* A card that the option "gpu" knows; false past the end. */
+bool ht_gpu_at(size_t index, struct ht_gpu_info *info);
 /* Runs to the end: reads the source once, writes every output, verifies, publishes. On success *json
  * (may be NULL) is the run report, the caller's. On failure nothing is published. */
 enum ht_err ht_job_run(struct ht_job *job, char **json, struct ht_diag *diag);

@@ -2,7 +2,9 @@
 #include "api/export.h"
 #include "job/eval.h"
 #include "job/imatrix.h"
+#include "job/recommend.h"
 #include "job/run.h"
+#include "recipe/gpus.h"
 
 HT_EXPORT enum ht_err ht_job_open(struct ht_job **job)
 {
@@ -51,6 +53,20 @@ HT_EXPORT enum ht_err ht_job_estimate(struct ht_job *job, char **json, struct ht
     ht__diag_clear(diag);
     if (!job || !json) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "no job or no place for the result");
     return ht__job_estimate(job, json, diag);
+}
+
+HT_EXPORT enum ht_err ht_job_recommend(struct ht_job *job, char **json, struct ht_diag *diag)
+{
+    ht__diag_clear(diag);
+    if (!job || !json) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "no job or no place for the result");
+    return ht__job_recommend(job, json, diag);
+}
+
+HT_EXPORT bool ht_gpu_at(size_t index, struct ht_gpu_info *info)
+{
+    const struct ht__gpu *gpu = ht__gpu_at(index);
+    if (gpu) *info = (struct ht_gpu_info){gpu->name, gpu->memory, gpu->bandwidth};
+    return gpu != NULL;
 }
 
 HT_EXPORT enum ht_err ht_job_run(struct ht_job *job, char **json, struct ht_diag *diag)

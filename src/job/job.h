@@ -21,7 +21,7 @@ struct ht__options {
     const char *source, *output, *name, *imatrix, *output_tensor_type, *token_embedding_type;
     const char *prune_layers, *split_max_size, *split_max_tensors, *threads, *memory, *cpu, *report;
     const char *text, *tokens, *against, *ctx, *chunks, *retention, *choices, *html;
-    const char *from_chunk, *save_every, *calibration, *layer_cache, *cache_type;
+    const char *from_chunk, *save_every, *calibration, *layer_cache, *cache_type, *gpu, *gpu_count;
     struct ht__list type, include_weights, exclude_weights, tensor_type, override_kv, fail_if, in_file;
     struct ht__list models; /* not an option: what eval and compare look at */
     bool pure, leave_output_tensor, allow_requantize, keep_split, vocab_only, overwrite, resume, no_source_hash, measure, fast;
@@ -35,6 +35,7 @@ struct ht_job {
     struct ht__options options;
     bool rehearsal; /* a plan that is not run: importance is not collected for it */
     bool estimating; /* that it does not fit is an answer, not an error */
+    bool survey;     /* likewise that a mix cannot be made; importance is taken to be at hand where one needs it */
     ht_progress_fn *progress;
     void *progress_ctx;
     ht_log_fn *log_line;

@@ -171,9 +171,9 @@ static enum ht_err assign_files(struct ht__plan *plan, struct ht__plan_output *o
         out->places[plan->order[i]].file = file;
     }
     out->n_files = file + 1;
-    if (out->n_files > UINT16_MAX)
-        return ht__fail(diag, HT_ERR_LIMIT, "split-max-size", -1, "%u files would be needed", out->n_files);
-    return HT_OK;
+    if (out->n_files <= UINT16_MAX) return HT_OK;
+    out->n_files = 0; /* there are no files to close */
+    return ht__fail(diag, HT_ERR_LIMIT, "split-max-size", -1, "%u files would be needed", file + 1);
 }
 
 static void put_entry(struct ht__plan_file *file, const struct ht__weight *w,

@@ -61,6 +61,8 @@ static const struct slot {
     SLOT("save-every", TEXT, save_every),
     SLOT("calibration", TEXT, calibration),
     SLOT("cache-type", TEXT, cache_type),
+    SLOT("gpu", TEXT, gpu),
+    SLOT("gpu-count", TEXT, gpu_count),
 #undef SLOT
 };
 

@@ -3,6 +3,7 @@
 #include "job/collect.h"
 #include "job/layout.h"
 #include "job/space.h"
+#include "recipe/quality.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -136,13 +137,21 @@ static enum ht_err load_importance(struct ht__plan *plan, struct ht_diag *diag)
     return HT_OK;
 }
 
+/* In a survey every matrix of a layer has importance, as collecting it would give. */
+static bool has_importance(const struct ht__plan *plan, const struct ht__plan_output *out, size_t i)
+{
+    const struct ht__weight *w = &plan->model->weights[i];
+    if (plan->job->survey && out->with_importance) return strncmp(w->name, "blk.", 4) == 0 && w->ne[1] > 1;
+    return plan->importance[i] != NULL;
+}
+
 static enum ht_err check_needs(const struct ht__plan *plan, const struct ht__plan_output *out,
                                struct ht_diag *diag)
 {
     for (size_t i = 0; i < plan->model->n_weights; i++) {
         const struct ht__weight *w = &plan->model->weights[i];
         const struct ht__codec *type = out->choices[i].type;
-        if (out->choices[i].kept || plan->importance[i] || w->rows->raw_type == type) continue;
+        if (out->choices[i].kept || has_importance(plan, out, i) || w->rows->raw_type == type) continue;
         if (ht__needs_importance(out->mix, type, w->name) || type->flags & HT__CODEC_NEEDS_IMPORTANCE)
             return ht__fail(diag, HT_ERR_USAGE, w->name, -1,
                             "%s in %s cannot be made without importance for this tensor; %s",
@@ -162,7 +171,7 @@ static enum ht_err choose_types(struct ht__plan *plan, struct ht__plan_output *o
         .convert = o->convert,
         .pure = o->pure,
         .leave_output = o->leave_output_tensor,
-        .has_importance = plan->imatrix != NULL,
+        .has_importance = out->with_importance,
         .allow_requantize = o->allow_requantize,
         .n_rules = plan->n_rules,
         .rules = plan->rules,
@@ -179,6 +188,35 @@ static enum ht_err choose_types(struct ht__plan *plan, struct ht__plan_output *o
                            plan->model->weights[i].name, out->choices[i].type->label,
                            (long long)plan->model->weights[i].ne[0]);
     return check_needs(plan, out, diag);
+}
+
+/* One mix of a survey, with importance where it was measured so or cannot be made without. Only sizes are kept. */
+static enum ht_err survey_output(struct ht__plan *plan, struct ht__plan_output *out, struct ht_diag *diag)
+{
+    struct ht_diag why = {0};
+    const struct ht__quality *quality = ht__quality_of(out->mix);
+    out->with_importance = quality && quality->importance;
+    enum ht_err err = choose_types(plan, out, &why);
+    if (err != HT_OK && err != HT_ERR_MEMORY && !out->with_importance) {
+        ht__diag_clear(&why);
+        out->with_importance = true;
+        err = choose_types(plan, out, &why);
+    }
+    if (err == HT_OK) err = ht__plan_layout(plan, out, &why);
+    for (uint32_t f = 0; f < out->n_files; f++)
+        ht__buf_close(&out->files[f].head);
+    if (err == HT_OK) return HT_OK;
+    if (err == HT_ERR_MEMORY) return ht__fail_memory(diag, "survey");
+    out->refused = ht__arena_printf(&plan->arena, "%s%s%s", why.where, why.where[0] ? ": " : "", why.message);
+    return out->refused ? HT_OK : ht__fail_memory(diag, "survey");
+}
+
+static enum ht_err plan_output(struct ht__plan *plan, struct ht__plan_output *out, struct ht_diag *diag)
+{
+    if (plan->job->survey) return survey_output(plan, out, diag);
+    out->with_importance = plan->imatrix != NULL;
+    HT_TRY(choose_types(plan, out, diag));
+    return ht__plan_layout(plan, out, diag);
 }
 
 int64_t ht__plan_chunk_rows(const struct ht__weight *weight)
@@ -289,11 +327,10 @@ static enum ht_err make(struct ht__plan *plan, struct ht_diag *diag)
     HT_TRY(load_importance(plan, diag));
     HT_TRY(ht__sources_list(plan, diag));
     for (size_t i = 0; i < plan->n_outputs; i++) {
-        HT_TRY(choose_types(plan, &plan->outputs[i], diag));
-        HT_TRY(ht__plan_layout(plan, &plan->outputs[i], diag));
+        HT_TRY(plan_output(plan, &plan->outputs[i], diag));
         plan->out_bytes += plan->outputs[i].size;
     }
-    return plan_resources(plan, diag);
+    return plan->job->survey ? HT_OK : plan_resources(plan, diag);
 }
 
 enum ht_err ht__plan_open(struct ht_job *job, struct ht__plan **out, struct ht_diag *diag)

@@ -32,6 +32,8 @@ struct ht__plan_output {
     struct ht__plan_file *files;
     uint32_t n_files;
     uint64_t size; /* of all files */
+    bool with_importance;
+    const char *refused; /* in a survey: why the model cannot be made in this mix */
     const char *quality; /* what was measured, as members of a JSON object; or NULL */
 };
 

@@ -16,7 +16,7 @@ static uint64_t kernel_number(const char *path, uint64_t otherwise)
     return n > 0 && *text >= '0' && *text <= '9' ? strtoull(text, NULL, 10) : otherwise;
 }
 
-static uint64_t machine_memory(void)
+uint64_t ht__machine_memory(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
     uint64_t all = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : UINT64_MAX;
@@ -33,7 +33,7 @@ enum ht_err ht__space_ask(const struct ht__plan *plan, struct ht__space *space, 
         if (!slash) strcpy(folder, ".");
         else slash[slash == folder] = '\0';
     } while (!ht__path_exists(folder) && strcmp(folder, ".") != 0 && strcmp(folder, "/") != 0);
-    space->memory = machine_memory();
+    space->memory = ht__machine_memory();
     return ht__disk_free(folder, &space->disk_free, diag);
 }
 

@@ -11,6 +11,9 @@ struct ht__space {
 };
 HT_MUST_CHECK enum ht_err ht__space_ask(const struct ht__plan *plan, struct ht__space *space, struct ht_diag *diag);
 
+/* Bytes of memory that this machine has, or that its control group may take. */
+uint64_t ht__machine_memory(void);
+
 /* HT_ERR_NO_SPACE and HT_ERR_NO_MEMORY_BUDGET with the figures. */
 HT_MUST_CHECK enum ht_err ht__space_check_disk(const struct ht__plan *plan, const struct ht__space *space,
                                                struct ht_diag *diag);

@@ -7,6 +7,7 @@
 struct ht__quality {
     const char *mix;
     double divergence, same; /* nats a token; share of tokens whose likeliest successor is the same */
+    bool importance;         /* it was made with */
 };
 /* By index, best first; NULL past the end. */
 const struct ht__quality *ht__quality_at(size_t index);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Memory to run: the cache of keys and values exactly as llama.cpp allocates it, buffers to compute in within a tenth.
 
-On files of well-known shapes without weights (shapes.py). What llama.cpp prints is what is compared."""
+On files of well-known shapes without weights (tests/lib/shapes.py). What llama.cpp prints is what is compared."""
 import ctypes
 import json
 import os
@@ -10,8 +10,10 @@ import subprocess
 import sys
 import tempfile
 
-import shapes
 from llama_logits import Llama
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+import shapes  # noqa: E402
 
 CLI = os.environ["HT_CLI"]
 
