@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -115,9 +116,14 @@ void ht__http_answer_file(struct ht__http_request *r, int status, const char *co
         ht__http_answer_static(r, status, content_type, "", 0);
         return;
     }
-    struct MHD_Response *response = NULL;
-    if (offset <= INT64_MAX && len <= INT64_MAX - offset)
-        response = MHD_create_response_from_fd_at_offset64(len, fd, offset);
+    struct stat st;
+    if (offset > INT64_MAX || len > INT64_MAX - offset || fstat(fd, &st) != 0 ||
+        (S_ISREG(st.st_mode) && (uint64_t)st.st_size < offset + len)) {
+        close(fd); /* the library would wait for bytes that never come */
+        ht__http_refuse(r, 500, "the file is shorter than it was");
+        return;
+    }
+    struct MHD_Response *response = MHD_create_response_from_fd_at_offset64(len, fd, offset);
     if (!response) close(fd);
     if (content_type) ht__http_add_header(r, "Content-Type", content_type);
     give(r, &(struct answer){status, response, NULL, len, NULL});
@@ -218,6 +224,9 @@ enum MHD_Result ht__http_deliver(struct ht__http_request *r, enum ht__http_where
     if (where == HT__IN_BODY) return MHD_NO; /* neither files nor streams can go out by hand */
     if (pending || r->closes || atomic_load(&r->server->stopping))
         MHD_add_response_header(r->response, "Connection", "close");
+    /* to HEAD the library would send the end of the chunks that it leaves out */
+    if (r->stream && strcmp(r->method, "HEAD") == 0)
+        MHD_set_response_options(r->response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
     if (!r->memory && !r->stream) r->acked_before = ht__http_acked(r->conn->fd);
     ht__http_set_phase(r->conn, r->stream ? HT__PHASE_STREAM : HT__PHASE_ANSWER);
     return MHD_queue_response(r->mhd, (unsigned)r->status, r->response);

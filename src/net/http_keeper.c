@@ -22,7 +22,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { SWEEP_MS = 200, STREAM_SWEEP_MS = 1000, LINGER_MS = 2000, LEAST_PROGRESS = 4096, ACCEPTS_A_TURN = 64 };
+enum { SWEEP_MS = 200, THOROUGH_MS = 500, LINGER_MS = 2000, LEAST_PROGRESS = 4096, ACCEPTS_A_TURN = 64 };
 
 void ht__http_wake(struct ht__http *server)
 {
@@ -73,8 +73,7 @@ static bool stalled(struct ht__http_conn *c, int phase, int64_t now, int64_t spa
 {
     if (now - c->window < span) return false;
     uint64_t moved = progress(c, phase) - c->mark;
-    bool waits_for_us = phase == HT__PHASE_ANSWER && unsent(c->fd) == 0;
-    if (moved < LEAST_PROGRESS && !waits_for_us) return true;
+    if (moved < LEAST_PROGRESS) return true;
     c->window = now;
     c->mark += moved;
     return false;
@@ -103,17 +102,30 @@ static bool is_late(struct ht__http *server, struct ht__http_conn *c, int64_t no
     }
 }
 
-static void sweep(struct ht__http *server, int64_t now)
+/* The library does not see an end that came together with the last bytes, and would wait for more until the deadline. */
+static bool has_hung_up(const struct ht__http_conn *c)
+{
+    struct tcp_info info;
+    uint64_t acked;
+    int unread = 0;
+    if (c->seen_phase != HT__PHASE_HEADER && c->seen_phase != HT__PHASE_IDLE && c->seen_phase != HT__PHASE_BODY)
+        return false;
+    if (!tcp_state(c->fd, &info, &acked) || info.tcpi_state == TCP_ESTABLISHED) return false;
+    return ioctl(c->fd, SIOCINQ, &unread) == 0 && unread == 0;
+}
+
+static void sweep(struct ht__http *server, int64_t now, bool thorough)
 {
     pthread_mutex_lock(&server->conns_lock);
     for (struct ht__http_conn *c = server->conns; c; c = c->next) {
-        if (!is_late(server, c, now)) continue;
-        if (c->seen_phase != HT__PHASE_BODY) {
+        bool late = is_late(server, c, now), gone = thorough && has_hung_up(c);
+        if (!late && !gone) continue;
+        if (gone || c->seen_phase != HT__PHASE_BODY) {
             shutdown(c->fd, SHUT_RDWR);
         } else if (ht__http_move_phase(c, HT__PHASE_BODY, HT__PHASE_LINGER)) {
-            static const char late[] = "{\"type\":\"about:blank\",\"title\":\"Request Timeout\",\"status\":408,"
+            static const char text[] = "{\"type\":\"about:blank\",\"title\":\"Request Timeout\",\"status\":408,"
                                        "\"detail\":\"the body came too slowly\"}\n";
-            ht__http_send_by_hand(c, 408, NULL, "application/problem+json", late, sizeof late - 1);
+            ht__http_send_by_hand(c, 408, NULL, "application/problem+json", text, sizeof text - 1);
         }
     }
     pthread_mutex_unlock(&server->conns_lock);
@@ -189,7 +201,7 @@ static bool accept_some(struct ht__http *server)
 void *ht__http_keep(void *ctx)
 {
     struct ht__http *server = ctx;
-    int64_t swept = ht__http_now(), streams_swept = swept;
+    int64_t swept = ht__http_now(), swept_well = swept;
     bool room = true;
     while (!atomic_load(&server->closing)) {
         if (atomic_load(&server->stopping) && server->listener >= 0) {
@@ -205,14 +217,14 @@ void *ht__http_keep(void *ctx)
         if (fds[0].revents && read(server->wake, &n, sizeof n) < 0) n = 0;
         if (fds[1].revents && !atomic_load(&server->stopping)) room = accept_some(server);
         int64_t now = ht__http_now();
-        if (now - swept >= SWEEP_MS || atomic_load(&server->stopping)) {
-            sweep(server, now);
+        bool thorough = now - swept_well >= THOROUGH_MS;
+        if (thorough || now - swept >= SWEEP_MS || atomic_load(&server->stopping)) {
+            sweep(server, now, thorough);
             swept = now;
         }
-        if (now - streams_swept >= STREAM_SWEEP_MS) {
-            sweep_streams(server, now);
-            streams_swept = now;
-        }
+        if (!thorough) continue;
+        sweep_streams(server, now);
+        swept_well = now;
     }
     return NULL;
 }

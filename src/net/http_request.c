@@ -65,8 +65,10 @@ static char *put(struct taker *t, const char *text, size_t len)
     return at;
 }
 
-static size_t trimmed(const char *value, size_t len)
+/* The library does not trim: in what frames the body, its reading and ours must be of the same bytes. */
+static size_t trimmed(const char *name, const char *value, size_t len)
 {
+    if (ht__http_same_name(name, "transfer-encoding") || ht__http_same_name(name, "content-length")) return len;
     while (len > 0 && (value[len - 1] == ' ' || value[len - 1] == '\t'))
         len--;
     return len;
@@ -99,7 +101,7 @@ static enum MHD_Result take_header(void *ctx, enum MHD_ValueKind kind, const cha
         if (t->next) t->next = value ? line_end(t, name, name_len, value, value_len) : NULL;
         struct ht__http_pair *pair = &t->r->headers[t->n];
         pair->name = put(t, name, name_len);
-        pair->value = put(t, value ? value : "", trimmed(value, value_len));
+        pair->value = put(t, value ? value : "", trimmed(pair->name, value, value_len));
     } else {
         t->text += name_len + value_len + 2;
     }

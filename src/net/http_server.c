@@ -45,7 +45,8 @@ static void fill_defaults(struct ht__http_settings *s)
 /*
  * The library's own listening, connection limit, time-outs and thread pool stay unused: quiescing it can abort the
  * process when a loop wakes at the same moment, reaching its limit leaves one of its locks taken, and its time-outs
- * start anew with every byte. The keeper does all four.
+ * start anew with every byte. The keeper does all four. Its strictness is the guard's: its own refusals go out with
+ * their head twice.
  */
 static struct MHD_Daemon *start_loop(struct ht__http *server)
 {
@@ -53,8 +54,8 @@ static struct MHD_Daemon *start_loop(struct ht__http *server)
                      MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG;
     unsigned never_reached = (unsigned)server->set.max_connections + 1024;
     return MHD_start_daemon(flags, 0, NULL, NULL, ht__http_on_call, server, MHD_OPTION_EXTERNAL_LOGGER, ht__http_vlog,
-                            server, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                            (size_t)CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT, never_reached,
+                            server, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+                            MHD_OPTION_CONNECTION_LIMIT, never_reached,
                             MHD_OPTION_NOTIFY_CONNECTION, ht__http_on_connection, server, MHD_OPTION_URI_LOG_CALLBACK,
                             ht__http_on_line, server, MHD_OPTION_NOTIFY_COMPLETED, ht__http_on_completed, server,
                             MHD_OPTION_UNESCAPE_CALLBACK, ht__http_identity, server, MHD_OPTION_END);

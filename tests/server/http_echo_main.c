@@ -80,8 +80,8 @@ static void echo(struct ht__http_request *r)
 static void file(struct ht__http_request *r)
 {
     uint64_t size = number(r, "size", 1000), first = 0, len = size;
-    int fd = memfd_create("file", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)(size - number(r, "short", 0))) != 0) abort();
+    int fd = memfd_create("file", MFD_CLOEXEC), cut = -1;
+    if (fd < 0 || ftruncate(fd, (off_t)size) != 0) abort();
     unsigned char block[1 << 16];
     uint64_t pattern = size < (1 << 22) ? size : 0; /* a large one is all zeros, and takes no memory */
     for (uint64_t at = 0; at < pattern; at += sizeof block) {
@@ -90,10 +90,15 @@ static void file(struct ht__http_request *r)
         size_t n = pattern - at < sizeof block ? (size_t)(pattern - at) : sizeof block;
         if (pwrite(fd, block, n, (off_t)at) != (ssize_t)n) abort();
     }
+    if (ftruncate(fd, (off_t)(size - number(r, "short", 0))) != 0) abort();
     char range[96];
     ht__http_add_header(r, "Accept-Ranges", "bytes");
     switch (ht__http_range(ht__http_header(r, "Range"), size, &first, &len)) {
-    case HT__RANGE_NONE: ht__http_answer_file(r, 200, "application/octet-stream", fd, 0, size); return;
+    case HT__RANGE_NONE:
+        if (ht__http_query(r, "cut")) cut = dup(fd);
+        ht__http_answer_file(r, 200, "application/octet-stream", fd, 0, size);
+        if (cut >= 0 && (ftruncate(cut, (off_t)size / 2) != 0 || close(cut) != 0)) abort();
+        return;
     case HT__RANGE_UNSATISFIABLE:
         close(fd);
         snprintf(range, sizeof range, "bytes */%llu", (unsigned long long)size);

@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""
+The corpus of http_cases.py against a server, many connections at a time.
+
+    http_conformance.py ECHO                  every case, against a server of its own
+    http_conformance.py --at HOST:PORT PATH   the general ones, against a server that answers GET PATH with 200
+    ... --only WORD                           those with WORD in the name
+"""
+import socket
+import struct
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import http_cases as cases
+from wire import Broken, Server, Wire
+
+ECHO_OPTIONS = ["header=1", "body=1", "idle=2", "max_body=65536", "tick=5"]
+
+
+class Failed(Exception):
+    pass
+
+
+def play(wire, steps, replace):
+    """Sends what there is to send. Returns the interim answers that were waited for."""
+    interim = []
+    for step in steps:
+        if isinstance(step, bytes):
+            if not wire.send(replace(step)):
+                break
+        elif isinstance(step, tuple):
+            for byte in replace(step[0]):
+                wire.send(bytes([byte]))
+                time.sleep(0.001)
+        elif isinstance(step, float):
+            time.sleep(step)
+        elif step == cases.FIN:
+            wire.half_close()
+        elif step == cases.RST:
+            wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            wire.close()
+        else:
+            interim.append(str(wire.answer().status))
+    return interim
+
+
+def expect_answers(wire, got, wanted, head_only):
+    last = None
+    for status in wanted[len(got):]:
+        last = wire.answer(head_only)
+        got.append(str(last.status) if last else "closed")
+        if got[-1] != status:
+            raise Failed(f"got {' '.join(got)}")
+    return last
+
+
+def expect_end(wire, end, probe):
+    if end == "closed" and not wire.is_closed():
+        raise Failed(f"not closed: {wire.data[:100]!r}")
+    if end == "garbled":
+        while wire.more():
+            pass
+    if end == "open":
+        if not wire.send(probe):
+            raise Failed("closed")
+        answer = wire.answer()
+        if not answer or answer.status != 200:
+            raise Failed(f"the next request got {answer.status if answer else 'nothing'}: {answer and answer.body[:100]}")
+
+
+def run(case, connect, replace):
+    name, steps, outcome, check = case
+    wire = connect()
+    head_only = any(isinstance(s, bytes) and s.startswith(b"HEAD ") for s in steps[:1])
+    try:
+        got = play(wire, steps, replace)
+        if outcome == "":
+            return
+        if outcome == "cut":
+            try:
+                wire.answer()
+            except Broken:
+                return
+            raise Failed("not cut")
+        *wanted, end = outcome.split()
+        last = expect_answers(wire, got, wanted, head_only)
+        expect_end(wire, end, replace(cases.get(cases.G)))
+        if isinstance(check, str) and check.encode("utf-8") not in last.body:
+            raise Failed(f"no {check!r} in {last.body[:300]!r}")
+        if callable(check) and not check(last):
+            raise Failed(f"wrong answer: {last.status} {last.headers} {last.body[:100]!r}")
+    finally:
+        wire.close()
+
+
+def run_all(corpus, connect, replace):
+    def one(case):
+        try:
+            run(case, connect, replace)
+        except (Failed, Broken, TimeoutError, OSError, ValueError) as e:
+            return f"{case[0]}: wanted {case[2]!r}: {e}"
+        return None
+
+    slow_first = sorted(corpus, key=lambda c: not c[0].startswith("slow"))
+    with ThreadPoolExecutor(48) as pool:
+        return [f for f in pool.map(one, slow_first) if f]
+
+
+def main(argv):
+    word = argv.pop(argv.index("--only") + 1) if "--only" in argv else ""
+    argv = [a for a in argv if a != "--only"]
+    start, server = time.monotonic(), None
+    if argv[0] == "--at":
+        host, port = argv[1].rsplit(":", 1)
+        address, path, corpus = (host, int(port)), argv[2].encode(), cases.GENERAL
+    else:
+        server = Server([argv[0], *ECHO_OPTIONS])
+        address, path, corpus = server.address, b"/hello", cases.GENERAL + cases.ECHO
+    corpus = [c for c in corpus if word in c[0]]
+    failures = run_all(corpus, lambda: Wire(address), lambda b: b.replace(cases.G, path))
+    if server:
+        code, out, seconds = server.stop()
+        if code != 0 or seconds > 5:
+            failures.append(f"the server ended with {code} in {seconds:.1f} s")
+        words = out.split()
+        if words[:1] != ["begun"]:
+            failures.append(f"the server's last words: {out!r}")
+    for failure in failures:
+        print("FAILED", failure)
+    print(f"{len(corpus)} cases, {len(failures)} failed, {time.monotonic() - start:.1f} s")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
