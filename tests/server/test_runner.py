@@ -1,0 +1,389 @@
+#!/usr/bin/env python3
+"""Real jobs through store, queue and runner: test_runner.py WORKER PROGRAM MODEL [--kills N] [--seed S] [CASE …].
+
+The worker is tests/server/worker_main.c; it is driven by JSON lines, killed, starved and lied to here."""
+import argparse, hashlib, json, os, queue, random, resource, shutil, signal, sqlite3, subprocess, sys, tempfile, threading, time
+
+SHORT = ["Q4_K_M", "Q8_0"]
+LONG = ["Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K", "IQ4_XS", "IQ4_NL"]
+ENDED = ("completed", "failed", "cancelled")
+
+
+class Worker:
+    def __init__(self, where, program=None, parallel=1, attempts=3, limit=None):
+        def prepare():
+            if limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        self.p = subprocess.Popen([args.worker, where, program or args.program, str(parallel), str(attempts)], preexec_fn=prepare,
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.answers, self.events, self.where = queue.Queue(), [], where
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+        assert self.answers.get(timeout=10) == "ready", "the worker did not start"
+
+    def read(self):
+        for line in self.p.stdout:
+            line = json.loads(line)
+            if "answer" in line: self.answers.put(line["answer"])
+            else: self.events.append(line)
+        self.answers.put(None)
+
+    def ask(self, do, **more):
+        self.p.stdin.write(json.dumps({"do": do, **more}) + "\n")
+        self.p.stdin.flush()
+        return self.answers.get(timeout=15)
+
+    def submit(self, types, name="job", source=None, key=None, **more):
+        request = {"name": name, "source_model": "example/model", "source_type": "local", "source_path": source or args.model,
+                   "gguf_quant_types": types, **more}
+        return self.ask("submit", request=request)["id"]
+
+    def job(self, id): return self.ask("job", id=id)
+
+    def wait(self, id, statuses=ENDED, seconds=30):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            job = self.job(id)
+            if job["status"] in statuses: return job
+            time.sleep(0.02)
+        raise AssertionError(f"after {seconds} s the job is still {job['status']}")
+
+    def children(self):
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/stat") as f: fields = f.read().rsplit(")", 1)[1].split()
+                if int(fields[1]) == self.p.pid and fields[0] != "Z": found.append(int(pid))
+            except OSError: pass
+        return found
+
+    def close(self):
+        start = time.monotonic()
+        self.p.stdin.close()
+        status = self.p.wait(10)
+        took = time.monotonic() - start
+        assert status == 0, f"the worker ended with {status}"
+        assert took < 3, f"closing took {took:.1f} s"
+        self.reader.join()
+
+    def kill(self):
+        self.p.kill()
+        self.p.wait()
+
+
+def sha256(path):
+    with open(path, "rb") as f: return hashlib.sha256(f.read()).hexdigest()
+
+
+def direct(types):
+    """What the program writes by itself: type -> hash."""
+    if not hasattr(direct, "known"): direct.known = {}
+    missing = [t for t in types if t not in direct.known]
+    if missing:
+        out = tempfile.mkdtemp()
+        subprocess.run([args.program, "quantize", args.model, "-t", ",".join(missing), "-o", out, "--quiet"], check=True,
+                       stdout=subprocess.DEVNULL)
+        for name in os.listdir(out): direct.known[name.rsplit("-", 1)[1][:-5]] = sha256(os.path.join(out, name))
+        shutil.rmtree(out)
+    return direct.known
+
+
+def check_completed(worker, job, types):
+    assert job["status"] == "completed", job
+    assert job["progress"] == 100 and job["error"] is None and job["completed_outputs"] == len(types), job
+    known = direct(types)
+    assert [o["quant_type"] for o in job["outputs"]] == types, job["outputs"]
+    for o in job["outputs"]:
+        file = worker.ask("file", id=job["id"], name=o["name"])
+        assert sha256(file["path"]) == o["sha256"] == known[o["quant_type"]], o
+        assert os.path.getsize(file["path"]) == o["file_size"], o
+
+
+def remains(where):
+    """Files under jobs/ and models/."""
+    return sorted(os.path.relpath(os.path.join(d, f), where) for top in ("jobs", "models")
+                  for d, _, files in os.walk(os.path.join(where, top)) for f in files)
+
+
+def check_events(events, id):
+    ids = [e["id"] for e in events]
+    assert ids == sorted(set(ids)), "ids do not rise"
+    progress = [e["data"]["progress"] for e in events if e["data"].get("id") == id]
+    assert progress == sorted(progress), f"progress falls: {progress}"
+    for e in events:
+        live = e["data"].get("live")
+        if live: assert 0 <= live["done"] <= live["total"] and "/" not in live["tensor"], live
+
+
+def case_complete(where):
+    w = Worker(where)
+    id = w.submit(SHORT)
+    check_completed(w, w.wait(id), SHORT)
+    seen = [e["data"]["status"] for e in w.events if e["data"]["id"] == id]
+    order = ["queued", "preparing", "quantizing", "verifying", "completed"]
+    assert sorted(set(seen), key=seen.index) == order, seen
+    check_events(w.events, id)
+    assert [m["variants"][0]["run_memory"]["total_bytes"] > 0 for m in w.ask("models")["models"]] == [True]
+    assert os.listdir(os.path.join(where, "jobs")) == [] and len(remains(where)) == 3, remains(where)
+    last = w.events[-1]["id"]
+    w.close()
+    w = Worker(where)
+    again = w.submit(SHORT, name="again")
+    check_completed(w, w.wait(again), SHORT)
+    assert w.events[0]["id"] > last
+    assert len(w.ask("models")["models"][0]["variants"]) == 4
+    assert w.ask("delete", id=id) == "ok"
+    assert len(remains(where)) == 6, "the registry keeps the files"
+    assert w.ask("forget", id=w.ask("models")["models"][0]["id"]) == "ok"
+    assert remains(where) == []
+    w.close()
+
+
+def case_measured(where):
+    w = Worker(where)
+    id = w.submit(["Q4_K_M"], config={"use_imatrix": True, "measure": True, "calibration_samples": 1}, options={"ctx": "32", "chunks": "1"})
+    job = w.wait(id, seconds=60)
+    assert job["status"] == "completed", job
+    output = job["outputs"][0]
+    assert output["perplexity"] > 1 and 0 < output["kld"] < 1 and 0.5 < output["top1_agreement"] <= 1, output
+    seen = {e["data"]["status"] for e in w.events}
+    assert {"quantizing", "measuring", "verifying"} <= seen, seen
+    check_events(w.events, id)
+    assert any(f.endswith("quality.html") for f in remains(where))
+    w.close()
+
+
+def case_refused(where):
+    w = Worker(where)
+    job = w.wait(w.submit(SHORT, source="/nonexistent/model"))
+    assert job["status"] == "failed" and "nonexistent" in job["error"] and job["error_advice"], job
+    job = w.wait(w.submit(["IQ1_S"]))
+    assert job["status"] == "failed" and job["error"], job
+    check_completed(w, w.wait(w.submit(SHORT)), SHORT)
+    w.close()
+
+
+def case_cancel(where):
+    w = Worker(where)
+    for i in range(10):
+        id = w.submit(LONG, options={"threads": "1"})
+        time.sleep(rng.uniform(0, 0.6) if i else 0)
+        start = time.monotonic()
+        answer = w.ask("cancel", id=id)
+        job = w.wait(id, seconds=5)
+        took = time.monotonic() - start
+        if answer == "conflict":
+            assert job["status"] == "completed", job
+            continue
+        assert answer == "ok" and job["status"] == "cancelled", (answer, job)
+        assert took < 2, f"cancelling took {took:.2f} s"
+        assert {o["status"] for o in job["outputs"]} == {"cancelled"}, job["outputs"]
+        time.sleep(0.05)
+        assert w.children() == []
+        assert not any(id in f for f in remains(where)), remains(where)
+    waiting = [w.submit(SHORT), w.submit(SHORT)]
+    assert w.ask("cancel", id=waiting[1]) == "ok"
+    check_completed(w, w.wait(waiting[0]), SHORT)
+    assert w.ask("retry", id=waiting[1]) == "ok"
+    check_completed(w, w.wait(waiting[1]), SHORT)
+    w.close()
+
+
+def quantizing_child(w, id):
+    w.wait(id, ("quantizing",) + ENDED)
+    for pid in w.children():
+        with open(f"/proc/{pid}/cmdline") as f:
+            if f.read().split("\0")[1] == "quantize": return pid
+    return None
+
+
+def case_child_killed(where):
+    w = Worker(where)
+    killed = 0
+    for i in range(3):
+        id = w.submit(LONG, options={"threads": "1"})
+        pid = quantizing_child(w, id)
+        time.sleep(rng.uniform(0, 0.1))
+        if pid:
+            try: os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError: pass
+        job = w.wait(id)
+        if job["status"] == "completed": continue
+        killed += 1
+        assert job["status"] == "failed" and "killed by signal 9" in job["error"] and job["error_advice"], job
+        assert any("killed by signal 9" in l["line"] for l in w.ask("log", id=id)["lines"])
+        if i == 0:
+            assert w.ask("retry", id=id) == "ok"
+            check_completed(w, w.wait(id), LONG)
+            continue
+        check_completed(w, w.wait(w.submit(SHORT)), SHORT) # it alone has failed
+        assert w.ask("delete", id=id) == "ok"
+        assert not any(id in f for f in remains(where))
+    assert killed, "no child was caught"
+    w.close()
+
+
+def case_stop(where):
+    """A proper end in the middle: the job waits, counts no attempt, and goes on."""
+    w = Worker(where)
+    id = w.submit(LONG, options={"threads": "1"})
+    w.wait(id, ("quantizing",))
+    time.sleep(0.1)
+    w.close()
+    w = Worker(where, attempts=1)
+    check_completed(w, w.wait(id), LONG)
+    assert w.job(id)["attempt"] == 1
+    w.close()
+
+
+def case_parallel(where):
+    w = Worker(where, parallel=3)
+    ids = [w.submit(SHORT, name=f"job {i}", priority=i % 3) for i in range(6)]
+    for id in ids: check_completed(w, w.wait(id), SHORT)
+    for id in ids: check_events(w.events, id)
+    assert w.ask("state")["completed"] == 6
+    w.close()
+
+
+def misbehaving(where, quantize):
+    """A program that plans like the real one, and quantizes as told."""
+    path = where + ".sh"
+    with open(path, "w") as f:
+        f.write(f'#!/bin/sh\ncase "$1" in\nquantize)\n{quantize}\n;;\n*) exec {args.program} "$@" ;;\nesac\n')
+    os.chmod(path, 0o755)
+    return path
+
+
+def case_misbehaved(where):
+    cases = [("kill -SEGV $$", "signal 11"), ("exit 0", "without a report"), ("exit 7", "status 7"),
+             ("echo garbage; echo '[1,2'; echo '{}'; echo boom >&2; exit 3", "boom"),
+             ("head -c 100000000 /dev/zero", "more than it may"),
+             ("echo '{\"event\":\"progress\",\"step\":\"quantize\",\"done\":-5,\"total\":\"x\"}'; echo '{\"event\":5}'; exit 1", "status 1"),
+             ("echo '{\"outputs\":[]}' > report.json; mkdir -p out; echo '{\"outputs\":[]}' > out/report.json", "without a report")]
+    for script, expected in cases:
+        w = Worker(where, program=misbehaving(where, script))
+        job = w.wait(w.submit(SHORT))
+        assert job["status"] == "failed" and expected in job["error"], (script, job["error"])
+        w.close()
+    for script in ("while :; do sleep 0.1; done", "trap '' INT TERM; while :; do sleep 0.1; done"): # hangs, and deaf
+        w = Worker(where, program=misbehaving(where, script))
+        id = w.submit(SHORT)
+        time.sleep(0.4)
+        start = time.monotonic()
+        assert w.ask("cancel", id=id) == "ok"
+        assert w.wait(id)["status"] == "cancelled"
+        assert time.monotonic() - start < 2
+        w.close()
+    w = Worker(where, program="/nonexistent")
+    assert "did not start" in w.wait(w.submit(SHORT))["error"]
+    w.close()
+    w = Worker(where)
+    check_completed(w, w.wait(w.submit(SHORT)), SHORT)
+    w.close()
+    os.unlink(where + ".sh")
+
+
+def case_disk_full(where):
+    """No file may grow over the limit, whoever writes it: outputs, database. Then all goes on."""
+    for limit in (4 << 20, 600 << 10, 150 << 10, 40 << 10):
+        shutil.rmtree(where, ignore_errors=True)
+        Worker(where).close()
+        w = Worker(where, limit=limit)
+        answer = w.ask("submit", request={"name": "x", "source_model": "m", "source_type": "local", "source_path": args.model,
+                                          "gguf_quant_types": SHORT})
+        if isinstance(answer, str):
+            assert answer == "disk full", answer
+            job = None
+        else:
+            end = time.monotonic() + 1.5
+            while time.monotonic() < end and w.job(answer["id"])["status"] not in ENDED: time.sleep(0.05)
+            job = w.job(answer["id"])
+            assert job["status"] != "completed", job
+            if job["status"] == "failed": assert job["error"] and "space" in job["error_advice"], job
+        resource.prlimit(w.p.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        if job:
+            job = w.wait(job["id"])
+            assert job["status"] in ("failed", "completed"), job
+        check_completed(w, w.wait(w.submit(SHORT)), SHORT)
+        w.close()
+
+
+def case_full_tmpfs(where):
+    """A real file system of 24 MB, filled from outside at different moments."""
+    os.makedirs(where, exist_ok=True)
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", where], stderr=subprocess.DEVNULL).returncode:
+        print("  skipped: no right to mount a file system")
+        return
+    try:
+        for moment in (0, 0.05, 0.15, 0.3):
+            w = Worker(where)
+            id = w.submit(SHORT)
+            time.sleep(moment)
+            with open(where + "/filler", "wb") as f:
+                try:
+                    while True: f.write(b"x" * 65536); f.flush()
+                except OSError: pass
+            end = time.monotonic() + 1
+            while time.monotonic() < end and w.job(id)["status"] not in ENDED: time.sleep(0.05)
+            os.unlink(where + "/filler")
+            job = w.wait(id)
+            assert job["status"] in ("failed", "completed"), job
+            if job["status"] == "failed": assert job["error"] and not any(f.endswith(".part") for f in remains(where)), job
+            again = w.submit(SHORT)
+            check_completed(w, w.wait(again), SHORT)
+            w.ask("forget", id=w.ask("models")["models"][0]["id"])
+            w.close()
+    finally:
+        subprocess.run(["umount", "-l", where])
+
+
+def case_killed(where):
+    """kill -9 of the whole, again and again: no job lost, none published twice, nothing half-published."""
+    w, ids, wanted = Worker(where, parallel=2, attempts=10000), [], {}
+    for i in range(args.kills):
+        while len([j for j in w.ask("jobs")["jobs"] if j["status"] not in ENDED]) < 3:
+            types = rng.choice((SHORT, ["Q4_K_M"], ["Q6_K", "Q5_K_M", "IQ4_XS"], LONG))
+            ids.append(w.submit(types, name=f"job {len(ids)}", options={"threads": "1"}))
+            wanted[ids[-1]] = types
+        time.sleep(rng.uniform(0, 0.5) if i % 4 else rng.uniform(0, 0.05))
+        w.kill()
+        w = Worker(where, parallel=2, attempts=10000)
+    for id in ids: check_completed(w, w.wait(id, seconds=60), wanted[id])
+    jobs = {j["id"] for j in w.ask("jobs")["jobs"]}
+    assert jobs == set(ids) if len(ids) <= 200 else True, "jobs were lost"
+    variants = [v for m in w.ask("models")["models"] for v in m["variants"]]
+    assert len(variants) == sum(map(len, wanted.values())) == len({(v["job_id"], v["quant_type"]) for v in variants}), "not each once"
+    w.close()
+    assert len(os.listdir(where + "/models")) == len(ids) and os.listdir(where + "/jobs") == [], os.listdir(where + "/jobs")
+    files = [f for f in remains(where) if not f.endswith("report.json")]
+    assert len(files) == len(variants) and all(f.endswith(".gguf") for f in files), files
+    db = sqlite3.connect(where + "/halftone.db")
+    assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+    attempts = db.execute("SELECT max(attempt), sum(attempt) FROM jobs").fetchone()
+    print(f"  {args.kills} kills, {len(ids)} jobs, {attempts[1]} attempts, at most {attempts[0]} for one")
+
+
+def main():
+    cases = {name[5:]: f for name, f in globals().items() if name.startswith("case_")}
+    for name in args.cases or cases:
+        folder = tempfile.mkdtemp(prefix="runner_")
+        start = time.monotonic()
+        try: cases[name](os.path.join(folder, "data"))
+        except BaseException:
+            print(f"FAILED {name} (seed {args.seed}), data in {folder}")
+            raise
+        shutil.rmtree(folder)
+        print(f"ok {name} ({time.monotonic() - start:.1f} s)", flush=True)
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("worker")
+parser.add_argument("program")
+parser.add_argument("model")
+parser.add_argument("--kills", type=int, default=20)
+parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "little"))
+parser.add_argument("cases", nargs="*")
+args = parser.parse_args()
+args.worker, args.program, args.model = (os.path.abspath(p) for p in (args.worker, args.program, args.model))
+rng = random.Random(args.seed)
+main()
