@@ -12,6 +12,7 @@
 enum ht_err ht__file_open(struct ht__file *file, const char *path, struct ht_diag *diag)
 {
     file->fd = -1;
+    file->backend = NULL;
     if (snprintf(file->path, sizeof file->path, "%s", path) >= (int)sizeof file->path)
         return ht__fail(diag, HT_ERR_LIMIT, path, -1, "the path is too long");
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang us */
@@ -29,7 +30,36 @@ enum ht_err ht__file_open(struct ht__file *file, const char *path, struct ht_dia
 void ht__file_close(struct ht__file *file)
 {
     if (file->fd >= 0) close(file->fd);
+    if (file->backend) file->backend->close(file->ctx);
     file->fd = -1;
+    file->backend = NULL;
+}
+
+/* The index in the folder of a file that is not on the disk; folder->n: it is none of them. */
+static size_t remote_index(const struct ht__remote_folder *folder, const char *path)
+{
+    size_t len = strlen(folder->dir), i = 0;
+    if (strncmp(path, folder->dir, len) != 0 || path[len] != '/' || ht__path_exists(path)) return folder->n;
+    while (i < folder->n && strcmp(folder->names[i], path + len + 1) != 0)
+        i++;
+    return i;
+}
+
+enum ht_err ht__file_open_in(const struct ht__remote_folder *folder, struct ht__file *file, const char *path,
+                             struct ht_diag *diag)
+{
+    size_t i = folder ? remote_index(folder, path) : 0;
+    if (!folder || i == folder->n) return ht__file_open(file, path, diag);
+    file->fd = -1;
+    file->backend = NULL;
+    if (snprintf(file->path, sizeof file->path, "%s", path) >= (int)sizeof file->path)
+        return ht__fail(diag, HT_ERR_LIMIT, path, -1, "the path is too long");
+    return folder->open(folder->ctx, i, file, diag);
+}
+
+bool ht__path_exists_in(const struct ht__remote_folder *folder, const char *path)
+{
+    return ht__path_exists(path) || (folder && remote_index(folder, path) < folder->n);
 }
 
 enum ht_err ht__file_read(const struct ht__file *file, uint64_t offset, void *dst, uint64_t n,
@@ -39,6 +69,7 @@ enum ht_err ht__file_read(const struct ht__file *file, uint64_t offset, void *ds
         return ht__fail(diag, HT_ERR_FORMAT, file->path, (int64_t)offset,
                         "%llu bytes are wanted here, but the file has %llu bytes: it is truncated",
                         (unsigned long long)n, (unsigned long long)file->size);
+    if (HT_UNLIKELY(file->backend != NULL)) return file->backend->read(file->ctx, offset, dst, n, diag);
     unsigned char *p = dst;
     while (n > 0) {
         size_t ask = n < (1u << 30) ? (size_t)n : 1u << 30;
@@ -57,7 +88,11 @@ enum ht_err ht__file_read(const struct ht__file *file, uint64_t offset, void *ds
 
 void ht__file_expect(const struct ht__file *file, uint64_t offset, uint64_t n)
 {
-    if (ht__range_ok(offset, n, file->size)) (void)posix_fadvise(file->fd, (off_t)offset, (off_t)n, POSIX_FADV_WILLNEED);
+    if (!ht__range_ok(offset, n, file->size)) return;
+    if (file->backend)
+        file->backend->expect(file->ctx, offset, n);
+    else
+        (void)posix_fadvise(file->fd, (off_t)offset, (off_t)n, POSIX_FADV_WILLNEED);
 }
 
 enum ht_err ht__file_load(const char *path, uint64_t limit, struct ht__buf *out,

@@ -8,14 +8,38 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Where bytes come from when they are not on this machine. Readers do not know. */
+struct ht__file_backend {
+    /* n bytes that lie within the file. Thread-safe. */
+    enum ht_err (*read)(void *ctx, uint64_t offset, void *dst, uint64_t n, struct ht_diag *diag);
+    void (*expect)(void *ctx, uint64_t offset, uint64_t n);
+    void (*close)(void *ctx);
+};
+
 struct ht__file {
-    int fd; /* -1: closed */
+    int fd; /* -1: closed, or not on this machine */
     uint64_t size;
+    const struct ht__file_backend *backend; /* NULL: fd */
+    void *ctx;                              /* of the backend */
     char path[4096];
+};
+
+/* A folder of which some files lie elsewhere: those with these names. What is on the disk goes first. */
+struct ht__remote_folder {
+    const char *dir;
+    size_t n;
+    const char *const *names;
+    /* Fills size, backend and ctx. */
+    enum ht_err (*open)(void *ctx, size_t index, struct ht__file *file, struct ht_diag *diag);
+    void *ctx;
 };
 
 /* A regular file for reading; its size is taken once. */
 enum ht_err ht__file_open(struct ht__file *file, const char *path, struct ht_diag *diag);
+/* The same where the file may be one of the folder's; NULL: there is no such folder. */
+enum ht_err ht__file_open_in(const struct ht__remote_folder *folder, struct ht__file *file, const char *path,
+                             struct ht_diag *diag);
+bool ht__path_exists_in(const struct ht__remote_folder *folder, const char *path);
 void ht__file_close(struct ht__file *file);
 /* Exactly n bytes at the offset; a file that shrank meanwhile is an error, never zeros. Thread-safe. */
 enum ht_err ht__file_read(const struct ht__file *file, uint64_t offset, void *dst, uint64_t n,

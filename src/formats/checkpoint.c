@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LARGEST_INDEX = 256 << 20 };
+enum { LARGEST_INDEX = 256 << 20, AHEAD = 16 << 20 };
 
 static const struct container {
     enum ht__checkpoint_kind kind;
@@ -195,13 +195,13 @@ static enum ht_err check_index(const struct ht__checkpoint *ck, const struct ht_
     return HT_OK;
 }
 
-static enum ht_err shards_exist(const char *dir, const char *index, const struct shards *shards,
+static enum ht_err shards_exist(const struct ht__checkpoint *ck, const char *dir, const char *index, const struct shards *shards,
                                 struct ht_diag *diag)
 {
     for (size_t i = 0; i < shards->n; i++) {
         char path[4096];
         HT_TRY(ht__path_join(path, sizeof path, dir, shards->names[i], diag));
-        if (!ht__path_exists(path))
+        if (!ht__path_exists_in(ck->remote, path))
             return ht__fail(diag, HT_ERR_NOT_FOUND, path, -1, "the file is missing, though %s names it",
                             ht__path_base(index));
     }
@@ -229,7 +229,7 @@ static enum ht_err open_index(struct ht__checkpoint *ck, const char *dir, const 
     enum ht_err err = ht__json_load(&tree, path, LARGEST_INDEX, &root, diag);
     const struct ht__jnode *map = err == HT_OK ? ht__jget(root, "weight_map") : NULL;
     if (err == HT_OK) err = shards_of_index(ck, map, path, &shards, diag);
-    if (err == HT_OK) err = shards_exist(dir, path, &shards, diag);
+    if (err == HT_OK) err = shards_exist(ck, dir, path, &shards, diag);
     if (err == HT_OK) err = open_shards(ck, dir, &shards, diag);
     if (err == HT_OK) err = check_index(ck, map, path, diag);
     ht__arena_close(&tree);
@@ -240,7 +240,7 @@ static enum ht_err open_folder(struct ht__checkpoint *ck, const char *dir, struc
 {
     struct ht__folder_weights found;
     char path[4096];
-    HT_TRY(ht__folder_choose(dir, &ck->arena, &found, diag));
+    HT_TRY(ht__folder_choose(dir, ck->remote, &ck->arena, &found, diag));
     if (!found.index) {
         struct shards shards = {.names = found.files, .n = found.n};
         return open_shards(ck, dir, &shards, diag);
@@ -290,7 +290,7 @@ static enum ht_err open_empty(struct ht__checkpoint *ck, const char *path, struc
 }
 
 static enum ht_err open_by(enum ht_err (*how)(struct ht__checkpoint *, const char *, struct ht_diag *),
-                           const char *path, const struct ht__alloc *alloc,
+                           const struct ht__remote_folder *remote, const char *path, const struct ht__alloc *alloc,
                            struct ht__checkpoint **out, struct ht_diag *diag)
 {
     *out = NULL;
@@ -298,6 +298,7 @@ static enum ht_err open_by(enum ht_err (*how)(struct ht__checkpoint *, const cha
     if (!ck) return ht__fail_memory(diag, path);
     ht__arena_init(&ck->arena, alloc);
     ht__map_init(&ck->by_name, alloc);
+    ck->remote = remote;
     enum ht_err err = how(ck, path, diag);
     if (err != HT_OK)
         ht__checkpoint_close(&ck);
@@ -309,19 +310,25 @@ static enum ht_err open_by(enum ht_err (*how)(struct ht__checkpoint *, const cha
 enum ht_err ht__checkpoint_open(const char *path, const struct ht__alloc *alloc,
                                 struct ht__checkpoint **out, struct ht_diag *diag)
 {
-    return open_by(open_path, path, alloc, out, diag);
+    return open_by(open_path, NULL, path, alloc, out, diag);
+}
+
+enum ht_err ht__checkpoint_open_in(const struct ht__remote_folder *remote, const char *path,
+                                   const struct ht__alloc *alloc, struct ht__checkpoint **out, struct ht_diag *diag)
+{
+    return open_by(open_path, remote, path, alloc, out, diag);
 }
 
 enum ht_err ht__checkpoint_open_empty(const char *path, const struct ht__alloc *alloc,
                                       struct ht__checkpoint **out, struct ht_diag *diag)
 {
-    return open_by(open_empty, path, alloc, out, diag);
+    return open_by(open_empty, NULL, path, alloc, out, diag);
 }
 
 enum ht_err ht__checkpoint_open_shard(const char *path, const struct ht__alloc *alloc,
                                       struct ht__checkpoint **out, struct ht_diag *diag)
 {
-    return open_by(open_shard, path, alloc, out, diag);
+    return open_by(open_shard, NULL, path, alloc, out, diag);
 }
 
 void ht__checkpoint_close(struct ht__checkpoint **checkpoint)
@@ -356,9 +363,11 @@ enum ht_err ht__tensor_read_raw(const struct ht__checkpoint *checkpoint,
                                 void *dst, struct ht_diag *diag)
 {
     const struct ht__codec *type = tensor->dtype;
+    const struct ht__file *file = &checkpoint->files[tensor->file];
     uint64_t at = first / type->block_len * type->block_size;
-    return ht__file_read(&checkpoint->files[tensor->file], tensor->offset + at, dst,
-                         ht__codec_bytes(type, n), diag);
+    if (file->backend) /* tensors are read from their beginning to their end: the rest of this one comes next */
+        ht__file_expect(file, tensor->offset + at, tensor->n_bytes - at < AHEAD ? tensor->n_bytes - at : AHEAD);
+    return ht__file_read(file, tensor->offset + at, dst, ht__codec_bytes(type, n), diag);
 }
 
 void ht__tensor_expect(const struct ht__checkpoint *checkpoint, const struct ht__tensor *tensor, uint64_t first,

@@ -34,6 +34,7 @@ struct ht__checkpoint {
     const char *dir; /* where config.json and the tokenizer lie: the folder, or the file's folder */
     bool is_folder;  /* opened as a folder rather than as a file */
     bool no_weights; /* opened for its configuration and tokenizer alone */
+    const struct ht__remote_folder *remote; /* files that are not on the disk; NULL: none */
     uint32_t n_files;
     struct ht__file *files;
     uint32_t n_tensors, cap_tensors;
@@ -51,6 +52,10 @@ struct ht__checkpoint {
  */
 HT_MUST_CHECK enum ht_err ht__checkpoint_open(const char *path, const struct ht__alloc *alloc,
                                               struct ht__checkpoint **out, struct ht_diag *diag);
+/* The same where some files may lie elsewhere; `remote` (or NULL) outlives the checkpoint. */
+HT_MUST_CHECK enum ht_err ht__checkpoint_open_in(const struct ht__remote_folder *remote, const char *path,
+                                                 const struct ht__alloc *alloc, struct ht__checkpoint **out,
+                                                 struct ht_diag *diag);
 /* A folder without looking at weights, which need not be there. */
 HT_MUST_CHECK enum ht_err ht__checkpoint_open_empty(const char *path, const struct ht__alloc *alloc,
                                                     struct ht__checkpoint **out,

@@ -68,7 +68,7 @@ static void note(struct listing *l, const char *name)
     }
 }
 
-static enum ht_err list(const char *dir, struct listing *l, struct ht_diag *diag)
+static enum ht_err list(const char *dir, const struct ht__remote_folder *remote, struct listing *l, struct ht_diag *diag)
 {
     DIR *d = opendir(dir);
     if (!d) return ht__fail_errno(diag, errno, dir, "cannot list the folder");
@@ -76,12 +76,15 @@ static enum ht_err list(const char *dir, struct listing *l, struct ht_diag *diag
     for (struct dirent *e; (e = readdir(d)) != NULL;)
         note(l, e->d_name);
     closedir(d);
+    for (size_t i = 0; remote && i < remote->n; i++)
+        note(l, remote->names[i]);
     return HT_OK;
 }
 
 /* The files of a set, every one of which must be there. */
-static enum ht_err numbered(const char *dir, const char *const stem[2], unsigned total, struct ht__arena *arena,
-                            struct ht__folder_weights *out, struct ht_diag *diag)
+static enum ht_err numbered(const char *dir, const struct ht__remote_folder *remote, const char *const stem[2],
+                            unsigned total, struct ht__arena *arena, struct ht__folder_weights *out,
+                            struct ht_diag *diag)
 {
     size_t cap = 0;
     for (unsigned i = 1; i <= total; i++) {
@@ -89,7 +92,7 @@ static enum ht_err numbered(const char *dir, const char *const stem[2], unsigned
         const char *name = ht__arena_printf(arena, "%s-%05u-of-%05u.%s", stem[0], i, total, stem[1]);
         if (!name) return ht__fail_memory(diag, dir);
         HT_TRY(ht__path_join(path, sizeof path, dir, name, diag));
-        if (!ht__path_exists(path))
+        if (!ht__path_exists_in(remote, path))
             return ht__fail(diag, HT_ERR_NOT_FOUND, path, -1, "one of %u files of the model is missing", total);
         if (out->n == cap) {
             cap = cap ? 2 * cap : 16;
@@ -103,16 +106,16 @@ static enum ht_err numbered(const char *dir, const char *const stem[2], unsigned
     return HT_OK;
 }
 
-static enum ht_err without_names(const char *dir, struct ht__arena *arena, struct ht__folder_weights *out,
-                                 struct ht_diag *diag)
+static enum ht_err without_names(const char *dir, const struct ht__remote_folder *remote, struct ht__arena *arena,
+                                 struct ht__folder_weights *out, struct ht_diag *diag)
 {
     struct listing l;
-    HT_TRY(list(dir, &l, diag));
+    HT_TRY(list(dir, remote, &l, diag));
     for (int s = 0; s < 2; s++) {
         if (l.kinds[s] > 1)
             return ht__fail(diag, HT_ERR_FORMAT, dir, -1,
                             "numbered %s files of two models and no index that says which are meant", stems[s][1]);
-        if (l.total[s]) return numbered(dir, stems[s], l.total[s], arena, out, diag);
+        if (l.total[s]) return numbered(dir, remote, stems[s], l.total[s], arena, out, diag);
     }
     for (size_t i = 0; i < N_OTHERS; i++)
         if (l.other[i][0])
@@ -122,8 +125,8 @@ static enum ht_err without_names(const char *dir, struct ht__arena *arena, struc
                     "no model.safetensors, pytorch_model.bin or an index of either is in this folder");
 }
 
-enum ht_err ht__folder_choose(const char *dir, struct ht__arena *arena, struct ht__folder_weights *out,
-                              struct ht_diag *diag)
+enum ht_err ht__folder_choose(const char *dir, const struct ht__remote_folder *remote, struct ht__arena *arena,
+                              struct ht__folder_weights *out, struct ht_diag *diag)
 {
     static const char *const names[] = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
                                         "pytorch_model.bin.index.json"};
@@ -131,7 +134,7 @@ enum ht_err ht__folder_choose(const char *dir, struct ht__arena *arena, struct h
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[4096];
         HT_TRY(ht__path_join(path, sizeof path, dir, names[i], diag));
-        if (!ht__path_exists(path)) continue;
+        if (!ht__path_exists_in(remote, path)) continue;
         if (ends_in(names[i], ".index.json")) {
             out->index = names[i];
             return HT_OK;
@@ -141,5 +144,5 @@ enum ht_err ht__folder_choose(const char *dir, struct ht__arena *arena, struct h
         out->files[out->n++] = names[i];
         return HT_OK;
     }
-    return without_names(dir, arena, out, diag);
+    return without_names(dir, remote, arena, out, diag);
 }

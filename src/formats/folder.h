@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/file.h"
 
 struct ht__folder_weights {
     const char *index;  /* the index that names the files; NULL: those below */
@@ -15,7 +16,8 @@ struct ht__folder_weights {
  * As transformers chooses: the one safetensors file, an index of several, then the same for PyTorch's. Beyond
  * that a complete set of numbered files does without its index. Anything else is refused with what was found.
  */
-HT_MUST_CHECK enum ht_err ht__folder_choose(const char *dir, struct ht__arena *arena,
-                                            struct ht__folder_weights *out, struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__folder_choose(const char *dir, const struct ht__remote_folder *remote,
+                                            struct ht__arena *arena, struct ht__folder_weights *out,
+                                            struct ht_diag *diag);
 
 #endif

@@ -56,7 +56,7 @@ enum ht_err ht__table_open(struct ht__checkpoint *ck, const char *path, uint32_t
         return ht__fail(diag, HT_ERR_LIMIT, path, -1, "more than %d files", HT__MAX_FILES);
     uint32_t n = ck->n_files;
     if (n == 0 || (n >= 64 && (n & (n - 1)) == 0)) HT_TRY(grow_files(ck, path, diag));
-    HT_TRY(ht__file_open(&ck->files[ck->n_files], path, diag));
+    HT_TRY(ht__file_open_in(ck->remote, &ck->files[ck->n_files], path, diag));
     *index = ck->n_files++;
     return HT_OK;
 }
