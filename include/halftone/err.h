@@ -21,6 +21,7 @@ extern "C" {
     X(HT_ERR_IO, 3, "input or output failed")                                                      \
     X(HT_ERR_NOT_FOUND, 4, "not found")                                                            \
     X(HT_ERR_EXISTS, 5, "already exists")                                                          \
+    X(HT_ERR_DENIED, 6, "not permitted")                                                           \
     X(HT_ERR_FORMAT, 10, "malformed input")                                                        \
     X(HT_ERR_UNSUPPORTED, 11, "unsupported input")                                                 \
     X(HT_ERR_NONFINITE, 12, "non-finite weight")                                                   \
