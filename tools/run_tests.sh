@@ -36,6 +36,9 @@ run_build() { # build folder, prefix for the names
     for script in tests/cli/*.sh; do
         check "$prefix$script" "$script" "$build/halftone"
     done
+    for script in tests/hub/test_*.py; do
+        check "$prefix$script" python3 "$script" "$build/halftone"
+    done
 }
 
 # The same under AddressSanitizer and UBSan; what they find ends the program. Stack use after return is

@@ -70,6 +70,7 @@ int parse_job_arguments(const struct command *c, int argc, char **argv, struct h
                         struct arguments *args)
 {
     int status = EXIT_DONE;
+    hub_from_environment(job);
     bool options = true, several = c->run == run_eval; /* any number of models */
     for (int i = 1; i < argc && status == EXIT_DONE;) {
         const char *arg = argv[i];

@@ -28,6 +28,8 @@ int run_inspect(const struct command *command, int argc, char **argv);
 int run_generate(const struct command *command, int argc, char **argv);
 int run_tokenize(const struct command *command, int argc, char **argv);
 int run_serve(const struct command *command, int argc, char **argv);
+int run_pull(const struct command *command, int argc, char **argv);
+int run_hub(const struct command *command, int argc, char **argv);
 int run_types(const struct command *command, int argc, char **argv);
 int run_archs(const struct command *command, int argc, char **argv);
 int run_completion(const struct command *command, int argc, char **argv);
@@ -53,6 +55,12 @@ struct arguments {
 /* Reads argv[1..]; options that the library knows for this verb are set in the job. EXIT_DONE or a status. */
 int parse_job_arguments(const struct command *command, int argc, char **argv, struct ht_job *job,
                         struct arguments *args);
+
+/* Tells the job how the environment says that the hub is reached. */
+void hub_from_environment(struct ht_job *job);
+/* A hub's model is fetched, and *model becomes its path, which lives as long as the program; another stays as it
+ * is. EXIT_DONE or a status. */
+int hub_model(const struct command *command, const char **model, bool json);
 
 /* Progress to stderr when it is a terminal, or JSON lines to stdout. */
 void watch_job(struct ht_job *job, bool json, bool quiet);

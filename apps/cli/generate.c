@@ -267,8 +267,11 @@ int run_generate(const struct command *c, int argc, char **argv)
     if (a.help) return print_help(c), EXIT_DONE;
     if (status == EXIT_DONE) status = check_args(c, &a);
     if (status != EXIT_DONE) return status;
+    const char *path = a.model;
+    status = hub_model(c, &path, a.json);
+    if (status != EXIT_DONE) return status;
     catch_interrupts();
-    enum ht_err err = ht_generator_open(a.model, &g, &diag);
+    enum ht_err err = ht_generator_open(path, &g, &diag);
     if (err) return report_error(c, err, &diag, a.json);
     status = read_args(c, argc, argv, g, &a);
     if (status == EXIT_DONE) status = generate(c, g, &a);

@@ -56,6 +56,8 @@ int run_inspect(const struct command *c, int argc, char **argv)
         else path = argv[i];
     }
     if (!path) return usage_error(c, "no file was named");
+    int status = hub_model(c, &path, json);
+    if (status != EXIT_DONE) return status;
     enum ht_err err = ht_inspect(path, flags, &text, &diag);
     if (err != HT_OK) return report_error(c, err, &diag, json);
     if (json) {

@@ -10,7 +10,7 @@
 static const struct command quantize = {
     "quantize", "MODEL -t TYPE[,TYPE…] [-o DIR] [options]",
     "write a model in one or several quantized types, from one reading",
-    "MODEL is a Hugging Face folder, or a .gguf, .safetensors or PyTorch file. Nothing is published before\n"
+    "MODEL is a Hugging Face folder, a .gguf, .safetensors or PyTorch file, or ORG/NAME of a hub. Nothing is published before\n"
     "it has been read back and checked.\n\n"
     "Examples:\n"
     "  halftone quantize Llama-3.2-1B -t Q4_K_M,Q5_K_M,Q8_0 -o out\n"
@@ -123,6 +123,26 @@ static const struct command serve = {
     "  halftone serve --host 0.0.0.0 --data /srv/halftone --models /srv/models --allow-host quant.example.org\n",
     run_serve};
 #undef SETTING
+static const struct command pull = {
+    "pull", "ORG/NAME[@REVISION][:FILE.gguf] [--include GLOB] [options]",
+    "fetch a model from the hub into the cache that all of the hub's clients share",
+    "Every other command takes such a name too, where nothing here is called so, and fetches what it needs. Only what\n"
+    "conversion reads is fetched. What broke off goes on where it ended; nothing is used whose hash is not right.\n\n"
+    "The environment says how: HF_TOKEN (or HUGGINGFACE_TOKEN, or the file $HF_HOME/token) for private and gated\n"
+    "models, HF_ENDPOINT for a mirror, HF_HUB_CACHE or HF_HOME for the cache, HF_HUB_OFFLINE=1 to ask nobody,\n"
+    "HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, and HF_HUB_DOWNLOAD_TIMEOUT for seconds of silence.\n\n"
+    "Examples:\n"
+    "  halftone pull meta-llama/Llama-3.2-1B\n"
+    "  halftone pull org/model-GGUF:model-Q8_0.gguf --json\n"
+    "  halftone estimate org/model -t Q4_K_M          (reads headers, downloads no weights)\n"
+    "  halftone quantize org/model -t Q4_K_M --no-cache -o out\n",
+    run_pull};
+static const struct command hub = {
+    "hub", "search TEXT [--limit N] | info ORG/NAME[@REVISION]", "look for models on the hub, and at what they hold",
+    "  --limit N   at most N models (default 20, at most 100)\n"
+    "  --json      as a JSON object\n\n"
+    "Examples:\n  halftone hub search llama-3.2\n  halftone hub info meta-llama/Llama-3.2-1B --json\n",
+    run_hub};
 static const struct command types = {
     "types", "[--json]", "the mixes and numeric formats that can be written", "", run_types};
 static const struct command archs = {
@@ -137,7 +157,7 @@ static const struct command man = {
 /* In the order of the list that the program prints. */
 const struct command *const commands[] = {
     &quantize, &convert, &estimate, &recommend, &eval, &compare, &imatrix, &generate, &inspect, &tokenize,
-    &serve, &types, &gpus, &archs, &completion, &man, NULL};
+    &pull, &hub, &serve, &types, &gpus, &archs, &completion, &man, NULL};
 
 void print_help(const struct command *c)
 {
@@ -180,6 +200,7 @@ static int status_of(enum ht_err err)
     case HT_ERR_USAGE:
     case HT_ERR_EXISTS: return EXIT_USAGE;
     case HT_ERR_NOT_FOUND:
+    case HT_ERR_DENIED:
     case HT_ERR_FORMAT:
     case HT_ERR_UNSUPPORTED:
     case HT_ERR_NONFINITE:

@@ -56,7 +56,8 @@ static int on_terminal(void *ctx, const struct ht_progress *p)
     if (p->seconds < 0.3 && !shown) return 0; /* short steps need no line */
     bool tokens = strcmp(p->unit, "tokens") == 0;
     if (p->rate > 0 && tokens) snprintf(rate, sizeof rate, "%.0f tokens/s", p->rate);
-    if (p->rate > 0 && !tokens) snprintf(rate, sizeof rate, "%.0f M/s", p->rate / 1e6);
+    bool download = strcmp(p->step, "download") == 0;
+    if (p->rate > 0 && !tokens) snprintf(rate, sizeof rate, download ? "%.1f MB/s" : "%.0f M/s", p->rate / 1e6);
     if (p->seconds_left >= 0) human_time(p->seconds_left, left);
     enum { WIDTH = 24 };
     int filled = (int)(share * WIDTH);

@@ -149,6 +149,25 @@ enum ht_err ht_job_eval(struct ht_job *job, bool compare, char **json, struct ht
  */
 enum ht_err ht_job_imatrix(struct ht_job *job, char **json, struct ht_diag *diag);
 
+/* ---- hubs ------------------------------------------------------------------------------------ */
+
+/*
+ * Wherever a job is told a model, ORG/NAME[@REVISION][:FILE.gguf] names one of a hub, unless a file or folder here
+ * is called so; only a job that was given a cache asks. Options of ht_job_set, which recipe files cannot set:
+ *   hub-cache     the folder of models--ORG--NAME (the hub's other clients share it)
+ *   hub-endpoint  default https://huggingface.co
+ *   hub-token     sent to the endpoint's host alone, and in no report, log or diagnosis
+ *   hub-proxy, hub-no-proxy, hub-ca-file, hub-parallel, hub-tries, hub-timeout
+ */
+bool ht_hub_is_name(const char *text);
+/* Brings a model's files (or those that the option "include" matches) into the cache, with progress ("download",
+ * "bytes"). *json is the caller's: {"path": what to open, "snapshot": its folder, "id", "revision", "commit", "files"}. */
+enum ht_err ht_hub_pull(struct ht_job *job, const char *name, char **json, struct ht_diag *diag);
+/* What a model's files are, without fetching them: {"id", "revision", "commit", "files", "bytes"}. */
+enum ht_err ht_hub_info(struct ht_job *job, const char *name, char **json, struct ht_diag *diag);
+/* At most `limit` models that match a text: {"models": [{"id", "downloads", "likes", "updated", "gated", …}]}. */
+enum ht_err ht_hub_search(struct ht_job *job, const char *text, int limit, char **json, struct ht_diag *diag);
+
 /* All of the above in one call: a folder or file, mixes separated by commas, a folder for the outputs. */
 enum ht_err ht_quantize(const char *source, const char *types, const char *out_dir,
                         struct ht_diag *diag);

@@ -1,10 +1,14 @@
 /* Jobs: argument checks and one call down. */
 #include "api/export.h"
+#include "hub/name.h"
 #include "job/eval.h"
+#include "job/hub.h"
 #include "job/imatrix.h"
 #include "job/recommend.h"
 #include "job/run.h"
 #include "recipe/gpus.h"
+
+#include <string.h>
 
 HT_EXPORT enum ht_err ht_job_open(struct ht_job **job)
 {
@@ -21,6 +25,7 @@ HT_EXPORT enum ht_err ht_job_set(struct ht_job *job, const char *name, const cha
 {
     ht__diag_clear(diag);
     if (!job || !name) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "no job or no option's name");
+    if (strncmp(name, "hub-", 4) == 0) return ht__hub_option(job, name, value, diag);
     return ht__options_set(job, name, value, diag);
 }
 
@@ -88,6 +93,33 @@ HT_EXPORT enum ht_err ht_job_imatrix(struct ht_job *job, char **json, struct ht_
     ht__diag_clear(diag);
     if (!job) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "no job");
     return ht__job_imatrix(job, json, diag);
+}
+
+HT_EXPORT bool ht_hub_is_name(const char *text)
+{
+    return text && ht__hub_is_wanted(text);
+}
+
+HT_EXPORT enum ht_err ht_hub_pull(struct ht_job *job, const char *name, char **json, struct ht_diag *diag)
+{
+    ht__diag_clear(diag);
+    if (!job || !name || !json) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "no job, no name or no place for the result");
+    return ht__hub_pull(job, name, json, diag);
+}
+
+HT_EXPORT enum ht_err ht_hub_info(struct ht_job *job, const char *name, char **json, struct ht_diag *diag)
+{
+    ht__diag_clear(diag);
+    if (!job || !name || !json) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "no job, no name or no place for the result");
+    return ht__hub_info(job, name, json, diag);
+}
+
+HT_EXPORT enum ht_err ht_hub_search(struct ht_job *job, const char *text, int limit, char **json, struct ht_diag *diag)
+{
+    ht__diag_clear(diag);
+    if (!job || !text || !json || limit < 1)
+        return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "no job, no text, no limit or no place for the result");
+    return ht__hub_search(job, text, limit < 100 ? limit : 100, json, diag);
 }
 
 HT_EXPORT enum ht_err ht_quantize(const char *source, const char *types, const char *out_dir,

@@ -238,6 +238,8 @@ static bool can_map(const struct ht__weights *w)
 {
     const struct ht__checkpoint *ck = w->model->checkpoint;
     if (!w->model->from_gguf) return false;
+    for (uint32_t i = 0; i < ck->n_files; i++)
+        if (ck->files[i].backend) return false; /* not on this machine: it is read */
     for (uint32_t i = 0; i < ck->n_tensors; i++)
         if (ck->tensors[i].big_endian || ck->tensors[i].strides) return false;
     return true;

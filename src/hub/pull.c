@@ -241,7 +241,7 @@ void ht__pulled_close(struct ht__pulled *pulled)
 
 void ht__pulled_json(const struct ht__pulled *pulled, struct ht__buf *out)
 {
-    const char *const texts[][2] = {{"path", pulled->folder}, {"model", pulled->model}, {"id", pulled->repo.name.id},
+    const char *const texts[][2] = {{"path", pulled->model}, {"snapshot", pulled->folder}, {"id", pulled->repo.name.id},
                                     {"revision", pulled->repo.name.revision}, {"commit", pulled->repo.commit}};
     ht__buf_str(out, "{");
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {

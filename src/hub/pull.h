@@ -26,7 +26,7 @@ struct ht__pulled {
 HT_MUST_CHECK enum ht_err ht__pull(struct ht__hub *hub, const struct ht__pull_request *request,
                                    struct ht__pulled *pulled, struct ht_diag *diag);
 void ht__pulled_close(struct ht__pulled *pulled);
-/* {"path", "model", "id", "revision", "commit", "files": [{"name", "size"}]} */
+/* {"path": what to open, "snapshot": the folder, "id", "revision", "commit", "files": [{"name", "size"}]} */
 void ht__pulled_json(const struct ht__pulled *pulled, struct ht__buf *out);
 
 #endif

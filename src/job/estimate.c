@@ -6,6 +6,7 @@
 #include "job/estimate.h"
 
 #include "base/json.h"
+#include "job/hub.h"
 #include "job/rate.h"
 #include "recipe/quality.h"
 
@@ -102,6 +103,7 @@ static double time_of(const struct ht__plan *plan, const char *folder)
     const struct ht__file *largest = NULL;
     uint64_t source = 0, hashed = bytes_to_hash(plan);
     for (uint32_t i = 0; i < plan->checkpoint->n_files; i++) {
+        if (plan->checkpoint->files[i].backend) continue; /* how fast a network is, is not measured */
         source += plan->checkpoint->files[i].size;
         if (!largest || plan->checkpoint->files[i].size > largest->size) largest = &plan->checkpoint->files[i];
     }
@@ -129,6 +131,7 @@ enum ht_err ht__estimate_make(const struct ht__plan *plan, struct ht__estimate *
     if (ht__fit_shape(plan->model, &e->shape, &e->no_shape) == HT_OK) e->ctx = ht__fit_default_ctx(&e->shape);
     if (o->ctx) HT_TRY(ht__parse_count("ctx", o->ctx, 1, HT__FIT_MOST_CTX, &e->ctx, diag));
     HT_TRY(ht__space_ask(plan, &e->space, diag));
+    e->download = o->no_cache ? 0 : ht__hub_missing(plan->job);
     e->seconds = time_of(plan, e->space.folder);
     return HT_OK;
 }

@@ -12,7 +12,7 @@ struct ht__estimate {
     const struct ht__codec *cache_type;
     uint64_t ctx;
     struct ht__space space;
-    uint64_t download; /* bytes to fetch first: 0, the source lies on this machine */
+    uint64_t download; /* bytes to fetch first; 0 where the source lies on this machine, or is not kept */
     uint64_t temporary; /* bytes on the disk beside the outputs, while it runs */
     double seconds;
 };

@@ -1,6 +1,7 @@
 /* Opening what is measured, and measuring it. */
 #include "job/eval_parts.h"
 #include "job/file_type.h"
+#include "job/hub.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -70,7 +71,7 @@ static enum ht_err open_model(struct ht__eval *e, struct ht__eval_model *m, cons
     m->alloc = (struct ht__alloc){.resize = counted, .ctx = &m->memory};
     name_model(e, m);
     if (!m->label) return ht__fail_memory(diag, path);
-    HT_TRY(ht__checkpoint_open(path, &m->alloc, &m->checkpoint, diag));
+    HT_TRY(ht__checkpoint_open_in(ht__hub_remote(e->job), path, &m->alloc, &m->checkpoint, diag));
     HT_TRY(ht__model_open(m->checkpoint, &m->alloc, &e->job->log, &m->model, diag));
     measure_size(m);
     m->type = ht__file_type_name(m->checkpoint);
@@ -101,7 +102,8 @@ static enum ht_err open_models(struct ht__eval *e, const struct ht__eval_request
         HT_TRY(i < e->n_models
                    ? open_model(e, &e->models[i], request->subjects[i].path,
                                 request->subjects[i].name, diag)
-                   : open_model(e, &e->models[i], request->against, request->against, diag));
+                   : open_model(e, &e->models[i], request->against,
+                                request->against_name ? request->against_name : request->against, diag));
     e->reference = request->against ? &e->models[e->n_models] : listed_reference(e, request);
     for (size_t i = 0; i < e->n_all; i++)
         HT_TRY(ht__eval_same_vocabulary(&e->models[i], e->reference ? e->reference : &e->models[0],
@@ -329,6 +331,15 @@ static enum ht_err publish(struct ht__eval *e, const char *verb, char **json, st
     return err;
 }
 
+static enum ht_err name_subject(struct ht_job *job, struct ht__eval_subject *subject, const char *name, struct ht_diag *diag)
+{
+    const char *path;
+    HT_TRY(ht__hub_path(job, name, &path, diag));
+    snprintf(subject->path, sizeof subject->path, "%s", path);
+    subject->name = name;
+    return HT_OK;
+}
+
 enum ht_err ht__job_eval(struct ht_job *job, bool compare, char **json, struct ht_diag *diag)
 {
     const struct ht__options *o = &job->options;
@@ -336,13 +347,12 @@ enum ht_err ht__job_eval(struct ht_job *job, bool compare, char **json, struct h
     if (json) *json = NULL;
     struct ht__eval_subject *subjects = ht__new_array(job->alloc, o->models.n, sizeof *subjects);
     if (!subjects) return ht__fail_memory(diag, "models");
-    for (size_t i = 0; i < o->models.n; i++) {
-        snprintf(subjects[i].path, sizeof subjects[i].path, "%s", o->models.items[i]);
-        subjects[i].name = o->models.items[i];
-    }
     struct ht__eval_request request = {
-        .subjects = subjects, .n = o->models.n, .against = o->against, .default_largest = compare};
-    enum ht_err err = ht__eval_run(job, &request, &e, diag);
+        .subjects = subjects, .n = o->models.n, .against_name = o->against, .default_largest = compare};
+    enum ht_err err = ht__hub_path(job, o->against, &request.against, diag);
+    for (size_t i = 0; i < o->models.n && err == HT_OK; i++)
+        err = name_subject(job, &subjects[i], o->models.items[i], diag);
+    if (err == HT_OK) err = ht__eval_run(job, &request, &e, diag);
     ht__free(job->alloc, subjects);
     HT_TRY(err);
     err = publish(e, compare ? "compare" : "eval", json, diag);

@@ -18,7 +18,7 @@ struct ht__eval_subject {
 struct ht__eval_request {
     const struct ht__eval_subject *subjects;
     size_t n;
-    const char *against; /* or NULL */
+    const char *against, *against_name; /* or NULL; its name, where that is another */
     bool default_largest;
 };
 

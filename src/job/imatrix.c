@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "calibrate/statistics.h"
 #include "job/calibration.h"
+#include "job/hub.h"
 #include "job/meter.h"
 
 #include <math.h>
@@ -93,6 +94,7 @@ static enum ht_err take_up(struct collection *c, struct ht_diag *diag)
 static enum ht_err open_model(struct collection *c, struct ht_diag *diag)
 {
     const struct ht__options *o = &c->job->options;
+    HT_TRY(ht__hub_source(c->job, false, diag));
     HT_TRY(ht__checkpoint_open(o->source, c->job->alloc, &c->checkpoint, diag));
     HT_TRY(ht__model_open(c->checkpoint, c->job->alloc, &c->job->log, &c->model, diag));
     struct ht__calibration_request request = {o->text, o->tokens, o->ctx, o->chunks, o->from_chunk};

@@ -1,5 +1,5 @@
 /* Opening and closing a job. */
-#include "job/job.h"
+#include "job/hub.h"
 
 static void log_line(void *ctx, enum ht__log_level level, const char *line)
 {
@@ -29,6 +29,7 @@ void ht__job_close(struct ht_job **p)
 {
     struct ht_job *job = *p;
     if (!job) return;
+    ht__hub_job_close(job);
     pthread_mutex_destroy(&job->log_lock);
     ht__arena_close(&job->arena);
     ht__free(job->alloc, job);

@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "base/log.h"
+#include "hub/remote.h"
 #include "kernels/codec.h"
 
 #include <pthread.h>
@@ -23,16 +24,30 @@ struct ht__options {
     const char *text, *tokens, *against, *ctx, *chunks, *retention, *choices, *html;
     const char *from_chunk, *save_every, *calibration, *layer_cache, *cache_type, *gpu, *gpu_count;
     struct ht__list type, include_weights, exclude_weights, tensor_type, override_kv, fail_if, in_file;
+    struct ht__list include; /* patterns of pull */
     struct ht__list models; /* not an option: what eval and compare look at */
     bool pure, leave_output_tensor, allow_requantize, keep_split, vocab_only, overwrite, resume, no_source_hash, measure, fast;
     bool process_output, statistics;
+    bool offline, no_cache; /* of a hub */
     bool convert; /* not an option: the verb */
+};
+
+/* Where models that are named as ORG/NAME come from: see job/hub.h. */
+struct ht__job_hub {
+    struct ht__hub_settings settings; /* texts are the job's arena's */
+    /* of the source, while the job runs */
+    struct ht__hub *hub;
+    struct ht__pulled pulled;
+    bool is_pulled;
+    struct ht__remote *remote;
+    const char *asked, *path, *named; /* the name, what is opened, and what outputs are called after */
 };
 
 struct ht_job {
     struct ht__arena arena; /* of the options */
     const struct ht__alloc *alloc; /* of all that the job needs */
     struct ht__options options;
+    struct ht__job_hub hub;
     bool rehearsal; /* a plan that is not run: importance is not collected for it */
     bool estimating; /* that it does not fit is an answer, not an error */
     bool survey;     /* likewise that a mix cannot be made; importance is taken to be at hand where one needs it */

@@ -1,5 +1,6 @@
 /* Names, metadata and layout of one output's files. */
 #include "job/layout.h"
+#include "job/hub.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -36,12 +37,27 @@ static size_t without_type(const char *name, size_t len)
     return len;
 }
 
+/* In a hub's cache the last name of a path is a commit or a hash: models--ORG--NAME says what it is. */
+static const char *name_in_cache(const char *source, char *real)
+{
+    char *snapshot = strstr(real, "/snapshots/"), *blob = strstr(real, "/blobs/");
+    if (blob && strstr(real, "/models--")) return ht__path_base(source);
+    if (!snapshot || strchr(snapshot + 11, '/')) return ht__path_base(real);
+    *snapshot = '\0';
+    const char *folder = ht__path_base(real);
+    const char *dashes = strncmp(folder, "models--", 8) == 0 ? strstr(folder + 8, "--") : NULL;
+    if (dashes && dashes[2]) return dashes + 2;
+    *snapshot = '/';
+    return ht__path_base(real);
+}
+
 /* The source's own name, without its extension, shard number and type. */
 static const char *default_name(struct ht__plan *plan)
 {
     char real[4096];
     const char *source = plan->job->options.source;
-    const char *base = ht__path_base(realpath(source, real) ? real : source);
+    const char *named = ht__hub_named(plan->job);
+    const char *base = named ? named : realpath(source, real) ? name_in_cache(source, real) : ht__path_base(source);
     size_t len = strlen(base);
     if (!plan->checkpoint->is_folder) {
         static const char *const extensions[] = {".gguf", ".safetensors", ".bin", ".pt", ".pth"};

@@ -1,5 +1,6 @@
 #include "job/measure.h"
 #include "job/eval.h"
+#include "job/hub.h"
 #include "job/limit.h"
 
 #include <errno.h>
@@ -162,7 +163,8 @@ enum ht_err ht__measure_run(struct ht__plan *plan, struct ht__measured *measured
     if (!ht__measure_wanted(plan->job)) return HT_OK;
     enum ht_err err = open_stage(plan, &stage, diag);
     struct ht__eval_request request = {
-        .subjects = stage.subjects, .n = plan->n_outputs, .against = plan->job->options.source};
+        .subjects = stage.subjects, .n = plan->n_outputs, .against = plan->job->options.source,
+        .against_name = ht__hub_named(plan->job)};
     if (!err) err = ht__eval_run(plan->job, &request, &eval, diag);
     if (!err) err = use_figures(plan, eval, measured, diag);
     ht__eval_close(&eval);

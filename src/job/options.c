@@ -63,6 +63,9 @@ static const struct slot {
     SLOT("cache-type", TEXT, cache_type),
     SLOT("gpu", TEXT, gpu),
     SLOT("gpu-count", TEXT, gpu_count),
+    SLOT("include", LIST, include),
+    SLOT("offline", FLAG, offline),
+    SLOT("no-cache", FLAG, no_cache),
 #undef SLOT
 };
 

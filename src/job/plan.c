@@ -1,6 +1,7 @@
 /* Planning: source and options in, every file's exact content list out. */
 #include "job/source.h"
 #include "job/collect.h"
+#include "job/hub.h"
 #include "job/layout.h"
 #include "job/space.h"
 #include "recipe/quality.h"
@@ -250,7 +251,7 @@ static enum ht_err plan_resources(struct ht__plan *plan, struct ht_diag *diag)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (threads == 0) threads = cores > 0 ? (uint64_t)cores : 1;
     uint64_t fixed = (8u << 20) + plan->arena.total + ht__checkpoint_memory(plan->checkpoint) +
-                     plan->model->arena.total + ht__imatrix_memory(plan->imatrix);
+                     plan->model->arena.total + ht__imatrix_memory(plan->imatrix) + ht__hub_memory(plan->job);
     for (size_t i = 0; i < plan->n_outputs; i++)
         for (uint32_t f = 0; f < plan->outputs[i].n_files; f++)
             fixed += plan->outputs[i].files[f].head.cap;
@@ -300,8 +301,9 @@ static enum ht_err open_source(struct ht__plan *plan, struct ht_diag *diag)
 {
     const struct ht__options *o = &plan->job->options;
     if (!o->source) return ht__fail(diag, HT_ERR_USAGE, "model", -1, "no model was named");
-    HT_TRY((o->vocab_only ? ht__checkpoint_open_empty : ht__checkpoint_open)(
-        o->source, plan->job->alloc, &plan->checkpoint, diag));
+    HT_TRY(o->vocab_only ? ht__checkpoint_open_empty(o->source, plan->job->alloc, &plan->checkpoint, diag)
+                         : ht__checkpoint_open_in(ht__hub_remote(plan->job), o->source, plan->job->alloc,
+                                                  &plan->checkpoint, diag));
     HT_TRY(ht__model_open(plan->checkpoint, plan->job->alloc, &plan->job->log, &plan->model, diag));
     if (o->keep_split && !plan->checkpoint->split_of)
         return ht__fail(diag, HT_ERR_USAGE, "keep-split", -1, "the source is not a split GGUF");

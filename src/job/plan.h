@@ -44,6 +44,7 @@ struct ht__source_file {
     uint64_t size;
     enum ht__source_role role;
     char sha256[65]; /* empty: not known (yet) */
+    bool remote;     /* it lies on a hub, which gave the hash */
     bool from_cache; /* the hash is the name of a blob in a hub's cache: nothing was read for it */
 };
 

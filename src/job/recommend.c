@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "job/fit.h"
+#include "job/hub.h"
 #include "job/space.h"
 #include "recipe/gpus.h"
 #include "recipe/quality.h"
@@ -368,6 +369,7 @@ enum ht_err ht__job_recommend(struct ht_job *job, char **json, struct ht_diag *d
     if (!c) return ht__fail_memory(diag, "recommend");
     enum ht_err err = read_place(&job->options, &c->place, diag);
     if (err == HT_OK) err = ht__fit_cache_type(job->options.cache_type, &c->cache_type, diag);
+    if (err == HT_OK) err = ht__hub_source(job, true, diag);
     if (err == HT_OK) err = open_survey(job, &plan, diag);
     c->plan = plan;
     if (err == HT_OK) err = answer(c, json, diag);

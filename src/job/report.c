@@ -1,5 +1,6 @@
 /* The run report and the estimate: one JSON object. */
 #include "base/json.h"
+#include "job/hub.h"
 #include "job/run.h"
 
 #include <math.h>
@@ -31,6 +32,7 @@ static void put_hash(struct ht__buf *out, const char *prefix, const struct ht__s
     if (!file->sha256[0]) return;
     ht__buf_printf(out, "\"%ssha256\": \"%s\", ", prefix, file->sha256);
     if (file->from_cache) ht__buf_printf(out, "\"%ssha256_from\": \"name in the hub's cache\", ", prefix);
+    if (file->remote) ht__buf_printf(out, "\"%ssha256_from\": \"the hub\", ", prefix);
 }
 
 static void put_recipe(struct ht__buf *out, const struct ht__plan *plan)
@@ -65,6 +67,7 @@ static void put_source(struct ht__buf *out, const struct ht__plan *plan)
         bytes += plan->checkpoint->files[i].size;
     ht__buf_str(out, "\"source\": {");
     put_str(out, "path", plan->job->options.source, ", ");
+    ht__hub_report(plan->job, out);
     put_str(out, "kind", kinds[plan->checkpoint->kind], ", ");
     put_str(out, "architecture", plan->model->arch, ", ");
     ht__buf_printf(out, "\"parameters\": %llu, \"tensors\": %zu, \"bytes\": %llu, \"files\": [",

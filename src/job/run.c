@@ -1,4 +1,5 @@
 /* The stages after planning. Whatever fails, nothing is left that looks finished. */
+#include "job/hub.h"
 #include "job/measure.h"
 #include "job/run.h"
 #include "job/source.h"
@@ -213,6 +214,7 @@ enum ht_err ht__job_run(struct ht_job *job, char **json, struct ht_diag *diag)
 {
     struct ht__plan *plan;
     if (json) *json = NULL;
+    HT_TRY(ht__hub_source(job, job->options.no_cache, diag));
     if (job->options.calibration) HT_TRY(rehearse(job, diag));
     HT_TRY(open_plan(job, false, &plan, diag));
     enum ht_err err = run(plan, json, diag);
@@ -238,6 +240,7 @@ enum ht_err ht__job_estimate(struct ht_job *job, char **json, struct ht_diag *di
 {
     struct ht__plan *plan;
     *json = NULL;
+    HT_TRY(ht__hub_source(job, true, diag));
     job->estimating = true;
     enum ht_err err = open_plan(job, true, &plan, diag);
     job->estimating = false;

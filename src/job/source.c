@@ -1,6 +1,8 @@
 #include "job/source.h"
+#include "job/hub.h"
 #include "base/hash.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -60,6 +62,20 @@ static enum ht_err add(struct ht__plan *plan, const char *path, enum ht__source_
     return HT_OK;
 }
 
+/* What stays on a hub is not read a second time: the hub says what it is. */
+static enum ht_err add_remote(struct ht__plan *plan, const char *path, enum ht__source_role role, struct ht_diag *diag)
+{
+    struct ht__source_file *file = &plan->sources[plan->n_sources++];
+    file->path = ht__arena_str(&plan->arena, path);
+    if (!file->path) return ht__fail_memory(diag, path);
+    for (uint32_t i = 0; i < plan->checkpoint->n_files; i++)
+        if (strcmp(plan->checkpoint->files[i].path, path) == 0) file->size = plan->checkpoint->files[i].size;
+    file->role = role;
+    file->remote = true;
+    snprintf(file->sha256, sizeof file->sha256, "%s", ht__hub_sha256(plan->job, path));
+    return HT_OK;
+}
+
 enum ht_err ht__sources_list(struct ht__plan *plan, struct ht_diag *diag)
 {
     const struct ht__checkpoint *ck = plan->checkpoint;
@@ -67,7 +83,7 @@ enum ht_err ht__sources_list(struct ht__plan *plan, struct ht_diag *diag)
     plan->sources = ht__arena_array(&plan->arena, ck->n_files + n + 1, sizeof *plan->sources);
     if (!plan->sources) return ht__fail_memory(diag, "plan");
     for (uint32_t i = 0; i < ck->n_files; i++)
-        HT_TRY(add(plan, ck->files[i].path, HT__SOURCE_WEIGHTS, diag));
+        HT_TRY((ck->files[i].backend ? add_remote : add)(plan, ck->files[i].path, HT__SOURCE_WEIGHTS, diag));
     for (size_t i = 0; ck->kind != HT__KIND_GGUF && i < n; i++) {
         char path[4096];
         HT_TRY(ht__path_join(path, sizeof path, ck->dir, companions[i], diag));
@@ -126,7 +142,7 @@ static void *work(void *arg)
     void *window = ht__new_aligned(alloc, WINDOW);
     if (!window) h->err = ht__fail_memory(&h->diag, "source");
     for (size_t i = 0; h->err == HT_OK && i < h->plan->n_sources; i++)
-        if (!h->plan->sources[i].sha256[0]) h->err = hash_file(h, &h->plan->sources[i], window);
+        if (!h->plan->sources[i].sha256[0] && !h->plan->sources[i].remote) h->err = hash_file(h, &h->plan->sources[i], window);
     ht__free_aligned(alloc, window);
     tell_done(h, 0, true);
     return NULL;
@@ -139,7 +155,7 @@ enum ht_err ht__source_hash_start(struct ht__plan *plan, struct ht__source_hash 
     bool wanted = false;
     *out = NULL;
     for (size_t i = 0; i < plan->n_sources; i++)
-        if (!plan->sources[i].sha256[0]) {
+        if (!plan->sources[i].sha256[0] && !plan->sources[i].remote) {
             total += plan->sources[i].size;
             wanted = true;
         }
