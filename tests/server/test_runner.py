@@ -14,7 +14,7 @@ class Worker:
         def prepare():
             if limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         self.p = subprocess.Popen([args.worker, where, program or args.program, str(parallel), str(attempts)], preexec_fn=prepare,
-                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(open(args.stderr, "a") if args.stderr else subprocess.DEVNULL), text=True)
         self.answers, self.events, self.where = queue.Queue(), [], where
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
@@ -140,13 +140,16 @@ def case_complete(where):
 
 def case_measured(where):
     w = Worker(where)
-    id = w.submit(["Q4_K_M"], config={"use_imatrix": True, "measure": True, "calibration_samples": 1}, options={"ctx": "32", "chunks": "1"})
+    text = where + "/calibration.txt" # a short one: the default text takes this model half a minute
+    with open(text, "w") as f: f.write("The morning was cold, and the boats lay still in the harbour. " * 40)
+    id = w.submit(["Q4_K_M"], config={"use_imatrix": True, "imatrix_dataset": text, "measure": True}, options={"ctx": "32", "chunks": "4"})
     job = w.wait(id, seconds=60)
     assert job["status"] == "completed", job
     output = job["outputs"][0]
     assert output["perplexity"] > 1 and 0 < output["kld"] < 1 and 0.5 < output["top1_agreement"] <= 1, output
     seen = {e["data"]["status"] for e in w.events}
     assert {"quantizing", "measuring", "verifying"} <= seen, seen
+    assert any("importance" in e["data"]["current_step"] for e in w.events)
     check_events(w.events, id)
     assert any(f.endswith("quality.html") for f in remains(where))
     w.close()
@@ -380,6 +383,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("worker")
 parser.add_argument("program")
 parser.add_argument("model")
+parser.add_argument("--stderr", help="where the worker's stderr goes")
 parser.add_argument("--kills", type=int, default=20)
 parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "little"))
 parser.add_argument("cases", nargs="*")

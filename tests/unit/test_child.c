@@ -167,6 +167,7 @@ static void test_stop_cleans_up(void **state)
     assert_false(run_with(&(struct child_settings){0}, "trap 'echo bye; exit 0' INT; echo '{}'; while :; do sleep 0.05; done", &stop, &s, &e));
     assert_int_equal(e.end, CHILD_STOPPED); /* also with exit status 0 */
     assert_true(seconds_now() - start < 1);
+    json_decref(s.last);
     assert_false(run("echo '{}'", &stop, &s, &e)); /* after the wish nothing starts */
     assert_int_equal(e.end, CHILD_STOPPED);
     assert_int_equal(s.values, 0);
