@@ -145,16 +145,15 @@ json_t *job_requests(struct api_call *call, bool *several)
 {
     struct faults faults = {0};
     json_t *body = call->body;
+    json_t *config = json_object_get(body, "config"), *options = json_object_get(body, "options");
     fields_check(body, fields, "", &faults);
     bool shapes = !faults.list; /* what follows trusts the kinds */
-    bool not_built = false;
+    bool not_built = refuse_formats(body, &faults);
+    not_built |= refuse_bits(body, &faults);
+    if (json_is_object(config)) config_read(call->server, config, &faults);
+    if (json_is_object(options)) options_read(call->server, options, &faults);
     json_t *requests = NULL, *types = NULL;
     if (shapes) {
-        not_built = refuse_formats(body, &faults);
-        not_built |= refuse_bits(body, &faults);
-        json_t *config = json_object_get(body, "config"), *options = json_object_get(body, "options");
-        if (config) config_read(call->server, config, &faults);
-        if (options) options_read(call->server, options, &faults);
         json_t *merged = faults.list ? NULL : command_options(body);
         bool importance = faults.list || json_object_get(merged, "imatrix") || json_object_get(merged, "calibration");
         types = read_types(body, importance, &faults);

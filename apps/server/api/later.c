@@ -49,6 +49,8 @@ void api_child_problem(struct api_call *call, const struct child_exit *exit, con
     case CHILD_EXITED:
         if (exit->code == 3) api_problem(call, "invalid", "%s: %s", what, detail);
         else if (exit->code == 4) api_problem(call, "does-not-fit", "%s: %s", what, detail);
+        else if (exit->code == 2 && strstr(exit->error_text, "there is no command")) /* a program without this part */
+            api_problem(call, "unavailable", "%s: this program cannot do that", what);
         else if (exit->code == 2) api_problem(call, "invalid", "%s: %s", what, detail);
         else api_problem(call, "failed", "%s: %s", what, detail);
         return;

@@ -99,7 +99,7 @@ static const char *type_of(const struct server *server, const char *model)
     const char *revision;
     if (model[0] == '/' || model[0] == '.' || model[0] == '~') return "local";
     if (upload_path(server, model, path)) return "upload";
-    if (roots_resolve(server->roots, model, path, NULL, NULL) == ROOTS_OK) return "local";
+    if (roots_resolve(server->roots, model, path, NULL, NULL) != ROOTS_MISSING) return "local"; /* there, or refused there */
     return hub_name(model, &len, &revision) ? "huggingface" : "local";
 }
 

@@ -206,7 +206,7 @@ static void listen_to(struct api_call *call, const char *job_id)
     if (last && *last) { /* one that is not ours is as one that is no longer known */
         char *end;
         unsigned long long id = *last >= '0' && *last <= '9' ? strtoull(last, &end, 10) : 0;
-        after = id > 0 && !*end && id < INT64_MAX ? (int64_t)id : 1;
+        after = id > 0 && !*end && id < INT64_MAX ? (int64_t)id : INT64_MAX;
     }
     if (atomic_load(&call->server->stopping)) {
         api_problem(call, "stopping", "the service is stopping");

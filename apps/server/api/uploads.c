@@ -154,7 +154,7 @@ static void check(void *ctx, struct child_stop *stop)
 {
     struct api_call *call = ctx;
     struct upload *u = call->state;
-    const char *arguments[] = {"inspect", "--json", "--", u->temporary, NULL};
+    const char *arguments[] = {"inspect", "--json", u->temporary, NULL};
     struct child_settings settings = {.arguments = arguments, .timeout_seconds = CHECK_SECONDS, .nice = 5};
     struct child_exit exit = {0};
     struct stat info;
@@ -180,7 +180,7 @@ static void check(void *ctx, struct child_stop *stop)
     }
     *u->temporary = '\0';
     json_t *answer = upload_json(call->segments[0], &info);
-    json_t *architecture = json_object_get(inside, "architecture");
+    json_t *architecture = json_object_get(json_object_get(inside, "metadata"), "general.architecture");
     hex_of(u->hash, sha256);
     json_object_set_new(answer, "sha256", json_string(sha256));
     json_object_set(answer, "architecture", json_is_string(architecture) ? architecture : json_null());
