@@ -197,7 +197,10 @@ static void read_content(struct ht__repo_file *file, const struct ht__jnode *ent
     enum ht__etag_kind kind = ht__etag_kind(etag);
     file->size = size >= 0 ? (uint64_t)size : UINT64_MAX;
     if (kind == (lfs ? HT__ETAG_SHA256 : HT__ETAG_GIT)) snprintf(file->etag, sizeof file->etag, "%s", etag);
-    if (!file->etag[0]) file->size = UINT64_MAX; /* both are asked for, then */
+    if (!file->etag[0] || size < 0) { /* both are asked for, then */
+        file->etag[0] = '\0';
+        file->size = UINT64_MAX;
+    }
 }
 
 static enum ht_err read_entry(struct ht__repo *repo, const struct ht__jnode *entry, struct ht__map *seen,

@@ -1,4 +1,5 @@
 #include "hub/fetch.h"
+#include "base/check.h"
 #include "base/file.h"
 
 #include <pthread.h>
@@ -200,7 +201,7 @@ enum ht_err ht__fetch_files(const struct ht__fetch *f, const struct ht__selectio
     for (size_t i = 0; i < files->n; i++) {
         if (has_blob(f->cache, files->files[i]) || is_listed(&missing, files->files[i])) continue;
         missing.files[missing.n++] = files->files[i];
-        total += files->files[i]->size;
+        if (!ht__add_ok(total, files->files[i]->size, &total)) total = UINT64_MAX; /* no disk has room for it */
     }
     qsort(missing.files, missing.n, sizeof *missing.files, larger_first);
     enum ht_err err = bring(f, &missing, total, diag);

@@ -62,6 +62,7 @@ static void content_range(struct ht__reply *r, const char *value, size_t len)
     uint64_t first, last, total;
     if (!number(slash + 1, (size_t)(end - slash - 1), &total)) return;
     r->total = total;
+    r->first = UINT64_MAX; /* said twice, the last one counts */
     if (dash && number(p, (size_t)(dash - p), &first) && number(dash + 1, (size_t)(slash - dash - 1), &last) &&
         first <= last && last < total)
         r->first = first;

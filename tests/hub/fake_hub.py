@@ -54,6 +54,12 @@ class Repo:
             siblings.append(entry)
         return json.dumps({"id": "x", "sha": self.commit, "gated": self.gated, "siblings": siblings}).encode()
 
+    def tree(self):
+        """The list as the hub's own package asks for it."""
+        return json.dumps([{"type": "file", "path": name, "size": len(data), "oid": git_name(data)} |
+                           ({"lfs": {"oid": self.etag(name), "size": len(data), "pointerSize": 134}} if self.is_lfs(name) else {})
+                           for name, data in self.files.items()]).encode()
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -158,6 +164,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if repo is None:
                 return
             revision = "/".join(parts[3:]) if len(parts) > 3 else "main"
+            if parts[2:3] == ["tree"]:
+                return self.answer(repo.tree())
             if revision not in repo.revisions and revision != repo.commit:
                 return self.refuse(404, "RevisionNotFound", "Invalid rev id: " + revision)
             return self.answer(repo.list(), hub.faults.get("LIST", {}))

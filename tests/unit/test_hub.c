@@ -3,7 +3,9 @@
 #include "hub/address.h"
 #include "hub/cache.h"
 #include "hub/etag.h"
+#include "hub/headers.h"
 #include "hub/name.h"
+#include "hub/select.h"
 
 #include <ftw.h>
 #include <setjmp.h>
@@ -209,12 +211,117 @@ static void cache_layout(void **state)
     test_folder_remove(folder);
 }
 
+static void put_headers(struct ht__reply *r, bool endpoint, const char *const *lines)
+{
+    ht__reply_begin(r, true);
+    for (; *lines; lines++)
+        ht__reply_header(r, *lines, strlen(*lines), endpoint, 1000000000);
+}
+
+static void headers(void **state)
+{
+    (void)state;
+    static struct ht__reply r;
+    static const char *const file[] = {"ETag: \"abc\"\r\n",         "x-linked-etag:\"def\"\r\n", "X-Linked-Size:  12  \r\n",
+                                       "X-Repo-Commit: c0ffee\r\n", "Location: https://x/y\r\n", "Content-Length: 7\r\n",
+                                       "Content-Range: bytes 5-9/20\r\n", NULL};
+    put_headers(&r, true, file);
+    assert_string_equal(r.etag, "abc");
+    assert_string_equal(r.linked_etag, "def");
+    assert_string_equal(r.commit, "c0ffee");
+    assert_string_equal(r.location, "https://x/y");
+    assert_true(r.linked_size == 12 && r.length == 7 && r.first == 5 && r.total == 20 && r.wait < 0);
+    put_headers(&r, false, file); /* another host does not say what the hub's file is */
+    assert_string_equal(r.linked_etag, "");
+    assert_string_equal(r.commit, "");
+    assert_true(r.linked_size == UINT64_MAX && r.length == 7);
+    ht__reply_begin(&r, false);
+    assert_string_equal(r.etag, "");
+    static const struct {
+        const char *line;
+        double wait;
+    } waits[] = {{"Retry-After: 7", 7},
+                 {"Retry-After: Sun, 09 Sep 2001 01:47:40 GMT", 60},
+                 {"Retry-After: Sat, 08 Sep 2001 01:47:40 GMT", 0},
+                 {"Retry-After: soon", -1},
+                 {"RateLimit: \"api\";r=0;t=55", 55},
+                 {"RateLimit: \"api\";r=3;t=55", -1},
+                 {"RateLimit: ", -1}};
+    for (size_t i = 0; i < sizeof waits / sizeof waits[0]; i++) {
+        put_headers(&r, true, (const char *const[]){waits[i].line, NULL});
+        if (r.wait != waits[i].wait) fail_msg("%s: %g", waits[i].line, r.wait);
+    }
+    static const char *const odd[] = {"Content-Length: 1x", "Content-Length: ", "Content-Range: bytes 9-5/20",
+                                      "Content-Range: bytes 5-20/20", "Content-Range: items 1-2/3", "Location: a b", "X-Linked-Size: -1", NULL};
+    put_headers(&r, true, odd);
+    assert_true(r.length == UINT64_MAX && r.first == UINT64_MAX && r.linked_size == UINT64_MAX && !r.location[0]);
+}
+
+/* A repository of these files, as its list would give it. */
+static void make_repo(struct ht__repo *repo, const char *const *names)
+{
+    struct ht__hub_name name;
+    struct ht__buf text;
+    assert_int_equal(ht__hub_name_parse("org/model", &name, NULL), HT_OK);
+    ht__repo_init(repo, &name, NULL);
+    ht__buf_init(&text, NULL);
+    ht__buf_str(&text, "{\"sha\": \"" COMMIT "\", \"siblings\": [");
+    for (size_t i = 0; names[i]; i++)
+        ht__buf_printf(&text, "%s{\"rfilename\": \"%s\"}", i ? "," : "", names[i]);
+    ht__buf_str(&text, "]}");
+    assert_int_equal(ht__api_read_files(repo, (const char *)text.data, text.len, "list", NULL), HT_OK);
+    ht__buf_close(&text);
+}
+
+static void weights(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *names[8], *chosen; /* the first, "index:NAME", or the error */
+        size_t n;
+        enum ht_err err;
+    } cases[] = {
+        {{"model.safetensors", "pytorch_model.bin", "model.safetensors.index.json"}, "model.safetensors", 1, HT_OK},
+        {{"pytorch_model.bin", "model.safetensors.index.json"}, "index:model.safetensors.index.json", 1, HT_OK},
+        {{"pytorch_model.bin", "optimizer.pt", "model.onnx"}, "pytorch_model.bin", 1, HT_OK},
+        {{"pytorch_model.bin.index.json", "x.gguf"}, "index:pytorch_model.bin.index.json", 1, HT_OK},
+        {{"model-00002-of-00002.safetensors", "model-00001-of-00002.safetensors"}, "model-00002-of-00002.safetensors", 2, HT_OK},
+        {{"model-00001-of-00002.safetensors"}, "1 of the model's 2 files", 0, HT_ERR_NOT_FOUND},
+        {{"model-00001-of-00002.safetensors", "model-00001-of-00003.safetensors"}, "two models", 0, HT_ERR_FORMAT},
+        {{"a.gguf", "README.md"}, "a.gguf", 1, HT_OK},
+        {{"a.gguf", "b.gguf"}, "2 GGUF files (a.gguf, b.gguf)", 0, HT_ERR_USAGE},
+        {{"a-00001-of-00002.gguf", "a-00002-of-00002.gguf"}, "a-00001-of-00002.gguf", 2, HT_OK},
+        {{"a-00001-of-00002.gguf"}, "no file \"a-00002-of-00002.gguf\"", 0, HT_ERR_NOT_FOUND},
+        {{"adapter_model.safetensors"}, "an adapter", 0, HT_ERR_UNSUPPORTED},
+        {{"sub/model.safetensors"}, "name of a whole", 0, HT_ERR_UNSUPPORTED},
+        {{"README.md"}, "holds no weights", 0, HT_ERR_NOT_FOUND},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct ht__repo repo;
+        struct ht__selection s = {0};
+        const struct ht__repo_file *index;
+        struct ht_diag diag = {0};
+        make_repo(&repo, cases[i].names);
+        enum ht_err err = ht__select_weights(&repo, &s, &index, &diag);
+        if (err != cases[i].err) fail_msg("case %zu: %d, %s", i, err, diag.message);
+        if (err != HT_OK && !strstr(diag.message, cases[i].chosen)) fail_msg("case %zu: %s", i, diag.message);
+        if (err == HT_OK) {
+            bool is_index = strncmp(cases[i].chosen, "index:", 6) == 0;
+            assert_int_equal(s.n, cases[i].n);
+            assert_string_equal(s.files[0]->name, cases[i].chosen + (is_index ? 6 : 0));
+            assert_int_equal(index != NULL, is_index);
+        }
+        ht__repo_close(&repo);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_that_are),      cmocka_unit_test(names_that_are_not),
         cmocka_unit_test(what_lies_here_wins), cmocka_unit_test(addresses),
         cmocka_unit_test(content_names),       cmocka_unit_test(cache_layout),
+        cmocka_unit_test(headers),             cmocka_unit_test(weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
