@@ -3,12 +3,16 @@
 The corpus of http_cases.py against a server, many connections at a time.
 
     http_conformance.py ECHO                  every case, against a server of its own
-    http_conformance.py --at HOST:PORT PATH   the general ones, against a server that answers GET PATH with 200
+    http_conformance.py --serve HALFTONE      the general ones, against `halftone serve`
+    http_conformance.py --at HOST:PORT PATH   the same, against a server that answers GET PATH with 200
     ... --only WORD                           those with WORD in the name
 """
+import json
 import socket
 import struct
+import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -107,10 +111,26 @@ def run_all(corpus, connect, replace):
         return [f for f in pool.map(one, slow_first) if f]
 
 
-def main(argv):
-    word = argv.pop(argv.index("--only") + 1) if "--only" in argv else ""
-    argv = [a for a in argv if a != "--only"]
-    start, server = time.monotonic(), None
+def run_service(program, word):
+    """The service as people start it; it must also end as they end it."""
+    with tempfile.TemporaryDirectory() as data:
+        process = subprocess.Popen([program, "serve", "--port", "0", "--data", data], stdout=subprocess.PIPE)
+        try:
+            started = json.loads(process.stdout.readline())
+            connect = lambda: Wire(("127.0.0.1", started["port"]))
+            corpus = [c for c in cases.GENERAL if word in c[0]]
+            failures = run_all(corpus, connect, lambda b: b.replace(cases.G, b"/healthz"))
+            process.terminate()
+            process.communicate(timeout=30)
+        finally:
+            process.kill()
+    if process.returncode != 0:
+        failures.append(f"the service ended with {process.returncode}")
+    return corpus, failures
+
+
+def run_server(argv, word):
+    server = None
     if argv[0] == "--at":
         host, port = argv[1].rsplit(":", 1)
         address, path, corpus = (host, int(port)), argv[2].encode(), cases.GENERAL
@@ -123,9 +143,16 @@ def main(argv):
         code, out, seconds = server.stop()
         if code != 0 or seconds > 5:
             failures.append(f"the server ended with {code} in {seconds:.1f} s")
-        words = out.split()
-        if words[:1] != ["begun"]:
+        if not out.startswith("begun"):
             failures.append(f"the server's last words: {out!r}")
+    return corpus, failures
+
+
+def main(argv):
+    word = argv.pop(argv.index("--only") + 1) if "--only" in argv else ""
+    argv = [a for a in argv if a != "--only"]
+    start = time.monotonic()
+    corpus, failures = run_service(argv[1], word) if argv[0] == "--serve" else run_server(argv, word)
     for failure in failures:
         print("FAILED", failure)
     print(f"{len(corpus)} cases, {len(failures)} failed, {time.monotonic() - start:.1f} s")
