@@ -33,10 +33,10 @@ void ht__http_vlog(void *ctx, const char *fmt, va_list args)
     struct ht__http *server = ctx;
     char line[512];
     int dropped;
-    /* its words for the connections that we end on purpose */
-    if (strncmp(fmt, "Application reported internal error", 35) == 0) return;
-    if (!server->set.on_log || !allowed(server, &dropped)) return;
+    if (!server->set.on_log) return;
     vsnprintf(line, sizeof line - 48, fmt, args);
+    /* its words for the connections that we end on purpose */
+    if (strncmp(line, "Application reported internal error", 35) == 0 || !allowed(server, &dropped)) return;
     for (char *p = line; *p; p++) /* the text may quote the request */
         if ((unsigned char)*p < 0x20 || *p == 0x7f) *p = ' ';
     size_t n = strlen(line);

@@ -258,6 +258,7 @@ void ht__http_on_completed(void *ctx, struct MHD_Connection *mhd, void **request
     if (!r) return;
     if (r->deferred) leave_waiting(r);
     int status = r->delivered ? r->status : 0;
+    if (!r->delivered && atomic_load(&r->conn->phase) == HT__PHASE_LINGER) status = 408; /* the keeper's */
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_HTTP_STATUS);
     if (!r->headed && info) status = (int)info->http_status; /* the library's own refusal */
     if (server->set.on_done)

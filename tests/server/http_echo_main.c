@@ -3,7 +3,7 @@
  *
  *   http_echo [name=value ...]    port, address, header, body, idle, close, max_body, threads, peer, connections, log
  *
- * It prints "port N" when ready and ends in order when its standard input does.
+ * It prints "port N" when ready, stops accepting when it reads an 's' and ends in order when its standard input does.
  */
 #include "net/http.h"
 
@@ -341,7 +341,7 @@ int main(int argc, char **argv)
     fflush(stdout);
     char byte;
     while (read(STDIN_FILENO, &byte, 1) > 0)
-        continue;
+        if (byte == 's') ht__http_stop_accepting(server);
     ht__http_close(&server);
     atomic_store(&state.ends, true);
     pthread_join(ticker, NULL);

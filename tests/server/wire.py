@@ -1,5 +1,5 @@
 """Raw sockets and a strict reader of HTTP/1.1 answers, for tests that must see every byte."""
-import select
+import os
 import socket
 import subprocess
 import time
@@ -140,12 +140,13 @@ class Answer:
 class Server:
     """A program that prints "port N" and ends when its input does."""
 
-    def __init__(self, argv, env=None):
-        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+    def __init__(self, argv, stderr=None):
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
         line = self.process.stdout.readline().split()
         if len(line) != 2 or line[0] != b"port":
             raise SystemExit(f"{argv[0]} did not start: {line}")
-        self.address = ("127.0.0.1", int(line[1]))
+        host = next((a[8:] for a in argv if a.startswith("address=")), "127.0.0.1")
+        self.address = (host, int(line[1]))
 
     def wire(self):
         return Wire(self.address)
@@ -154,6 +155,10 @@ class Server:
         """Kilobytes in memory."""
         with open(f"/proc/{self.process.pid}/status") as f:
             return next(int(l.split()[1]) for l in f if l.startswith("VmRSS"))
+
+    def n_files(self):
+        """Open descriptors."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def cpu(self):
         """Processor seconds spent."""
@@ -166,7 +171,3 @@ class Server:
         start = time.monotonic()
         out, _ = self.process.communicate(timeout=timeout)
         return self.process.returncode, out.decode(), time.monotonic() - start
-
-
-def readable(sock, timeout):
-    return bool(select.select([sock], [], [], timeout)[0])

@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+"""
+Limits and deadlines that need more than one request to be seen.
+
+    http_limits.py ECHO
+"""
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from wire import Broken, Server, Wire
+
+HOST = b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def check(truth, text):
+    if not truth:
+        raise AssertionError(text)
+
+
+def served(wire):
+    wire.send(b"GET /hello" + HOST)
+    answer = wire.answer()
+    return answer is not None and answer.body == b"hello\n"
+
+
+def wait_until(truth, text, seconds=15):
+    end = time.monotonic() + seconds
+    while not truth():
+        check(time.monotonic() < end, text)
+        time.sleep(0.05)
+
+
+def connections_of_one_peer(program):
+    server = Server([program, "peer=5"])
+    wires = [server.wire() for _ in range(5)]
+    check(all(served(w) for w in wires), "five are served")
+    check(server.wire().is_closed(), "the sixth is closed")
+    wires.pop().close()
+
+    def room():
+        wire = server.wire()
+        try:
+            return served(wire)
+        finally:
+            wire.close()
+
+    wait_until(room, "one that leaves makes room for another")
+    for wire in wires:
+        wire.close()
+    return server
+
+
+def connections_of_all(program):
+    """At the limit idle connections give way, and those that are at work do not."""
+    server = Server([program, "connections=8", "threads=3"])
+    busy = [server.wire() for _ in range(4)]
+    for wire in busy:
+        wire.send(b"GET /events" + HOST)
+    idle = [server.wire() for _ in range(4)]
+    check(all(served(w) for w in idle), "eight are served")
+    late = server.wire()
+    check(served(late), "a ninth is served when an idle one has given way")
+    check(all(w.until(b"\r\n\r\n") is not None and w.more() for w in busy), "streams go on")
+    for wire in busy + idle + [late]:
+        wire.close()
+    return server
+
+
+def slow_heads(program):
+    """A crowd of slow clients is gone after the deadline; the others never notice it."""
+    server = Server([program, "header=2"])
+    start = time.monotonic()
+    crowd = [server.wire() for _ in range(300)]
+    asker, worst, dripped, n_open = server.wire(), 0.0, 0.0, len(crowd)
+    while n_open > 0 and time.monotonic() - start < 12:
+        asked = time.monotonic()
+        check(served(asker), "the asker is served")
+        worst = max(worst, time.monotonic() - asked)
+        time.sleep(0.01)
+        if time.monotonic() - dripped < 0.3:
+            continue
+        dripped = time.monotonic()
+        for wire in crowd:
+            wire.send(b"G")
+        n_open = sum(not w.is_closed(0.0001) for w in crowd) if dripped - start > 1.8 else n_open
+    check(n_open == 0, f"{n_open} slow clients are still there")
+    check(time.monotonic() - start >= 2, "they had their time")
+    check(worst < 2, f"the asker waited {worst:.1f} s")
+    for wire in crowd + [asker]:
+        wire.close()
+    return server
+
+
+def slow_readers(program):
+    """Who takes nothing of an answer is cut off; who takes it slowly is not."""
+    server = Server([program, "body=1"])
+    stuck, steady = server.wire(), Wire(server.address)
+    for wire in (stuck, steady):
+        wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        wire.send(b"GET /file?size=300000000" + HOST)
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        steady.sock.recv(65536)
+        time.sleep(0.02)
+    check(len(steady.sock.recv(65536)) > 0, "the steady reader is still served")
+    steady.close()
+    try:
+        stuck.answer()
+        check(False, "the stuck reader got it all")
+    except Broken:
+        pass
+    wait_until(lambda: server.n_files() <= files_at_rest(server), "the file is closed")
+    return server
+
+
+def files_at_rest(server):
+    """Descriptors of a server that nobody is connected to: measured on a fresh one."""
+    if not hasattr(server, "at_rest"):
+        fresh = Server(server.process.args)
+        check(served(fresh.wire()), "the fresh one serves")
+        time.sleep(0.7)
+        server.at_rest = fresh.n_files()
+        fresh.stop()
+    return server.at_rest
+
+
+def slow_listeners(program):
+    """A stream that nobody reads is ended once its queue is full; others lose nothing."""
+    server = Server([program, "tick=1"])
+    deaf, good = socket.socket(), server.wire()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    deaf.connect(server.address)
+    deaf.sendall(b"GET /stream?n=100000&size=1000&max=4000000" + HOST)
+    good.send(b"GET /events" + HOST)
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        check(good.more(), "the good listener is served")
+    deaf.settimeout(10)
+    total = 0
+    try:
+        while piece := deaf.recv(1 << 16):
+            total += len(piece)
+    except OSError:
+        pass
+    check(total < 100000 * 1000, "the deaf listener got more than its queue holds")
+    good.close()
+    deaf.close()
+    return server
+
+
+def complaints(program):
+    """However many requests are malformed, the log stays short."""
+    server = Server([program, "log=1"], stderr=subprocess.PIPE)
+    for _ in range(300):
+        wire = server.wire()
+        wire.send(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n")
+        while wire.more():
+            pass
+        wire.close()
+    server.process.stdin.close()
+    lines = server.process.stderr.read().splitlines()
+    server.process.wait(20)
+    n = sum(line.startswith(b"log:") for line in lines)
+    check(0 < n < 100, f"{n} lines of complaint")
+    check(sum(line.startswith(b"127.0.0.1 ") and b" 400 " in line for line in lines) == 300, "each is reported once as done")
+    return None
+
+
+def stopping(program):
+    """New connections are refused, answers in flight come and close, idle connections end."""
+    server = Server([program])
+    idle, late = server.wire(), server.wire()
+    check(served(idle), "served before")
+    late.send(b"GET /defer?ms=500" + HOST)
+    time.sleep(0.1)
+    server.process.stdin.write(b"s")
+    server.process.stdin.flush()
+    check(idle.is_closed(), "idle connections end")
+    answer = late.answer()
+    check(answer and answer.status == 200 and answer.one("connection") == "close", "the answer in flight comes")
+    check(late.is_closed(), "and is the last")
+
+    def refused():
+        try:
+            server.wire().close()
+            return False
+        except OSError:
+            return True
+
+    wait_until(refused, "nobody else is let in")
+    return server
+
+
+def half_of_a_second_head(program):
+    """Deadlines hold for a kept connection's next head, and descriptors come back."""
+    server = Server([program, "header=1", "idle=30"])
+    check(files_at_rest(server) > 0, "a measure")
+    wires = [server.wire() for _ in range(20)]
+    check(all(served(w) for w in wires), "served")
+    for wire in wires:
+        wire.send(b"GET / HTTP/1.1\r\n")
+    check(all(w.is_closed() for w in wires), "half a head is not waited for")
+    wait_until(lambda: server.n_files() <= files_at_rest(server), "descriptors come back")
+    return server
+
+
+def version_6(program):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        print("SKIPPED version_6: this machine has none")
+        return None
+    server = Server([program, "address=::1", "log=1"], stderr=subprocess.PIPE)
+    check(served(server.wire()), "served")
+    server.process.stdin.close()
+    check(b"::1 GET /hello 200" in server.process.stderr.read(), "the peer is named")
+    server.process.wait(20)
+    return None
+
+
+def bad_address(program):
+    for argument in ("address=localhost", "address=1.2.3", "address=[::1]", "address=203.0.113.1"):
+        result = subprocess.run([program, argument], stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+        check(result.returncode == 1 and argument[8:].encode() in result.stderr, f"{argument}: {result}")
+    taken = socket.create_server(("127.0.0.1", 0))
+    result = subprocess.run([program, f"port={taken.getsockname()[1]}"], stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+    check(result.returncode == 1 and b"cannot listen" in result.stderr, f"a port that is taken: {result}")
+    return None
+
+
+TESTS = [connections_of_one_peer, connections_of_all, slow_heads, slow_readers, slow_listeners, complaints, stopping,
+         half_of_a_second_head, version_6, bad_address]
+
+
+def run(test, program):
+    try:
+        server = test(program)
+        if server:
+            code, _, seconds = server.stop()
+            check(code == 0 and seconds < 8, f"the server ended with {code} in {seconds:.1f} s")
+    except (AssertionError, Broken, TimeoutError, OSError) as e:
+        return f"{test.__name__}: {e!r}"
+    return None
+
+
+def main(argv):
+    with ThreadPoolExecutor(len(TESTS)) as pool:
+        faults = [f for f in pool.map(lambda t: run(t, argv[0]), TESTS) if f]
+    for fault in faults:
+        print("FAILED", fault)
+    print(f"{len(TESTS)} tests, {len(faults)} failed")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
