@@ -13,9 +13,26 @@
 
 #define LOCK_SECONDS 5
 
+/* Replaces the data folder's name: clients are not told where the service keeps its files. */
+void run__hide_folder(const struct run *run, const char *text, char *out, size_t size)
+{
+    const char *folder = store_folder(run->scheduler->store);
+    size_t n = strlen(folder), len = 0;
+    while (*text && len + 1 < size) {
+        if (strncmp(text, folder, n) == 0) {
+            text += n + (text[n] == '/');
+        } else {
+            out[len++] = *text++;
+        }
+    }
+    out[len] = '\0';
+}
+
 void run__log(struct run *run, const char *level, const char *text)
 {
-    store_log_append(run->scheduler->store, run->claim.id, level, text);
+    char shown[1400];
+    run__hide_folder(run, text, shown, sizeof shown);
+    store_log_append(run->scheduler->store, run->claim.id, level, shown);
     scheduler__tell(run->scheduler, level, run->claim.id, text);
 }
 
@@ -56,6 +73,7 @@ static void work(struct run *run)
         run__fail(run, why, NULL);
         return;
     }
+    run__count_passes(run);
     run->report = run__read_report(run, run->place);
     if (!run->report) {
         dir_remove(run->place); /* never whole without a report */
@@ -102,6 +120,7 @@ static void settle(struct run *run)
         if (run__insist(run, NULL, NULL) == STORE_OK) count(s, &s->state.cancelled);
         else suspend(run); /* as it was: the wish stays in the store */
     } else if (suspended) {
+        run__keep_progress(run);
         store_release(s->store, &run->claim);
     }
 }

@@ -54,7 +54,10 @@ struct scheduler {
 };
 
 double run__seconds(void);
+/* To the job's log, for its owner (without the data folder's name), and the server's. */
 void run__log(struct run *run, const char *level, const char *text);
+/* The text without the data folder's name: clients are not told where the service keeps its files. */
+void run__hide_folder(const struct run *run, const char *text, char *out, size_t size);
 
 /* scheduler.c */
 void scheduler__tell(struct scheduler *s, const char *level, const char *job_id, const char *text);
@@ -70,10 +73,12 @@ bool run__may_go_on(struct run *run); /* not cancelled, lost, suspended */
 enum store_result run__step(struct run *run, const char *status, const char *step, const char *text);
 /* A line of a child: progress. */
 void run__progress(struct run *run, const json_t *event);
+void run__keep_progress(struct run *run); /* to the store */
 void run__refresh(struct run *run); /* reads the job anew from the store, and publishes it */
 void run__add_live(struct run *run, json_t *job);
 
 /* run_steps.c: the children. Each: true: go on; false: ended (failed: run__fail was called). */
+void run__count_passes(struct run *run); /* over the weights, that the job will make */
 bool run__download(struct run *run);
 bool run__prepare(struct run *run);
 bool run__quantize(struct run *run);

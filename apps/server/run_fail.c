@@ -29,21 +29,6 @@ static const char *advice_for(const char *code)
     return "See the job's log for what happened last.";
 }
 
-/* Replaces the data folder's name: clients are not told where the service keeps its files. */
-static void hide_folder(const struct run *run, const char *text, char *out, size_t size)
-{
-    const char *folder = store_folder(run->scheduler->store);
-    size_t n = strlen(folder), len = 0;
-    while (*text && len + 1 < size) {
-        if (strncmp(text, folder, n) == 0) {
-            text += n + (text[n] == '/');
-        } else {
-            out[len++] = *text++;
-        }
-    }
-    out[len] = '\0';
-}
-
 static bool is_full(const struct run *run, const char *error)
 {
     return strcmp(run->failure_code, "HT_ERR_NO_SPACE") == 0 || strstr(error, "No space left") || strstr(error, "File too large") ||
@@ -75,7 +60,7 @@ void run__fail(struct run *run, const char *error, const char *advice)
 {
     char shown[1200];
     if (!run__may_go_on(run)) return; /* the end has another cause */
-    hide_folder(run, error, shown, sizeof shown);
+    run__hide_folder(run, error, shown, sizeof shown);
     bool full = is_full(run, error);
     if (full) { /* gives back what it took; other failures may be continued by a retry */
         dir_remove(run->out);

@@ -199,6 +199,13 @@ static json_t *note(struct run *run, const struct step *step, const json_t *even
     return told;
 }
 
+void run__keep_progress(struct run *run)
+{
+    struct store_update update = {NULL, NULL, NULL, progress_of(run), -1, -1, NULL, NULL};
+    store_update_job(run->scheduler->store, &run->claim, &update);
+    run->kept_at = run__seconds();
+}
+
 void run__progress(struct run *run, const json_t *event)
 {
     const char *name = json_string_value(json_object_get(event, "step"));
@@ -211,11 +218,7 @@ void run__progress(struct run *run, const json_t *event)
     }
     json_t *told = note(run, step, event);
     if (told) events_publish(run->scheduler->events, "job", run->claim.id, told);
-    if (run__seconds() - run->kept_at > KEEP_SECONDS) {
-        struct store_update update = {NULL, NULL, NULL, progress_of(run), -1, -1, NULL, NULL};
-        store_update_job(run->scheduler->store, &run->claim, &update);
-        run->kept_at = run__seconds();
-    }
+    if (run__seconds() - run->kept_at > KEEP_SECONDS) run__keep_progress(run);
 }
 
 void run__add_live(struct run *run, json_t *job)

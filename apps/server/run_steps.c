@@ -74,7 +74,8 @@ static struct child_settings settings_for(const struct run *run, char **argument
 /* The request without options that are the runner's own. */
 static json_t *without_own(const json_t *request)
 {
-    static const char *const own[] = {"output", "report", "resume", "overwrite", "html", "config", "type", "json", "quiet", "dry-run"};
+    static const char *const own[] = {"output", "report", "resume",  "overwrite",   "html",    "config",
+                                      "type",   "json",   "quiet",   "layer-cache", "dry-run"};
     json_t *copy = json_deep_copy(request), *options = json_object_get(copy, "options");
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         json_object_del(options, own[i]);
@@ -221,8 +222,7 @@ static bool keep_estimate(struct run *run, const json_t *estimate)
     return fits;
 }
 
-/* Which passes over the weights the job will make. */
-static void count_passes(struct run *run)
+void run__count_passes(struct run *run)
 {
     json_t *options = command_options(run->request);
     double n = (double)json_array_size(json_object_get(run->request, "gguf_quant_types"));
@@ -258,7 +258,6 @@ bool run__prepare(struct run *run)
     static const char *const extra[] = {"--json", NULL};
     struct child_exit exit;
     struct answer answer = {run, NULL};
-    count_passes(run);
     if (run__step(run, "preparing", "prepare", "reading the model's headers") != STORE_OK) return false;
     char **arguments = arguments_for(run, "estimate", extra);
     if (!arguments) return false;

@@ -14,11 +14,22 @@ const char *store__text(sqlite3_stmt *statement, int column)
     return text ? text : "";
 }
 
+/* A text that was cut inside a character is worth more than none. */
+static json_t *plain_text(const char *text)
+{
+    char *copy = strdup(text);
+    for (char *p = copy; p && *p; p++)
+        if (*p & 0x80) *p = '?';
+    json_t *value = copy ? json_string(copy) : NULL;
+    free(copy);
+    return value ? value : json_null();
+}
+
 json_t *store__json_text(sqlite3_stmt *statement, int column)
 {
     const char *text = (const char *)sqlite3_column_text(statement, column);
     json_t *value = text ? json_string(text) : NULL;
-    return value ? value : json_null();
+    return value ? value : text ? plain_text(text) : json_null();
 }
 
 json_t *store__json_number(sqlite3_stmt *statement, int column)

@@ -10,10 +10,10 @@ ENDED = ("completed", "failed", "cancelled")
 
 
 class Worker:
-    def __init__(self, where, program=None, parallel=1, attempts=3, limit=None):
+    def __init__(self, where, program=None, parallel=1, attempts=3, limit=None, hub=()):
         def prepare():
             if limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-        self.p = subprocess.Popen([args.worker, where, program or args.program, str(parallel), str(attempts)], preexec_fn=prepare,
+        self.p = subprocess.Popen([args.worker, where, program or args.program, str(parallel), str(attempts), *hub], preexec_fn=prepare,
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(open(args.stderr, "a") if args.stderr else subprocess.DEVNULL), text=True)
         self.answers, self.events, self.where = queue.Queue(), [], where
         self.reader = threading.Thread(target=self.read, daemon=True)
@@ -230,11 +230,40 @@ def case_stop(where):
     w = Worker(where)
     id = w.submit(LONG, options={"threads": "1"})
     w.wait(id, ("quantizing",))
-    time.sleep(0.1)
+    end = time.monotonic() + 10
+    while not ((w.job(id)["live"] or {}).get("done", 0) > 1000000 or time.monotonic() > end): time.sleep(0.02)
+    before = w.job(id)["progress"]
     w.close()
     w = Worker(where, attempts=1)
+    assert w.job(id)["progress"] > 0 or before == 0
     check_completed(w, w.wait(id), LONG)
     assert w.job(id)["attempt"] == 1
+    w.close()
+
+
+def case_resume(where):
+    """Killed after the first checkpoint: the next attempt continues from the tensors that were finished. Checkpoints are
+    ten seconds apart; the child is stopped for so long in the middle of its work."""
+    w = Worker(where)
+    id = w.submit(LONG, options={"threads": "1", "cpu": "scalar"})
+    pid = quantizing_child(w, id)
+    time.sleep(0.4)
+    os.kill(pid, signal.SIGSTOP)
+    journal = [f"{where}/jobs/{id}/out/{f}" for f in os.listdir(f"{where}/jobs/{id}/out") if f.endswith(".journal")][0]
+    size = os.path.getsize(journal)
+    time.sleep(10)
+    assert w.job(id)["status"] == "quantizing" # the lease was kept meanwhile
+    os.kill(pid, signal.SIGCONT)
+    end = time.monotonic() + 5
+    while time.monotonic() < end and os.path.exists(journal) and os.path.getsize(journal) == size: time.sleep(0.01)
+    w.kill()
+    w = Worker(where)
+    check_completed(w, w.wait(id), LONG)
+    assert w.job(id)["attempt"] == 2, "it was done before the kill"
+    with open(os.path.join(where, next(f for f in remains(where) if f.endswith("report.json")))) as f:
+        resumed = json.load(f)["weights_resumed"]
+    assert resumed > 0, "nothing was continued"
+    print(f"  {resumed} weights were there already")
     w.close()
 
 
@@ -283,6 +312,45 @@ def case_misbehaved(where):
     check_completed(w, w.wait(w.submit(SHORT)), SHORT)
     w.close()
     os.unlink(where + ".sh")
+
+
+def case_hub(where):
+    """A model from the hub: only `pull` gets the token, its progress counts, the commit is pinned, a retry pulls no second time."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    path = where + ".sh"
+    with open(path, "w") as f:
+        f.write(f"""#!/bin/sh
+[ "$1" != pull ] && {{ [ -n "$HF_TOKEN" ] && exit 9; exec {args.program} "$@"; }}
+[ "$HF_TOKEN" = secret ] || {{ echo "no token" >&2; exit 1; }}
+[ "$4" = org/name@main ] || exit 2
+echo pulled >> {where}.count
+for done in 10 50 100; do
+echo '{{"event":"progress","step":"download","tensor":"model.safetensors","unit":"bytes","done":'$done',"total":100,"seconds":1,"rate":1,"seconds_left":1}}'
+sleep 0.25
+done
+echo '{{"path":"{args.model}","commit":"{commit}"}}'
+""")
+    os.chmod(path, 0o755)
+    w = Worker(where, program=path, hub=["HF_TOKEN=secret"])
+    request = {"name": "hub", "source_model": "org/name", "source_type": "huggingface", "source_revision": "main", "gguf_quant_types": SHORT}
+    id = w.ask("submit", request=request)["id"]
+    job = w.wait(id)
+    check_completed(w, job, SHORT)
+    assert job["source_revision"] == commit, job
+    seen = [(e["data"]["status"], e["data"]["progress"]) for e in w.events if e["data"]["id"] == id]
+    assert {p for s, p in seen if s == "downloading"} >= {9.99, 19.98}, seen # of five passes over the model one is the download
+    check_events(w.events, id)
+    id = w.ask("submit", request=request)["id"]
+    w.wait(id, ("downloading",))
+    time.sleep(0.2)
+    assert w.ask("cancel", id=id) == "ok"
+    assert w.wait(id, seconds=2)["status"] == "cancelled" and not any(id in f for f in remains(where))
+    w.close()
+    with open(where + ".count") as f: assert len(f.readlines()) == 2
+    w = Worker(where, program=path, hub=["HF_TOKEN=wrong"])
+    job = w.wait(w.ask("submit", request=request)["id"])
+    assert job["status"] == "failed" and "no token" in job["error"], job
+    w.close()
 
 
 def case_disk_full(where):

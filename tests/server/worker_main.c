@@ -1,5 +1,5 @@
 /*
- * Store, events and scheduler without HTTP, driven by JSON lines: worker DATA PROGRAM [PARALLEL [ATTEMPTS]].
+ * Store, events and scheduler without HTTP, driven by JSON lines: worker DATA PROGRAM [PARALLEL [ATTEMPTS [HUB-VARIABLE…]]].
  * {"do": "submit", "request": {…}, "key": …}, {"do": "job", "id": …} and so on; each is answered by one line
  * {"answer": …}. Events are lines {"event": …} in between. End of input: closes properly.
  */
@@ -128,7 +128,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
     struct scheduler_settings settings = {.program = argv[2], .parallel = argc > 3 ? atoi(argv[3]) : 1,
-                                          .max_attempts = argc > 4 ? atoi(argv[4]) : 3, .on_log = on_log};
+                                          .max_attempts = argc > 4 ? atoi(argv[4]) : 3, .on_log = on_log,
+                                          .hub_environment = argc > 5 ? (const char *const *)argv + 5 : NULL};
     if (!store_open(argv[1], &w.store, why, sizeof why)) {
         fprintf(stderr, "%s\n", why);
         return 1;
