@@ -21,6 +21,8 @@ extern const struct command *const commands[]; /* ends with NULL */
 int run_quantize(const struct command *command, int argc, char **argv);
 int run_eval(const struct command *command, int argc, char **argv);
 int run_estimate(const struct command *command, int argc, char **argv);
+int run_jobs(const struct command *command, int argc, char **argv);
+int run_registry(const struct command *command, int argc, char **argv);
 int run_recommend(const struct command *command, int argc, char **argv);
 int run_gpus(const struct command *command, int argc, char **argv);
 int run_imatrix(const struct command *command, int argc, char **argv);

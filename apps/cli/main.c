@@ -154,10 +154,42 @@ static const struct command man = {
     "man", "[COMMAND]", "the manual page of a command, as mdoc source",
     "Example:\n  halftone man quantize | man -l -\n", run_man};
 
+#define REMOTE_OPTIONS                                                                                                 \
+    "  --server URL          where the server is (default: HALFTONE_SERVER, or http://127.0.0.1:8700)\n"               \
+    "  --token TOKEN         who asks (default: HALFTONE_TOKEN)\n"                                                     \
+    "  --json                the server's answers as they are\n\n"
+static const struct command jobs = {
+    "jobs", "[COMMAND] [arguments] [--server URL] [--token TOKEN] [--json]", "the jobs of a running `halftone serve`",
+    "  list [--status S] [--search TEXT] [--sort KEY] [--limit N] [--offset N] [--cursor C]\n"
+    "  show ID               a job with its outputs\n"
+    "  submit MODEL… -t TYPE[,TYPE…] [--name NAME] [--description TEXT] [--priority N] [--source-type TYPE]\n"
+    "         [--revision REV] [--idempotency-key KEY] [--dry-run] [--watch] [any option of quantize]\n"
+    "                        several models make a job each\n"
+    "  watch ID              progress until it ends; the exit status tells how\n"
+    "  cancel ID, retry ID, delete ID\n"
+    "  log ID, outputs ID\n"
+    "  download ID [NAME|TYPE] [-o FILE] [--overwrite]\n"
+    "                        continues what was interrupted; the file appears when its SHA-256 is right\n\n"
+    "ID is a job's id, the end of it, or \"last\".\n\n" REMOTE_OPTIONS
+    "Examples:\n"
+    "  halftone jobs submit /srv/models/Llama-3.2-1B -t Q4_K_M,Q8_0 --watch\n"
+    "  halftone jobs download last Q4_K_M\n"
+    "  halftone jobs list --status queued,quantizing --json\n",
+    run_jobs};
+static const struct command registry = {
+    "registry", "[COMMAND] [arguments] [--server URL] [--token TOKEN] [--json]", "the models that a running `halftone serve` has made",
+    "  list [--search TEXT] [--tag TAG]\n"
+    "  show ID               a model with its variants\n"
+    "  tag ID [TAG…]         these are its tags from now on\n"
+    "  delete ID [VARIANT]   a model with its files, or one of them\n"
+    "  download ID VARIANT|TYPE|NAME [-o FILE] [--overwrite]\n\n" REMOTE_OPTIONS
+    "Example:\n  halftone registry list --search llama\n",
+    run_registry};
+
 /* In the order of the list that the program prints. */
 const struct command *const commands[] = {
     &quantize, &convert, &estimate, &recommend, &eval, &compare, &imatrix, &generate, &inspect, &tokenize,
-    &pull, &hub, &serve, &types, &gpus, &archs, &completion, &man, NULL};
+    &pull, &hub, &serve, &jobs, &registry, &types, &gpus, &archs, &completion, &man, NULL};
 
 void print_help(const struct command *c)
 {

@@ -1,0 +1,74 @@
+/*
+ * A Halftone server that runs elsewhere: requests and answers in JSON, events, files. The token goes to the server that was
+ * named and nowhere else: redirects are not followed.
+ */
+#ifndef HT_CLI_REMOTE_H
+#define HT_CLI_REMOTE_H
+
+#include "cli.h"
+
+#include <curl/curl.h>
+
+#include <stdio.h>
+
+struct remote {
+    const struct command *command;
+    CURL *curl;
+    struct curl_slist *headers;
+    char server[1024]; /* without a slash at the end */
+    const char *token;
+    bool json;         /* what is told is JSON */
+    bool here;         /* the server runs on this machine */
+    char fault[CURL_ERROR_SIZE];
+};
+
+/* Options that every command of this kind takes; the rest of argv stays. */
+struct remote_options {
+    const char *server, *token;
+    bool json, help;
+};
+/* Takes --server, --token, --json, --help out of argv. EXIT_DONE or a status. */
+int remote_take_options(const struct command *command, int *argc, char **argv, struct remote_options *options);
+
+/* Servers without a scheme are http. EXIT_DONE, or what went wrong has been told. */
+int remote_open(struct remote *remote, const struct command *command, const struct remote_options *options);
+void remote_close(struct remote *remote);
+
+/* "/api/v1" + a path whose pieces (%s) are escaped for an address. NULL: no memory. free() */
+char *remote_path(struct remote *remote, const char *fmt, const char *a, const char *b);
+
+/*
+ * One request. body is stolen, NULL: none. *answer (may be NULL) is the caller's; NULL for an empty one. Returns EXIT_DONE, or
+ * has told what went wrong and returns its status.
+ */
+int remote_call(struct remote *remote, const char *method, const char *path, json_t *body, json_t **answer);
+/* The same with an Idempotency-Key (or NULL). */
+int remote_send(struct remote *remote, const char *method, const char *path, json_t *body, const char *key, json_t **answer);
+
+/* An event of the stream at the path. true ends the stream. */
+typedef bool remote_event_fn(void *ctx, const char *kind, const char *data);
+/* Called when a connection stands: what was missed before it can be asked for. true ends the stream. */
+typedef bool remote_begin_fn(void *ctx);
+/* Reads events, and connects again, going on behind the last, when the connection ends. Returns when a callback ends it
+ * (EXIT_DONE), or when the server cannot be reached any more. */
+int remote_events(struct remote *remote, const char *path, remote_begin_fn *begin, remote_event_fn *event, void *ctx);
+
+/* A file of known size and SHA-256 into `to`, by way of `to`.part, which a later call continues. */
+struct remote_file {
+    const char *path, *to, *sha256;
+    uint64_t size;
+    bool overwrite, quiet;
+};
+int remote_download(struct remote *remote, const struct remote_file *file);
+
+/* Prints text of the server's: control characters do not reach the terminal. */
+void print_safe(const char *text, int width);
+/* The same to another file, no more than 500 bytes. */
+void put_safe(FILE *to, const char *text);
+/* Prints JSON and frees it. */
+int print_answer(json_t *answer);
+/* Members of an object: "" and 0 where they are not there. */
+const char *text_of(const json_t *object, const char *key);
+double number_of(const json_t *object, const char *key);
+
+#endif
