@@ -60,9 +60,9 @@ int parse_job_arguments(const struct command *command, int argc, char **argv, st
 
 /* Tells the job how the environment says that the hub is reached. */
 void hub_from_environment(struct ht_job *job);
-/* A hub's model is fetched, and *model becomes its path, which lives as long as the program; another stays as it
- * is. EXIT_DONE or a status. */
-int hub_model(const struct command *command, const char **model, bool json);
+/* A hub's model is fetched (its tokenizer alone: without weights), and *model becomes its path, which lives as long as
+ * the program; another stays as it is. EXIT_DONE or a status. */
+int hub_model(const struct command *command, const char **model, bool tokenizer, bool json);
 
 /* Progress to stderr when it is a terminal, or JSON lines to stdout. */
 void watch_job(struct ht_job *job, bool json, bool quiet);

@@ -268,7 +268,7 @@ int run_generate(const struct command *c, int argc, char **argv)
     if (status == EXIT_DONE) status = check_args(c, &a);
     if (status != EXIT_DONE) return status;
     const char *path = a.model;
-    status = hub_model(c, &path, a.json);
+    status = hub_model(c, &path, false, a.json);
     if (status != EXIT_DONE) return status;
     catch_interrupts();
     enum ht_err err = ht_generator_open(path, &g, &diag);

@@ -104,7 +104,7 @@ static int pull(const struct command *c, struct ht_job *job, const char *name, b
     return err == HT_OK ? EXIT_DONE : report_error(c, err, &diag, json);
 }
 
-int hub_model(const struct command *c, const char **model, bool json)
+int hub_model(const struct command *c, const char **model, bool tokenizer, bool json)
 {
     static char path[4200];
     struct ht_job *job;
@@ -112,6 +112,7 @@ int hub_model(const struct command *c, const char **model, bool json)
     if (!ht_hub_is_name(*model)) return EXIT_DONE;
     if (ht_job_open(&job) != HT_OK) return EXIT_RESOURCES;
     hub_from_environment(job);
+    if (tokenizer) ht_job_set(job, "vocab-only", "true", NULL);
     watch_job(job, false, json); /* the output is the command's own */
     int status = pull(c, job, *model, json, &text);
     signal(SIGINT, SIG_DFL);

@@ -46,6 +46,7 @@ int run_inspect(const struct command *c, int argc, char **argv)
     bool json = false;
     const char *path = NULL;
     struct ht_diag diag = {0};
+    struct ht_job *job;
     char *text;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--tensors") == 0) flags |= HT_INSPECT_TENSORS;
@@ -56,9 +57,13 @@ int run_inspect(const struct command *c, int argc, char **argv)
         else path = argv[i];
     }
     if (!path) return usage_error(c, "no file was named");
-    int status = hub_model(c, &path, json);
-    if (status != EXIT_DONE) return status;
-    enum ht_err err = ht_inspect(path, flags, &text, &diag);
+    if (ht_job_open(&job) != HT_OK) return EXIT_RESOURCES;
+    hub_from_environment(job);
+    ht_job_set(job, "source", path, NULL);
+    watch_job(job, false, json);
+    enum ht_err err = ht_job_inspect(job, flags, &text, &diag);
+    progress_done();
+    ht_job_close(&job);
     if (err != HT_OK) return report_error(c, err, &diag, json);
     if (json) {
         puts(text);

@@ -184,7 +184,7 @@ int run_tokenize(const struct command *c, int argc, char **argv)
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             return print_help(c), EXIT_DONE;
     int status = read_args(c, argc, argv, &a);
-    if (status == EXIT_DONE) status = hub_model(c, &a.model, a.json);
+    if (status == EXIT_DONE) status = hub_model(c, &a.model, true, a.json);
     if (status == EXIT_DONE) {
         enum ht_err err = ht_tokenizer_open(a.model, &t, &diag);
         if (err) status = report_error(c, err, &diag, false);

@@ -178,6 +178,8 @@ enum ht_inspect_flags { HT_INSPECT_TENSORS = 1, HT_INSPECT_VERIFY = 2 };
 /* What is inside a checkpoint, a folder of one, a GGUF or an importance file, as a JSON object. With
  * HT_INSPECT_VERIFY every block is checked, and the first bad one is an error. *json is the caller's. */
 enum ht_err ht_inspect(const char *path, unsigned flags, char **json, struct ht_diag *diag);
+/* The same of a job's source, which may be a hub's: of weights only the headers are read then. */
+enum ht_err ht_job_inspect(struct ht_job *job, unsigned flags, char **json, struct ht_diag *diag);
 
 /* ---- models ---------------------------------------------------------------------------------- */
 

@@ -151,6 +151,20 @@ static bool is_listed(const struct ht__selection *s, const struct ht__repo_file 
     return false;
 }
 
+/* What an earlier run left of a file needs no room. */
+static uint64_t already_here(const struct ht__fetch *f, const struct ht__selection *missing)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < missing->n; i++) {
+        char part[HT__CACHE_PATH + 16];
+        struct stat st;
+        if (ht__cache_blob(f->cache, missing->files[i]->etag, part, NULL) != HT_OK) continue;
+        strcat(part, ".incomplete");
+        if (stat(part, &st) == 0 && (uint64_t)st.st_size <= missing->files[i]->size) n += (uint64_t)st.st_size;
+    }
+    return n;
+}
+
 static enum ht_err check_space(const struct ht__fetch *f, uint64_t wanted, struct ht_diag *diag)
 {
     uint64_t free_bytes;
@@ -167,7 +181,7 @@ static enum ht_err bring(const struct ht__fetch *f, const struct ht__selection *
     if (missing->n == 0) return HT_OK;
     snprintf(blobs, sizeof blobs, "%s/%s/blobs", f->cache->root, f->cache->folder);
     HT_TRY(ht__make_dirs(blobs, diag));
-    HT_TRY(check_space(f, total, diag));
+    HT_TRY(check_space(f, total - already_here(f, missing), diag));
     atomic_init(&team.done, 0);
     pthread_mutex_init(&team.lock, NULL);
     pthread_cond_init(&team.ended, NULL);

@@ -47,14 +47,17 @@ static struct block *want(struct ht__remote *r, struct remote_file *file, uint64
 
 static void want_ahead(struct ht__remote *r, struct remote_file *file, uint64_t first, uint64_t last)
 {
-    int ahead = count_ahead(r);
-    bool any = false;
-    for (uint64_t i = first; i <= last && ahead < MAX_AHEAD; i++) {
+    bool any = false, goes_on = first >= file->announced && first <= file->announced_end;
+    uint64_t i = goes_on ? file->announced_end : first;
+    if (i > last) return;
+    for (int ahead = count_ahead(r); i <= last && ahead < MAX_AHEAD; i++) {
         if (find(r, file, i)) continue;
         if (!want(r, file, i)) break;
         ahead++;
         any = true;
     }
+    file->announced = goes_on ? file->announced : first;
+    file->announced_end = i;
     if (any) pthread_cond_broadcast(&r->work);
 }
 
@@ -165,6 +168,10 @@ static enum ht_err start(struct ht__remote *r, struct ht_diag *diag)
     HT_TRY(list(r, diag));
     while (r->n_threads < MAX_FETCHERS && pthread_create(&r->threads[r->n_threads], NULL, ht__remote_work, r) == 0)
         r->n_threads++;
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->folder.n && i < MAX_AHEAD / 4; i++)
+        if (r->files[i].file->size && r->files[i].file->size != UINT64_MAX) want_ahead(r, &r->files[i], 0, 0); /* their headers */
+    pthread_mutex_unlock(&r->lock);
     return r->n_threads ? HT_OK : ht__fail(diag, HT_ERR_MEMORY, "threads", -1, "no thread could be started");
 }
 

@@ -19,6 +19,7 @@ struct remote_file {
     struct ht__repo_file *file;
     char *url;     /* where the endpoint sent us; NULL: ask it */
     char etag[160]; /* of that host */
+    uint64_t announced, announced_end; /* blocks that were wanted ahead last: not looked for again */
 };
 
 enum block_state { BLOCK_EMPTY, BLOCK_WANTED, BLOCK_LOADING, BLOCK_READY, BLOCK_FAILED };

@@ -90,6 +90,15 @@ static enum ht_err pull(struct ht_job *job, struct ht__hub *hub, const char *nam
     return ht__pull(hub, &request, pulled, diag);
 }
 
+/* The whole model, or for those that want its vocabulary alone, what holds that: a GGUF file holds both. */
+static enum ht_err pull_wanted(struct ht_job *job, struct ht__hub *hub, const char *name, struct ht__pulled *pulled, struct ht_diag *diag)
+{
+    HT_TRY(pull(job, hub, name, job->options.vocab_only, pulled, diag));
+    if (pulled->weights.n == 0 || strcmp(pulled->model, pulled->folder) == 0) return HT_OK;
+    ht__pulled_close(pulled);
+    return pull(job, hub, name, false, pulled, diag);
+}
+
 static bool is_wanted(const struct ht_job *job, const char *name)
 {
     return job->hub.settings.cache && ht__hub_is_wanted(name);
@@ -102,7 +111,7 @@ enum ht_err ht__hub_path(struct ht_job *job, const char *name, const char **path
     *path = name;
     if (!name || !is_wanted(job, name)) return HT_OK;
     HT_TRY(open_hub(job, &hub, diag));
-    enum ht_err err = pull(job, hub, name, false, &pulled, diag);
+    enum ht_err err = pull_wanted(job, hub, name, &pulled, diag);
     if (err == HT_OK && !(*path = ht__arena_str(&job->arena, pulled.model))) err = ht__fail_memory(diag, name);
     ht__pulled_close(&pulled);
     ht__hub_close(&hub);
@@ -129,7 +138,7 @@ static enum ht_err bring(struct ht_job *job, bool headers, struct ht_diag *diag)
     struct ht__job_hub *h = &job->hub;
     HT_TRY(open_hub(job, &h->hub, diag));
     h->is_pulled = true;
-    HT_TRY(pull(job, h->hub, h->asked, headers, &h->pulled, diag));
+    HT_TRY(pull(job, h->hub, h->asked, headers || job->options.vocab_only, &h->pulled, diag));
     if (h->pulled.weights.n) HT_TRY(ht__remote_open(h->hub, &h->pulled, &h->remote, diag));
     h->path = ht__arena_str(&job->arena, h->pulled.model);
     h->named = ht__arena_str(&job->arena, strcmp(h->pulled.model, h->pulled.folder) == 0
@@ -170,7 +179,7 @@ uint64_t ht__hub_missing(const struct ht_job *job)
 
 uint64_t ht__hub_memory(const struct ht_job *job)
 {
-    return job->hub.remote ? HT__REMOTE_MEMORY : 0;
+    return job->hub.remote && job->options.no_cache ? HT__REMOTE_MEMORY : 0;
 }
 
 const char *ht__hub_named(const struct ht_job *job)
@@ -219,7 +228,7 @@ enum ht_err ht__hub_pull(struct ht_job *job, const char *name, char **json, stru
     struct ht__buf buf;
     *json = NULL;
     HT_TRY(open_hub(job, &hub, diag));
-    enum ht_err err = pull(job, hub, name, false, &pulled, diag);
+    enum ht_err err = pull_wanted(job, hub, name, &pulled, diag);
     ht__buf_init(&buf, job->alloc);
     if (err == HT_OK) {
         ht__pulled_json(&pulled, &buf);
@@ -230,12 +239,18 @@ enum ht_err ht__hub_pull(struct ht_job *job, const char *name, char **json, stru
     return err;
 }
 
+static enum ht_err refuse_offline(const struct ht_job *job, struct ht_diag *diag)
+{
+    return job->options.offline ? ht__fail(diag, HT_ERR_USAGE, "offline", -1, "only the hub could answer this, and it is not asked") : HT_OK;
+}
+
 enum ht_err ht__hub_search(struct ht_job *job, const char *text, int limit, char **json, struct ht_diag *diag)
 {
     struct ht__hub *hub;
     struct ht__link *link = NULL;
     struct ht__buf buf;
     *json = NULL;
+    HT_TRY(refuse_offline(job, diag));
     HT_TRY(open_hub(job, &hub, diag));
     ht__buf_init(&buf, job->alloc);
     enum ht_err err = ht__link_open(hub, &link, diag);
@@ -276,6 +291,7 @@ enum ht_err ht__hub_info(struct ht_job *job, const char *name, char **json, stru
     bool lost;
     *json = NULL;
     HT_TRY(ht__hub_name_parse(name, &parsed, diag));
+    HT_TRY(refuse_offline(job, diag));
     HT_TRY(open_hub(job, &hub, diag));
     ht__repo_init(&repo, &parsed, job->alloc);
     enum ht_err err = ht__link_open(hub, &link, diag);

@@ -20,7 +20,7 @@ HT_MUST_CHECK enum ht_err ht__hub_source(struct ht_job *job, bool headers, struc
 const struct ht__remote_folder *ht__hub_remote(const struct ht_job *job);
 /* Bytes of them. */
 uint64_t ht__hub_missing(const struct ht_job *job);
-/* Memory that reading them takes. */
+/* Memory that reading them takes, where the job does more than read their headers. */
 uint64_t ht__hub_memory(const struct ht_job *job);
 /* "NAME" or "FILE.gguf" where the source came from a hub: what outputs are called after. NULL: it did not. */
 const char *ht__hub_named(const struct ht_job *job);

@@ -199,10 +199,11 @@ static enum ht_err put_checkpoint(struct ht__buf *out, const struct ht__checkpoi
     return HT_OK;
 }
 
-enum ht_err ht__inspect(const char *path, unsigned flags, struct ht__buf *out, struct ht_diag *diag)
+enum ht_err ht__inspect(const struct ht__remote_folder *remote, const char *path, unsigned flags, struct ht__buf *out,
+                        struct ht_diag *diag)
 {
     struct ht__checkpoint *ck;
-    HT_TRY(ht__checkpoint_open(path, NULL, &ck, diag));
+    HT_TRY(ht__checkpoint_open_in(remote, path, NULL, &ck, diag));
     enum ht_err err = flags & HT_INSPECT_VERIFY ? verify(ck, diag) : HT_OK;
     if (err == HT_OK) err = put_checkpoint(out, ck, path, flags, diag);
     if (err == HT_OK && out->failed) err = ht__fail_memory(diag, path);

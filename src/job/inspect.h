@@ -3,10 +3,10 @@
 #define HT_JOB_INSPECT_H
 
 #include "base/buf.h"
-#include "base/err.h"
+#include "base/file.h"
 
-/* flags: enum ht_inspect_flags. Appends a JSON object. */
-HT_MUST_CHECK enum ht_err ht__inspect(const char *path, unsigned flags, struct ht__buf *out,
-                                      struct ht_diag *diag);
+/* flags: enum ht_inspect_flags. Appends a JSON object. remote: files that are not on the disk, or NULL. */
+HT_MUST_CHECK enum ht_err ht__inspect(const struct ht__remote_folder *remote, const char *path, unsigned flags,
+                                      struct ht__buf *out, struct ht_diag *diag);
 
 #endif

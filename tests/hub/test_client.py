@@ -428,8 +428,7 @@ class Used(Case):
         self.run_it("quantize", str(MODEL), "-t", "Q4_0", "-o", "b", "--name", "model")
         a = self.at / "a" / "model-Q4_0.gguf"
         self.assertTrue(a.is_file())
-        for verb in ("inspect", "convert"):
-            self.run_it(verb, "org/model", *(["-t", "F16", "-o", "c"] if verb == "convert" else []))
+        self.run_it("convert", "org/model", "-t", "F16", "-o", "c")
         r = self.run_it("tokenize", "org/model", "--text", "-")
         self.assertEqual(r.returncode, 0)
         self.run_it("generate", "org/model", "--prompt", "A", "--max-tokens", "2", "--quiet")
@@ -512,6 +511,33 @@ class Remote(Case):
         self.run_it("quantize", "org/model", "-t", "Q4_K_M", "--dry-run")
         self.run_it("recommend", "org/model", "--memory", "1G")
         self.assertEqual(self.weights(), [])
+
+    def test_inspect_and_tokenize_need_no_weights(self):
+        here = json.loads(self.run_it("inspect", str(MODEL), "--tensors", "--json").stdout)
+        there = json.loads(self.run_it("inspect", "org/model", "--tensors", "--json").stdout)
+        self.assertEqual(there["tensors"], here["tensors"])
+        self.run_it("tokenize", "org/model")
+        self.run_it("convert", "org/model", "--vocab-only", "-o", "v.gguf")
+        self.assertEqual(self.weights(), [])
+        self.assertTrue(all(r["range"] for r in self.asked(host="store")))
+        self.run_it("inspect", "org/model", "--verify")  # reads all, and keeps nothing
+        self.assertEqual(self.weights(), [])
+        path = self.want / "model-Q8_0.gguf"
+        self.hub.add("org/g", {path.name: path.read_bytes()})
+        self.run_it("tokenize", "org/g")  # whose tokenizer is in the file
+
+    def test_streaming_resumes(self):
+        self.hub.faults[BIG] = {"speed": 3_000_000}
+        args = ["quantize", "org/model", "-t", "Q4_K_M,Q8_0", "-o", "out", "--no-cache"]
+        p = subprocess.Popen([HALFTONE, *args], env=self.env(), cwd=self.at, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not any((self.at / "out").glob("*.part")) if (self.at / "out").exists() else True:
+            time.sleep(0.05)
+        time.sleep(1.5)
+        p.kill()
+        p.wait()
+        self.hub.reset()
+        self.run_it(*args, "--resume")
+        self.same("out")
 
     def test_estimate_is_exact(self):
         there = json.loads(self.run_it("estimate", "org/model", "-t", "Q4_K_M,Q8_0", "--json").stdout.splitlines()[-1])
