@@ -23,13 +23,13 @@ struct run {
     void *ctx;
     struct child_exit *exit;
     struct child_process p;
-    char *line;                 /* of stdout, unfinished */
+    char *line; /* of stdout, unfinished */
     size_t len, room, output;
     char error_line[ERROR_LINE];
     size_t error_len;
-    double start, kill_at;      /* kill_at: 0 not yet */
+    double start, kill_at; /* kill_at: 0 not yet */
     int status;
-    bool ended, cut;            /* waited for; cut: end is decided (stopped, timed out, babbled) */
+    bool ended, cut; /* waited for; cut: end is decided (stopped, timed out, babbled) */
 };
 
 static double seconds_now(void)
@@ -137,7 +137,8 @@ static bool make_room(struct run *r)
 static bool read_out(struct run *r)
 {
     const struct child_settings *s = r->settings;
-    size_t max_line = s->max_line ? s->max_line : (size_t)16 << 20, max = s->max_output ? s->max_output : (size_t)64 << 20;
+    size_t max_line = s->max_line ? s->max_line : (size_t)16 << 20,
+           max = s->max_output ? s->max_output : (size_t)64 << 20;
     if (!make_room(r)) {
         kill_now(r, CHILD_BABBLED);
         return false;
@@ -147,8 +148,10 @@ static bool read_out(struct run *r)
     bool line_ended = memchr(r->line + r->len, '\n', (size_t)n) != NULL;
     r->len += (size_t)n;
     r->output += (size_t)n;
-    if (r->cut) r->len = 0;
-    else if (line_ended) take_lines(r);
+    if (r->cut)
+        r->len = 0;
+    else if (line_ended)
+        take_lines(r);
     if (!r->cut && (r->len > max_line || r->output > max)) kill_now(r, CHILD_BABBLED);
     return true;
 }
@@ -158,7 +161,11 @@ static void clean(char *text)
 {
     unsigned char *p = (unsigned char *)text;
     while (*p) {
-        int n = *p < 0x80 ? 1 : *p >= 0xc2 && *p < 0xe0 ? 2 : *p >= 0xe0 && *p < 0xf0 ? 3 : *p >= 0xf0 && *p < 0xf5 ? 4 : 0;
+        int n = *p < 0x80                 ? 1
+                : *p >= 0xc2 && *p < 0xe0 ? 2
+                : *p >= 0xe0 && *p < 0xf0 ? 3
+                : *p >= 0xf0 && *p < 0xf5 ? 4
+                                          : 0;
         for (int i = 1; i < n; i++)
             if ((p[i] & 0xc0) != 0x80) n = 0;
         bool bad = n == 0 || (n == 1 && (*p < 0x20 || *p == 0x7f)) || (n == 2 && *p == 0xc2 && p[1] < 0xa0) ||
@@ -200,8 +207,10 @@ static bool read_error(struct run *r)
     ssize_t n = read(r->p.error, chunk, sizeof chunk);
     if (n <= 0) return n < 0 && (errno == EAGAIN || errno == EINTR);
     for (ssize_t i = 0; i < n; i++) {
-        if (chunk[i] == '\n' || chunk[i] == '\0') end_error_line(r);
-        else if (r->error_len < ERROR_LINE - 1) r->error_line[r->error_len++] = chunk[i]; /* the rest of a long line goes */
+        if (chunk[i] == '\n' || chunk[i] == '\0')
+            end_error_line(r);
+        else if (r->error_len < ERROR_LINE - 1)
+            r->error_line[r->error_len++] = chunk[i]; /* the rest of a long line goes */
     }
     return true;
 }
@@ -249,7 +258,9 @@ static void close_fd(int *fd)
 static void follow(struct run *r)
 {
     while (!r->ended) {
-        struct pollfd fds[] = {{r->p.out, POLLIN, 0}, {r->p.error, POLLIN, 0}, {r->p.pid_fd, POLLIN, 0},
+        struct pollfd fds[] = {{r->p.out, POLLIN, 0},
+                               {r->p.error, POLLIN, 0},
+                               {r->p.pid_fd, POLLIN, 0},
                                {r->stop ? r->stop->wake : -1, POLLIN, 0}};
         heed_wish(r);
         poll(fds, 4, patience(r));
@@ -282,7 +293,9 @@ static void explain(struct run *r)
     if (!r->cut) e->end = signalled ? CHILD_KILLED : CHILD_EXITED;
     switch (e->end) {
     case CHILD_STOPPED: snprintf(e->reason, sizeof e->reason, "stopped"); break;
-    case CHILD_TIMED_OUT: snprintf(e->reason, sizeof e->reason, "stopped after %.0f s without an end", r->settings->timeout_seconds); break;
+    case CHILD_TIMED_OUT:
+        snprintf(e->reason, sizeof e->reason, "stopped after %.0f s without an end", r->settings->timeout_seconds);
+        break;
     case CHILD_BABBLED: snprintf(e->reason, sizeof e->reason, "stopped: it wrote more than it may"); break;
     case CHILD_KILLED:
         snprintf(e->reason, sizeof e->reason, "killed by signal %d (%s)", e->code,
@@ -296,8 +309,13 @@ static void explain(struct run *r)
 bool child_run(const struct child_settings *settings, struct child_stop *stop, child_line_fn on_line,
                child_error_fn on_error, void *ctx, struct child_exit *exit)
 {
-    struct run r = {.settings = settings, .stop = stop, .on_line = on_line, .on_error = on_error, .ctx = ctx,
-                    .exit = exit, .start = seconds_now()};
+    struct run r = {.settings = settings,
+                    .stop = stop,
+                    .on_line = on_line,
+                    .on_error = on_error,
+                    .ctx = ctx,
+                    .exit = exit,
+                    .start = seconds_now()};
     *exit = (struct child_exit){.end = CHILD_NOT_STARTED};
     if (stop && atomic_load(&stop->wished)) {
         exit->end = CHILD_STOPPED;

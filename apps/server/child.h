@@ -16,18 +16,18 @@
 #include <stdint.h>
 
 struct child_settings {
-    const char *program;             /* absolute; NULL: /proc/self/exe */
-    const char *const *arguments;    /* without argv[0]; ends with NULL */
-    const char *const *environment;  /* "NAME=value"; ends with NULL; NULL: none. PATH, LANG and TMPDIR (`writable`, when it
-                                        is set) are added; nothing else comes from this process */
-    const char *folder;              /* its working folder; NULL: / */
-    const char *writable;            /* the only folder it may write in, where the kernel has Landlock; NULL: any */
-    double timeout_seconds;          /* 0: none */
-    size_t max_line, max_output;     /* bytes of stdout; 0: 16 MiB a line, 64 MiB in all */
-    uint64_t memory_limit;           /* bytes; 0: none */
+    const char *program;            /* absolute; NULL: /proc/self/exe */
+    const char *const *arguments;   /* without argv[0]; ends with NULL */
+    const char *const *environment; /* "NAME=value"; ends with NULL; NULL: none. PATH, LANG and TMPDIR (`writable`,
+                                       when it is set) are added; nothing else comes from this process */
+    const char *folder;             /* its working folder; NULL: / */
+    const char *writable;           /* the only folder it may write in, where the kernel has Landlock; NULL: any */
+    double timeout_seconds;         /* 0: none */
+    size_t max_line, max_output;    /* bytes of stdout; 0: 16 MiB a line, 64 MiB in all */
+    uint64_t memory_limit;          /* bytes; 0: none */
     int nice;
-    bool network;                    /* false: it cannot make internet sockets */
-    int keep_fd;                     /* stays open in the child (a lock that lives as long as it does); <= 0: none */
+    bool network; /* false: it cannot make internet sockets */
+    int keep_fd;  /* stays open in the child (a lock that lives as long as it does); <= 0: none */
 };
 
 /*
@@ -46,19 +46,19 @@ void child_stop(struct child_stop *stop);
 void child_kill(struct child_stop *stop);
 
 enum child_end {
-    CHILD_EXITED,     /* code tells */
-    CHILD_KILLED,     /* by a signal that was not ours */
-    CHILD_STOPPED,    /* child_stop or child_kill; also when it ended by itself after the wish */
+    CHILD_EXITED,  /* code tells */
+    CHILD_KILLED,  /* by a signal that was not ours */
+    CHILD_STOPPED, /* child_stop or child_kill; also when it ended by itself after the wish */
     CHILD_TIMED_OUT,
-    CHILD_BABBLED,    /* a line or the output was too long */
+    CHILD_BABBLED, /* a line or the output was too long */
     CHILD_NOT_STARTED
 };
 
 struct child_exit {
     enum child_end end;
-    int code;                /* exit status, or the signal */
-    char reason[160];        /* for people: "killed by signal 9 (out of memory?)"; "" for exit status 0 */
-    char error_text[4096];   /* the end of stderr: whole lines, UTF-8, no control bytes */
+    int code;              /* exit status, or the signal */
+    char reason[160];      /* for people: "killed by signal 9 (out of memory?)"; "" for exit status 0 */
+    char error_text[4096]; /* the end of stderr: whole lines, UTF-8, no control bytes */
     double seconds;
 };
 

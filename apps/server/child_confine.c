@@ -54,9 +54,7 @@ void child__forbid_network(void)
     prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
 }
 #else
-void child__forbid_network(void)
-{
-}
+void child__forbid_network(void) {}
 #endif
 
 static void allow(int ruleset, const char *path, uint64_t access)

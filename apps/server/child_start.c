@@ -158,7 +158,7 @@ static bool spawn(struct launch *l, struct child_process *p, char *reason, size_
         return false;
     }
     setpgid(p->pid, p->pid); /* in both processes: whichever is first */
-    close_end(&l->out[1]); /* or the pipes would never end */
+    close_end(&l->out[1]);   /* or the pipes would never end */
     close_end(&l->error[1]);
     int error = wait_for_exec(l);
     if (error == 0) return true;

@@ -22,9 +22,12 @@ static bool empty_folder(int fd, int depth)
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
         if (unlinkat(dirfd(dir), e->d_name, 0) == 0) continue;
         int inner = errno == EISDIR || errno == EPERM
-                        ? openat(dirfd(dir), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
-        if (inner >= 0 && depth < 32) gone = empty_folder(inner, depth + 1) && gone;
-        else if (inner >= 0) close(inner);
+                        ? openat(dirfd(dir), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                        : -1;
+        if (inner >= 0 && depth < 32)
+            gone = empty_folder(inner, depth + 1) && gone;
+        else if (inner >= 0)
+            close(inner);
         if (unlinkat(dirfd(dir), e->d_name, AT_REMOVEDIR) != 0) gone = false;
     }
     closedir(dir);
@@ -40,7 +43,8 @@ bool dir_remove(const char *path)
 
 static bool describes(const char *name)
 {
-    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "report.json") == 0 || strcmp(name, "quality.html") == 0;
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "report.json") == 0 ||
+           strcmp(name, "quality.html") == 0;
 }
 
 void dir_remove_if_bare(const char *path)
@@ -87,9 +91,12 @@ void dir_slug(const char *text, char *slug, unsigned size)
     unsigned n = 0;
     for (; *text && n + 1 < size; text++) {
         unsigned char c = (unsigned char)*text;
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_';
-        if (plain && !(c == '.' && n == 0)) slug[n++] = (char)c;
-        else if (n && slug[n - 1] != '-') slug[n++] = '-';
+        bool plain =
+            (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_';
+        if (plain && !(c == '.' && n == 0))
+            slug[n++] = (char)c;
+        else if (n && slug[n - 1] != '-')
+            slug[n++] = '-';
     }
     while (n && slug[n - 1] == '-')
         n--;

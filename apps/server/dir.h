@@ -13,7 +13,8 @@ bool dir_make(const char *path);
 /* Renames and makes that durable: both parents are synced. */
 bool dir_move(const char *from, const char *to);
 bool dir_exists(const char *path);
-/* Parts of a name: letters, digits, '.', '_', '-' stay, others become '-'; at most size - 1 bytes; never "" or a dot file. */
+/* Parts of a name: letters, digits, '.', '_', '-' stay, others become '-'; at most size - 1 bytes; never "" or a dot
+ * file. */
 void dir_slug(const char *text, char *slug, unsigned size);
 
 #endif

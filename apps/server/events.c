@@ -176,7 +176,8 @@ static void replay(struct events *e, struct events_subscription *s, uint64_t aft
     }
 }
 
-struct events_subscription *events_subscribe(struct events *e, const char *job_id, uint64_t after_id, event_fn fn, void *ctx)
+struct events_subscription *events_subscribe(struct events *e, const char *job_id, uint64_t after_id, event_fn fn,
+                                             void *ctx)
 {
     struct events_subscription *s = calloc(1, sizeof *s);
     if (!s) return NULL;

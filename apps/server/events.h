@@ -31,11 +31,11 @@ void events_close(struct events **events);       /* all subscriptions must be go
  * time something is published). job_id may be NULL. */
 uint64_t events_publish(struct events *events, const char *kind, const char *job_id, json_t *data);
 
-/* job_id NULL: all jobs. after_id (Last-Event-ID): 0: only what comes; otherwise first everything after it, or, when that
- * is no longer known (too old, or from another database), one `resync` that carries the latest id. "shutdown" and "resync" reach everybody.
- * NULL: no memory. */
-struct events_subscription *events_subscribe(struct events *events, const char *job_id, uint64_t after_id, event_fn fn,
-                                             void *ctx);
+/* job_id NULL: all jobs. after_id (Last-Event-ID): 0: only what comes; otherwise first everything after it, or, when
+ * that is no longer known (too old, or from another database), one `resync` that carries the latest id. "shutdown"
+ * and "resync" reach everybody. NULL: no memory. */
+struct events_subscription *events_subscribe(struct events *events, const char *job_id, uint64_t after_id,
+                                             event_fn fn, void *ctx);
 /* When it returns, the callback is not running and will not run again. Not from within the callback. NULL-safe. */
 void events_unsubscribe(struct events *events, struct events_subscription *subscription);
 int events_subscribers(struct events *events);

@@ -32,10 +32,20 @@ struct queue {
 /* NULL: no memory. */
 struct queue *queue_embedded(struct store *store, int max_attempts);
 
-static inline void queue_push(struct queue *q, const char *job_id) { q->operations->push(q, job_id); }
-static inline void queue_stop(struct queue *q) { q->operations->stop(q); }
-static inline void queue_finish(struct queue *q, const struct store_claim *c) { q->operations->finish(q, c); }
-static inline enum store_result queue_claim(struct queue *q, const char *worker, double seconds, struct store_claim *c)
+static inline void queue_push(struct queue *q, const char *job_id)
+{
+    q->operations->push(q, job_id);
+}
+static inline void queue_stop(struct queue *q)
+{
+    q->operations->stop(q);
+}
+static inline void queue_finish(struct queue *q, const struct store_claim *c)
+{
+    q->operations->finish(q, c);
+}
+static inline enum store_result queue_claim(struct queue *q, const char *worker, double seconds,
+                                            struct store_claim *c)
 {
     return q->operations->claim(q, worker, seconds, c);
 }

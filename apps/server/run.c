@@ -40,7 +40,8 @@ void run__log(struct run *run, const char *level, const char *text)
 static void name_folders(struct run *run)
 {
     char slug[80];
-    const char *folder = store_folder(run->scheduler->store), *source = json_string_value(json_object_get(run->request, "source_model"));
+    const char *folder = store_folder(run->scheduler->store),
+               *source = json_string_value(json_object_get(run->request, "source_model"));
     const char *slash = strrchr(source, '/');
     dir_slug(slash && slash[1] ? slash + 1 : source, slug, sizeof slug);
     snprintf(run->work, sizeof run->work, "%.3000s/jobs/%s", folder, run->claim.id);
@@ -80,13 +81,15 @@ static void work(struct run *run)
         run->report = run__read_report(run, run->out);
     }
     if (!run->report) {
-        if (!run__may_go_on(run) || !run__download(run) || !run__may_go_on(run) || !run__prepare(run) || !run__may_go_on(run) ||
-            !run__quantize(run) || !run__may_go_on(run))
+        if (!run__may_go_on(run) || !run__download(run) || !run__may_go_on(run) || !run__prepare(run) ||
+            !run__may_go_on(run) || !run__quantize(run) || !run__may_go_on(run))
             return;
         run->report = run__read_report(run, run->out);
     }
-    if (run->report && run__may_go_on(run)) run__publish(run);
-    else run__fail(run, "the quantizer ended without a report of what it wrote", NULL);
+    if (run->report && run__may_go_on(run))
+        run__publish(run);
+    else
+        run__fail(run, "the quantizer ended without a report of what it wrote", NULL);
 }
 
 static void count(struct scheduler *s, uint64_t *counter)
@@ -113,12 +116,15 @@ static void settle(struct run *run)
     pthread_mutex_unlock(&run->lock_live);
     if (run->published || run->failed) return;
     if (lost) {
-        scheduler__tell(s, "warning", run->claim.id, "another worker has this job: this attempt ends without a trace");
+        scheduler__tell(s, "warning", run->claim.id,
+                        "another worker has this job: this attempt ends without a trace");
     } else if (cancel) {
         dir_remove(run->out);
         dir_remove(run->place);
-        if (run__insist(run, NULL, NULL) == STORE_OK) count(s, &s->state.cancelled);
-        else suspend(run); /* as it was: the wish stays in the store */
+        if (run__insist(run, NULL, NULL) == STORE_OK)
+            count(s, &s->state.cancelled);
+        else
+            suspend(run); /* as it was: the wish stays in the store */
     } else if (suspended) {
         run__keep_progress(run);
         store_release(s->store, &run->claim);
@@ -202,8 +208,10 @@ void run__job(struct scheduler *s, const struct store_claim *claim)
     name_folders(run);
     enlist(run);
     run__refresh(run);
-    if (run__begin(run)) work(run);
-    else suspend(run);
+    if (run__begin(run))
+        work(run);
+    else
+        suspend(run);
     settle(run);
     run__end(run);
     clean_up(run);

@@ -12,30 +12,30 @@
 enum pass { PASS_DOWNLOAD, PASS_CALIBRATE, PASS_QUANTIZE, PASS_VERIFY, PASS_MEASURE, PASSES };
 
 struct run {
-    struct run *next;                 /* of the scheduler's list */
+    struct run *next; /* of the scheduler's list */
     struct scheduler *scheduler;
     struct store_claim claim;
-    json_t *request;                  /* store_request */
-    char work[4096], out[4112];       /* DATA/jobs/ID, and …/out, which becomes: */
+    json_t *request;                   /* store_request */
+    char work[4096], out[4112];        /* DATA/jobs/ID, and …/out, which becomes: */
     char place[4352], place_name[256]; /* DATA/models/SLUG-ID, and relative to DATA */
-    int lock;                         /* of the work folder; children hold it too */
+    int lock;                          /* of the work folder; children hold it too */
     struct child_stop stop;
-    double pass_size[PASSES];         /* in passes; 0: the job does not do it */
+    double pass_size[PASSES]; /* in passes; 0: the job does not do it */
     int lines_logged;
     char failure_code[40], failure[1024]; /* what the child said itself */
     json_t *report;
-    bool published, failed;           /* the store has it */
+    bool published, failed; /* the store has it */
 
-    pthread_mutex_t lock_live;        /* owns the rest */
-    pthread_cond_t ended;             /* for the heartbeat */
+    pthread_mutex_t lock_live; /* owns the rest */
+    pthread_cond_t ended;      /* for the heartbeat */
     pthread_t heart;
     bool beating, over;
-    bool cancel, lost, suspended;     /* why it must not go on */
-    bool ending;                      /* the claim may be gone because the job is done */
-    json_t *brief;                    /* the event's object */
+    bool cancel, lost, suspended; /* why it must not go on */
+    bool ending;                  /* the claim may be gone because the job is done */
+    json_t *brief;                /* the event's object */
     char step[24];
     double progress, told_at, kept_at, beat_at;
-    double rate;                      /* weights a second, of the quantize step */
+    double rate; /* weights a second, of the quantize step */
 };
 
 struct scheduler {
@@ -47,7 +47,7 @@ struct scheduler {
     struct queue *queue;
     pthread_t *threads;
     int n_threads;
-    pthread_mutex_t lock;             /* owns the rest */
+    pthread_mutex_t lock; /* owns the rest */
     struct run *runs;
     bool closing;
     struct scheduler_state state;
@@ -66,15 +66,15 @@ void scheduler__tell(struct scheduler *s, const char *level, const char *job_id,
 void run__job(struct scheduler *s, const struct store_claim *claim);
 
 /* run_live.c: figures, events, the heartbeat. */
-bool run__begin(struct run *run);   /* starts the heartbeat; false: no thread */
-void run__end(struct run *run);     /* stops it */
+bool run__begin(struct run *run);     /* starts the heartbeat; false: no thread */
+void run__end(struct run *run);       /* stops it */
 bool run__may_go_on(struct run *run); /* not cancelled, lost, suspended */
 /* A step begins: status as the store has it, step for programs, text for people. */
 enum store_result run__step(struct run *run, const char *status, const char *step, const char *text);
 /* A line of a child: progress. */
 void run__progress(struct run *run, const json_t *event);
 void run__keep_progress(struct run *run); /* to the store */
-void run__refresh(struct run *run); /* reads the job anew from the store, and publishes it */
+void run__refresh(struct run *run);       /* reads the job anew from the store, and publishes it */
 void run__add_live(struct run *run, json_t *job);
 
 /* run_steps.c: the children. Each: true: go on; false: ended (failed: run__fail was called). */

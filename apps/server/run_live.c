@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#define EVENT_SECONDS 0.2   /* at most five events a second */
+#define EVENT_SECONDS 0.2 /* at most five events a second */
 #define KEEP_SECONDS 30.0
 #define SILENCE_SECONDS 20.0 /* without an answer from the store: stop writing before the lease ends */
 
@@ -33,8 +33,10 @@ static void beat(struct run *run)
     run->cancel |= cancel;
     run->lost |= lost;
     pthread_mutex_unlock(&run->lock_live);
-    if (lost) child_kill(&run->stop);
-    else if (cancel) child_stop(&run->stop);
+    if (lost)
+        child_kill(&run->stop);
+    else if (cancel)
+        child_stop(&run->stop);
     pthread_mutex_lock(&s->lock);
     s->state.heartbeats_missed += result != STORE_OK && result != STORE_CONFLICT;
     s->state.fenced += lost && result == STORE_CONFLICT;
@@ -173,8 +175,8 @@ static json_t *live_of(const json_t *event)
     double left = json_is_number(json_object_get(event, "seconds_left")) ? number(event, "seconds_left") : -1;
     const char *unit = json_string_value(json_object_get(event, "unit"));
     return json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:o}", "tensor",
-                     short_name(json_string_value(json_object_get(event, "tensor"))), "unit", unit ? unit : "", "done",
-                     (json_int_t)number(event, "done"), "total", (json_int_t)number(event, "total"), "rate",
+                     short_name(json_string_value(json_object_get(event, "tensor"))), "unit", unit ? unit : "",
+                     "done", (json_int_t)number(event, "done"), "total", (json_int_t)number(event, "total"), "rate",
                      number(event, "rate"), "seconds", number(event, "seconds"), "seconds_left",
                      left >= 0 ? json_real(left) : json_null());
 }

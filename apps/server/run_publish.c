@@ -31,15 +31,16 @@ static bool is_there(const char *folder, const json_t *file)
     struct stat st;
     const char *name = base_name(text_of(file, "path"));
     if (!name || snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path) return false;
-    return lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == json_integer_value(json_object_get(file, "size_bytes"));
+    return lstat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+           st.st_size == json_integer_value(json_object_get(file, "size_bytes"));
 }
 
 static bool is_whole(const char *folder, const json_t *report)
 {
     const json_t *output, *file;
     size_t i, j, n = 0;
-    json_array_foreach(json_object_get(report, "outputs"), i, output)
-        json_array_foreach(json_object_get(output, "files"), j, file) {
+    json_array_foreach (json_object_get(report, "outputs"), i, output)
+        json_array_foreach (json_object_get(output, "files"), j, file) {
             if (!is_there(folder, file)) return false;
             n++;
         }
@@ -59,10 +60,11 @@ json_t *run__read_report(struct run *run, const char *folder)
 
 static json_t *published_row(const json_t *output, const json_t *file)
 {
-    return json_pack("{s:s?, s:s, s:s?, s:O?, s:O?, s:s?, s:O?, s:O?}", "name", base_name(text_of(file, "path")), "format", "gguf",
-                     "quant_type", text_of(output, "type"), "file_size", json_object_get(file, "size_bytes"), "bits_per_weight",
-                     json_object_get(output, "bpw"), "sha256", text_of(file, "sha256"), "relative_rmse",
-                     json_object_get(output, "relative_rmse"), "quality", json_object_get(output, "quality"));
+    return json_pack("{s:s?, s:s, s:s?, s:O?, s:O?, s:s?, s:O?, s:O?}", "name", base_name(text_of(file, "path")),
+                     "format", "gguf", "quant_type", text_of(output, "type"), "file_size",
+                     json_object_get(file, "size_bytes"), "bits_per_weight", json_object_get(output, "bpw"), "sha256",
+                     text_of(file, "sha256"), "relative_rmse", json_object_get(output, "relative_rmse"), "quality",
+                     json_object_get(output, "quality"));
 }
 
 static json_t *published(const json_t *report)
@@ -70,8 +72,8 @@ static json_t *published(const json_t *report)
     const json_t *output, *file, *source = json_object_get(report, "source");
     size_t i, j;
     json_t *rows = json_array();
-    json_array_foreach(json_object_get(report, "outputs"), i, output)
-        json_array_foreach(json_object_get(output, "files"), j, file)
+    json_array_foreach (json_object_get(report, "outputs"), i, output)
+        json_array_foreach (json_object_get(output, "files"), j, file)
             json_array_append_new(rows, published_row(output, file));
     return json_pack("{s:O?, s:O?, s:o}", "architecture", json_object_get(source, "architecture"), "parameters",
                      json_object_get(source, "parameters"), "outputs", rows);

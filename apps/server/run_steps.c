@@ -74,8 +74,8 @@ static struct child_settings settings_for(const struct run *run, char **argument
 /* The request without options that are the runner's own. */
 static json_t *without_own(const json_t *request)
 {
-    static const char *const own[] = {"output", "report", "resume",  "overwrite",   "html",    "config",
-                                      "type",   "json",   "quiet",   "layer-cache", "dry-run"};
+    static const char *const own[] = {"output", "report", "resume", "overwrite",   "html",   "config",
+                                      "type",   "json",   "quiet",  "layer-cache", "dry-run"};
     json_t *copy = json_deep_copy(request), *options = json_object_get(copy, "options");
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         json_object_del(options, own[i]);
@@ -93,7 +93,8 @@ static char **arguments_for(struct run *run, const char *verb, const char *const
     snprintf(threads, sizeof threads, "--threads=%d", run->scheduler->settings.threads);
     if (run->scheduler->settings.threads > 0 && !json_object_get(options, "threads")) words[n++] = threads;
     words[n] = NULL;
-    char **arguments = command_arguments(verb, request, source ? source : text_of(run->request, "source_model"), words);
+    char **arguments =
+        command_arguments(verb, request, source ? source : text_of(run->request, "source_model"), words);
     json_decref(options);
     json_decref(request);
     if (!arguments) run__fail(run, "out of memory", NULL);
@@ -107,8 +108,13 @@ static void keep_source(struct run *run, const json_t *answer)
     const char *at = strstr(path, "/snapshots/");
     char revision[64] = "";
     if (!commit && at) snprintf(revision, sizeof revision, "%.40s", at + 11);
-    struct store_update update = {.progress = -1, .estimated_disk_gb = -1, .estimated_time_minutes = -1, .source_path = path,
-                                  .source_revision = commit ? commit : *revision ? revision : NULL};
+    struct store_update update = {.progress = -1,
+                                  .estimated_disk_gb = -1,
+                                  .estimated_time_minutes = -1,
+                                  .source_path = path,
+                                  .source_revision = commit      ? commit
+                                                     : *revision ? revision
+                                                                 : NULL};
     store_update_job(run->scheduler->store, &run->claim, &update);
     json_object_set_new(run->request, "source_path", json_string(path));
 }
@@ -147,20 +153,27 @@ bool run__download(struct run *run)
     struct child_settings settings = settings_for(run, (char **)arguments, true);
     struct pull pull = {run, NULL};
     bool done = child_run(&settings, &run->stop, on_pull_line, on_pull_error, &pull, &exit);
-    if (done && pull.answer) keep_source(run, pull.answer);
-    else if (done) run__fail(run, "the download ended without telling where the files are", NULL);
-    else run__fail_child(run, "the download was", &exit);
+    if (done && pull.answer)
+        keep_source(run, pull.answer);
+    else if (done)
+        run__fail(run, "the download ended without telling where the files are", NULL);
+    else
+        run__fail_child(run, "the download was", &exit);
     json_decref(pull.answer);
     return done && text_of(run->request, "source_path");
 }
 
 static json_t *row_of(const json_t *output, const json_t *file)
 {
-    const char *path = text_of(file, "path"), *slash = path ? strrchr(path, '/') : NULL, *format = text_of(output, "format");
+    const char *path = text_of(file, "path"), *slash = path ? strrchr(path, '/') : NULL,
+               *format = text_of(output, "format");
     json_t *memory = json_object_get(output, "run_memory"), *bits = json_object_get(output, "bpw");
     if (!bits) bits = json_object_get(output, "bits_per_weight");
-    return json_pack("{s:s, s:s, s:s?, s:O?, s:O?, s:O?}", "name", slash ? slash + 1 : path ? path : "", "format",
-                     format ? format : "gguf", "quant_type", text_of(output, "type"), "file_size",
+    return json_pack("{s:s, s:s, s:s?, s:O?, s:O?, s:O?}", "name",
+                     slash  ? slash + 1
+                     : path ? path
+                            : "",
+                     "format", format ? format : "gguf", "quant_type", text_of(output, "type"), "file_size",
                      json_object_get(file, "size_bytes"), "bits_per_weight", bits, "run_memory", memory);
 }
 
@@ -171,8 +184,8 @@ static json_t *rows_of(const json_t *estimate, double *bytes)
     size_t i, j;
     json_t *rows = json_array();
     *bytes = 0;
-    json_array_foreach(json_object_get(estimate, "outputs"), i, output)
-        json_array_foreach(json_object_get(output, "files"), j, file) {
+    json_array_foreach (json_object_get(estimate, "outputs"), i, output)
+        json_array_foreach (json_object_get(output, "files"), j, file) {
             json_array_append_new(rows, row_of(output, file));
             *bytes += json_number_value(json_object_get(file, "size_bytes"));
         }
@@ -187,7 +200,7 @@ static double bytes_held(const struct run *run, const json_t *rows)
     double held = 0;
     char path[4700];
     struct stat st;
-    json_array_foreach(rows, i, row) {
+    json_array_foreach (rows, i, row) {
         snprintf(path, sizeof path, "%s/%.500s.part", run->out, text_of(row, "name"));
         if (stat(path, &st) == 0) held += (double)st.st_blocks * 512;
     }
@@ -201,7 +214,8 @@ static bool fits_disk(struct run *run, const json_t *rows, double bytes)
     if (statvfs(run->work, &fs) != 0) return true; /* writing will tell */
     double free_bytes = (double)fs.f_bavail * (double)fs.f_frsize;
     if (bytes - bytes_held(run, rows) <= free_bytes) return true;
-    snprintf(why, sizeof why, "the outputs need %.3f GB, but %.3f GB are free on the disk", bytes / 1e9, free_bytes / 1e9);
+    snprintf(why, sizeof why, "the outputs need %.3f GB, but %.3f GB are free on the disk", bytes / 1e9,
+             free_bytes / 1e9);
     snprintf(run->failure_code, sizeof run->failure_code, "HT_ERR_NO_SPACE");
     run__fail(run, why, NULL);
     return false;
@@ -212,8 +226,10 @@ static bool keep_estimate(struct run *run, const json_t *estimate)
     double bytes;
     json_t *rows = rows_of(estimate, &bytes), *seconds = json_object_get(estimate, "seconds");
     bool told = json_array_size(rows) > 0;
-    struct store_update update = {.progress = -1, .estimated_disk_gb = bytes / 1e9,
-                                  .estimated_time_minutes = json_is_number(seconds) ? json_number_value(seconds) / 60 : -1};
+    struct store_update update = {.progress = -1,
+                                  .estimated_disk_gb = bytes / 1e9,
+                                  .estimated_time_minutes =
+                                      json_is_number(seconds) ? json_number_value(seconds) / 60 : -1};
     if (!told) run__fail(run, "the estimate names no outputs", NULL);
     if (told && store_set_outputs(run->scheduler->store, &run->claim, rows) == STORE_CONFLICT) told = false;
     if (told) store_update_job(run->scheduler->store, &run->claim, &update);
@@ -265,8 +281,10 @@ bool run__prepare(struct run *run)
     settings.folder = run->work; /* the disk whose space it tells */
     bool done = child_run(&settings, &run->stop, on_answer, on_answer_error, &answer, &exit);
     command_free(&arguments);
-    if (done && answer.last) done = keep_estimate(run, answer.last);
-    else run__fail_child(run, "the estimate was", &exit);
+    if (done && answer.last)
+        done = keep_estimate(run, answer.last);
+    else
+        run__fail_child(run, "the estimate was", &exit);
     done = done && answer.last;
     json_decref(answer.last);
     return done;

@@ -13,13 +13,13 @@
 struct scheduler;
 
 struct scheduler_settings {
-    const char *program;                 /* NULL: /proc/self/exe */
-    int parallel;                        /* jobs at a time; 0: 1 */
-    int threads;                         /* that a job's child computes with; 0: its own default */
-    int max_attempts;                    /* 0: 3 */
-    uint64_t memory_limit;               /* a child's, in bytes; 0: none */
-    const char *const *hub_environment;  /* "HF_TOKEN=…", "HF_ENDPOINT=…", "HF_HOME=…"; ends with NULL; only `pull`, and
-                                            estimates of hub ids, get it */
+    const char *program;                /* NULL: /proc/self/exe */
+    int parallel;                       /* jobs at a time; 0: 1 */
+    int threads;                        /* that a job's child computes with; 0: its own default */
+    int max_attempts;                   /* 0: 3 */
+    uint64_t memory_limit;              /* a child's, in bytes; 0: none */
+    const char *const *hub_environment; /* "HF_TOKEN=…", "HF_ENDPOINT=…", "HF_HOME=…"; ends with NULL; only `pull`,
+                                           and estimates of hub ids, get it */
     void (*on_log)(void *ctx, const char *level, const char *job_id, const char *text); /* may be NULL */
     void *ctx;
 };
@@ -42,10 +42,10 @@ enum store_result scheduler_delete(struct scheduler *scheduler, const char *id);
 void scheduler_add_live(struct scheduler *scheduler, json_t *job_or_jobs);
 
 struct scheduler_state {
-    int workers, busy;               /* threads, and how many have a job */
+    int workers, busy;                              /* threads, and how many have a job */
     uint64_t claimed, completed, failed, cancelled; /* since the start */
-    uint64_t heartbeats_missed, fenced; /* for /metrics */
-    double weights_per_second;       /* measured: the latest finished job's, 0: none yet */
+    uint64_t heartbeats_missed, fenced;             /* for /metrics */
+    double weights_per_second;                      /* measured: the latest finished job's, 0: none yet */
 };
 void scheduler_state(struct scheduler *scheduler, struct scheduler_state *state);
 

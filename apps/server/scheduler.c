@@ -48,9 +48,12 @@ static void *work(void *ctx)
     struct store_claim claim;
     while (!is_closing(s)) {
         enum store_result result = queue_claim(s->queue, "embedded", CLAIM_SECONDS, &claim);
-        if (result == STORE_OK) run__job(s, &claim);
-        else if (result == STORE_CONFLICT) tell_job(s, claim.id); /* its attempts are used up */
-        else if (result != STORE_NOT_FOUND) wait_a_moment(s, result);
+        if (result == STORE_OK)
+            run__job(s, &claim);
+        else if (result == STORE_CONFLICT)
+            tell_job(s, claim.id); /* its attempts are used up */
+        else if (result != STORE_NOT_FOUND)
+            wait_a_moment(s, result);
     }
     return NULL;
 }
@@ -211,8 +214,11 @@ void scheduler_add_live(struct scheduler *s, json_t *what)
     json_t *job;
     size_t i;
     pthread_mutex_lock(&s->lock);
-    if (json_is_array(what)) json_array_foreach(what, i, job) add_live(s, job);
-    else add_live(s, what);
+    if (json_is_array(what))
+        json_array_foreach (what, i, job)
+            add_live(s, job);
+    else
+        add_live(s, what);
     pthread_mutex_unlock(&s->lock);
 }
 

@@ -78,16 +78,16 @@ static bool prepare_folder(struct store *s, const char *folder, char *why, size_
     snprintf(path, sizeof path, "%s/lock", s->folder);
     s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (s->lock < 0) return refuse(why, size, "%s: %s", path, strerror(errno));
-    if (flock(s->lock, LOCK_EX | LOCK_NB) != 0)
-        return refuse(why, size, "%s is in use by another process", folder);
+    if (flock(s->lock, LOCK_EX | LOCK_NB) != 0) return refuse(why, size, "%s is in use by another process", folder);
     return true;
 }
 
 static bool connect_one(struct store *s, struct connection *c, bool writer, char *why, size_t size)
 {
     static const char *const settings =
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;"
-        "PRAGMA journal_size_limit=67108864; PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-1024;";
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA"
+        " trusted_schema=OFF;PRAGMA journal_size_limit=67108864; PRAGMA cell_size_check=ON; PRAGMA"
+        " temp_store=MEMORY; PRAGMA cache_size=-1024;";
     char path[4096];
     snprintf(path, sizeof path, "%s/halftone.db", s->folder);
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (writer ? SQLITE_OPEN_CREATE : 0);
@@ -116,8 +116,9 @@ static bool is_sound(struct store *s, char *why, size_t size)
 static bool was_clean(struct store *s)
 {
     sqlite3_stmt *statement;
-    bool clean = store__first(s, &s->writer, &statement, "SELECT value FROM meta WHERE name='clean'", "") == STORE_OK &&
-                 sqlite3_column_int(statement, 0) == 1;
+    bool clean =
+        store__first(s, &s->writer, &statement, "SELECT value FROM meta WHERE name='clean'", "") == STORE_OK &&
+        sqlite3_column_int(statement, 0) == 1;
     if (statement) sqlite3_reset(statement);
     return clean;
 }
@@ -126,19 +127,21 @@ static enum store_result mark(struct store *s, int64_t clean)
 {
     enum store_result result = store__begin(s);
     if (result != STORE_OK) return result;
-    result = store__run(s, &s->writer, NULL, "INSERT OR REPLACE INTO meta(name, value) VALUES('clean', ?1)", "i", clean);
+    result =
+        store__run(s, &s->writer, NULL, "INSERT OR REPLACE INTO meta(name, value) VALUES('clean', ?1)", "i", clean);
     /* Embedded workers lived in a process that is dead: their leases have ended. Others get a fresh one. */
     if (result == STORE_OK && !clean)
         result = store__run(s, &s->writer, NULL,
                             "UPDATE jobs SET lease_until=CASE WHEN worker LIKE 'embedded%' THEN 1 ELSE ?1 END "
-                            "WHERE lease_until > 0", "i", s->now(s->now_ctx) + LEASE_SECONDS * 1000);
+                            "WHERE lease_until > 0",
+                            "i", s->now(s->now_ctx) + LEASE_SECONDS * 1000);
     return store__end(s, result);
 }
 
-static int64_t boottime(void *ctx)
+static int64_t steady(void *ctx)
 {
     struct timespec t;
-    clock_gettime(CLOCK_BOOTTIME, &t);
+    clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000LL + t.tv_nsec / 1000000 + 1; /* 0 is for jobs that wait */
 }
 
@@ -166,7 +169,7 @@ bool store_open(const char *folder, struct store **store, char *why, size_t size
     *store = NULL;
     if (!s) return refuse(why, size, "out of memory");
     s->lock = -1;
-    s->now = boottime;
+    s->now = steady;
     pthread_mutex_init(&s->writing, NULL);
     pthread_mutex_init(&s->pool, NULL);
     pthread_cond_init(&s->returned, NULL);
@@ -209,7 +212,8 @@ enum store_result store_ping(struct store *s)
 {
     enum store_result result = store__begin(s);
     if (result != STORE_OK) return result;
-    result = store__run(s, &s->writer, NULL, "INSERT OR REPLACE INTO meta(name, value) VALUES('ping', ?1)", "i", store__wall());
+    result = store__run(s, &s->writer, NULL, "INSERT OR REPLACE INTO meta(name, value) VALUES('ping', ?1)", "i",
+                        store__wall());
     return store__end(s, result);
 }
 
@@ -218,14 +222,15 @@ uint64_t store_event_block(struct store *s, unsigned n)
     sqlite3_stmt *statement;
     if (store__begin(s) != STORE_OK) return 0;
     int64_t next = 1;
-    enum store_result result = store__first(s, &s->writer, &statement, "SELECT value FROM meta WHERE name='next_event'", "");
+    enum store_result result =
+        store__first(s, &s->writer, &statement, "SELECT value FROM meta WHERE name='next_event'", "");
     if (result == STORE_OK) {
         next = sqlite3_column_int64(statement, 0);
         sqlite3_reset(statement);
     }
     if (result == STORE_NOT_FOUND) result = STORE_OK;
     if (result == STORE_OK)
-        result = store__run(s, &s->writer, NULL, "INSERT OR REPLACE INTO meta(name, value) VALUES('next_event', ?1)", "i",
-                            next + n);
+        result = store__run(s, &s->writer, NULL, "INSERT OR REPLACE INTO meta(name, value) VALUES('next_event', ?1)",
+                            "i", next + n);
     return store__end(s, result) == STORE_OK ? (uint64_t)next : 0;
 }

@@ -36,11 +36,12 @@ enum store_result {
 bool store_open(const char *folder, struct store **store, char *why, size_t size);
 /* No other call may be running. NULL-safe; sets *store to NULL. */
 void store_close(struct store **store);
-const char *store_folder(const struct store *store); /* absolute */
+const char *store_folder(const struct store *store);     /* absolute */
 const char *store_result_text(enum store_result result); /* "not found", … */
 /* A short write in a transaction of its own: is the database usable? For /readyz. */
 enum store_result store_ping(struct store *store);
-/* The reason of the latest STORE_FULL, STORE_BUSY or STORE_FAILED (any thread's), for the log; "" when there was none. */
+/* The reason of the latest STORE_FULL, STORE_BUSY or STORE_FAILED (any thread's), for the log; "" when there was
+ * none. */
 void store_why(struct store *store, char *why, size_t size);
 
 /*
@@ -52,9 +53,9 @@ void store_why(struct store *store, char *why, size_t size);
  *   source_path  where a local or uploaded source really lies (resolved and allowed by the caller).
  * One output row is made for each of gguf_quant_types (GGUF files), status pending.
  */
-/* n validated requests become n jobs in one transaction: all or none. ids: n of them. The key covers the whole batch: with *replayed the
- * ids are those of the first time (n must be equal; keys live 24 hours). CONFLICT: the same key with
- * another body. */
+/* n validated requests become n jobs in one transaction: all or none. ids: n of them. The key covers the whole batch:
+ * with *replayed the ids are those of the first time (n must be equal; keys live 24 hours). CONFLICT: the same key
+ * with another body. */
 enum store_result store_submit(struct store *store, const json_t *const *requests, size_t n, const char *token_id,
                                const char *idempotency_key, const char *body_sha256, char (*ids)[STORE_ID_SIZE],
                                bool *replayed);
@@ -93,16 +94,19 @@ enum store_result store_set_priority(struct store *store, const char *id, int pr
 
 /* Array of outputs as in the job's REST object; NULL: no such job. */
 json_t *store_outputs(struct store *store, const char *id);
-/* An output by name or id, also after the job was deleted while its files are in the registry. `file` gets its absolute path; NOT_FOUND: none; CONFLICT: not published yet. */
+/* An output by name or id, also after the job was deleted while its files are in the registry. `file` gets its
+ * absolute path; NOT_FOUND: none; CONFLICT: not published yet. */
 struct store_file {
     char path[4096];
     char name[256];
     uint64_t size;
     char sha256[65];
 };
-enum store_result store_output_file(struct store *store, const char *job_id, const char *output, struct store_file *file);
+enum store_result store_output_file(struct store *store, const char *job_id, const char *output,
+                                    struct store_file *file);
 
-/* The job's log, one or several lines. level: "info", "warning", "error". Lines of a job are bounded: the oldest go. */
+/* The job's log, one or several lines. level: "info", "warning", "error". Lines of a job are bounded: the oldest go.
+ */
 enum store_result store_log_append(struct store *store, const char *id, const char *level, const char *text);
 /* {"lines": [{"id", "time", "level", "line"}], "next_after": N}; NULL: no such job. */
 json_t *store_log(struct store *store, const char *id, int64_t after, int limit);
@@ -117,18 +121,20 @@ json_t *store_log(struct store *store, const char *id, int64_t after, int limit)
 struct model_filter {
     const char *search; /* part of name or source_model */
     const char *tag;
-    const char *sort;   /* created, name, updated; "-…" descends; NULL: "-updated" */
+    const char *sort; /* created, name, updated; "-…" descends; NULL: "-updated" */
     const char *cursor;
     int limit, offset;
 };
 json_t *store_models(struct store *store, const struct model_filter *filter, enum store_result *result);
-json_t *store_model(struct store *store, const char *id); /* {"models": …, "total", "next_cursor"} has the same objects */
+json_t *store_model(struct store *store,
+                    const char *id); /* {"models": …, "total", "next_cursor"} has the same objects */
 enum store_result store_model_set_tags(struct store *store, const char *id, const json_t *tags /* array of texts */);
 enum store_result store_model_rename(struct store *store, const char *id, const char *name);
 /* Forgets, and removes the files. */
 enum store_result store_model_delete(struct store *store, const char *id);
 enum store_result store_variant_delete(struct store *store, const char *model_id, const char *variant_id);
-enum store_result store_variant_file(struct store *store, const char *model_id, const char *variant, struct store_file *file);
+enum store_result store_variant_file(struct store *store, const char *model_id, const char *variant,
+                                     struct store_file *file);
 
 /* TOKENS: only the SHA-256 of a secret comes here (64 hexadecimal digits). */
 enum store_scope { SCOPE_NONE, SCOPE_READ, SCOPE_SUBMIT, SCOPE_ADMIN };

@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define JOB_COLUMNS                                                                                                    \
-    "SELECT id, name, coalesce(description, ''), status, priority, progress, coalesce(current_step, ''),"              \
-    " coalesce(step, ''), source_model, source_type, source_revision, output_formats, gguf_quant_types, config,"       \
-    " options, coalesce(command, ''), estimated_disk_gb, estimated_time_minutes, created_at, started_at,"              \
-    " completed_at, attempt, error, error_advice, (SELECT count(*) FROM outputs WHERE job_id = jobs.id),"              \
+#define JOB_COLUMNS                                                                                                  \
+    "SELECT id, name, coalesce(description, ''), status, priority, progress, coalesce(current_step, ''),"            \
+    " coalesce(step, ''), source_model, source_type, source_revision, output_formats, gguf_quant_types, config,"     \
+    " options, coalesce(command, ''), estimated_disk_gb, estimated_time_minutes, created_at, started_at,"            \
+    " completed_at, attempt, error, error_advice, (SELECT count(*) FROM outputs WHERE job_id = jobs.id),"            \
     " (SELECT count(*) FROM outputs WHERE job_id = jobs.id AND status = 'completed')"
 
 /* One letter a column of JOB_COLUMNS: t text, n number, d date, j JSON. `brief` ones go into events. */
@@ -17,14 +17,32 @@ static const struct {
     const char *name;
     char kind;
     bool brief;
-} fields[] = {
-    {"id", 't', true}, {"name", 't', true}, {"description", 't', false}, {"status", 't', true}, {"priority", 'n', true},
-    {"progress", 'n', true}, {"current_step", 't', true}, {"step", 't', true}, {"source_model", 't', true},
-    {"source_type", 't', true}, {"source_revision", 't', false}, {"output_formats", 'j', false},
-    {"gguf_quant_types", 'j', false}, {"config", 'j', false}, {"options", 'j', false}, {"command", 't', false},
-    {"estimated_disk_gb", 'n', true}, {"estimated_time_minutes", 'n', true}, {"created_at", 'd', true},
-    {"started_at", 'd', true}, {"completed_at", 'd', true}, {"attempt", 'n', true}, {"error", 't', true},
-    {"error_advice", 't', true}, {"total_outputs", 'n', true}, {"completed_outputs", 'n', true}};
+} fields[] = {{"id", 't', true},
+              {"name", 't', true},
+              {"description", 't', false},
+              {"status", 't', true},
+              {"priority", 'n', true},
+              {"progress", 'n', true},
+              {"current_step", 't', true},
+              {"step", 't', true},
+              {"source_model", 't', true},
+              {"source_type", 't', true},
+              {"source_revision", 't', false},
+              {"output_formats", 'j', false},
+              {"gguf_quant_types", 'j', false},
+              {"config", 'j', false},
+              {"options", 'j', false},
+              {"command", 't', false},
+              {"estimated_disk_gb", 'n', true},
+              {"estimated_time_minutes", 'n', true},
+              {"created_at", 'd', true},
+              {"started_at", 'd', true},
+              {"completed_at", 'd', true},
+              {"attempt", 'n', true},
+              {"error", 't', true},
+              {"error_advice", 't', true},
+              {"total_outputs", 'n', true},
+              {"completed_outputs", 'n', true}};
 
 static json_t *job_row(sqlite3_stmt *row, bool brief)
 {
@@ -95,13 +113,22 @@ json_t *store_jobs(struct store *s, const struct job_filter *filter, enum store_
     *result = STORE_FAILED;
     if (filter->status && asprintf(&f.status, ",%s,", filter->status) < 0) return NULL;
     if (filter->search && !(f.like = store__like(filter->search))) goto out;
-    struct list_query q = {.key = "jobs", .columns_sql = JOB_COLUMNS, .table = "jobs",
-                           .count_sql = "SELECT count(*) FROM jobs", .n_bound = 2,
-                           .where = "(?1 IS NULL OR instr(?1, ',' || status || ',') > 0) AND (?2 IS NULL OR name LIKE ?2 ESCAPE '\\'"
-                                    " OR description LIKE ?2 ESCAPE '\\' OR source_model LIKE ?2 ESCAPE '\\')",
-                           .bind = bind_filter, .ctx = &f, .row = whole_row, .columns = columns,
-                           .sort = filter->sort ? filter->sort : "-created", .cursor = filter->cursor,
-                           .limit = filter->limit, .offset = filter->offset};
+    struct list_query q = {
+        .key = "jobs",
+        .columns_sql = JOB_COLUMNS,
+        .table = "jobs",
+        .count_sql = "SELECT count(*) FROM jobs",
+        .n_bound = 2,
+        .where = "(?1 IS NULL OR instr(?1, ',' || status || ',') > 0) AND (?2 IS NULL OR name LIKE ?2 ESCAPE '\\'"
+                 " OR description LIKE ?2 ESCAPE '\\' OR source_model LIKE ?2 ESCAPE '\\')",
+        .bind = bind_filter,
+        .ctx = &f,
+        .row = whole_row,
+        .columns = columns,
+        .sort = filter->sort ? filter->sort : "-created",
+        .cursor = filter->cursor,
+        .limit = filter->limit,
+        .offset = filter->offset};
     list = store__list(s, &q, result);
 out:
     free(f.status);
@@ -111,8 +138,8 @@ out:
 
 json_t *store_job_counts(struct store *s)
 {
-    static const char *const states[] = {"queued", "downloading", "preparing", "quantizing", "measuring",
-                                         "verifying", "completed", "failed", "cancelled"};
+    static const char *const states[] = {"queued",    "downloading", "preparing", "quantizing", "measuring",
+                                         "verifying", "completed",   "failed",    "cancelled"};
     struct connection *c = store__read(s);
     json_t *counts = json_object();
     sqlite3_stmt *row;
@@ -161,13 +188,17 @@ enum store_result store_cancel(struct store *s, const char *id)
     enum store_result result = store__begin(s);
     if (result != STORE_OK) return result;
     result = store__run(s, &s->writer, &ended,
-                        "UPDATE jobs SET status = 'cancelled', current_step = 'cancelled', step = NULL, completed_at = ?2,"
-                        " lease_until = NULL, epoch = epoch + 1 WHERE id = ?1 AND status = 'queued'", "si", id, store__wall());
+                        "UPDATE jobs SET status = 'cancelled', current_step = 'cancelled', step = NULL,"
+                        " completed_at = ?2, lease_until = NULL, epoch = epoch + 1 WHERE id = ?1 AND status ="
+                        " 'queued'",
+                        "si", id, store__wall());
     if (result == STORE_OK && ended)
-        result = store__run(s, &s->writer, NULL, "UPDATE outputs SET status = 'cancelled' WHERE job_id = ?1", "s", id);
+        result =
+            store__run(s, &s->writer, NULL, "UPDATE outputs SET status = 'cancelled' WHERE job_id = ?1", "s", id);
     if (result == STORE_OK && !ended)
         result = store__run(s, &s->writer, &wished,
-                            "UPDATE jobs SET cancel_requested = 1, current_step = 'cancelling' WHERE id = ?1 AND lease_until > 0",
+                            "UPDATE jobs SET cancel_requested = 1, current_step = 'cancelling' WHERE id = ?1"
+                            " AND lease_until > 0",
                             "s", id);
     return store__end(s, changed_or(s, result, ended + wished, id));
 }
@@ -178,11 +209,14 @@ enum store_result store_retry(struct store *s, const char *id)
     enum store_result result = store__begin(s);
     if (result != STORE_OK) return result;
     result = store__run(s, &s->writer, &changed,
-                        "UPDATE jobs SET status = 'queued', step = NULL, current_step = NULL, progress = 0, attempt = 0,"
-                        " lease_until = 0, cancel_requested = 0, error = NULL, error_advice = NULL, completed_at = NULL,"
-                        " epoch = epoch + 1 WHERE id = ?1 AND status IN ('failed', 'cancelled')", "s", id);
+                        "UPDATE jobs SET status = 'queued', step = NULL, current_step = NULL, progress = 0,"
+                        " attempt = 0, lease_until = 0, cancel_requested = 0, error = NULL, error_advice ="
+                        " NULL, completed_at = NULL, epoch = epoch + 1 WHERE id = ?1 AND status IN ('failed',"
+                        " 'cancelled')",
+                        "s", id);
     if (result == STORE_OK && changed)
-        result = store__run(s, &s->writer, NULL, "UPDATE outputs SET status = 'pending', error = NULL WHERE job_id = ?1", "s", id);
+        result = store__run(s, &s->writer, NULL,
+                            "UPDATE outputs SET status = 'pending', error = NULL WHERE job_id = ?1", "s", id);
     return store__end(s, changed_or(s, result, changed, id));
 }
 
@@ -201,7 +235,7 @@ enum store_result store_set_priority(struct store *s, const char *id, int priori
     int changed = 0;
     enum store_result result = store__begin(s);
     if (result != STORE_OK) return result;
-    result = store__run(s, &s->writer, &changed, "UPDATE jobs SET priority = ?2 WHERE id = ?1 AND status = 'queued'", "si", id,
-                        (int64_t)priority);
+    result = store__run(s, &s->writer, &changed, "UPDATE jobs SET priority = ?2 WHERE id = ?1 AND status = 'queued'",
+                        "si", id, (int64_t)priority);
     return store__end(s, changed_or(s, result, changed, id));
 }

@@ -37,7 +37,8 @@ static json_t *read_cursor(const char *hex, const char *sort)
     json_t *cursor = json_loadb(text, len / 2, JSON_DECODE_ANY, NULL);
     const json_t *value = json_array_get(cursor, 1);
     if (json_array_size(cursor) == 3 && json_is_string(json_array_get(cursor, 2)) &&
-        json_is_string(json_array_get(cursor, 0)) && strcmp(json_string_value(json_array_get(cursor, 0)), sort) == 0 &&
+        json_is_string(json_array_get(cursor, 0)) &&
+        strcmp(json_string_value(json_array_get(cursor, 0)), sort) == 0 &&
         (json_is_string(value) || json_is_number(value)))
         return cursor;
     json_decref(cursor);
@@ -81,16 +82,18 @@ static int64_t count(struct store *s, struct connection *c, const struct list_qu
 }
 
 /* The page's statement, bound; one row more than asked for shows whether there is a next page. */
-static sqlite3_stmt *page(struct store *s, struct connection *c, const struct list_query *q, const struct list_column *by,
-                          const json_t *cursor, int limit, enum store_result *result)
+static sqlite3_stmt *page(struct store *s, struct connection *c, const struct list_query *q,
+                          const struct list_column *by, const json_t *cursor, int limit, enum store_result *result)
 {
     char sql[4096], after[256] = "1";
     bool down = q->sort[0] == '-';
     int n = q->n_bound;
     if (cursor) snprintf(after, sizeof after, "(%s, id) %c (?%d, ?%d)", by->sql, down ? '<' : '>', n + 1, n + 2);
-    snprintf(sql, sizeof sql, "%s, %s AS sort_value, id AS sort_id FROM %s WHERE (%s) AND %s ORDER BY %s %s, id %s LIMIT ?%d OFFSET ?%d",
-             q->columns_sql, by->sql, q->table, q->where, after, by->sql, down ? "DESC" : "ASC", down ? "DESC" : "ASC",
-             n + 3, n + 4);
+    snprintf(
+        sql, sizeof sql,
+        "%s, %s AS sort_value, id AS sort_id FROM %s WHERE (%s) AND %s ORDER BY %s %s, id %s LIMIT ?%d OFFSET ?%d",
+        q->columns_sql, by->sql, q->table, q->where, after, by->sql, down ? "DESC" : "ASC", down ? "DESC" : "ASC",
+        n + 3, n + 4);
     sqlite3_stmt *statement = prepare(s, c, sql, result);
     if (!statement) return NULL;
     q->bind(q->ctx, statement);
@@ -105,8 +108,8 @@ static sqlite3_stmt *page(struct store *s, struct connection *c, const struct li
     return statement;
 }
 
-static json_t *rows(struct store *s, struct connection *c, const struct list_query *q, sqlite3_stmt *statement, int limit,
-                    json_t **next, enum store_result *result)
+static json_t *rows(struct store *s, struct connection *c, const struct list_query *q, sqlite3_stmt *statement,
+                    int limit, json_t **next, enum store_result *result)
 {
     json_t *list = json_array();
     int rc = SQLITE_ROW;

@@ -29,12 +29,13 @@ json_t *store__url(const char *folder, const char *id, const char *kind, const c
 static json_t *output_row(sqlite3_stmt *row, const char *job)
 {
     bool done = strcmp(store__text(row, 10), "completed") == 0;
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", store__json_text(row, 0),
-                     "name", store__json_text(row, 1), "format", store__json_text(row, 2), "quant_type",
-                     store__json_text(row, 3), "file_size", store__json_number(row, 4), "bits_per_weight",
-                     store__json_number(row, 5), "perplexity", store__json_number(row, 6), "kld", store__json_number(row, 7),
-                     "top1_agreement", store__json_number(row, 8), "relative_rmse", store__json_number(row, 9), "status",
-                     store__json_text(row, 10), "sha256", store__json_text(row, 11), "error", store__json_text(row, 12), "url",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id",
+                     store__json_text(row, 0), "name", store__json_text(row, 1), "format", store__json_text(row, 2),
+                     "quant_type", store__json_text(row, 3), "file_size", store__json_number(row, 4),
+                     "bits_per_weight", store__json_number(row, 5), "perplexity", store__json_number(row, 6), "kld",
+                     store__json_number(row, 7), "top1_agreement", store__json_number(row, 8), "relative_rmse",
+                     store__json_number(row, 9), "status", store__json_text(row, 10), "sha256",
+                     store__json_text(row, 11), "error", store__json_text(row, 12), "url",
                      done ? store__url("quantize/jobs", job, "outputs", store__text(row, 1)) : json_null());
 }
 
@@ -44,8 +45,10 @@ json_t *store__outputs(struct store *s, struct connection *c, const char *job)
     json_t *list = json_array();
     enum store_result result =
         store__first(s, c, &row,
-                     "SELECT id, coalesce(name, ''), format, quant_type, file_size, bits_per_weight, perplexity, kld, top1_agreement,"
-                     " relative_rmse, status, sha256, error FROM outputs WHERE job_id = ?1 ORDER BY position, id", "s", job);
+                     "SELECT id, coalesce(name, ''), format, quant_type, file_size, bits_per_weight,"
+                     " perplexity, kld, top1_agreement, relative_rmse, status, sha256, error FROM outputs WHERE"
+                     " job_id = ?1 ORDER BY position, id",
+                     "s", job);
     for (; result == STORE_OK && list; result = store__next(s, c, row))
         json_array_append_new(list, output_row(row, job));
     if (result == STORE_NOT_FOUND) return list;
@@ -90,11 +93,14 @@ enum store_result store_output_file(struct store *s, const char *job, const char
     enum store_result result =
         store__first(s, c, &row,
                      "SELECT CASE status WHEN 'completed' THEN path END, name, file_size, sha256 FROM outputs"
-                     " WHERE job_id = ?1 AND (name = ?2 OR id = ?2) ORDER BY id = ?2 DESC", "ss", job, output);
+                     " WHERE job_id = ?1 AND (name = ?2 OR id = ?2) ORDER BY id = ?2 DESC",
+                     "ss", job, output);
     /* A job may be forgotten while its files stay in the registry: their address goes on working. */
     if (result == STORE_NOT_FOUND && !exists(s, c, job))
-        result = store__first(s, c, &row, "SELECT path, name, file_size, sha256 FROM variants WHERE job_id = ?1 AND (name = ?2 OR id = ?2)",
-                              "ss", job, output);
+        result = store__first(
+            s, c, &row,
+            "SELECT path, name, file_size, sha256 FROM variants WHERE job_id = ?1 AND (name = ?2 OR id = ?2)", "ss",
+            job, output);
     if (result == STORE_OK) result = store__file(s, row, file);
     store__read_end(s, c);
     return result;
@@ -106,8 +112,9 @@ static enum store_result append_line(struct store *s, const char *id, const char
     if (!line) return store__failed(s, STORE_FAILED, "out of memory");
     enum store_result result =
         store__run(s, &s->writer, NULL,
-                   "INSERT INTO log(job_id, n, time, level, text) SELECT ?1, coalesce(max(n), 0) + 1, ?2, ?3, ?4 FROM log"
-                   " WHERE job_id = ?1", "siss", id, store__wall(), level, line);
+                   "INSERT INTO log(job_id, n, time, level, text) SELECT ?1, coalesce(max(n), 0) + 1, ?2, ?3,"
+                   " ?4 FROM log WHERE job_id = ?1",
+                   "siss", id, store__wall(), level, line);
     free(line);
     return result == STORE_CONFLICT ? STORE_NOT_FOUND : result; /* the job is gone */
 }
@@ -123,8 +130,9 @@ enum store_result store_log_append(struct store *s, const char *id, const char *
     }
     if (result == STORE_OK)
         result = store__run(s, &s->writer, NULL,
-                            "DELETE FROM log WHERE job_id = ?1 AND n <= (SELECT max(n) FROM log WHERE job_id = ?1) - ?2", "si", id,
-                            (int64_t)LOG_LINES);
+                            "DELETE FROM log WHERE job_id = ?1 AND n <= (SELECT max(n) FROM log WHERE job_id ="
+                            " ?1) - ?2",
+                            "si", id, (int64_t)LOG_LINES);
     return store__end(s, result);
 }
 
@@ -136,13 +144,16 @@ json_t *store_log(struct store *s, const char *id, int64_t after, int limit)
     bool there = c && exists(s, c, id);
     int64_t next = after;
     if (limit <= 0 || limit > LOG_LINES) limit = LOG_LINES;
-    enum store_result result = there ? store__first(s, c, &row, "SELECT n, time, level, text FROM log WHERE job_id = ?1 AND n > ?2 ORDER BY n LIMIT ?3",
-                                                    "sii", id, after, (int64_t)limit)
-                                     : STORE_FAILED;
+    enum store_result result =
+        there ? store__first(s, c, &row,
+                             "SELECT n, time, level, text FROM log WHERE job_id = ?1 AND n > ?2 ORDER BY n LIMIT ?3",
+                             "sii", id, after, (int64_t)limit)
+              : STORE_FAILED;
     for (; result == STORE_OK; result = store__next(s, c, row)) {
         next = sqlite3_column_int64(row, 0);
-        json_array_append_new(lines, json_pack("{s:I, s:o, s:o, s:o}", "id", (json_int_t)next, "time", store__json_time(row, 1),
-                                               "level", store__json_text(row, 2), "line", store__json_text(row, 3)));
+        json_array_append_new(lines, json_pack("{s:I, s:o, s:o, s:o}", "id", (json_int_t)next, "time",
+                                               store__json_time(row, 1), "level", store__json_text(row, 2), "line",
+                                               store__json_text(row, 3)));
     }
     if (c) store__read_end(s, c);
     if (result == STORE_NOT_FOUND) return json_pack("{s:o, s:I}", "lines", lines, "next_after", (json_int_t)next);

@@ -29,11 +29,12 @@ static enum store_result model_of(struct store *s, const char *job, const json_t
     store__new_id(s, made);
     enum store_result result = store__first(
         s, &s->writer, &row,
-        "INSERT INTO models(id, name, source_model, source_type, source_revision, architecture, parameters, created_at, updated_at)"
-        " SELECT ?2, coalesce(?3, source_model), source_model, source_type, source_revision, ?4, ?5, ?6, ?6 FROM jobs WHERE id = ?1"
-        " ON CONFLICT(source_type, source_model) DO UPDATE SET updated_at = excluded.updated_at,"
-        " source_revision = excluded.source_revision, architecture = excluded.architecture, parameters = excluded.parameters"
-        " RETURNING id", "ssssii", job, made, name, text_of(published, "architecture"), (int64_t)json_integer_value(parameters),
+        "INSERT INTO models(id, name, source_model, source_type, source_revision, architecture, parameters,"
+        " created_at, updated_at) SELECT ?2, coalesce(?3, source_model), source_model, source_type,"
+        " source_revision, ?4, ?5, ?6, ?6 FROM jobs WHERE id = ?1 ON CONFLICT(source_type, source_model) DO"
+        " UPDATE SET updated_at = excluded.updated_at, source_revision = excluded.source_revision, architecture"
+        " = excluded.architecture, parameters = excluded.parameters RETURNING id",
+        "ssssii", job, made, name, text_of(published, "architecture"), (int64_t)json_integer_value(parameters),
         store__wall());
     if (result != STORE_OK) return result;
     snprintf(id, STORE_ID_SIZE, "%s", store__text(row, 0));
@@ -57,14 +58,16 @@ static enum store_result set_output(struct store *s, const char *job, const char
 {
     struct measured m = measured_of(json_object_get(o, "quality"));
     return store__run(s, &s->writer, NULL,
-                      "UPDATE outputs SET file_size = ?3, bits_per_weight = ?4, perplexity = ?5, kld = ?6, top1_agreement = ?7,"
-                      " relative_rmse = ?8, sha256 = ?9, path = ?10, status = 'completed', error = NULL WHERE job_id = ?1 AND name = ?2",
-                      "ssiDDDDDss", job, text_of(o, "name"), (int64_t)json_integer_value(json_object_get(o, "file_size")),
-                      number_of(o, "bits_per_weight"), m.perplexity, m.kld, m.top1, number_of(o, "relative_rmse"),
-                      text_of(o, "sha256"), path);
+                      "UPDATE outputs SET file_size = ?3, bits_per_weight = ?4, perplexity = ?5, kld = ?6,"
+                      " top1_agreement = ?7, relative_rmse = ?8, sha256 = ?9, path = ?10, status = 'completed',"
+                      " error = NULL WHERE job_id = ?1 AND name = ?2",
+                      "ssiDDDDDss", job, text_of(o, "name"),
+                      (int64_t)json_integer_value(json_object_get(o, "file_size")), number_of(o, "bits_per_weight"),
+                      m.perplexity, m.kld, m.top1, number_of(o, "relative_rmse"), text_of(o, "sha256"), path);
 }
 
-static enum store_result add_variant(struct store *s, const char *model, const char *job, const char *path, const json_t *o)
+static enum store_result add_variant(struct store *s, const char *model, const char *job, const char *path,
+                                     const json_t *o)
 {
     char id[STORE_ID_SIZE];
     struct measured m = measured_of(json_object_get(o, "quality"));
@@ -72,12 +75,13 @@ static enum store_result add_variant(struct store *s, const char *model, const c
     store__new_id(s, id);
     enum store_result result = store__run(
         s, &s->writer, NULL,
-        "INSERT INTO variants(id, model_id, job_id, name, format, quant_type, file_size, bits_per_weight, perplexity, kld,"
-        " top1_agreement, relative_rmse, sha256, quality, path, created_at, run_memory) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
-        " ?12, ?13, ?14, ?15, ?16, (SELECT run_memory FROM outputs WHERE job_id = ?3 AND name = ?4))", "ssssssiDDDDDsssi", id, model,
-        job, text_of(o, "name"), text_of(o, "format"), text_of(o, "quant_type"),
-        (int64_t)json_integer_value(json_object_get(o, "file_size")), number_of(o, "bits_per_weight"), m.perplexity, m.kld, m.top1,
-        number_of(o, "relative_rmse"), text_of(o, "sha256"), quality, path, store__wall());
+        "INSERT INTO variants(id, model_id, job_id, name, format, quant_type, file_size, bits_per_weight,"
+        " perplexity, kld, top1_agreement, relative_rmse, sha256, quality, path, created_at, run_memory)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, (SELECT run_memory FROM"
+        " outputs WHERE job_id = ?3 AND name = ?4))",
+        "ssssssiDDDDDsssi", id, model, job, text_of(o, "name"), text_of(o, "format"), text_of(o, "quant_type"),
+        (int64_t)json_integer_value(json_object_get(o, "file_size")), number_of(o, "bits_per_weight"), m.perplexity,
+        m.kld, m.top1, number_of(o, "relative_rmse"), text_of(o, "sha256"), quality, path, store__wall());
     free(quality);
     return result;
 }
@@ -88,23 +92,27 @@ enum store_result store__register(struct store *s, const char *job, const char *
     const json_t *o;
     size_t i;
     enum store_result result = model_of(s, job, published, model);
-    if (result == STORE_OK) result = store__run(s, &s->writer, NULL, "DELETE FROM variants WHERE job_id = ?1", "s", job);
-    json_array_foreach(json_object_get(published, "outputs"), i, o) {
+    if (result == STORE_OK)
+        result = store__run(s, &s->writer, NULL, "DELETE FROM variants WHERE job_id = ?1", "s", job);
+    json_array_foreach (json_object_get(published, "outputs"), i, o) {
         if (result != STORE_OK) break;
         snprintf(path, sizeof path, "%s/%s", folder, text_of(o, "name"));
         result = set_output(s, job, path, o);
         if (result == STORE_OK) result = add_variant(s, model, job, path, o);
     }
     if (result == STORE_OK)
-        result = store__run(s, &s->writer, NULL, "DELETE FROM outputs WHERE job_id = ?1 AND status <> 'completed'", "s", job);
-    return result == STORE_CONFLICT ? store__failed(s, STORE_FAILED, "the report lacks what the registry needs") : result;
+        result = store__run(s, &s->writer, NULL, "DELETE FROM outputs WHERE job_id = ?1 AND status <> 'completed'",
+                            "s", job);
+    return result == STORE_CONFLICT ? store__failed(s, STORE_FAILED, "the report lacks what the registry needs")
+                                    : result;
 }
 
 static json_t *variant_row(sqlite3_stmt *row)
 {
     json_t *v = json_object();
-    static const char *const names[] = {"id", "job_id", "name", "format", "quant_type", "file_size", "bits_per_weight",
-                                        "perplexity", "kld", "top1_agreement", "relative_rmse", "sha256"};
+    static const char *const names[] = {
+        "id",         "job_id", "name",           "format",        "quant_type", "file_size", "bits_per_weight",
+        "perplexity", "kld",    "top1_agreement", "relative_rmse", "sha256"};
     for (int i = 0; v && i < 12; i++)
         json_object_set_new(v, names[i], i >= 5 && i <= 10 ? store__json_number(row, i) : store__json_text(row, i));
     if (!v) return NULL;
@@ -121,8 +129,10 @@ static json_t *variants_of(struct store *s, struct connection *c, const char *mo
     json_t *list = json_array();
     enum store_result result = store__first(
         s, c, &row,
-        "SELECT id, job_id, name, format, quant_type, file_size, bits_per_weight, perplexity, kld, top1_agreement, relative_rmse, sha256,"
-        " quality, run_memory, created_at FROM variants WHERE model_id = ?1 ORDER BY file_size, id", "s", model);
+        "SELECT id, job_id, name, format, quant_type, file_size, bits_per_weight, perplexity, kld,"
+        " top1_agreement, relative_rmse, sha256, quality, run_memory, created_at FROM variants WHERE model_id ="
+        " ?1 ORDER BY file_size, id",
+        "s", model);
     for (; result == STORE_OK && list; result = store__next(s, c, row))
         json_array_append_new(list, variant_row(row));
     if (result == STORE_NOT_FOUND) return list;
@@ -134,23 +144,25 @@ static json_t *tags_of(struct store *s, struct connection *c, const char *model)
 {
     sqlite3_stmt *row;
     json_t *list = json_array();
-    enum store_result result = store__first(s, c, &row, "SELECT tag FROM tags WHERE model_id = ?1 ORDER BY tag", "s", model);
+    enum store_result result =
+        store__first(s, c, &row, "SELECT tag FROM tags WHERE model_id = ?1 ORDER BY tag", "s", model);
     for (; result == STORE_OK && list; result = store__next(s, c, row))
         json_array_append_new(list, store__json_text(row, 0));
     return list;
 }
 
-#define MODEL_COLUMNS                                                                                                  \
+#define MODEL_COLUMNS                                                                                                \
     "SELECT id, name, source_model, source_type, source_revision, architecture, parameters, created_at, updated_at"
 
 static json_t *model_row(struct store *s, struct connection *c, sqlite3_stmt *row)
 {
     json_t *tags = tags_of(s, c, store__text(row, 0)), *variants = variants_of(s, c, store__text(row, 0));
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", store__json_text(row, 0), "name",
-                     store__json_text(row, 1), "source_model", store__json_text(row, 2), "source_type", store__json_text(row, 3),
-                     "source_revision", store__json_text(row, 4), "architecture", store__json_text(row, 5), "parameters",
-                     store__json_number(row, 6), "created_at", store__json_time(row, 7), "updated_at", store__json_time(row, 8),
-                     "tags", tags, "variants", variants);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", store__json_text(row, 0),
+                     "name", store__json_text(row, 1), "source_model", store__json_text(row, 2), "source_type",
+                     store__json_text(row, 3), "source_revision", store__json_text(row, 4), "architecture",
+                     store__json_text(row, 5), "parameters", store__json_number(row, 6), "created_at",
+                     store__json_time(row, 7), "updated_at", store__json_time(row, 8), "tags", tags, "variants",
+                     variants);
 }
 
 struct filter {
@@ -166,18 +178,27 @@ static void bind_filter(void *ctx, sqlite3_stmt *statement)
 
 json_t *store_models(struct store *s, const struct model_filter *filter, enum store_result *result)
 {
-    static const struct list_column columns[] = {{"created", "created_at"}, {"name", "name COLLATE NOCASE"},
-                                                 {"updated", "updated_at"}, {NULL, NULL}};
+    static const struct list_column columns[] = {
+        {"created", "created_at"}, {"name", "name COLLATE NOCASE"}, {"updated", "updated_at"}, {NULL, NULL}};
     struct filter f = {.tag = filter->tag};
     *result = STORE_FAILED;
     if (filter->search && !(f.like = store__like(filter->search))) return NULL;
-    struct list_query q = {.key = "models", .columns_sql = MODEL_COLUMNS, .table = "models",
-                           .count_sql = "SELECT count(*) FROM models", .n_bound = 2,
+    struct list_query q = {.key = "models",
+                           .columns_sql = MODEL_COLUMNS,
+                           .table = "models",
+                           .count_sql = "SELECT count(*) FROM models",
+                           .n_bound = 2,
                            .where = "(?1 IS NULL OR name LIKE ?1 ESCAPE '\\' OR source_model LIKE ?1 ESCAPE '\\') AND"
-                                    " (?2 IS NULL OR EXISTS(SELECT 1 FROM tags WHERE model_id = models.id AND tag = ?2))",
-                           .bind = bind_filter, .ctx = &f, .row = model_row, .columns = columns,
-                           .sort = filter->sort ? filter->sort : "-updated", .cursor = filter->cursor,
-                           .limit = filter->limit, .offset = filter->offset};
+                                    " (?2 IS NULL OR EXISTS(SELECT 1 FROM tags WHERE model_id = models.id AND"
+                                    " tag = ?2))",
+                           .bind = bind_filter,
+                           .ctx = &f,
+                           .row = model_row,
+                           .columns = columns,
+                           .sort = filter->sort ? filter->sort : "-updated",
+                           .cursor = filter->cursor,
+                           .limit = filter->limit,
+                           .offset = filter->offset};
     json_t *list = store__list(s, &q, result);
     free(f.like);
     return list;
@@ -201,9 +222,9 @@ json_t *store_model(struct store *s, const char *id)
 static enum store_result touch(struct store *s, const char *id, const char *name)
 {
     int changed = 0;
-    enum store_result result =
-        store__run(s, &s->writer, &changed, "UPDATE models SET updated_at = ?2, name = coalesce(?3, name) WHERE id = ?1", "sis", id,
-                   store__wall(), name);
+    enum store_result result = store__run(
+        s, &s->writer, &changed, "UPDATE models SET updated_at = ?2, name = coalesce(?3, name) WHERE id = ?1", "sis",
+        id, store__wall(), name);
     return result == STORE_OK && !changed ? STORE_NOT_FOUND : result;
 }
 
@@ -215,10 +236,10 @@ enum store_result store_model_set_tags(struct store *s, const char *id, const js
     if (result != STORE_OK) return result;
     result = touch(s, id, NULL);
     if (result == STORE_OK) result = store__run(s, &s->writer, NULL, "DELETE FROM tags WHERE model_id = ?1", "s", id);
-    json_array_foreach(tags, i, tag)
+    json_array_foreach (tags, i, tag)
         if (result == STORE_OK)
-            result = store__run(s, &s->writer, NULL, "INSERT OR IGNORE INTO tags(model_id, tag) VALUES(?1, ?2)", "ss", id,
-                                json_string_value(tag));
+            result = store__run(s, &s->writer, NULL, "INSERT OR IGNORE INTO tags(model_id, tag) VALUES(?1, ?2)", "ss",
+                                id, json_string_value(tag));
     return store__end(s, result);
 }
 
@@ -234,16 +255,19 @@ static enum store_result forget(struct store *s, const char *model, const char *
     sqlite3_stmt *row;
     int changed = 0;
     enum store_result result =
-        store__first(s, &s->writer, &row, "SELECT path FROM variants WHERE model_id = ?1 AND (?2 IS NULL OR id = ?2)", "ss", model, variant);
+        store__first(s, &s->writer, &row, "SELECT path FROM variants WHERE model_id = ?1 AND (?2 IS NULL OR id = ?2)",
+                     "ss", model, variant);
     for (; result == STORE_OK; result = store__next(s, &s->writer, row))
         json_array_append_new(paths, store__json_text(row, 0));
     if (result != STORE_NOT_FOUND) return result;
     result = store__run(s, &s->writer, NULL,
-                        "UPDATE outputs SET status = 'deleted', path = NULL WHERE path IN (SELECT path FROM variants WHERE model_id = ?1"
-                        " AND (?2 IS NULL OR id = ?2))", "ss", model, variant);
+                        "UPDATE outputs SET status = 'deleted', path = NULL WHERE path IN (SELECT path FROM"
+                        " variants WHERE model_id = ?1 AND (?2 IS NULL OR id = ?2))",
+                        "ss", model, variant);
     if (result == STORE_OK)
-        result = store__run(s, &s->writer, &changed, "DELETE FROM variants WHERE model_id = ?1 AND (?2 IS NULL OR id = ?2)", "ss", model,
-                            variant);
+        result =
+            store__run(s, &s->writer, &changed,
+                       "DELETE FROM variants WHERE model_id = ?1 AND (?2 IS NULL OR id = ?2)", "ss", model, variant);
     return result == STORE_OK && variant && !changed ? STORE_NOT_FOUND : result;
 }
 
@@ -254,7 +278,7 @@ static void remove_files(struct store *s, const json_t *paths)
     const json_t *item;
     size_t i;
     char path[4200], *slash;
-    json_array_foreach(paths, i, item) {
+    json_array_foreach (paths, i, item) {
         snprintf(path, sizeof path, "%s/%s", s->folder, json_string_value(item));
         unlink(path);
         slash = strrchr(path, '/');
@@ -263,31 +287,28 @@ static void remove_files(struct store *s, const json_t *paths)
     }
 }
 
-static enum store_result delete(struct store *s, const char *id, const char *variant)
-{
-    json_t *paths = json_array();
-    enum store_result result = store__begin(s);
-    if (result == STORE_OK) {
-        result = touch(s, id, NULL);
-        if (result == STORE_OK) result = forget(s, id, variant, paths);
+static enum store_result delete (struct store *s, const char *id, const char *variant) {
+    json_t *paths = json_array(); enum store_result result = store__begin(s); if (result == STORE_OK){
+        result = touch(s, id, NULL); if (result == STORE_OK) result = forget(s, id, variant, paths);
         if (result == STORE_OK)
             result = store__run(s, &s->writer, NULL,
-                                "DELETE FROM models WHERE id = ?1 AND NOT EXISTS(SELECT 1 FROM variants WHERE model_id = ?1)", "s", id);
-        result = store__end(s, result);
-    }
-    if (result == STORE_OK) remove_files(s, paths);
-    json_decref(paths);
-    return result;
+                                "DELETE FROM models WHERE id = ?1 AND NOT EXISTS(SELECT 1 FROM variants WHERE"
+                                " model_id = ?1)",
+                                "s", id);
+        result = store__end(s, result);}
+if (result == STORE_OK) remove_files(s, paths);
+json_decref(paths);
+return result;
 }
 
 enum store_result store_model_delete(struct store *s, const char *id)
 {
-    return delete(s, id, NULL);
+    return delete (s, id, NULL);
 }
 
 enum store_result store_variant_delete(struct store *s, const char *model, const char *variant)
 {
-    return delete(s, model, variant);
+    return delete (s, model, variant);
 }
 
 enum store_result store_variant_file(struct store *s, const char *model, const char *variant, struct store_file *file)
@@ -296,8 +317,9 @@ enum store_result store_variant_file(struct store *s, const char *model, const c
     sqlite3_stmt *row;
     if (!c) return STORE_FAILED;
     enum store_result result = store__first(
-        s, c, &row, "SELECT path, name, file_size, sha256 FROM variants WHERE model_id = ?1 AND (id = ?2 OR name = ?2)", "ss", model,
-        variant);
+        s, c, &row,
+        "SELECT path, name, file_size, sha256 FROM variants WHERE model_id = ?1 AND (id = ?2 OR name = ?2)", "ss",
+        model, variant);
     if (result == STORE_OK) result = store__file(s, row, file);
     store__read_end(s, c);
     return result;

@@ -3,8 +3,9 @@
  *
  * A claim is (job, epoch). Each claim raises the job's epoch; every write below is compare-and-set on
  * (id, running, epoch), so a worker whose epoch is stale gets STORE_CONFLICT and has changed nothing.
- * Leases are told by CLOCK_BOOTTIME, which no one can set: a jump of the wall clock moves none. When the
- * store is opened, embedded workers' leases have ended, for the folder's lock shows that they are dead.
+ * Leases are told by CLOCK_MONOTONIC: no jump of the wall clock moves them, and a machine that sleeps lets none
+ * run out. When the store is opened, embedded workers' leases have ended, for the folder's lock shows that
+ * they are dead; others get a fresh one.
  */
 #ifndef SERVER_STORE_RUN_H
 #define SERVER_STORE_RUN_H
@@ -20,24 +21,27 @@ struct store_claim {
     int attempt; /* 1 for the first */
 };
 
-/* For simulations: milliseconds that never go back, instead of CLOCK_BOOTTIME. Before any claim. */
+/* For simulations: milliseconds that never go back, instead of CLOCK_MONOTONIC. Before any claim. */
 void store_set_clock(struct store *store, int64_t (*now)(void *ctx), void *ctx);
 
 /* The job of highest priority, then age, that is queued or whose lease ended. NOT_FOUND: none. CONFLICT: the job in
  * *claim had used up its max_attempts and is failed now, with the cause: tell, and ask again. */
-enum store_result store_claim_next(struct store *store, const char *worker, int max_attempts, struct store_claim *claim);
+enum store_result store_claim_next(struct store *store, const char *worker, int max_attempts,
+                                   struct store_claim *claim);
 /* Prolongs the lease. *cancel: somebody wishes the job to end. CONFLICT: the claim is lost. */
 enum store_result store_heartbeat(struct store *store, const struct store_claim *claim, bool *cancel);
 /* A running state (downloading … verifying) and what goes with it; NULL and negative values change nothing. */
 struct store_update {
     const char *status, *step, *current_step;
-    double progress;            /* < 0: as it is; otherwise it only rises */
+    double progress; /* < 0: as it is; otherwise it only rises */
     double estimated_disk_gb, estimated_time_minutes;
     const char *source_revision; /* the commit that was pinned */
     const char *source_path;     /* where the downloaded source lies */
 };
-enum store_result store_update_job(struct store *store, const struct store_claim *claim, const struct store_update *update);
-/* Sizes and names that the estimate told: array of {quant_type, format, name, file_size, bits_per_weight, run_memory}. */
+enum store_result store_update_job(struct store *store, const struct store_claim *claim,
+                                   const struct store_update *update);
+/* Sizes and names that the estimate told: array of {quant_type, format, name, file_size, bits_per_weight,
+ * run_memory}. */
 enum store_result store_set_outputs(struct store *store, const struct store_claim *claim, const json_t *outputs);
 enum store_result store_output_status(struct store *store, const struct store_claim *claim, const char *quant_type,
                                       const char *status);
@@ -50,7 +54,8 @@ json_t *store_request(struct store *store, const char *id);
 /* Gives the job back: queued again, this attempt not counted. */
 enum store_result store_release(struct store *store, const struct store_claim *claim);
 /* failed (error, advice) or cancelled. */
-enum store_result store_fail(struct store *store, const struct store_claim *claim, const char *error, const char *advice);
+enum store_result store_fail(struct store *store, const struct store_claim *claim, const char *error,
+                             const char *advice);
 enum store_result store_cancelled(struct store *store, const struct store_claim *claim);
 /*
  * Publishes: checks the claim, calls `move` (which renames the finished folder to its place; false: it could

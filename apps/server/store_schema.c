@@ -68,7 +68,8 @@ enum store_result store__migrate(struct store *s)
     result = store__first(s, &s->writer, &statement, "PRAGMA user_version", "");
     int version = result == STORE_OK ? sqlite3_column_int(statement, 0) : 0;
     if (statement) sqlite3_reset(statement);
-    if (version > newest) result = store__failed(s, STORE_FAILED, "the database was made by a later version of this program");
+    if (version > newest)
+        result = store__failed(s, STORE_FAILED, "the database was made by a later version of this program");
     for (; version < newest && result == STORE_OK; version++)
         result = take_step(s, version);
     return store__end(s, result);

@@ -114,8 +114,8 @@ void store__bind(sqlite3_stmt *statement, const char *format, ...)
     va_end(values);
 }
 
-enum store_result store__run(struct store *s, struct connection *c, int *changed, const char *sql,
-                             const char *format, ...)
+enum store_result store__run(struct store *s, struct connection *c, int *changed, const char *sql, const char *format,
+                             ...)
 {
     va_list values;
     sqlite3_stmt *statement = store__statement(s, c, sql);

@@ -26,13 +26,13 @@ struct connection {
 
 struct store {
     char folder[3008];
-    int lock;                  /* flock: one process a folder */
-    bool opened;               /* all of it: closing may mark it clean */
-    pthread_mutex_t writing;   /* owns writer */
+    int lock;                /* flock: one process a folder */
+    bool opened;             /* all of it: closing may mark it clean */
+    pthread_mutex_t writing; /* owns writer */
     struct connection writer;
-    uint64_t last_id;          /* time in the latest id, and its number within the millisecond */
+    uint64_t last_id; /* time in the latest id, and its number within the millisecond */
     unsigned sequence;
-    pthread_mutex_t pool;      /* owns taken of readers, and why */
+    pthread_mutex_t pool; /* owns taken of readers, and why */
     pthread_cond_t returned;
     struct connection readers[READERS];
     char why[256];
@@ -48,7 +48,8 @@ sqlite3_stmt *store__statement(struct store *s, struct connection *c, const char
 /* Binds by a format: s text or NULL, i int64_t, d double, D double that is NULL when negative, n (nothing: NULL). */
 void store__bind(sqlite3_stmt *statement, const char *format, ...);
 /* Runs to the end. *changed (may be NULL): rows. */
-enum store_result store__run(struct store *s, struct connection *c, int *changed, const char *sql, const char *format, ...);
+enum store_result store__run(struct store *s, struct connection *c, int *changed, const char *sql, const char *format,
+                             ...);
 /* The first row: OK and *statement stands on it (the caller resets with sqlite3_reset), or NOT_FOUND. */
 enum store_result store__first(struct store *s, struct connection *c, sqlite3_stmt **statement, const char *sql,
                                const char *format, ...);
@@ -64,12 +65,12 @@ enum store_result store__end(struct store *s, enum store_result result);
 struct connection *store__read(struct store *s);
 void store__read_end(struct store *s, struct connection *c);
 
-const char *store__text(sqlite3_stmt *statement, int column); /* "" for NULL */
-json_t *store__json_text(sqlite3_stmt *statement, int column);  /* null for NULL */
+const char *store__text(sqlite3_stmt *statement, int column);  /* "" for NULL */
+json_t *store__json_text(sqlite3_stmt *statement, int column); /* null for NULL */
 json_t *store__json_number(sqlite3_stmt *statement, int column);
-json_t *store__json_time(sqlite3_stmt *statement, int column);  /* milliseconds as RFC 3339 */
+json_t *store__json_time(sqlite3_stmt *statement, int column);   /* milliseconds as RFC 3339 */
 json_t *store__json_parsed(sqlite3_stmt *statement, int column); /* null for NULL or what is no JSON */
-char *store__dump(const json_t *value); /* malloc's; NULL for NULL and null */
+char *store__dump(const json_t *value);                          /* malloc's; NULL for NULL and null */
 
 int64_t store__wall(void); /* milliseconds since 1970 */
 void store__new_id(struct store *s, char id[STORE_ID_SIZE]);
@@ -83,7 +84,7 @@ struct list_query {
     const char *key;         /* "jobs" */
     const char *columns_sql; /* SELECT … without FROM: columns for `row` */
     const char *table, *count_sql;
-    const char *where;       /* with ?1 … ?n_bound, bound by `bind`; "1" for all */
+    const char *where; /* with ?1 … ?n_bound, bound by `bind`; "1" for all */
     int n_bound;
     void (*bind)(void *ctx, sqlite3_stmt *statement);
     void *ctx;

@@ -30,14 +30,14 @@ static enum store_result add_outputs(struct store *s, const char *id, const json
     enum store_result result = STORE_OK;
     char output[STORE_ID_SIZE], name[256];
     size_t i;
-    json_array_foreach(types, i, type) {
+    json_array_foreach (types, i, type) {
         if (result != STORE_OK || !json_is_string(type)) continue;
         store__new_id(s, output);
         provisional_name(request, json_string_value(type), name, sizeof name);
         result = store__run(s, &s->writer, NULL,
                             "INSERT INTO outputs(id, job_id, position, name, format, quant_type, status)"
-                            " VALUES(?1, ?2, ?3, ?4, 'gguf', ?5, 'pending')", "ssiss", output, id, (int64_t)i, name,
-                            json_string_value(type));
+                            " VALUES(?1, ?2, ?3, ?4, 'gguf', ?5, 'pending')",
+                            "ssiss", output, id, (int64_t)i, name, json_string_value(type));
     }
     return result;
 }
@@ -56,19 +56,22 @@ static char *dump_or(const json_t *request, const char *key, const char *otherwi
 
 static enum store_result add_job(struct store *s, const char *id, const json_t *request, const char *token_id)
 {
-    char *formats = dump_or(request, "output_formats", "[\"gguf\"]"), *types = dump_or(request, "gguf_quant_types", "[]");
+    char *formats = dump_or(request, "output_formats", "[\"gguf\"]"),
+         *types = dump_or(request, "gguf_quant_types", "[]");
     char *config = dump_or(request, "config", "{}"), *options = dump_or(request, "options", "{}");
     const char *name = text_of(request, "name"), *source = text_of(request, "source_model");
     const char *kind = text_of(request, "source_type");
     enum store_result result = store__run(
         s, &s->writer, NULL,
-        "INSERT INTO jobs(id, name, description, source_model, source_type, source_revision, source_path, output_formats,"
-        " gguf_quant_types, config, options, command, status, priority, estimated_disk_gb, estimated_time_minutes, created_at,"
-        " token_id) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 'queued', ?13, ?14, ?15, ?16, ?17)",
+        "INSERT INTO jobs(id, name, description, source_model, source_type, source_revision, source_path,"
+        " output_formats, gguf_quant_types, config, options, command, status, priority, estimated_disk_gb,"
+        " estimated_time_minutes, created_at, token_id) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
+        " ?12, 'queued', ?13, ?14, ?15, ?16, ?17)",
         "ssssssssssssiDDis", id, name ? name : source, text_of(request, "description"), source, kind ? kind : "local",
         text_of(request, "source_revision"), text_of(request, "source_path"), formats, types, config, options,
         text_of(request, "command"), (int64_t)json_integer_value(json_object_get(request, "priority")),
-        number_or(request, "estimated_disk_gb"), number_or(request, "estimated_time_minutes"), store__wall(), token_id);
+        number_or(request, "estimated_disk_gb"), number_or(request, "estimated_time_minutes"), store__wall(),
+        token_id);
     free(formats);
     free(types);
     free(config);
@@ -85,7 +88,8 @@ static enum store_result replay(struct store *s, const char *token_id, const cha
     enum store_result result = store__run(s, &s->writer, NULL, "DELETE FROM submissions WHERE created_at < ?1", "i",
                                           store__wall() - KEY_LIFE_MS);
     if (result == STORE_OK)
-        result = store__first(s, &s->writer, &row, "SELECT body_sha256, ids FROM submissions WHERE token_id = ?1 AND key = ?2", "ss",
+        result = store__first(s, &s->writer, &row,
+                              "SELECT body_sha256, ids FROM submissions WHERE token_id = ?1 AND key = ?2", "ss",
                               token_id, key);
     if (result != STORE_OK) return result;
     json_t *first = store__json_parsed(row, 1);
@@ -108,8 +112,9 @@ static enum store_result remember(struct store *s, const char *token_id, const c
     if (!text) return store__failed(s, STORE_FAILED, "out of memory");
     enum store_result result =
         store__run(s, &s->writer, NULL,
-                   "INSERT INTO submissions(token_id, key, body_sha256, ids, created_at) VALUES(?1, ?2, ?3, ?4, ?5)", "ssssi",
-                   token_id, key, body, text, store__wall());
+                   "INSERT INTO submissions(token_id, key, body_sha256, ids, created_at) VALUES(?1, ?2, ?3, ?4,"
+                   " ?5)",
+                   "ssssi", token_id, key, body, text, store__wall());
     free(text);
     return result;
 }

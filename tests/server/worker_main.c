@@ -1,5 +1,6 @@
 /*
- * Store, events and scheduler without HTTP, driven by JSON lines: worker DATA PROGRAM [PARALLEL [ATTEMPTS [HUB-VARIABLE…]]].
+ * Store, events and scheduler without HTTP, driven by JSON lines: worker DATA PROGRAM [PARALLEL [ATTEMPTS
+ * [HUB-VARIABLE…]]].
  * {"do": "submit", "request": {…}, "key": …}, {"do": "job", "id": …} and so on; each is answered by one line
  * {"answer": …}. Events are lines {"event": …} in between. End of input: closes properly.
  */
@@ -45,8 +46,9 @@ static json_t *submit(struct worker *w, const json_t *command)
     const json_t *request = json_object_get(command, "request");
     char ids[1][STORE_ID_SIZE];
     bool replayed;
-    enum store_result result = store_submit(w->store, &request, 1, NULL, json_string_value(json_object_get(command, "key")),
-                                            json_string_value(json_object_get(command, "hash")), ids, &replayed);
+    enum store_result result =
+        store_submit(w->store, &request, 1, NULL, json_string_value(json_object_get(command, "key")),
+                     json_string_value(json_object_get(command, "hash")), ids, &replayed);
     if (result != STORE_OK) return json_string(store_result_text(result));
     scheduler_changed(w->scheduler, ids[0]);
     return json_pack("{s:s, s:b}", "id", ids[0], "replayed", replayed);
@@ -72,21 +74,23 @@ static json_t *file(struct worker *w, const char *id, const char *name)
     struct store_file f;
     enum store_result result = store_output_file(w->store, id, name, &f);
     if (result != STORE_OK) return json_string(store_result_text(result));
-    return json_pack("{s:s, s:s, s:I, s:s}", "path", f.path, "name", f.name, "size", (json_int_t)f.size, "sha256", f.sha256);
+    return json_pack("{s:s, s:s, s:I, s:s}", "path", f.path, "name", f.name, "size", (json_int_t)f.size, "sha256",
+                     f.sha256);
 }
 
 static json_t *state(struct worker *w)
 {
     struct scheduler_state s;
     scheduler_state(w->scheduler, &s);
-    return json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I}", "workers", s.workers, "busy", s.busy, "claimed", (json_int_t)s.claimed,
-                     "completed", (json_int_t)s.completed, "failed", (json_int_t)s.failed, "cancelled", (json_int_t)s.cancelled,
-                     "fenced", (json_int_t)s.fenced);
+    return json_pack("{s:i, s:i, s:I, s:I, s:I, s:I, s:I}", "workers", s.workers, "busy", s.busy, "claimed",
+                     (json_int_t)s.claimed, "completed", (json_int_t)s.completed, "failed", (json_int_t)s.failed,
+                     "cancelled", (json_int_t)s.cancelled, "fenced", (json_int_t)s.fenced);
 }
 
 static json_t *obey(struct worker *w, const json_t *command)
 {
-    const char *what = json_string_value(json_object_get(command, "do")), *id = json_string_value(json_object_get(command, "id"));
+    const char *what = json_string_value(json_object_get(command, "do")),
+               *id = json_string_value(json_object_get(command, "id"));
     if (strcmp(what, "submit") == 0) return submit(w, command);
     if (strcmp(what, "jobs") == 0) return list(w, command);
     if (strcmp(what, "models") == 0) return models(w);
@@ -127,8 +131,10 @@ int main(int argc, char **argv)
     if (argc < 3) return 2;
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
-    struct scheduler_settings settings = {.program = argv[2], .parallel = argc > 3 ? atoi(argv[3]) : 1,
-                                          .max_attempts = argc > 4 ? atoi(argv[4]) : 3, .on_log = on_log,
+    struct scheduler_settings settings = {.program = argv[2],
+                                          .parallel = argc > 3 ? atoi(argv[3]) : 1,
+                                          .max_attempts = argc > 4 ? atoi(argv[4]) : 3,
+                                          .on_log = on_log,
                                           .hub_environment = argc > 5 ? (const char *const *)argv + 5 : NULL};
     if (!store_open(argv[1], &w.store, why, sizeof why)) {
         fprintf(stderr, "%s\n", why);

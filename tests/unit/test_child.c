@@ -120,7 +120,8 @@ static void test_timeout(void **state)
     assert_int_equal(e.end, CHILD_TIMED_OUT);
     assert_true(seconds_now() - start < 1);
     start = seconds_now(); /* deaf to SIGINT: the grace, then the end */
-    assert_false(run_with(&(struct child_settings){.timeout_seconds = 0.2}, "trap '' INT; while :; do sleep 0.1; done", NULL, &s, &e));
+    assert_false(run_with(&(struct child_settings){.timeout_seconds = 0.2},
+                          "trap '' INT; while :; do sleep 0.1; done", NULL, &s, &e));
     assert_int_equal(e.end, CHILD_TIMED_OUT);
     double took = seconds_now() - start;
     assert_true(took > 1.4 && took < 3);
@@ -132,9 +133,12 @@ static void test_babble(void **state)
     struct child_exit e;
     (void)state;
     struct child_settings settings = {.max_line = 100000, .max_output = 1000000};
-    assert_false(run_with(&settings, "while :; do printf xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done", NULL, &s, &e));
+    assert_false(
+        run_with(&settings, "while :; do printf xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done", NULL, &s, &e));
     assert_int_equal(e.end, CHILD_BABBLED);
-    assert_false(run_with(&settings, "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done", NULL, &s, &e));
+    assert_false(run_with(&settings,
+                          "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done",
+                          NULL, &s, &e));
     assert_int_equal(e.end, CHILD_BABBLED);
     assert_true(s.texts < 20000);
 }
@@ -145,7 +149,8 @@ static void test_error_text_is_clean_and_bounded(void **state)
     struct child_exit e;
     (void)state;
     assert_true(run("i=0; while [ $i -lt 300 ]; do echo \"line $i of many that fill it\" >&2; i=$((i+1)); done;"
-                    "printf 'a\\033[31m\\377\\303\\251 \\302\\200 \\355\\240\\200 end' >&2", NULL, &s, &e));
+                    "printf 'a\\033[31m\\377\\303\\251 \\302\\200 \\355\\240\\200 end' >&2",
+                    NULL, &s, &e));
     assert_int_equal(s.errors, 301);
     assert_true(strlen(e.error_text) < sizeof e.error_text);
     assert_string_equal(s.last_error, "a?[31m?é ?? ??? end");
@@ -164,7 +169,8 @@ static void test_stop_cleans_up(void **state)
     assert_true(child_stop_init(&stop));
     s.stop_at_value = &stop;
     double start = seconds_now();
-    assert_false(run_with(&(struct child_settings){0}, "trap 'echo bye; exit 0' INT; echo '{}'; while :; do sleep 0.05; done", &stop, &s, &e));
+    assert_false(run_with(&(struct child_settings){0},
+                          "trap 'echo bye; exit 0' INT; echo '{}'; while :; do sleep 0.05; done", &stop, &s, &e));
     assert_int_equal(e.end, CHILD_STOPPED); /* also with exit status 0 */
     assert_true(seconds_now() - start < 1);
     json_decref(s.last);
@@ -199,7 +205,8 @@ static void test_kill_reaches_the_group(void **state)
     assert_true(seconds_now() - start < 0.9);
     pthread_join(thread, NULL);
     child_stop_free(&stop);
-    snprintf(script, sizeof script, "(sleep 1; echo late >> %s) & exit 0", mark); /* left behind by one that ended well */
+    snprintf(script, sizeof script, "(sleep 1; echo late >> %s) & exit 0",
+             mark); /* left behind by one that ended well */
     start = seconds_now();
     assert_true(run_with(&(struct child_settings){0}, script, NULL, &s, &e));
     assert_true(seconds_now() - start < 0.9);
@@ -325,11 +332,17 @@ static void test_dies_with_its_parent(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines), cmocka_unit_test(test_ends), cmocka_unit_test(test_timeout), cmocka_unit_test(test_babble),
-        cmocka_unit_test(test_error_text_is_clean_and_bounded), cmocka_unit_test(test_stop_cleans_up),
-        cmocka_unit_test(test_kill_reaches_the_group), cmocka_unit_test(test_environment_is_scrubbed),
-        cmocka_unit_test(test_network_and_writes), cmocka_unit_test(test_limits_and_lock), cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_dies_with_its_parent)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines),
+                                       cmocka_unit_test(test_ends),
+                                       cmocka_unit_test(test_timeout),
+                                       cmocka_unit_test(test_babble),
+                                       cmocka_unit_test(test_error_text_is_clean_and_bounded),
+                                       cmocka_unit_test(test_stop_cleans_up),
+                                       cmocka_unit_test(test_kill_reaches_the_group),
+                                       cmocka_unit_test(test_environment_is_scrubbed),
+                                       cmocka_unit_test(test_network_and_writes),
+                                       cmocka_unit_test(test_limits_and_lock),
+                                       cmocka_unit_test(test_answers),
+                                       cmocka_unit_test(test_dies_with_its_parent)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,8 +30,10 @@ struct heard {
 static void on_event(void *ctx, const struct event *event)
 {
     struct heard *h = ctx;
-    if (strcmp(event->kind, "resync") == 0) h->resyncs++;
-    else if (h->n++ == 0) h->first = event->id;
+    if (strcmp(event->kind, "resync") == 0)
+        h->resyncs++;
+    else if (h->n++ == 0)
+        h->first = event->id;
     if (event->id <= h->last && h->last) h->disordered = true;
     h->last = event->id;
     snprintf(h->kind, sizeof h->kind, "%s", event->kind);
@@ -170,7 +172,7 @@ static void test_threads(void **state)
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_subscribe_and_replay), T(test_too_old_is_told), T(test_ids_rise_across_restarts),
-                                       T(test_threads)};
+    const struct CMUnitTest tests[] = {T(test_subscribe_and_replay), T(test_too_old_is_told),
+                                       T(test_ids_rise_across_restarts), T(test_threads)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,13 +58,14 @@ static int teardown(void **state)
 
 static json_t *request(const char *name, int priority)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:[s, s], s:i, s:{s:b}, s:{s:s}, s:s}", "name", name, "source_model", "org/model",
-                     "source_type", "local", "source_path", "/m/model", "gguf_quant_types", "Q4_K_M", "Q8_0", "priority",
-                     priority, "config", "use_imatrix", 1, "options", "threads", "2", "command", "halftone quantize org/model");
+    return json_pack("{s:s, s:s, s:s, s:s, s:[s, s], s:i, s:{s:b}, s:{s:s}, s:s}", "name", name, "source_model",
+                     "org/model", "source_type", "local", "source_path", "/m/model", "gguf_quant_types", "Q4_K_M",
+                     "Q8_0", "priority", priority, "config", "use_imatrix", 1, "options", "threads", "2", "command",
+                     "halftone quantize org/model");
 }
 
-static enum store_result submit_keyed(struct fixture *f, const char *name, int priority, const char *key, const char *body,
-                                      char id[STORE_ID_SIZE], bool *replayed)
+static enum store_result submit_keyed(struct fixture *f, const char *name, int priority, const char *key,
+                                      const char *body, char id[STORE_ID_SIZE], bool *replayed)
 {
     char ids[1][STORE_ID_SIZE] = {""};
     json_t *r = request(name, priority);
@@ -166,13 +167,13 @@ static void walk(struct fixture *f, const char *sort, const char *status, const 
     names[0] = '\0';
     for (int pages = 0; pages < 20; pages++) {
         enum store_result result;
-        struct job_filter filter = {.sort = sort, .status = status, .search = search, .limit = limit,
-                                    .cursor = *cursor ? cursor : NULL};
+        struct job_filter filter = {
+            .sort = sort, .status = status, .search = search, .limit = limit, .cursor = *cursor ? cursor : NULL};
         json_t *page = store_jobs(f->store, &filter, &result), *job;
         assert_non_null(page);
         size_t i;
         assert_true((int)json_array_size(json_object_get(page, "jobs")) <= limit);
-        json_array_foreach(json_object_get(page, "jobs"), i, job) {
+        json_array_foreach (json_object_get(page, "jobs"), i, job) {
             strcat(names, text(job, "name"));
             strcat(names, " ");
         }
@@ -294,7 +295,8 @@ static void test_stale_epoch_changes_nothing(void **state)
     assert_int_equal(new.attempt, 2);
     json_t *before = store_job(f->store, id), *what = json_pack("{s:[]}", "outputs");
     assert_int_equal(store_heartbeat(f->store, &old, &cancel), STORE_CONFLICT);
-    assert_int_equal(store_update_job(f->store, &old, &(struct store_update){.status = "measuring", .progress = 50}), STORE_CONFLICT);
+    assert_int_equal(store_update_job(f->store, &old, &(struct store_update){.status = "measuring", .progress = 50}),
+                     STORE_CONFLICT);
     assert_int_equal(store_set_outputs(f->store, &old, what), STORE_CONFLICT);
     assert_int_equal(store_output_status(f->store, &old, NULL, "writing"), STORE_CONFLICT);
     assert_int_equal(store_publish(f->store, &old, "models/x", what, never, &moved), STORE_CONFLICT);
@@ -362,14 +364,16 @@ static void test_progress_only_rises(void **state)
     assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_OK);
     const double steps[] = {10, 5, -1, 30.5}, shown[] = {10, 10, 10, 30.5};
     for (int i = 0; i < 4; i++) {
-        struct store_update u = {.status = "quantizing", .progress = steps[i], .estimated_disk_gb = -1, .estimated_time_minutes = -1};
+        struct store_update u = {
+            .status = "quantizing", .progress = steps[i], .estimated_disk_gb = -1, .estimated_time_minutes = -1};
         assert_int_equal(store_update_job(f->store, &claim, &u), STORE_OK);
         json_t *job = store_job_brief(f->store, id);
         assert_true(json_number_value(json_object_get(job, "progress")) == shown[i]);
         assert_null(json_object_get(job, "options"));
         json_decref(job);
     }
-    assert_int_equal(store_update_job(f->store, &claim, &(struct store_update){.status = "nonsense", .progress = -1}), STORE_CONFLICT);
+    assert_int_equal(store_update_job(f->store, &claim, &(struct store_update){.status = "nonsense", .progress = -1}),
+                     STORE_CONFLICT);
     assert_status(f, id, "quantizing");
 }
 
@@ -394,15 +398,18 @@ static void publish(struct fixture *f, const char *id)
     const char *hash = "0123456789012345678901234567890123456789012345678901234567890123";
     assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_OK);
     assert_string_equal(claim.id, id);
-    json_t *outputs = json_pack("[{s:s, s:s, s:s, s:i, s:f, s:{s:i}}, {s:s, s:s, s:s, s:i, s:f}]", "name", "a b.gguf", "format", "gguf",
-                                "quant_type", "Q4_K_M", "file_size", 10, "bits_per_weight", 4.5, "run_memory", "ctx", 512, "name",
-                                "model-Q8_0.gguf", "format", "gguf", "quant_type", "Q8_0", "file_size", 20, "bits_per_weight", 8.5);
+    json_t *outputs = json_pack("[{s:s, s:s, s:s, s:i, s:f, s:{s:i}}, {s:s, s:s, s:s, s:i, s:f}]", "name", "a b.gguf",
+                                "format", "gguf", "quant_type", "Q4_K_M", "file_size", 10, "bits_per_weight", 4.5,
+                                "run_memory", "ctx", 512, "name", "model-Q8_0.gguf", "format", "gguf", "quant_type",
+                                "Q8_0", "file_size", 20, "bits_per_weight", 8.5);
     assert_int_equal(store_set_outputs(f->store, &claim, outputs), STORE_OK);
     json_t *what = json_pack("{s:s, s:i, s:O}", "architecture", "llama", "parameters", 8000, "outputs", outputs), *o;
     size_t i;
-    json_array_foreach(outputs, i, o) {
+    json_array_foreach (outputs, i, o) {
         json_object_set_new(o, "sha256", json_string(hash));
-        json_object_set_new(o, "quality", json_pack("{s:f, s:{s:f}, s:f}", "perplexity", 7.5, "kld", "mean", 0.01, "top1_agreement", 0.95));
+        json_object_set_new(
+            o, "quality",
+            json_pack("{s:f, s:{s:f}, s:f}", "perplexity", 7.5, "kld", "mean", 0.01, "top1_agreement", 0.95));
     }
     assert_int_equal(store_publish(f->store, &claim, "models/place", what, make_files, f->folder), STORE_OK);
     json_decref(outputs);
@@ -443,7 +450,8 @@ static void test_publish_and_registry(void **state)
     json_decref(tags);
     models = store_models(f->store, &(struct model_filter){.tag = "small"}, &result);
     assert_int_equal(json_integer_value(json_object_get(models, "total")), 1);
-    assert_int_equal(json_array_size(json_object_get(json_array_get(json_object_get(models, "models"), 0), "tags")), 2);
+    assert_int_equal(json_array_size(json_object_get(json_array_get(json_object_get(models, "models"), 0), "tags")),
+                     2);
     json_decref(models);
     /* The job goes, its files stay and keep their address. */
     assert_int_equal(store_delete(f->store, id), STORE_OK);
@@ -608,11 +616,23 @@ static void test_event_blocks_rise(void **state)
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        T(test_submit_and_show), T(test_idempotency), T(test_batch_is_all_or_none), T(test_lists), T(test_what_users_may),
-        T(test_claims_by_priority_then_age), T(test_stale_epoch_changes_nothing), T(test_attempts_are_bounded),
-        T(test_restart_ends_embedded_leases), T(test_progress_only_rises), T(test_publish_and_registry),
-        T(test_deleting_a_variant_shows_in_its_job), T(test_tokens), T(test_log_is_bounded), T(test_refusals),
-        T(test_damage_is_found), T(test_full_disk), T(test_event_blocks_rise)};
+    const struct CMUnitTest tests[] = {T(test_submit_and_show),
+                                       T(test_idempotency),
+                                       T(test_batch_is_all_or_none),
+                                       T(test_lists),
+                                       T(test_what_users_may),
+                                       T(test_claims_by_priority_then_age),
+                                       T(test_stale_epoch_changes_nothing),
+                                       T(test_attempts_are_bounded),
+                                       T(test_restart_ends_embedded_leases),
+                                       T(test_progress_only_rises),
+                                       T(test_publish_and_registry),
+                                       T(test_deleting_a_variant_shows_in_its_job),
+                                       T(test_tokens),
+                                       T(test_log_is_bounded),
+                                       T(test_refusals),
+                                       T(test_damage_is_found),
+                                       T(test_full_disk),
+                                       T(test_event_blocks_rise)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

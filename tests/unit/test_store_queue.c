@@ -78,7 +78,8 @@ static struct job *find(struct world *w, const char *id)
 static void check(struct world *w, enum store_result got, bool expected, const char *what)
 {
     if (got == (expected ? STORE_OK : STORE_CONFLICT)) return;
-    fail_msg("seed %u: %s gave \"%s\" where it is %s", w->seed, what, store_result_text(got), expected ? "valid" : "stale");
+    fail_msg("seed %u: %s gave \"%s\" where it is %s", w->seed, what, store_result_text(got),
+             expected ? "valid" : "stale");
 }
 
 static void submit(struct world *w)
@@ -88,7 +89,8 @@ static void submit(struct world *w)
     if (w->n_jobs == JOBS) return;
     struct job *j = &w->jobs[w->n_jobs++];
     *j = (struct job){.priority = (int)roll(w, 3)};
-    json_t *r = json_pack("{s:s, s:s, s:[s], s:i}", "name", "x", "source_model", "m", "gguf_quant_types", "Q8_0", "priority", j->priority);
+    json_t *r = json_pack("{s:s, s:s, s:[s], s:i}", "name", "x", "source_model", "m", "gguf_quant_types", "Q8_0",
+                          "priority", j->priority);
     const json_t *list[] = {r};
     assert_int_equal(store_submit(w->store, list, 1, NULL, NULL, NULL, ids, &replayed), STORE_OK);
     strcpy(j->id, ids[0]);
@@ -128,8 +130,13 @@ static void claim(struct world *w, int i)
     }
     assert_int_equal(result, STORE_OK);
     assert_true(c.epoch > j->epoch);
-    *j = (struct job){.state = RUNNING, .epoch = c.epoch, .lease_end = w->now + LEASE_SECONDS * 1000, .attempts = j->attempts + 1,
-                      .published = j->published, .priority = j->priority, .cancel = j->cancel};
+    *j = (struct job){.state = RUNNING,
+                      .epoch = c.epoch,
+                      .lease_end = w->now + LEASE_SECONDS * 1000,
+                      .attempts = j->attempts + 1,
+                      .published = j->published,
+                      .priority = j->priority,
+                      .cancel = j->cancel};
     strcpy(j->id, c.id);
     assert_int_equal(c.attempt, j->attempts);
     w->workers[i].busy = true;
@@ -148,18 +155,25 @@ static void act(struct world *w, int i)
     const struct store_claim *c = &w->workers[i].claim;
     struct job *j = find(w, c->id);
     bool mine = j->state == RUNNING && j->epoch == c->epoch, cancel;
-    json_t *published = json_pack("{s:[{s:s, s:s, s:s, s:i}]}", "outputs", "name", "m-Q8_0.gguf", "format", "gguf", "quant_type", "Q8_0",
-                                  "file_size", 1);
+    json_t *published = json_pack("{s:[{s:s, s:s, s:s, s:i}]}", "outputs", "name", "m-Q8_0.gguf", "format", "gguf",
+                                  "quant_type", "Q8_0", "file_size", 1);
     char folder[64];
     snprintf(folder, sizeof folder, "models/m-%s", c->id);
     switch (roll(w, 8)) {
-    case 0: case 1: case 2:
+    case 0:
+    case 1:
+    case 2:
         check(w, store_heartbeat(w->store, c, &cancel), mine, "a heartbeat");
         if (mine) assert_int_equal(cancel, j->cancel);
         if (mine) j->lease_end = w->now + LEASE_SECONDS * 1000;
         break;
     case 3:
-        check(w, store_update_job(w->store, c, &(struct store_update){.progress = 5, .step = "s", .estimated_disk_gb = -1, .estimated_time_minutes = -1}), mine, "an update");
+        check(
+            w,
+            store_update_job(w->store, c,
+                             &(struct store_update){
+                                 .progress = 5, .step = "s", .estimated_disk_gb = -1, .estimated_time_minutes = -1}),
+            mine, "an update");
         break;
     case 4:
         check(w, store_publish(w->store, c, folder, published, move, j), mine && !j->cancel, "publishing");
@@ -191,8 +205,10 @@ static void user(struct world *w)
     struct job *j = &w->jobs[roll(w, (uint64_t)w->n_jobs)];
     if (roll(w, 2)) {
         check(w, store_cancel(w->store, j->id), j->state == QUEUED || j->state == RUNNING, "the user's cancel");
-        if (j->state == QUEUED) j->state = CANCELLED, j->epoch++;
-        else if (j->state == RUNNING) j->cancel = true;
+        if (j->state == QUEUED)
+            j->state = CANCELLED, j->epoch++;
+        else if (j->state == RUNNING)
+            j->cancel = true;
     } else if (j->published == 0) {
         check(w, store_retry(w->store, j->id), j->state == FAILED || j->state == CANCELLED, "the user's retry");
         if (j->state != FAILED && j->state != CANCELLED) return;
@@ -226,12 +242,16 @@ static void step(struct world *w)
     case 0: submit(w); break;
     case 1: user(w); break;
     case 2: w->now += (int64_t)roll(w, 5000); break;
-    case 3: w->now += (int64_t)roll(w, 3 * LEASE_SECONDS * 1000); break; /* a leap: suspended machine */
+    case 3: w->now += (int64_t)roll(w, 3 * LEASE_SECONDS * 1000); break;  /* a leap: suspended machine */
     case 4: w->workers[i].busy = w->workers[i].busy && roll(w, 2); break; /* dies without a word */
-    case 5: if (roll(w, 8) == 0) restart(w); break;
+    case 5:
+        if (roll(w, 8) == 0) restart(w);
+        break;
     default:
-        if (w->workers[i].busy) act(w, i);
-        else claim(w, i);
+        if (w->workers[i].busy)
+            act(w, i);
+        else
+            claim(w, i);
     }
 }
 
@@ -241,9 +261,11 @@ static void compare(struct world *w)
         const struct job *j = &w->jobs[i];
         json_t *job = store_job_brief(w->store, j->id);
         if (!job || strcmp(json_string_value(json_object_get(job, "status")), names[j->state]) != 0)
-            fail_msg("seed %u: job %d is %s, not %s", w->seed, i, job ? json_string_value(json_object_get(job, "status")) : "lost", names[j->state]);
+            fail_msg("seed %u: job %d is %s, not %s", w->seed, i,
+                     job ? json_string_value(json_object_get(job, "status")) : "lost", names[j->state]);
         json_decref(job);
-        if (j->published > 1 || (j->published == 1) != (j->state == COMPLETED)) fail_msg("seed %u: job %d published %d times", w->seed, i, j->published);
+        if (j->published > 1 || (j->published == 1) != (j->state == COMPLETED))
+            fail_msg("seed %u: job %d published %d times", w->seed, i, j->published);
     }
 }
 
@@ -253,12 +275,14 @@ static void drain(struct world *w)
     struct store_claim c;
     enum store_result result;
     w->now += 2 * LEASE_SECONDS * 1000;
-    for (int i = 0; i < 4 * JOBS && (result = store_claim_next(w->store, "remote", 1000, &c)) != STORE_NOT_FOUND; i++) {
+    for (int i = 0; i < 4 * JOBS && (result = store_claim_next(w->store, "remote", 1000, &c)) != STORE_NOT_FOUND;
+         i++) {
         assert_int_equal(result, STORE_OK);
         struct job *j = find(w, c.id);
         j->state = j->cancel ? CANCELLED : COMPLETED;
         json_t *nothing = json_pack("{s:[]}", "outputs");
-        result = j->cancel ? store_cancelled(w->store, &c) : store_publish(w->store, &c, "models/x", nothing, move, j);
+        result =
+            j->cancel ? store_cancelled(w->store, &c) : store_publish(w->store, &c, "models/x", nothing, move, j);
         json_decref(nothing);
         assert_int_equal(result, STORE_OK);
     }
