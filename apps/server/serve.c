@@ -16,6 +16,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,9 +29,10 @@
 enum { DONE = 0, FAILED = 1, USAGE = 2, HELPERS = 4, MAX_WAITING = 64 };
 
 /* What of our environment children may have that reach the hub. */
-static const char *const hub_names[] = {"HF_TOKEN", "HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_ENDPOINT",
-                                        "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "XDG_CACHE_HOME",
-                                        "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"};
+static const char *const hub_names[] = {
+    "HF_TOKEN", "HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE",
+    "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "HF_HUB_DOWNLOAD_TIMEOUT", "HALFTONE_HUB_TRIES", "XDG_CACHE_HOME", "HTTPS_PROXY",
+    "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"};
 enum { N_HUB_NAMES = sizeof hub_names / sizeof *hub_names };
 
 struct service {
@@ -133,13 +135,20 @@ static void collect_hub_environment(struct service *s)
     s->server.hub_environment = (const char *const *)s->hub;
 }
 
-/* Uploads that were cut off by the end of an earlier run. */
+/* Uploads that were cut off by the end of an earlier run: folders of one file each. */
 static void clear_uploads(const char *folder)
 {
-    DIR *dir = opendir(folder);
-    struct dirent *e;
-    while (dir && (e = readdir(dir)) != NULL)
-        if (strncmp(e->d_name, ".incoming-", 10) == 0) unlinkat(dirfd(dir), e->d_name, 0);
+    DIR *dir = opendir(folder), *one;
+    struct dirent *e, *file;
+    while (dir && (e = readdir(dir)) != NULL) {
+        if (strncmp(e->d_name, ".incoming-", 10) != 0) continue;
+        int fd = openat(dirfd(dir), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0 || !(one = fdopendir(fd))) continue;
+        while ((file = readdir(one)) != NULL)
+            unlinkat(dirfd(one), file->d_name, 0);
+        closedir(one);
+        unlinkat(dirfd(dir), e->d_name, AT_REMOVEDIR);
+    }
     if (dir) closedir(dir);
 }
 

@@ -109,7 +109,6 @@ static json_t *run_child(struct api_call *call, const json_t *request, struct ch
 {
     static const char *const extra[] = {"--json", NULL};
     struct server *server = call->server;
-    struct child_exit exit = {0};
     char source[1400];
     bool hub = job_request_is_hub(request);
     char **arguments = command_arguments("estimate", request, job_request_source(request, source, sizeof source), extra);
@@ -121,15 +120,9 @@ static json_t *run_child(struct api_call *call, const json_t *request, struct ch
                                       .environment = hub ? server->hub_environment : NULL,
                                       .timeout_seconds = ESTIMATE_SECONDS, .nice = 5, .network = hub,
                                       .memory_limit = server->settings->memory_limit > 0 ? (uint64_t)server->settings->memory_limit : 0};
-    json_t *result = child_json(&settings, stop, &exit);
+    json_t *result = api_ask_child(call, &settings, stop, "the estimate");
     command_free(&arguments);
-    if (result && json_is_array(json_object_get(result, "outputs"))) return result;
-    if (result) { /* an error told as JSON, or something else */
-        json_decref(result);
-        if (exit.end == CHILD_EXITED && exit.code == 0) exit.code = 1;
-    }
-    api_child_problem(call, &exit, "the estimate");
-    return NULL;
+    return result;
 }
 
 /* An estimate, remembered or made; NULL: the call was answered. */

@@ -10,8 +10,11 @@ void estimates_answer(struct api_call *call, json_t *requests, bool several);
 
 /* Runs `run` in a helper, which answers the call; state is freed with the call. false: it was answered (busy), state too. */
 bool api_later(struct api_call *call, helper_fn *run, void *state, void (*free_state)(void *));
-/* A child's failure as a problem: what it said of its input is 422, of itself 502. `what` begins the detail. */
-void api_child_problem(struct api_call *call, const struct child_exit *exit, const char *what);
+/* The last JSON line that a child wrote, the caller's. NULL: it failed, and the call was answered: what it said of its input is
+ * 422 or 404, of itself 502. `what` begins the detail. */
+json_t *api_ask_child(struct api_call *call, const struct child_settings *settings, struct child_stop *stop, const char *what);
+/* Text without the folders of paths that are not under the allowed ones. */
+void api_hide_paths(const struct roots *roots, const char *text, char *shown, size_t size);
 
 /* Answers that were given a moment ago, by the text of what was asked. The caller's, or NULL. */
 struct answers *answers_open(void);

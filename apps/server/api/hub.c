@@ -16,7 +16,7 @@ struct asking {
     int n;
     bool network;
     double seconds;
-    const char *what, *member; /* what is asked; of the child's answer, the list that is wanted (NULL: the whole) */
+    const char *what; /* is asked */
 };
 
 static void free_asking(void *state)
@@ -37,19 +37,11 @@ static void ask(void *ctx, struct child_stop *stop)
 {
     struct api_call *call = ctx;
     struct asking *a = call->state;
-    struct child_exit exit = {0};
     struct child_settings settings = {.arguments = (const char *const *)a->arguments,
                                       .environment = a->network ? call->server->hub_environment : NULL,
                                       .timeout_seconds = a->seconds, .nice = 5, .network = a->network};
-    json_t *answer = child_json(&settings, stop, &exit);
-    if (!answer || exit.end != CHILD_EXITED || exit.code != 0) {
-        json_decref(answer);
-        api_child_problem(call, &exit, a->what);
-    } else if (a->member && json_is_array(answer)) {
-        api_json(call, 200, json_pack("{s:o}", a->member, answer));
-    } else {
-        api_json(call, 200, answer);
-    }
+    json_t *answer = api_ask_child(call, &settings, stop, a->what);
+    if (answer) api_json(call, 200, answer);
 }
 
 /* Takes over a, which may be NULL or not whole. */
@@ -82,9 +74,9 @@ void api_hub_search(struct api_call *call)
     }
     struct asking *a = calloc(1, sizeof *a);
     snprintf(number, sizeof number, "%lld", (long long)limit);
-    bool whole = add(a, "hub", "") && add(a, "search", "") && add(a, "--json", "") && add(a, "--limit=", number) &&
+    bool whole = add(a, "hub", "") && add(a, "search", "") && add(a, "--json", "") && add(a, "--limit", "") && add(a, number, "") &&
                  add(a, "--", "") && add(a, words, "");
-    if (a) a->network = true, a->seconds = HUB_SECONDS, a->what = "the search on the hub", a->member = "models";
+    if (a) a->network = true, a->seconds = HUB_SECONDS, a->what = "the search on the hub";
     ask_later(call, a, whole);
 }
 
@@ -99,7 +91,7 @@ void api_hub_model(struct api_call *call)
     source_read(call->server, name, "huggingface", revision, "", request, &faults);
     const char *model = faults.list ? "" : job_request_source(request, source, sizeof source);
     struct asking *a = faults.list ? NULL : calloc(1, sizeof *a);
-    bool whole = a && add(a, "hub", "") && add(a, "show", "") && add(a, "--json", "") && add(a, "--", "") && add(a, model, "");
+    bool whole = a && add(a, "hub", "") && add(a, "info", "") && add(a, "--json", "") && add(a, "--", "") && add(a, model, "");
     json_decref(request);
     if (a) a->network = true, a->seconds = HUB_SECONDS, a->what = "the hub";
     if (faults.list) api_problem_at(call, "invalid", faults.list);

@@ -1,7 +1,7 @@
 /*
  * /uploads: GGUF files that clients bring.
  *
- *   PUT -> .incoming-RANDOM, piece by piece -> flushed, looked through by `halftone inspect` in a process of its own -> NAME
+ *   PUT -> .incoming-RANDOM/NAME, piece by piece -> flushed, looked through by `halftone inspect` in a process of its own -> NAME
  *
  * A file has its name only when it is whole and sound; what was begun and not ended goes with the request, or with the next
  * start.
@@ -29,7 +29,7 @@ enum { CHECK_SECONDS = 600, CHECK_DISK_EVERY = 64 << 20 };
 
 struct upload {
     struct server *server;
-    char path[PATH_MAX], temporary[PATH_MAX];
+    char path[PATH_MAX], folder[PATH_MAX], temporary[PATH_MAX]; /* the last one in a folder of its own, "" when it is not there */
     int fd;
     uint64_t size, checked; /* bytes that came; at which the disk was looked at */
     const char *failure;    /* a kind of problem */
@@ -42,6 +42,7 @@ static void free_upload(void *state)
     struct upload *u = state;
     if (u->fd >= 0) close(u->fd);
     if (*u->temporary) unlink(u->temporary);
+    if (*u->folder) rmdir(u->folder);
     EVP_MD_CTX_free(u->hash);
     free(u);
 }
@@ -80,13 +81,18 @@ static bool take_piece(void *ctx, const void *data, size_t len)
     return room_for(u->server, 0) || refuse(u, "no-space", "too little of the disk is left");
 }
 
-static bool open_temporary(struct upload *u)
+static bool open_temporary(struct upload *u, const char *name)
 {
     unsigned char r[8];
     if (getrandom(r, sizeof r, 0) != (ssize_t)sizeof r) return false;
-    snprintf(u->temporary, sizeof u->temporary, "%s/.incoming-%02x%02x%02x%02x%02x%02x%02x%02x", u->server->uploads, r[0], r[1], r[2],
-             r[3], r[4], r[5], r[6], r[7]);
-    u->fd = open(u->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int n = snprintf(u->folder, sizeof u->folder, "%s/.incoming-%02x%02x%02x%02x%02x%02x%02x%02x", u->server->uploads, r[0], r[1],
+                     r[2], r[3], r[4], r[5], r[6], r[7]);
+    if (n >= (int)sizeof u->folder || mkdir(u->folder, 0700) != 0) {
+        *u->folder = '\0';
+        return false;
+    }
+    n = snprintf(u->temporary, sizeof u->temporary, "%s/%s", u->folder, name);
+    if (n < (int)sizeof u->temporary) u->fd = open(u->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (u->fd < 0) *u->temporary = '\0';
     u->hash = EVP_MD_CTX_new();
     return u->fd >= 0 && u->hash && EVP_DigestInit_ex(u->hash, EVP_sha256(), NULL) == 1;
@@ -115,7 +121,7 @@ void api_upload_begin(struct api_call *call)
         api_problem(call, "conflict", "there is an upload of this name; delete it first");
     } else {
         u->server = server;
-        if (open_temporary(u)) ht__http_take_body(call->request, take_piece, u, most);
+        if (open_temporary(u, name)) ht__http_take_body(call->request, take_piece, u, most);
         else api_problem(call, "internal", "the file could not be made");
     }
 }
@@ -156,22 +162,14 @@ static void check(void *ctx, struct child_stop *stop)
     struct upload *u = call->state;
     const char *arguments[] = {"inspect", "--json", u->temporary, NULL};
     struct child_settings settings = {.arguments = arguments, .timeout_seconds = CHECK_SECONDS, .nice = 5};
-    struct child_exit exit = {0};
     struct stat info;
     char sha256[65];
     if (fsync(u->fd) != 0 || fstat(u->fd, &info) != 0) {
         api_problem(call, "internal", "the file could not be written");
         return;
     }
-    json_t *inside = child_json(&settings, stop, &exit);
-    if (!inside || exit.end != CHILD_EXITED || exit.code != 0) {
-        json_decref(inside);
-        const char *slash = strrchr(u->temporary, '/');
-        for (char *at; (at = strstr(exit.error_text, slash + 1)) != NULL;) /* the client knows it by its own name */
-            memmove(at, at + strlen(slash + 1), strlen(at + strlen(slash + 1)) + 1);
-        api_child_problem(call, &exit, "the check of the file");
-        return;
-    }
+    json_t *inside = api_ask_child(call, &settings, stop, "the check of the file");
+    if (!inside) return;
     if (!give_name(u)) {
         json_decref(inside);
         if (errno == EEXIST) api_problem(call, "conflict", "there is an upload of this name; delete it first");
