@@ -67,7 +67,21 @@ static json_t *published_row(const json_t *output, const json_t *file)
                      json_object_get(output, "quality"));
 }
 
-static json_t *published(const json_t *report)
+/* What people call the model: the hub's name, or the last part of a path. The caller's. */
+static json_t *model_name(const json_t *request)
+{
+    const char *name = text_of(request, "source_model"), *kind = text_of(request, "source_type");
+    size_t end = name ? strlen(name) : 0, start;
+    while (end > 1 && name[end - 1] == '/')
+        end--;
+    start = end;
+    while (start > 0 && name[start - 1] != '/')
+        start--;
+    if (!name || start == end || (kind && strcmp(kind, "huggingface") == 0)) return json_null();
+    return json_stringn(name + start, end - start);
+}
+
+static json_t *published(const json_t *request, const json_t *report)
 {
     const json_t *output, *file, *source = json_object_get(report, "source");
     size_t i, j;
@@ -75,7 +89,7 @@ static json_t *published(const json_t *report)
     json_array_foreach (json_object_get(report, "outputs"), i, output)
         json_array_foreach (json_object_get(output, "files"), j, file)
             json_array_append_new(rows, published_row(output, file));
-    return json_pack("{s:O?, s:O?, s:o}", "architecture", json_object_get(source, "architecture"), "parameters",
+    return json_pack("{s:o, s:O?, s:O?, s:o}", "name", model_name(request), "architecture", json_object_get(source, "architecture"), "parameters",
                      json_object_get(source, "parameters"), "outputs", rows);
 }
 
@@ -103,7 +117,7 @@ bool run__publish(struct run *run)
 {
     char why[300];
     struct scheduler *s = run->scheduler;
-    json_t *what = published(run->report);
+    json_t *what = published(run->request, run->report);
     enum store_result result = store_publish(s->store, &run->claim, run->place_name, what, move, run);
     for (int i = 0; i < 20 && (result == STORE_BUSY || result == STORE_FULL) && run__may_go_on(run); i++) {
         usleep(100000); /* a commit that found the disk full may have freed its own space by now */

@@ -424,8 +424,12 @@ static void test_publish_and_registry(void **state)
     enum store_result result;
     submit(f, "a", 0, id);
     assert_int_equal(store_output_file(f->store, id, "model-Q8_0.gguf", &file), STORE_CONFLICT);
+    json_t *submitted = store_outputs(f->store, id);
     publish(f, id);
     json_t *job = store_job(f->store, id);
+    for (size_t i = 0; i < 2; i++) /* who saw an output's id at the submission finds it by that */
+        assert_string_equal(text(json_array_get(json_object_get(job, "outputs"), i), "id"), text(json_array_get(submitted, i), "id"));
+    json_decref(submitted);
     assert_string_equal(text(job, "status"), "completed");
     assert_true(json_number_value(json_object_get(job, "progress")) == 100);
     assert_int_equal(json_integer_value(json_object_get(job, "completed_outputs")), 2);
