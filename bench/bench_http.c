@@ -3,6 +3,7 @@
  * own, so that its processor time and memory can be told from the load's.
  *
  *   bench_http [requests|streams|download|slow] [SECONDS]
+ *   bench_http requests|streams SECONDS PID PORT PATH      the same load on a server that is there
  */
 #include "net/http.h"
 
@@ -112,7 +113,8 @@ static void serve(int out, int in)
 }
 
 static pid_t server_pid;
-static int server_in;
+static int server_in = -1;
+static char job_request[512] = "GET /job" HEAD_END, events_request[512] = "GET /events" HEAD_END;
 static struct sockaddr_in server_addr = {.sin_family = AF_INET};
 
 static void start_server(void)
@@ -162,6 +164,7 @@ static long server_memory(void)
 static void stop_server(void)
 {
     double start = now();
+    if (server_in < 0) return;
     close(server_in);
     waitpid(server_pid, NULL, 0);
     printf("    stopped in %.2f s\n", now() - start);
@@ -209,13 +212,17 @@ static void requests(double seconds)
         fds[i] = dial();
         epoll_ctl(ep, EPOLL_CTL_ADD, fds[i], &e);
     }
-    say(fds[0], "GET /job" HEAD_END); /* all answers are as long as the first */
+    say(fds[0], job_request); /* all answers are as long as the first */
     while (answer_len == 0 && epoll_wait(ep, &e, 1, 1000) > 0) {
-        ssize_t n = recv(fds[0], answer, sizeof answer, 0);
-        answer_len = n > 0 && memmem(answer, (size_t)n, "}\n", 2) ? (size_t)n : 0;
+        ssize_t n = recv(fds[0], answer, sizeof answer - 1, 0);
+        answer[n > 0 ? n : 0] = '\0';
+        const char *end = strstr(answer, "\r\n\r\n"), *length = strcasestr(answer, "\r\nContent-Length:");
+        if (!end || !length || n <= 0) die("no answer whose length is known");
+        answer_len = (size_t)(end + 4 - answer) + strtoull(length + 17, NULL, 10);
+        if (answer_len != (size_t)n) die("the answer came in pieces");
     }
     for (int i = 0; i < N_KEEP_ALIVE; i++)
-        say(fds[i], "GET /job" HEAD_END);
+        say(fds[i], job_request);
     double start = now(), cpu = server_cpu();
     while (now() - start < seconds) {
         int n_ready = epoll_wait(ep, ready, N_KEEP_ALIVE, 1000);
@@ -227,7 +234,7 @@ static void requests(double seconds)
             if (got[i] < answer_len) continue;
             got[i] = 0;
             n_done++;
-            say(fds[i], "GET /job" HEAD_END);
+            say(fds[i], job_request);
         }
     }
     double spent = now() - start;
@@ -258,7 +265,7 @@ static void streams(double seconds)
     for (uint32_t i = 0; i < N_STREAMS; i++) {
         e = (struct epoll_event){.events = EPOLLIN, .data.u32 = i};
         fds[i] = dial();
-        say(fds[i], "GET /events" HEAD_END);
+        say(fds[i], events_request);
         epoll_ctl(ep, EPOLL_CTL_ADD, fds[i], &e);
     }
     for (int i = 0; i < n_cpus && i < 64; i++)
@@ -319,7 +326,7 @@ static double ask(int fd)
 {
     char answer[4096];
     double start = now();
-    say(fd, "GET /job" HEAD_END);
+    say(fd, job_request);
     fcntl(fd, F_SETFL, 0);
     if (recv(fd, answer, sizeof answer, 0) <= 0) die("the other client");
     return 1000 * (now() - start);
@@ -366,10 +373,17 @@ int main(int argc, char **argv)
         setrlimit(RLIMIT_NOFILE, &files);
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
+    if (argc > 5) {
+        server_pid = (pid_t)atol(argv[3]);
+        server_addr.sin_port = htons((uint16_t)atoi(argv[4]));
+        server_addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        snprintf(job_request, sizeof job_request, "GET %s" HEAD_END, argv[5]);
+        snprintf(events_request, sizeof events_request, "GET %s" HEAD_END, argv[5]);
+    }
     static const char *const names[] = {"requests", "streams", "download", "slow"};
     for (int i = 0; i < 4; i++) {
         if (strcmp(which, "all") != 0 && strcmp(which, names[i]) != 0) continue;
-        start_server();
+        if (argc < 6) start_server();
         if (i == 0) requests(seconds);
         if (i == 1) streams(seconds < 3 ? 3 : seconds);
         if (i == 2) download();
