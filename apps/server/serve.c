@@ -201,7 +201,8 @@ static int open_parts(struct service *s)
     server->metrics = metrics_open();
     server->answers = answers_open();
     server->events = events_open(server->store);
-    if (!server->access || !server->metrics || !server->answers || !server->events) return no_memory();
+    server->gguf_types = formats_gguf_types();
+    if (!server->gguf_types || !server->access || !server->metrics || !server->answers || !server->events) return no_memory();
     server->streams = streams_open(server->events);
     server->helpers = helpers_open(HELPERS, MAX_WAITING);
     if (!server->streams || !server->helpers) return no_memory();
@@ -231,6 +232,7 @@ static void close_parts(struct service *s)
     store_close(&server->store);
     roots_close(&server->roots);
     log_close(&server->log);
+    free(server->gguf_types);
     for (int i = 0; s->hub[i]; i++)
         free(s->hub[i]);
 }

@@ -33,6 +33,7 @@ struct server {
     struct answers *answers;
     const char *const *hub_environment; /* for children that reach the hub */
     const char *uploads;                /* DATA/uploads */
+    char *gguf_types;                   /* the list of types as it is answered */
     bool loopback;                      /* listens to this machine alone */
     double started;                     /* CLOCK_MONOTONIC */
     atomic_bool ready, stopping;

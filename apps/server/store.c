@@ -184,6 +184,8 @@ static void disconnect(struct connection *c)
 {
     for (int i = 0; i < c->n; i++)
         sqlite3_finalize(c->cache[i].statement);
+    for (int i = 0; i < BUILT; i++)
+        sqlite3_finalize(c->built[i]);
     sqlite3_close(c->db);
 }
 

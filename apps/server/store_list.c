@@ -59,11 +59,23 @@ static json_t *next_cursor(const char *sort, sqlite3_stmt *row)
     return result;
 }
 
+/* Preparing costs ten times what a short page does, and clients ask for few different pages. The connection owns it. */
 static sqlite3_stmt *prepare(struct store *s, struct connection *c, const char *sql, enum store_result *result)
 {
+    for (int i = 0; i < BUILT; i++)
+        if (c->built[i] && strcmp(sqlite3_sql(c->built[i]), sql) == 0) {
+            sqlite3_clear_bindings(c->built[i]);
+            return c->built[i];
+        }
     sqlite3_stmt *statement = NULL;
-    int rc = sqlite3_prepare_v2(c->db, sql, -1, &statement, NULL);
-    if (rc != SQLITE_OK) *result = store__result(s, c, rc, "list");
+    int rc = sqlite3_prepare_v3(c->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL);
+    if (rc != SQLITE_OK) {
+        *result = store__result(s, c, rc, "list");
+        return NULL;
+    }
+    sqlite3_finalize(c->built[c->oldest]);
+    c->built[c->oldest] = statement;
+    c->oldest = (c->oldest + 1) % BUILT;
     return statement;
 }
 
@@ -77,7 +89,7 @@ static int64_t count(struct store *s, struct connection *c, const struct list_qu
     int rc = sqlite3_step(statement);
     int64_t n = rc == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
     *result = store__result(s, c, rc, "count");
-    sqlite3_finalize(statement);
+    sqlite3_reset(statement);
     return n;
 }
 
@@ -138,7 +150,7 @@ static json_t *answer(struct store *s, struct connection *c, const struct list_q
     int64_t total = count(s, c, q, result);
     sqlite3_stmt *statement = *result == STORE_OK ? page(s, c, q, by, cursor, limit, result) : NULL;
     if (statement) list = rows(s, c, q, statement, limit, &next, result);
-    sqlite3_finalize(statement);
+    if (statement) sqlite3_reset(statement);
     if (*result == STORE_OK && list)
         return json_pack("{s:o, s:I, s:o}", q->key, list, "total", (json_int_t)total, "next_cursor",
                          next ? next : json_null());

@@ -12,7 +12,7 @@
 #include <pthread.h>
 #include <sqlite3.h>
 
-enum { STATEMENTS = 96, READERS = 4 };
+enum { STATEMENTS = 96, READERS = 4, BUILT = 16 };
 
 struct connection {
     sqlite3 *db;
@@ -21,6 +21,8 @@ struct connection {
         sqlite3_stmt *statement;
     } cache[STATEMENTS];
     int n;
+    sqlite3_stmt *built[BUILT]; /* those of lists, whose text is put together: the last ones used, compared by text */
+    int oldest;
     bool taken;
 };
 

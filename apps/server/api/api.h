@@ -82,6 +82,9 @@ bool api_query_number(struct api_call *call, const char *name, int64_t least, in
 bool api_query_known(struct api_call *call, const char *names);
 bool api_is(const struct api_call *call, const char *method);
 
+/* The answer to /quantize/formats/gguf/types, which is the same for as long as the program runs; free(). NULL: no memory. */
+char *formats_gguf_types(void);
+
 /* -- Handlers, one file a resource. -- */
 api_handler api_jobs_list, api_jobs_create, api_jobs_get, api_jobs_patch, api_jobs_delete, api_jobs_cancel, api_jobs_retry;
 api_handler api_outputs_list, api_outputs_download, api_jobs_log, api_jobs_events, api_events;

@@ -26,7 +26,7 @@ static bool recommended(const char *name)
     return strcmp(name, "Q4_K_M") == 0 || strcmp(name, "Q5_K_M") == 0 || strcmp(name, "Q8_0") == 0;
 }
 
-void api_gguf_types(struct api_call *call)
+char *formats_gguf_types(void)
 {
     struct ht_mix_info m;
     json_t *list = json_array();
@@ -37,5 +37,16 @@ void api_gguf_types(struct api_call *call)
                                               bits_of(m.default_type), "needs_importance", needs, "hint", m.about,
                                               "recommended", recommended(m.name)));
     }
-    api_json(call, 200, json_pack("{s:o}", "types", list));
+    json_t *answer = json_pack("{s:o}", "types", list);
+    char *text = answer ? json_dumps(answer, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+    json_decref(answer);
+    return text;
+}
+
+void api_gguf_types(struct api_call *call)
+{
+    const char *text = call->server->gguf_types;
+    api_common_headers(call->request);
+    api_header(call, "Cache-Control", "no-store");
+    ht__http_answer_static(call->request, 200, "application/json", text, strlen(text));
 }
