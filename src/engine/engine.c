@@ -266,24 +266,34 @@ enum ht_err ht__engine_pass(struct ht__engine *e, const int32_t *tokens, int n_s
     return HT_OK;
 }
 
+/* Final norm and output matrix over rows of the residual stream. */
+static void to_logits(struct ht__engine *e, const float *x, int n, float *logits, bool show)
+{
+    const struct ht__hyper *h = &e->hyper;
+    struct ht__matrix output = e->weights->output;
+    output.bias = e->weights->output_bias.w;
+    norm_rows(e, &e->weights->output_norm, x, n, e->normed);
+    if (show && e->observe && output.weight) e->observe(e->observe_ctx, output.weight, 0, e->normed, n, h->n_embd);
+    ht__engine_multiply(e, &output, 0, e->normed, h->n_embd, n, logits, h->n_vocab);
+    if (h->logit_scale == 1 && h->final_cap <= 0) return;
+    for (int64_t i = 0; i < (int64_t)n * h->n_vocab; i++) {
+        logits[i] *= h->logit_scale;
+        if (h->final_cap > 0) logits[i] = h->final_cap * tanhf(logits[i] / h->final_cap);
+    }
+}
+
 enum ht_err ht__engine_logits(struct ht__engine *e, int seq, int token, int n, float *logits, struct ht_diag *diag)
 {
     const struct ht__hyper *h = &e->hyper;
     if (seq < 0 || seq >= e->n_seqs || token < 0 || token >= e->n_tokens || n < 1 || n > (e->n_seqs - seq) * e->n_tokens - token)
         return ht__fail(diag, HT_ERR_USAGE, "logits", -1, "no such tokens in the last pass");
-    const float *x = e->x + (int64_t)(seq * e->n_tokens + token) * h->n_embd;
-    struct ht__matrix output = e->weights->output;
-    output.bias = e->weights->output_bias.w;
-    norm_rows(e, &e->weights->output_norm, x, n, e->normed);
-    if (e->observe && e->weights->output.weight)
-        e->observe(e->observe_ctx, e->weights->output.weight, 0, e->normed, n, h->n_embd);
-    ht__engine_multiply(e, &output, 0, e->normed, h->n_embd, n, logits, h->n_vocab);
-    if (h->logit_scale == 1 && h->final_cap <= 0) return HT_OK;
-    for (int64_t i = 0; i < (int64_t)n * h->n_vocab; i++) {
-        logits[i] *= h->logit_scale;
-        if (h->final_cap > 0) logits[i] = h->final_cap * tanhf(logits[i] / h->final_cap);
-    }
+    to_logits(e, e->x + (int64_t)(seq * e->n_tokens + token) * h->n_embd, n, logits, true);
     return HT_OK;
+}
+
+void ht__engine_lens(struct ht__engine *e, const float *x, int n, float *logits)
+{
+    to_logits(e, x, n, logits, false);
 }
 
 void ht__engine_show_output(struct ht__engine *e)

@@ -59,6 +59,10 @@ HT_MUST_CHECK enum ht_err ht__engine_pass(struct ht__engine *engine, const int32
 HT_MUST_CHECK enum ht_err ht__engine_logits(struct ht__engine *engine, int seq, int token, int n, float *logits,
                                             struct ht_diag *diag);
 
+/* Logits that n rows of the residual stream (n_batch at most) would have if the last layer were behind them: the final
+ * norm and the output matrix. No observer is called. */
+void ht__engine_lens(struct ht__engine *engine, const float *x, int n, float *logits);
+
 /* Shows the observer what the output matrix would take after the last pass: every token's row, without the product. */
 void ht__engine_show_output(struct ht__engine *engine);
 

@@ -1,4 +1,5 @@
 #include "engine/score.h"
+#include "engine/lens.h"
 
 #include <math.h>
 #include <string.h>
@@ -28,6 +29,7 @@ struct run {
     /* the residual stream of sampled tokens */
     float *kept;            /* layer x sample x n_embd, of the reference */
     double **error, **size; /* by model, by layer */
+    struct ht__lens lens;   /* without models: nothing to compare */
     size_t now;             /* the model that runs */
     int n_seqs;             /* chunks in this pass */
     uint64_t done;          /* tokens of finished passes */
@@ -89,8 +91,15 @@ static void on_layer(void *ctx, int layer, const float *x, int64_t n_rows)
     struct run *r = ctx;
     const struct ht__hyper *h = ht__engine_hyper(r->all[r->now]->engine);
     if (r->kept) compare_layer(r, layer, x, h->n_embd);
+    if (r->kept) ht__lens_keep(&r->lens, r->now, layer, x);
     uint64_t part = (uint64_t)n_rows * (uint64_t)(layer + 1) / (uint64_t)(h->n_layers + 1);
     if (r->p->tell && r->p->tell(r->p->tell_ctx, r->done + part)) r->stop = true;
+}
+
+static struct ht__engine *engine_of(void *ctx, size_t index)
+{
+    const struct run *r = ctx;
+    return r->all[index]->engine;
 }
 
 static enum ht_err open_layers(struct run *r, struct ht_diag *diag)
@@ -111,15 +120,21 @@ static enum ht_err open_layers(struct run *r, struct ht_diag *diag)
         r->size[i] = ht__new_array(alloc, (size_t)h->n_layers, sizeof(double));
         if (!r->error[i] || !r->size[i]) return ht__fail_memory(diag, "layers");
     }
-    return HT_OK;
+    return ht__lens_open(&r->lens, engine_of, r, r->n_all, alloc, diag);
 }
 
-/* Sums become relative errors, which the model keeps. */
+/* Sums become relative errors and mean divergences, which the model keeps. */
 static void hand_out_layers(struct run *r)
 {
+    ht__lens_finish(&r->lens);
     for (size_t i = 0; i < r->n_all; i++) {
         struct ht__scored *m = r->all[i];
         m->n_layers = ht__engine_hyper(m->engine)->n_layers;
+        if (r->kept) {
+            m->layer_kld = r->lens.models[i].kld;
+            m->lens_positions = r->lens.n_positions;
+            r->lens.models[i].kld = NULL;
+        }
         if (!r->error[i]) continue;
         for (int l = 0; l < m->n_layers; l++)
             r->error[i][l] = r->size[i][l] > 0 ? sqrt(r->error[i][l] / r->size[i][l]) : 0;
@@ -194,6 +209,33 @@ static enum ht_err told(struct run *r, struct ht_diag *diag)
     return r->stop ? ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled") : HT_OK;
 }
 
+/* The divergence after one layer, of rows first … first + n of those that were kept. */
+static void look_at_layer(struct run *r, int layer, int first, int n)
+{
+    for (size_t m = 0; m < r->n_all; m++)
+        if (r->lens.models[m].rows)
+            ht__engine_lens(r->all[m]->engine, ht__lens_rows(&r->lens, m, layer, first), n,
+                            r->logits + (int64_t)m * r->n_rows * r->n_vocab);
+    memset(r->bad, 0, (size_t)n * sizeof *r->bad);
+    r->targets = r->batch; /* any tokens do: only divergences are taken */
+    ht__pool_run(r->pool, n, score_row, r);
+    for (size_t m = 1; m < r->n_all; m++)
+        for (int row = 0; r->lens.models[m].kld && row < n; row++)
+            r->lens.models[m].kld[layer] +=
+                r->bad[row] ? NAN : r->scores[(size_t)row * r->n_all + m].kld;
+}
+
+static enum ht_err look_at_layers(struct run *r, struct ht_diag *diag)
+{
+    for (int layer = 0; r->lens.n > 0 && layer < r->lens.n_layers; layer++)
+        for (int first = 0; first < r->lens.n; first += r->n_rows) {
+            int left = r->lens.n - first;
+            look_at_layer(r, layer, first, left < r->n_rows ? left : r->n_rows);
+            HT_TRY(told(r, diag));
+        }
+    return HT_OK;
+}
+
 static enum ht_err score_batch(struct run *r, size_t chunk, struct ht_diag *diag)
 {
     const struct ht__score_params *p = r->p;
@@ -216,7 +258,7 @@ static enum ht_err score_batch(struct run *r, size_t chunk, struct ht_diag *diag
             HT_TRY(score_block(r, s, t, last - t < r->n_rows ? last - t : r->n_rows, diag));
             HT_TRY(told(r, diag));
         }
-    return HT_OK;
+    return look_at_layers(r, diag);
 }
 
 /* ---- the run ----------------------------------------------------------------------------------
@@ -261,6 +303,7 @@ static void close_run(struct run *r)
                    r->kept,   r->error,       r->size,   r->all};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         ht__free(alloc, all[i]);
+    ht__lens_close(&r->lens);
     ht__pool_close(&r->pool);
 }
 
@@ -272,6 +315,9 @@ static enum ht_err run_chunks(struct run *r, struct ht_diag *diag)
     for (size_t chunk = 0; chunk < r->p->n_chunks; chunk += (size_t)r->n_seqs) {
         size_t left = r->p->n_chunks - chunk;
         r->n_seqs = left < (size_t)r->p->n_seqs ? (int)left : r->p->n_seqs;
+        ht__lens_plan(&r->lens, chunk / (size_t)r->p->n_seqs,
+                      (r->p->n_chunks + (size_t)r->p->n_seqs - 1) / (size_t)r->p->n_seqs, r->n_seqs,
+                      r->p->n_ctx);
         HT_TRY(score_batch(r, chunk, diag));
     }
     hand_out_layers(r);
@@ -282,7 +328,7 @@ enum ht_err ht__score_run(struct ht__scored *const *models, size_t n_models,
                           struct ht__scored *reference, const struct ht__score_params *params,
                           struct ht_diag *diag)
 {
-    struct run r = {.p = params, .reference = reference != NULL};
+    struct run r = {.p = params, .reference = reference != NULL, .lens.alloc = params->alloc};
     if (params->n_ctx < 4 || params->n_chunks < 1 || params->n_seqs < 1 || n_models < 1)
         return ht__fail(diag, HT_ERR_USAGE, "score", -1,
                         "a chunk of at least 4 tokens and a model are wanted");
@@ -302,5 +348,6 @@ void ht__scored_close(struct ht__scored *scored, const struct ht__alloc *alloc)
 {
     ht__tally_close(&scored->tally);
     ht__free(alloc, scored->layer_error);
-    scored->layer_error = NULL;
+    ht__free(alloc, scored->layer_kld);
+    scored->layer_error = scored->layer_kld = NULL;
 }

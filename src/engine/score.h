@@ -20,7 +20,9 @@ struct ht__scored {
     struct ht__engine *engine;
     struct ht__tally tally;
     double *layer_error; /* by layer: relative RMSE of the residual stream; NULL: not known */
+    double *layer_kld;   /* by layer: mean divergence at its output, see lens.h; NULL: not known */
     int n_layers;
+    int lens_positions; /* that layer_kld is a mean over */
     double seconds;  /* that its engine ran */
     uint64_t tokens; /* that went through it */
 };

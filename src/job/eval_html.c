@@ -6,6 +6,7 @@
 #include "job/plot.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Hues are spread so that neighbours differ; lightness is chosen for contrast on either background.
@@ -144,18 +145,21 @@ static void put_sizes(const struct ht__eval *e, struct plots *p, struct ht__buf 
     ht__plot_put(&plot, out);
 }
 
-static void put_layers(const struct ht__eval *e, struct plots *p, struct ht__buf *out)
+/* Figures by layer of every model that has them. */
+static void put_layers(const struct ht__eval *e, struct plots *p, bool kld, const char *title, const char *y_label,
+                       struct ht__buf *out)
 {
     p->n = 0;
     p->used = 0;
     for (size_t i = 0; i < e->n_models; i++) {
         const struct ht__eval_model *m = &e->models[i];
-        if (!m->scored.layer_error) continue;
+        const double *by_layer = kld ? m->scored.layer_kld : m->scored.layer_error;
+        if (!by_layer) continue;
         double *x = p->values + p->used, *y = x + m->scored.n_layers;
         p->used += 2 * (size_t)m->scored.n_layers;
         for (int l = 0; l < m->scored.n_layers; l++) {
             x[l] = l;
-            y[l] = m->scored.layer_error[l];
+            y[l] = by_layer[l];
         }
         p->series[p->n++] = (struct ht__series){.name = m->label + p->skip,
                                                 .x = x,
@@ -163,13 +167,7 @@ static void put_layers(const struct ht__eval *e, struct plots *p, struct ht__buf
                                                 .n = (size_t)m->scored.n_layers,
                                                 .colour = (int)(i % 12)};
     }
-    struct ht__plot plot = {"Error of the activations after each layer",
-                            "layer",
-                            "relative RMSE of the residual stream",
-                            false,
-                            true,
-                            p->series,
-                            p->n};
+    struct ht__plot plot = {title, "layer", y_label, false, true, p->series, p->n};
     if (p->n) ht__plot_put(&plot, out);
 }
 
@@ -210,29 +208,49 @@ static void put_distribution(const struct ht__eval *e, struct plots *p, struct h
     if (p->n) ht__plot_put(&plot, out);
 }
 
-static void put_layer_table(const struct ht__eval *e, struct ht__buf *out)
+static void put_layer_table(const struct ht__eval *e, bool kld, const char *title, struct ht__buf *out)
 {
-    ht__buf_str(out, "<details><summary>Error after each layer, as numbers</summary><div "
-                     "class=scroll tabindex=0 role=region "
-                     "aria-label='Error after each layer'><table>\n");
+    bool any = false;
     for (size_t i = 0; i < e->n_models; i++) {
         const struct ht__eval_model *m = &e->models[i];
-        if (!m->scored.layer_error) continue;
+        const double *by_layer = kld ? m->scored.layer_kld : m->scored.layer_error;
+        if (!by_layer) continue;
+        if (!any)
+            ht__buf_printf(out,
+                           "<details><summary>%s, as numbers</summary><div class=scroll tabindex=0 role=region "
+                           "aria-label='%s'><table>\n",
+                           title, title);
+        any = true;
         ht__buf_str(out, "<tr><th scope=row>");
         ht__html_text(out, m->label);
         for (int l = 0; l < m->scored.n_layers; l++)
-            ht__buf_printf(out, "<td>%.4g", m->scored.layer_error[l]);
+            ht__buf_printf(out, "<td>%.4g", by_layer[l]);
         ht__buf_str(out, "</tr>\n");
     }
-    ht__buf_str(out, "</table></div></details>\n");
+    if (any) ht__buf_str(out, "</table></div></details>\n");
+}
+
+static int lens_positions(const struct ht__eval *e)
+{
+    int n = 0;
+    for (size_t i = 0; i < e->n_models; i++)
+        if (e->models[i].scored.layer_kld) n = e->models[i].scored.lens_positions;
+    return n;
 }
 
 static void put_plots(const struct ht__eval *e, struct plots *p, struct ht__buf *out)
 {
+    char title[128];
     put_sizes(e, p, out);
     put_distribution(e, p, out);
-    put_layers(e, p, out);
-    put_layer_table(e, out);
+    snprintf(title, sizeof title, "KL divergence after each layer (%d positions)", lens_positions(e));
+    put_layers(e, p, true, title, "mean KL divergence, nats", out);
+    put_layer_table(e, true, title, out);
+    if (lens_positions(e))
+        ht__buf_str(out, "<p>Each model's own final norm and output matrix stand behind each of its layers in turn; "
+                         "the last point is the divergence of the whole model at these positions.</p>\n");
+    put_layers(e, p, false, "Error of the activations after each layer", "relative RMSE of the residual stream", out);
+    put_layer_table(e, false, "Error of the activations after each layer", out);
 }
 
 enum ht_err ht__eval_html(const struct ht__eval *e, struct ht__buf *out, struct ht_diag *diag)

@@ -53,6 +53,18 @@ static void put_distribution(struct ht__buf *out, const float *sorted, size_t n)
     put_number(out, "min", ht__percentile(sorted, n, 0));
 }
 
+static void put_layer_kld(const struct ht__scored *s, struct ht__buf *out)
+{
+    if (!s->layer_kld) return;
+    ht__buf_printf(out, "\"layer_kld_positions\": %d, \"layer_kld\": [", s->lens_positions);
+    for (int i = 0; i < s->n_layers; i++)
+        if (isfinite(s->layer_kld[i]))
+            ht__buf_printf(out, "%.6g, ", s->layer_kld[i]);
+        else
+            ht__buf_str(out, "null, ");
+    end(out, "], ");
+}
+
 static void put_against(const struct ht__eval_model *m, struct ht__buf *out)
 {
     const struct ht__tally_result *r = &m->result;
@@ -77,6 +89,7 @@ static void put_against(const struct ht__eval_model *m, struct ht__buf *out)
             ht__buf_printf(out, "%.6g, ", m->scored.layer_error[i]);
         end(out, "], ");
     }
+    put_layer_kld(&m->scored, out);
 }
 
 /* A share of n, with its binomial error. */

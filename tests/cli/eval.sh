@@ -25,13 +25,15 @@ answers "as text" 'perplexity  *[0-9.]* ± [0-9.]* over 124 tokens'
 expect "a model against itself" 0 "$halftone" eval $model "${few[@]}" --against $model --retention 4 --json
 answers "a model against itself" '"kld": {"mean": 0, "mean_error": 0, "max": 0,'
 answers "a model against itself" '"top1_agreement": 1, .*"perplexity_ratio": 1, .*"share": 1,'
+answers "a model against itself" '"layer_kld_positions": 16, "layer_kld": \[0, 0, 0, 0, [0, ]*0\]'
 expect "again, under a cap" 0 "$halftone" eval $model "${few[@]}" --against $model --memory 40M --json
 answers "again, under a cap" '"kld": {"mean": 0, "mean_error": 0, "max": 0,'
 expect "side by side" 0 "$halftone" compare "$work"/q/model-Q2_K.gguf "$work"/q/model-Q4_0.gguf "$work"/q/model-Q8_0.gguf \
     "${few[@]}" --against $model --html "$work/page.html" --report "$work/report.json"
 holds "three rows on the front" test "$(grep -c '^\* model-Q' "$work/out")" = 3
 holds "a report" grep -q '"verb": "compare"' "$work/report.json"
-holds "a page with three plots" test "$(grep -o '<svg' "$work/page.html" | wc -l)" = 3
+holds "a page with four plots" test "$(grep -o '<svg' "$work/page.html" | wc -l)" = 4
+holds "one of them the divergence by layer" grep -q 'KL divergence after each layer (16 positions)' "$work/page.html"
 holds "that fetches nothing" test -z "$(grep -oE 'https?:|src=|<script|@import|url\(' "$work/page.html")"
 expect "the largest is the reference" 0 "$halftone" compare "$work"/q/*.gguf "${few[@]}" --json
 answers "the largest is the reference" '"reference": {"model": "[^"]*model-Q8_0.gguf"'

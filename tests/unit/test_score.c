@@ -3,7 +3,10 @@
  * chunks may be grouped into passes in any way and that a model against itself loses nothing at
  * all.
  */
+#include "engine/lens.h"
 #include "engine/score.h"
+#include "halftone/halftone.h"
+#include "lib/folder.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -136,12 +139,17 @@ struct subject {
     struct ht__scored scored;
 };
 
-static void open_subject(struct subject *s, int n_seqs, uint64_t memory)
+static char path[4096];
+
+static void find_example(void)
 {
-    char path[4096];
-    struct ht_diag diag = {0};
     const char *root = getenv("HT_SOURCE_ROOT");
     snprintf(path, sizeof path, "%s/examples/model", root ? root : ".");
+}
+
+static void open_subject(struct subject *s, int n_seqs, uint64_t memory)
+{
+    struct ht_diag diag = {0};
     *s = (struct subject){0};
     struct ht__engine_params params = {
         .n_threads = 2, .memory = memory, .n_ctx = CTX, .n_seqs = n_seqs, .n_batch = CTX * n_seqs};
@@ -222,10 +230,67 @@ static void itself_loses_nothing(void **state)
     assert_true(ht__percentile(a.scored.tally.kld, r.n, 0) == 0 &&
                 ht__percentile(a.scored.tally.kld, r.n, 1) == 0);
     for (int i = 0; i < a.scored.n_layers; i++)
-        assert_true(a.scored.layer_error[i] == 0);
+        assert_true(a.scored.layer_error[i] == 0 && a.scored.layer_kld[i] == 0);
     assert_null(b.scored.layer_error);
+    assert_null(b.scored.layer_kld);
+    /* three passes: two of two chunks, one of one, whose fifteen scored tokens are all there are */
+    assert_int_equal(a.scored.lens_positions, 16 + 16 + CTX / 2 - 1);
     close_subject(&a);
     close_subject(&b);
+}
+
+/* With a chunk a pass every scored token is looked at: behind the last layer, the final norm and the output matrix give
+ * the divergence that was measured. */
+static void the_last_layer_has_the_divergence_of_the_whole(void **state)
+{
+    (void)state;
+    struct subject a, b;
+    struct ht_diag diag = {0};
+    struct ht__tally_result r;
+    struct folder folder = folder_make();
+    find_example();
+    if (ht_quantize(path, "Q4_0", folder.path, &diag)) fail_msg("%s: %s", diag.where, diag.message);
+    open_subject(&b, 1, 0);
+    snprintf(path, sizeof path, "%s/model-Q4_0.gguf", folder.path);
+    open_subject(&a, 1, 0);
+    if (run(&a, &b, 1, NULL, &r, &diag)) fail_msg("%s", diag.message);
+    assert_int_equal(a.scored.lens_positions, CHUNKS * (CTX / 2 - 1));
+    assert_int_equal(r.n, a.scored.lens_positions);
+    int last = a.scored.n_layers - 1;
+    assert_true(r.kld.value > 1e-4);
+    if (!(fabs(a.scored.layer_kld[last] - r.kld.value) < 1e-9 * r.kld.value))
+        fail_msg("%.12g after the last layer, %.12g measured", a.scored.layer_kld[last], r.kld.value);
+    for (int i = 0; i < last; i++)
+        assert_true(a.scored.layer_kld[i] > 0 && a.scored.layer_kld[i] != r.kld.value);
+    close_subject(&a);
+    close_subject(&b);
+    find_example();
+    folder_remove(&folder);
+}
+
+/* Long runs are looked at eight times, from the start on, a part of the run apart. */
+static void positions_are_few_and_spread(void **state)
+{
+    (void)state;
+    struct ht__lens_model models[2];
+    for (size_t n_passes = 1; n_passes <= 100; n_passes++) {
+        struct ht__lens lens = {.models = models, .n_models = 2};
+        size_t chosen = 0, last = 0;
+        for (size_t pass = 0; pass < n_passes; pass++) {
+            ht__lens_plan(&lens, pass, n_passes, 3, 64);
+            if (!lens.n) continue;
+            assert_int_equal(lens.n, HT__LENS_ROWS);
+            assert_true(pass == 0 || pass - last <= n_passes / HT__LENS_PASSES + 1);
+            last = pass;
+            chosen++;
+            for (int i = 0; i < lens.n; i++) {
+                assert_true(lens.at[i] % 64 >= 32 && lens.at[i] % 64 < 63 && lens.at[i] < 3 * 64);
+                assert_true(i == 0 || lens.at[i] > lens.at[i - 1]);
+            }
+        }
+        assert_int_equal(chosen, n_passes < HT__LENS_PASSES ? n_passes : HT__LENS_PASSES);
+        assert_int_equal(lens.n_positions, (int)chosen * HT__LENS_ROWS);
+    }
 }
 
 static void stops_when_asked(void **state)
@@ -243,6 +308,7 @@ static void stops_when_asked(void **state)
 
 int main(void)
 {
+    find_example();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(by_hand),
         cmocka_unit_test(one_token_has_no_error),
@@ -250,6 +316,8 @@ int main(void)
         cmocka_unit_test(log_probabilities),
         cmocka_unit_test(grouping_changes_nothing),
         cmocka_unit_test(itself_loses_nothing),
+        cmocka_unit_test(the_last_layer_has_the_divergence_of_the_whole),
+        cmocka_unit_test(positions_are_few_and_spread),
         cmocka_unit_test(stops_when_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
