@@ -4,18 +4,26 @@ SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
 PACKAGES := gcc meson ninja-build pkg-config libssl-dev libyaml-dev libpcre2-dev libutf8proc-dev \
             libjansson-dev zlib1g-dev libcurl4-openssl-dev libsqlite3-dev libmicrohttpd-dev libcmocka-dev
 
-.PHONY: all demo test parity bench fuzz packages install clean help format lint
+.PHONY: all page demo test parity bench fuzz packages install clean help format lint
 
 all: $(BUILD)/build.ninja ## build build/halftone and build/libhalftone.so
 	@ninja -C $(BUILD) $(NINJAFLAGS)
 
 # Sources are found by folder: configured anew when the list of files changes.
 SOURCES := $(shell find src apps tests bench tools -name '*.c' -o -name meson.build -o -name '*.sh' | LC_ALL=C sort | cksum | cut -d' ' -f1)
-$(BUILD)/build.ninja: $(BUILD)/.sources-$(SOURCES)
+$(BUILD)/build.ninja: $(BUILD)/.sources-$(SOURCES) $(BUILD)/.page
 	@test -f $@ && meson setup --reconfigure $(BUILD) >/dev/null || meson setup $(BUILD) $(MESONFLAGS)
 	@touch $@
 $(BUILD)/.sources-$(SOURCES): | check-packages
 	@mkdir -p $(BUILD) && rm -f $(BUILD)/.sources-* && touch $@
+# What the web page needs is fetched once, where there is npm; without it the program gets a plain page.
+$(BUILD)/.page: web/package-lock.json
+	@mkdir -p $(BUILD)
+	@tools/page_packages.sh
+	@touch $@
+page: ## fetch what the web page needs (npm), and build
+	@rm -f $(BUILD)/.page
+	@$(MAKE) --no-print-directory all
 
 .PHONY: check-packages
 check-packages:

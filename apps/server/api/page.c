@@ -1,10 +1,8 @@
 /* Paths beside the API: the page. */
 #include "server/api/api.h"
+#include "server/page.h"
 
 #include <string.h>
-
-#if __has_include("server/page.h")
-#include "server/page.h"
 
 static bool accepts_gzip(const char *header)
 {
@@ -40,15 +38,3 @@ void api_page(struct api_call *call)
     if (gzip) api_header(call, "Content-Encoding", "gzip");
     ht__http_answer_static(r, 200, file.content_type, gzip ? file.gzip : file.data, gzip ? file.gzip_size : file.size);
 }
-#else
-void api_page(struct api_call *call)
-{
-    static const char text[] = "<!doctype html><html lang=en><meta charset=utf-8><title>Halftone</title>\n<h1>Halftone</h1>\n"
-                               "<p>This is a service that quantizes language models. Its API is described in\n"
-                               "<a href=/api/v1/openapi.json>/api/v1/openapi.json</a>; it begins at\n"
-                               "<a href=/api/v1/quantize/jobs>/api/v1/quantize/jobs</a>.\n";
-    if (strcmp(ht__http_path(call->request), "/") == 0 && (api_is(call, "GET") || api_is(call, "HEAD")))
-        api_text(call, 200, "text/html; charset=utf-8", text);
-    else api_problem(call, "not-found", "there is nothing at this address");
-}
-#endif
