@@ -60,6 +60,18 @@ static bool make_folder(const char *folder, char *why, size_t size)
     return true;
 }
 
+/* A server that was killed just as it started a child leaves the lock to that child for a moment, until it has
+ * noticed. */
+static bool take_lock(int fd)
+{
+    for (int i = 0; i < 40; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
+        if (errno != EWOULDBLOCK && errno != EINTR) return false;
+        nanosleep(&(struct timespec){0, 50000000}, NULL);
+    }
+    return false;
+}
+
 static bool prepare_folder(struct store *s, const char *folder, char *why, size_t size)
 {
     static const char *const inside[] = {"jobs", "models", "uploads"};
@@ -78,7 +90,7 @@ static bool prepare_folder(struct store *s, const char *folder, char *why, size_
     snprintf(path, sizeof path, "%s/lock", s->folder);
     s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (s->lock < 0) return refuse(why, size, "%s: %s", path, strerror(errno));
-    if (flock(s->lock, LOCK_EX | LOCK_NB) != 0) return refuse(why, size, "%s is in use by another process", folder);
+    if (!take_lock(s->lock)) return refuse(why, size, "%s is in use by another process", folder);
     return true;
 }
 

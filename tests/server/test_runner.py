@@ -10,10 +10,10 @@ ENDED = ("completed", "failed", "cancelled")
 
 
 class Worker:
-    def __init__(self, where, program=None, parallel=1, attempts=3, limit=None, hub=()):
+    def __init__(self, where, program=None, parallel=1, attempts=3, limit=None, hub=(), environment=None):
         def prepare():
             if limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-        self.p = subprocess.Popen([args.worker, where, program or args.program, str(parallel), str(attempts), *hub], preexec_fn=prepare,
+        self.p = subprocess.Popen([args.worker, where, program or args.program, str(parallel), str(attempts), *hub], preexec_fn=prepare, env={**os.environ, **(environment or {})},
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(open(args.stderr, "a") if args.stderr else subprocess.DEVNULL), text=True)
         self.answers, self.events, self.where = queue.Queue(), [], where
         self.reader = threading.Thread(target=self.read, daemon=True)
@@ -30,7 +30,9 @@ class Worker:
     def ask(self, do, **more):
         self.p.stdin.write(json.dumps({"do": do, **more}) + "\n")
         self.p.stdin.flush()
-        return self.answers.get(timeout=15)
+        answer = self.answers.get(timeout=15)
+        assert answer is not None or self.p.poll() is None or do == "job", "the worker died"
+        return answer
 
     def submit(self, types, name="job", source=None, key=None, **more):
         request = {"name": name, "source_model": "example/model", "source_type": "local", "source_path": source or args.model,
@@ -399,6 +401,7 @@ def case_full_tmpfs(where):
             job = w.wait(id)
             assert job["status"] in ("failed", "completed"), job
             if job["status"] == "failed": assert job["error"] and not any(f.endswith(".part") for f in remains(where)), job
+            if job["status"] == "completed": w.ask("forget", id=w.ask("models")["models"][0]["id"]) # both would be too much
             again = w.submit(SHORT)
             check_completed(w, w.wait(again), SHORT)
             w.ask("forget", id=w.ask("models")["models"][0]["id"])
@@ -412,10 +415,10 @@ def case_killed(where):
     w, ids, wanted = Worker(where, parallel=2, attempts=10000), [], {}
     for i in range(args.kills):
         while len([j for j in w.ask("jobs")["jobs"] if j["status"] not in ENDED]) < 3:
-            types = rng.choice((SHORT, ["Q4_K_M"], ["Q6_K", "Q5_K_M", "IQ4_XS"], LONG))
+            types = rng.choice((SHORT, ["Q4_K_M"], ["Q6_K", "Q5_K_M"], ["Q8_0"]))
             ids.append(w.submit(types, name=f"job {len(ids)}", options={"threads": "1"}))
             wanted[ids[-1]] = types
-        time.sleep(rng.uniform(0, 0.5) if i % 4 else rng.uniform(0, 0.05))
+        time.sleep(rng.uniform(0, (0.05, 0.5, 1, 2.5)[i % 4]))
         w.kill()
         w = Worker(where, parallel=2, attempts=10000)
     for id in ids: check_completed(w, w.wait(id, seconds=60), wanted[id])
@@ -432,6 +435,46 @@ def case_killed(where):
     assert db.execute("PRAGMA foreign_key_check").fetchall() == []
     attempts = db.execute("SELECT max(attempt), sum(attempt) FROM jobs").fetchone()
     print(f"  {args.kills} kills, {len(ids)} jobs, {attempts[1]} attempts, at most {attempts[0]} for one")
+
+
+def attempt_with(where, types, environment):
+    """Submits and waits, however far it comes. The id, when one was promised."""
+    told = w = None
+    try:
+        w = Worker(where, environment=environment)
+        told = w.submit(types)
+        w.wait(told)
+        w.close()
+    except (AssertionError, TypeError, BrokenPipeError): # it died in between
+        if w: w.kill()
+    return told
+
+
+def case_killed_at(where):
+    """kill -9 just before the Nth call that changes a file, from opening to closing: --kills of all the Ns."""
+    if not args.kill_at:
+        print("  skipped: no library to count calls with")
+        return
+    types = ["Q4_K_M"]
+    Worker(where).close()
+    attempt_with(where, types, {"LD_PRELOAD": args.kill_at, "KILL_COUNT": where + ".count"})
+    with open(where + ".count") as f: total = int(f.read())
+    for at in rng.sample(range(1, total + 1), min(args.kills, total)):
+        shutil.rmtree(where)
+        Worker(where).close()
+        told = attempt_with(where, types, {"LD_PRELOAD": args.kill_at, "KILL_AT": str(at)})
+        w = Worker(where)
+        jobs = w.ask("jobs")["jobs"]
+        assert told in [None] + [j["id"] for j in jobs], f"at {at}: a job that was promised is lost"
+        for j in jobs: check_completed(w, w.wait(j["id"]), types)
+        variants = [v for m in w.ask("models")["models"] for v in m["variants"]]
+        w.close()
+        assert len(variants) == len(jobs), f"at {at}: {len(variants)} variants of {len(jobs)} jobs"
+        assert len(remains(where)) == 2 * len(variants) and os.listdir(where + "/jobs") == [], (at, remains(where))
+        db = sqlite3.connect(where + "/halftone.db")
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)], at
+        db.close()
+    print(f"  at {min(args.kills, total)} of {total} calls")
 
 
 def main():
@@ -452,10 +495,11 @@ parser.add_argument("worker")
 parser.add_argument("program")
 parser.add_argument("model")
 parser.add_argument("--stderr", help="where the worker's stderr goes")
+parser.add_argument("--kill-at", help="tests/server/kill_at.c as a library")
 parser.add_argument("--kills", type=int, default=20)
 parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "little"))
 parser.add_argument("cases", nargs="*")
-args = parser.parse_args()
+args = parser.parse_intermixed_args()
 args.worker, args.program, args.model = (os.path.abspath(p) for p in (args.worker, args.program, args.model))
 rng = random.Random(args.seed)
 main()
