@@ -182,6 +182,15 @@ class Jobs(Case):
         self.assertEqual(done["config"]["calibration_samples"], 128)
         self.assertEqual(done["options"]["pure"], True)
 
+    def test_split(self):
+        job = self.submit(["Q8_0"], options={"split-max-size": "5M"})
+        done = s.wait(job["id"])
+        self.assertEqual(done["status"], "completed", done)
+        outputs = s.get(f"{JOBS}/{job['id']}/outputs").json()["outputs"]
+        self.assertEqual(len(outputs), 2)
+        for output in outputs:
+            self.assertEqual(sha256(s.get(output["url"]).body), output["sha256"])
+
     def test_importance_and_measure(self):
         job = self.submit(["Q4_K_M"], config={"use_imatrix": True, "imatrix_dataset": "model/README.md", "calibration_samples": 2, "measure": True},
                           options={"ctx": 64})
@@ -648,6 +657,18 @@ class Hub(Case):
         self.assertEqual(done["status"], "completed", done)
         estimate = self.service.post(V1 + "/quantize/estimate", {"source_model": "org/model@main", "gguf_quant_types": ["Q8_0"]}).json()
         self.assertEqual(done["outputs"][0]["file_size"], estimate["outputs"][0]["size_bytes"])
+
+    def test_names(self):
+        good = {"org/model": None, "org/model@main": "main", "org/model:model.gguf": None, "org/model@refs/pr/1:a/b.gguf": "refs/pr/1"}
+        for name, revision in good.items():
+            answer = self.service.post(JOBS, {"source_model": name, "gguf_quant_types": ["Q8_0"]})
+            self.assertEqual((answer.status, answer.json().get("source_revision")), (201, revision), name)
+        both = self.service.post(JOBS, {"source_model": "org/model:model.gguf", "source_revision": "v1"}).json()
+        self.assertEqual((both["source_model"], both["source_revision"]), ("org/model@v1:model.gguf", "v1"))
+        for name in ("model", "org/", "/model", "org/model@", "org/model:", "org/model:../x", "org/model@..", "org//model", "a/b/c", "org/mod el"):
+            self.assertEqual(self.service.post(JOBS, {"source_model": name, "source_type": "huggingface"}).status, 422, name)
+        for job in self.service.get(JOBS).json()["jobs"]:
+            self.service.post(f"{JOBS}/{job['id']}/cancel")
 
     def test_job_without_a_model(self):
         job = self.service.post(JOBS, {"source_model": "org/none", "gguf_quant_types": ["Q8_0"]}).json()

@@ -29,7 +29,6 @@ static const char *refusal(const struct ht_option_info *o)
 {
     if (strcmp(o->name, "type") == 0) return "types belong into gguf_quant_types";
     if (contains_word("output report html overwrite resume", o->name)) return "the service decides where and how files are written";
-    if (contains_word("split-max-size split-max-tensors keep-split", o->name)) return "the service writes one file an output";
     bool path = strstr(o->metavar, "FILE") || strstr(o->metavar, "DIR") || strstr(o->metavar, "MODEL");
     if (path && !contains_word("imatrix calibration text", o->name)) return "this option names a place that the service does not give";
     return NULL;

@@ -2,56 +2,37 @@
 #include "server/api/job_request.h"
 #include "server/api/roots.h"
 
+#include <halftone/halftone.h>
+
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-/* Names of the hub: letters, digits, "-", "_", "."; neither ".." nor "--"; not at an end. */
-static bool hub_part(const char *text, size_t n)
+/* ORG/NAME[@REVISION][:FILE.gguf] with a revision that was given apart; false: no name. */
+static bool hub_name(const char *model, const char *revision, char *name, size_t size)
 {
-    if (n == 0 || n > 96) return false;
-    for (size_t i = 0; i < n; i++) {
-        char c = text[i];
-        if (!isascii((unsigned char)c) || (!isalnum((unsigned char)c) && c != '-' && c != '_' && c != '.')) return false;
-        if ((c == '.' || c == '-') && (i == 0 || i + 1 == n || text[i + 1] == c)) return false;
-    }
-    return true;
-}
-
-static bool revision_allowed(const char *text)
-{
-    size_t n = strlen(text);
-    if (n == 0 || n > 200 || text[0] == '-' || text[0] == '/' || strstr(text, "..")) return false;
-    for (size_t i = 0; i < n; i++)
-        if (!isascii((unsigned char)text[i]) || (!isalnum((unsigned char)text[i]) && !strchr("-_./+", text[i]))) return false;
-    return true;
-}
-
-/* ORG/NAME or NAME, and a revision behind '@'. */
-static bool hub_name(const char *model, size_t *len, const char **revision)
-{
-    *len = strcspn(model, "@");
-    *revision = model[*len] ? model + *len + 1 : NULL;
-    const char *slash = memchr(model, '/', *len);
-    if (!slash) return hub_part(model, *len);
-    size_t org = (size_t)(slash - model);
-    return hub_part(model, org) && hub_part(slash + 1, *len - org - 1);
+    size_t id = strcspn(model, "@:");
+    bool own = model[id] == '@';
+    int n = snprintf(name, size, "%.*s%s%s%s", (int)id, model, revision && !own ? "@" : "", revision && !own ? revision : "", model + id);
+    return n > 0 && n < (int)size && !(revision && strchr(revision, ':')) && ht_hub_is_name(name);
 }
 
 static void read_hub(const char *model, const char *revision, const char *pointer, json_t *request, struct faults *faults)
 {
-    size_t len;
-    const char *own;
-    if (!hub_name(model, &len, &own)) {
-        faults_add(faults, pointer, "ORG/NAME of the model hub is wanted, or a path under the allowed folders");
+    char name[1400], own[256] = "";
+    const char *at = strchr(model, '@');
+    if (at && !memchr(model, ':', (size_t)(at - model))) snprintf(own, sizeof own, "%.*s", (int)strcspn(at + 1, ":"), at + 1);
+    if (!hub_name(model, NULL, name, sizeof name)) {
+        faults_add(faults, pointer, "ORG/NAME[@REVISION][:FILE.gguf] of the model hub is wanted, or a path under the allowed folders");
         return;
     }
-    if (own && revision && strcmp(own, revision) != 0) faults_add(faults, "/source_revision", "source_model names another revision");
-    if (own && !revision) revision = own;
-    if (revision && !revision_allowed(revision)) faults_add(faults, own ? pointer : "/source_revision", "this cannot be a revision");
+    if (*own && revision && strcmp(own, revision) != 0) faults_add(faults, "/source_revision", "source_model names another revision");
+    else if (!hub_name(model, revision, name, sizeof name)) faults_add(faults, "/source_revision", "this cannot be a revision");
     json_object_set_new(request, "source_type", json_string("huggingface"));
-    if (revision) json_object_set_new(request, "source_revision", json_string(revision));
+    if (*own || revision) json_object_set_new(request, "source_revision", json_string(*own ? own : revision));
+    /* beside a file a revision cannot be told apart any more: it goes into the name */
+    if (revision && !*own && strchr(model, ':')) json_object_set_new(request, "source_model", json_string(name));
 }
 
 static void read_local(const struct roots *roots, const char *model, const char *pointer, json_t *request, struct faults *faults)
@@ -95,12 +76,10 @@ static void read_upload(const struct server *server, const char *name, const cha
 static const char *type_of(const struct server *server, const char *model)
 {
     char path[PATH_MAX];
-    size_t len;
-    const char *revision;
     if (model[0] == '/' || model[0] == '.' || model[0] == '~') return "local";
     if (upload_path(server, model, path)) return "upload";
     if (roots_resolve(server->roots, model, path, NULL, NULL) != ROOTS_MISSING) return "local"; /* there, or refused there */
-    return hub_name(model, &len, &revision) ? "huggingface" : "local";
+    return ht_hub_is_name(model) ? "huggingface" : "local";
 }
 
 void source_read(struct server *server, const char *model, const char *type, const char *revision, const char *pointer,
@@ -132,6 +111,7 @@ const char *job_request_source(const json_t *request, char *text, size_t size)
     if (path) return path;
     const char *model = json_string_value(json_object_get(request, "source_model"));
     const char *revision = json_string_value(json_object_get(request, "source_revision"));
-    snprintf(text, size, "%.*s%s%s", (int)strcspn(model, "@"), model, revision ? "@" : "", revision ? revision : "");
+    bool apart = revision && !strchr(model, '@');
+    snprintf(text, size, "%s%s%s", model, apart ? "@" : "", apart ? revision : "");
     return text;
 }
