@@ -65,8 +65,9 @@ static bool room_for(const struct server *server, uint64_t more)
 static bool take_piece(void *ctx, const void *data, size_t len)
 {
     struct upload *u = ctx;
-    if (u->size == 0 && (len < 4 || memcmp(data, "GGUF", 4) != 0))
-        return refuse(u, "invalid", "this is no GGUF file: it does not begin with \"GGUF\"");
+    for (size_t i = 0; i < len && u->size + i < 4; i++) /* the network may cut pieces as small as a byte */
+        if (((const char *)data)[i] != "GGUF"[u->size + i])
+            return refuse(u, "invalid", "this is no GGUF file: it does not begin with \"GGUF\"");
     for (size_t done = 0; done < len;) {
         ssize_t n = write(u->fd, (const char *)data + done, len - done);
         if (n < 0 && errno == EINTR) continue;
