@@ -88,7 +88,10 @@ void ht__http_take_body(struct ht__http_request *r, bool (*sink)(void *ctx, cons
 bool ht__http_body_whole(const struct ht__http_request *r);
 
 /* -- The answer: headers first, then exactly one of the rest. -- */
-/* False, and not added, when name or value could not stand in a header (a line break above all). Copies. */
+/*
+ * False, and not added, when name or value could not stand in a header (a line break above all). Copies. Without memory
+ * the answer will break the connection: rather none than one that lacks a header.
+ */
 bool ht__http_add_header(struct ht__http_request *r, const char *name, const char *value);
 /* HEAD gets the same headers and no body: answer it as GET. content_type may be NULL. */
 void ht__http_answer(struct ht__http_request *r, int status, const char *content_type, const void *body,

@@ -15,7 +15,10 @@ bool ht__http_add_header(struct ht__http_request *r, const char *name, const cha
     size_t n = strlen(name), m = strlen(value);
     if (!ht__http_is_token(name) || !ht__http_is_value(value)) return false;
     struct ht__http_field *field = malloc(sizeof *field + n + m + 2);
-    if (!field) return false;
+    if (!field) {
+        r->starved = true;
+        return false;
+    }
     memcpy(field->name, name, n + 1);
     field->value = memcpy(field->name + n + 1, value, m + 1);
     pthread_mutex_lock(&r->lock);
@@ -41,13 +44,15 @@ struct answer {
 /* Under the request's lock: the request has its answer, and its connection wakes. */
 static void set_answer(struct ht__http_request *r, const struct answer *a)
 {
-    for (const struct ht__http_field *f = r->fields; a->response && f; f = f->next)
-        MHD_add_response_header(a->response, f->name, f->value);
+    bool whole = a->response && !r->starved;
+    for (const struct ht__http_field *f = r->fields; whole && f; f = f->next)
+        whole = MHD_add_response_header(a->response, f->name, f->value) == MHD_YES;
+    if (a->response && !whole) MHD_destroy_response(a->response); /* rather none than one without its Content-Range */
     r->status = a->status;
-    r->response = a->response;
-    r->memory = a->memory;
+    r->response = whole ? a->response : NULL;
+    r->memory = whole ? a->memory : NULL;
     r->answer_len = a->len;
-    r->stream = a->stream;
+    r->stream = whole ? a->stream : NULL;
     r->answered = true;
     if (r->suspended) MHD_resume_connection(r->mhd);
     r->suspended = false;

@@ -115,6 +115,7 @@ struct ht__http_request {
     bool deferred, owner_gone, suspended, answered;
     bool delivered, closes;
     struct ht__http_field *fields;
+    bool starved; /* there was no memory for a header */
     int status;
     struct MHD_Response *response;
     const void *memory; /* the answer's body, when it lies in memory */
