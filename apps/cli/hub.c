@@ -134,7 +134,10 @@ static void print_files(const json_t *answer)
     size_t i;
     char size[32];
     json_array_foreach(json_object_get(answer, "files"), i, file)
-        printf("%10s  %s\n", json_object_get(file, "size") ? human_bytes((double)json_integer_value(json_object_get(file, "size")), size) : "",
+        printf("%10s  %s\n",
+               json_object_get(file, "size")
+                   ? human_bytes((double)json_integer_value(json_object_get(file, "size")), size)
+                   : "",
                json_string_value(json_object_get(file, "name")));
 }
 
@@ -177,18 +180,26 @@ static int read_args(const struct command *c, int argc, char **argv, struct hub_
 {
     bool options = true;
     for (int i = 1; i < argc; i++) {
-        if (options && strcmp(argv[i], "--") == 0) options = false;
-        else if (options && strcmp(argv[i], "--json") == 0) a->json = true;
-        else if (options && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)) a->help = true;
-        else if (options && strcmp(argv[i], "--limit") == 0 && i + 1 < argc) a->limit = argv[++i];
-        else if ((options && argv[i][0] == '-') || a->what) return usage_error(c, "\"%s\" was not expected", argv[i]);
-        else if (!a->verb) a->verb = argv[i];
-        else a->what = argv[i];
+        if (options && strcmp(argv[i], "--") == 0)
+            options = false;
+        else if (options && strcmp(argv[i], "--json") == 0)
+            a->json = true;
+        else if (options && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0))
+            a->help = true;
+        else if (options && strcmp(argv[i], "--limit") == 0 && i + 1 < argc)
+            a->limit = argv[++i];
+        else if ((options && argv[i][0] == '-') || a->what)
+            return usage_error(c, "\"%s\" was not expected", argv[i]);
+        else if (!a->verb)
+            a->verb = argv[i];
+        else
+            a->what = argv[i];
     }
     if (a->help) return EXIT_DONE;
     if (!a->verb || (strcmp(a->verb, "search") != 0 && strcmp(a->verb, "info") != 0))
         return usage_error(c, "search or info is wanted");
-    return a->what ? EXIT_DONE : usage_error(c, "%s is wanted", strcmp(a->verb, "search") == 0 ? "a text" : "a model's name");
+    return a->what ? EXIT_DONE
+                   : usage_error(c, "%s is wanted", strcmp(a->verb, "search") == 0 ? "a text" : "a model's name");
 }
 
 static void print_models(const json_t *answer)
@@ -205,7 +216,8 @@ static void print_info(const json_t *answer)
 {
     char size[32];
     print_files(answer);
-    printf("%10s  %s at commit %s\n", human_bytes((double)json_integer_value(json_object_get(answer, "bytes")), size),
+    printf("%10s  %s at commit %s\n",
+           human_bytes((double)json_integer_value(json_object_get(answer, "bytes")), size),
            json_string_value(json_object_get(answer, "id")), json_string_value(json_object_get(answer, "commit")));
 }
 
@@ -217,7 +229,8 @@ static int show(const struct command *c, struct ht_job *job, const struct hub_ar
     long limit = a->limit ? strtol(a->limit, &end, 10) : 20;
     if (a->limit && (*end || end == a->limit || limit < 1 || limit > 100))
         return usage_error(c, "--limit %s: a number from 1 to 100 is wanted", a->limit);
-    enum ht_err err = search ? ht_hub_search(job, a->what, (int)limit, &text, &diag) : ht_hub_info(job, a->what, &text, &diag);
+    enum ht_err err =
+        search ? ht_hub_search(job, a->what, (int)limit, &text, &diag) : ht_hub_info(job, a->what, &text, &diag);
     if (err != HT_OK) return report_error(c, err, &diag, a->json);
     if (a->json) {
         puts(text);

@@ -38,8 +38,7 @@ static uint32_t at4(const uint8_t *b)
 /* Forms that carry an IPv4 address are what that address is: mapped, NAT64, 6to4. */
 static enum ht__address_class classify6(const uint8_t b[16])
 {
-    static const uint8_t zeros[16], mapped[12] = {[10] = 0xff, [11] = 0xff},
-                         nat64[12] = {0x00, 0x64, 0xff, 0x9b};
+    static const uint8_t zeros[16], mapped[12] = {[10] = 0xff, [11] = 0xff}, nat64[12] = {0x00, 0x64, 0xff, 0x9b};
     if (memcmp(b, mapped, 12) == 0 || memcmp(b, nat64, 12) == 0) return classify4(at4(b + 12));
     if (memcmp(b, zeros, 15) == 0) return b[15] == 1 ? HT__ADDRESS_LOOPBACK : HT__ADDRESS_RESERVED;
     if (b[0] == 0x20 && b[1] == 0x02) return classify4(at4(b + 2));

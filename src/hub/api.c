@@ -34,7 +34,8 @@ static void put_escaped(struct ht__buf *out, const char *text, bool path)
 {
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c);
+        bool plain =
+            (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c);
         if (plain || (path && c == '/'))
             ht__buf_put(out, &c, 1);
         else
@@ -79,21 +80,23 @@ static enum ht_err files_url(const struct ht__hub *hub, const struct ht__hub_nam
 static enum ht_err unknown_model(const struct ht__hub *hub, const struct ht__hub_name *name, enum ht_err code,
                                  struct ht_diag *diag)
 {
-    return ht__fail(diag, code, name->id, -1,
-                    hub->settings.token
-                        ? "%s has no such model that this token may read, and no folder here is called so: check the name"
-                        : "%s has no such model, and no folder here is called so: check the name, or set HF_TOKEN if it "
-                          "is private",
-                    hub->settings.endpoint);
+    return ht__fail(
+        diag, code, name->id, -1,
+        hub->settings.token
+            ? "%s has no such model that this token may read, and no folder here is called so: check the name"
+            : "%s has no such model, and no folder here is called so: check the name, or set HF_TOKEN if it "
+              "is private",
+        hub->settings.endpoint);
 }
 
 static enum ht_err gated(const struct ht__hub *hub, const struct ht__hub_name *name, struct ht_diag *diag)
 {
-    return ht__fail(diag, HT_ERR_DENIED, name->id, -1,
-                    hub->settings.token
-                        ? "the model is gated and this token's owner has no access: ask for it at %s/%s"
-                        : "the model is gated: accept its terms at %s/%s, then set HF_TOKEN to a token of that account",
-                    hub->settings.endpoint, name->id);
+    return ht__fail(
+        diag, HT_ERR_DENIED, name->id, -1,
+        hub->settings.token
+            ? "the model is gated and this token's owner has no access: ask for it at %s/%s"
+            : "the model is gated: accept its terms at %s/%s, then set HF_TOKEN to a token of that account",
+        hub->settings.endpoint, name->id);
 }
 
 enum ht_err ht__api_refused(const struct ht__hub *hub, const struct ht__hub_name *name, const char *file,
@@ -102,16 +105,20 @@ enum ht_err ht__api_refused(const struct ht__hub *hub, const struct ht__hub_name
     bool denied = r->status == 401 || r->status == 403;
     if (strcmp(r->code, "GatedRepo") == 0) return gated(hub, name, diag);
     if (strcmp(r->code, "RevisionNotFound") == 0)
-        return ht__fail(diag, HT_ERR_NOT_FOUND, name->id, -1, "the model has no branch, tag or commit \"%s\"", name->revision);
+        return ht__fail(diag, HT_ERR_NOT_FOUND, name->id, -1, "the model has no branch, tag or commit \"%s\"",
+                        name->revision);
     if (strcmp(r->code, "EntryNotFound") == 0 || (r->status == 404 && file))
-        return ht__fail(diag, HT_ERR_NOT_FOUND, name->id, -1, "the model has no file \"%.200s\"", file ? file : "");
-    if (strcmp(r->code, "RepoNotFound") == 0 || r->status == 404) return unknown_model(hub, name, HT_ERR_NOT_FOUND, diag);
+        return ht__fail(diag, HT_ERR_NOT_FOUND, name->id, -1, "the model has no file \"%.200s\"",
+                        file ? file : "");
+    if (strcmp(r->code, "RepoNotFound") == 0 || r->status == 404)
+        return unknown_model(hub, name, HT_ERR_NOT_FOUND, diag);
     if (r->status == 401 && !hub->settings.token) return unknown_model(hub, name, HT_ERR_DENIED, diag);
     if (r->status == 401)
-        return ht__fail(diag, HT_ERR_DENIED, name->id, -1, "the hub does not take this token: it may have expired");
+        return ht__fail(diag, HT_ERR_DENIED, name->id, -1,
+                        "the hub does not take this token: it may have expired");
     if (denied)
-        return ht__fail(diag, HT_ERR_DENIED, name->id, -1, "the hub refuses access%s%.200s", r->message[0] ? ": " : "",
-                        r->message);
+        return ht__fail(diag, HT_ERR_DENIED, name->id, -1, "the hub refuses access%s%.200s",
+                        r->message[0] ? ": " : "", r->message);
     return ht__fail(diag, HT_ERR_IO, name->id, -1, "the hub answers with status %d%s%.200s", r->status,
                     r->message[0] ? ": " : "", r->message);
 }
@@ -136,8 +143,13 @@ static enum ht_err begin_again(void *ctx, const struct ht__reply *reply, struct 
 static enum ht_err ask(struct ht__link *link, const char *url, struct ht__buf *out, struct ht__reply *reply,
                        int attempts_less, struct ht_diag *diag)
 {
-    struct ht__request q = {.url = url, .head = !out, .at_home = !out, .limit = LARGEST_ANSWER, .begin = begin_again,
-                            .sink = append, .ctx = out};
+    struct ht__request q = {.url = url,
+                            .head = !out,
+                            .at_home = !out,
+                            .limit = LARGEST_ANSWER,
+                            .begin = begin_again,
+                            .sink = append,
+                            .ctx = out};
     struct ht__patience patience = {attempts_less};
     for (;;) {
         enum ht_err err = ht__link_send(link, &q, reply, diag);
@@ -147,7 +159,8 @@ static enum ht_err ask(struct ht__link *link, const char *url, struct ht__buf *o
     }
 }
 
-enum ht_err ht__api_files(struct ht__link *link, struct ht__repo *repo, bool hasty, bool *lost, struct ht_diag *diag)
+enum ht_err ht__api_files(struct ht__link *link, struct ht__repo *repo, bool hasty, bool *lost,
+                          struct ht_diag *diag)
 {
     const struct ht__hub *hub = ht__link_hub(link);
     char url[HT__URL_MAX];
@@ -161,8 +174,9 @@ enum ht_err ht__api_files(struct ht__link *link, struct ht__repo *repo, bool has
     if (err == HT_OK) err = ht__api_read_files(repo, (const char *)text.data, text.len, repo->name.id, diag);
     ht__buf_close(&text);
     if (err == HT_OK && repo->n_odd)
-        ht__log_printf(hub->settings.log, HT__LOG_WARNING, "%zu files of %s have names that are no paths, such as \"%.60s\": passed over",
-                       repo->n_odd, repo->name.id, repo->odd);
+        ht__log_printf(hub->settings.log, HT__LOG_WARNING,
+                       "%zu files of %s have names that are no paths, such as \"%.60s\": passed over", repo->n_odd,
+                       repo->name.id, repo->odd);
     return err;
 }
 
@@ -179,8 +193,8 @@ enum ht_err ht__api_file(struct ht__link *link, const struct ht__repo *repo, str
     const char *etag = r.linked_etag[0] ? r.linked_etag : r.etag;
     uint64_t size = r.linked_size != UINT64_MAX ? r.linked_size : sent_on ? UINT64_MAX : r.length;
     if (ht__etag_kind(etag) == HT__ETAG_NONE || size == UINT64_MAX)
-        return ht__fail(diag, HT_ERR_FORMAT, repo->name.id, -1, "the hub does not say how long \"%.200s\" is and what its content is called",
-                        file->name);
+        return ht__fail(diag, HT_ERR_FORMAT, repo->name.id, -1,
+                        "the hub does not say how long \"%.200s\" is and what its content is called", file->name);
     memcpy(file->etag, etag, strlen(etag) + 1); /* of one of the two lengths */
     file->size = size;
     return HT_OK;
@@ -219,7 +233,8 @@ static enum ht_err read_entry(struct ht__repo *repo, const struct ht__jnode *ent
     if (!file->name) return ht__fail_memory(diag, where);
     switch (ht__map_put(seen, file->name, name->len, 0)) {
     case HT__MAP_NO_MEMORY: return ht__fail_memory(diag, where);
-    case HT__MAP_PRESENT: return ht__fail(diag, HT_ERR_FORMAT, where, -1, "the hub lists \"%.200s\" twice", file->name);
+    case HT__MAP_PRESENT:
+        return ht__fail(diag, HT_ERR_FORMAT, where, -1, "the hub lists \"%.200s\" twice", file->name);
     default: break;
     }
     read_content(file, entry);
@@ -227,12 +242,14 @@ static enum ht_err read_entry(struct ht__repo *repo, const struct ht__jnode *ent
     return HT_OK;
 }
 
-static enum ht_err read_root(struct ht__repo *repo, const struct ht__jnode *root, const char *where, struct ht_diag *diag)
+static enum ht_err read_root(struct ht__repo *repo, const struct ht__jnode *root, const char *where,
+                             struct ht_diag *diag)
 {
     const struct ht__jnode *list = ht__jget(root, "siblings");
     const char *commit = ht__jstr(root, "sha", "");
     if (!ht__hub_is_commit(commit)) return ht__fail(diag, HT_ERR_FORMAT, where, -1, "the hub names no commit");
-    if (!list || list->type != HT__JSON_ARRAY) return ht__fail(diag, HT_ERR_FORMAT, where, -1, "the hub lists no files");
+    if (!list || list->type != HT__JSON_ARRAY)
+        return ht__fail(diag, HT_ERR_FORMAT, where, -1, "the hub lists no files");
     if (list->n > MAX_FILES) return ht__fail(diag, HT_ERR_LIMIT, where, -1, "more than %d files", MAX_FILES);
     memcpy(repo->commit, commit, sizeof repo->commit);
     repo->files = ht__arena_array(&repo->arena, list->n, sizeof *repo->files);
@@ -274,8 +291,8 @@ static void put_model(struct ht__buf *out, const struct ht__jnode *m, const char
     ht__buf_str(out, "{\"id\": ");
     ht__json_quote(out, id, strlen(id));
     ht__buf_printf(out, ", \"downloads\": %lld, \"likes\": %lld, \"gated\": %s, \"private\": %s",
-                   (long long)ht__jint(m, "downloads", 0), (long long)ht__jint(m, "likes", 0), is_gated ? "true" : "false",
-                   ht__jbool(m, "private", false) ? "true" : "false");
+                   (long long)ht__jint(m, "downloads", 0), (long long)ht__jint(m, "likes", 0),
+                   is_gated ? "true" : "false", ht__jbool(m, "private", false) ? "true" : "false");
     put_member(out, "updated", ht__jstr(m, "lastModified", ht__jstr(m, "createdAt", NULL)));
     put_member(out, "task", ht__jstr(m, "pipeline_tag", NULL));
     put_member(out, "library", ht__jstr(m, "library_name", NULL));
@@ -290,12 +307,14 @@ enum ht_err ht__api_read_search(const char *text, size_t size, const char *where
     ht__arena_init(&tree, alloc);
     enum ht_err err = ht__json_parse(&tree, text, size, where, &root, diag);
     if (err == HT_OK && root->type != HT__JSON_ARRAY)
-        err = ht__fail(diag, HT_ERR_FORMAT, where, -1, "the hub answers a search with something other than a list");
+        err =
+            ht__fail(diag, HT_ERR_FORMAT, where, -1, "the hub answers a search with something other than a list");
     ht__buf_str(json, "{\"models\": [");
     for (size_t i = 0, n = 0; err == HT_OK && i < root->n; i++) {
         struct ht__hub_name name;
         const char *id = ht__jstr(&root->children[i], "id", ht__jstr(&root->children[i], "modelId", ""));
-        if (ht__hub_name_parse(id, &name, NULL) != HT_OK || strcmp(name.id, id) != 0) continue; /* none that we could fetch */
+        if (ht__hub_name_parse(id, &name, NULL) != HT_OK || strcmp(name.id, id) != 0)
+            continue; /* none that we could fetch */
         if (n++) ht__buf_str(json, ", ");
         put_model(json, &root->children[i], id);
     }
@@ -304,7 +323,8 @@ enum ht_err ht__api_read_search(const char *text, size_t size, const char *where
     return err == HT_OK && json->failed ? ht__fail_memory(diag, where) : err;
 }
 
-enum ht_err ht__api_search(struct ht__link *link, const char *text, int limit, struct ht__buf *json, struct ht_diag *diag)
+enum ht_err ht__api_search(struct ht__link *link, const char *text, int limit, struct ht__buf *json,
+                           struct ht_diag *diag)
 {
     const struct ht__hub *hub = ht__link_hub(link);
     char url[HT__URL_MAX];
@@ -319,7 +339,8 @@ enum ht_err ht__api_search(struct ht__link *link, const char *text, int limit, s
     enum ht_err err = ask(link, url, &buf, &r, 0, diag);
     if (err == HT_OK && r.status != 200)
         err = ht__fail(diag, r.status == 401 || r.status == 403 ? HT_ERR_DENIED : HT_ERR_IO, "hub", -1,
-                       "the hub answers a search with status %d%s%.200s", r.status, r.message[0] ? ": " : "", r.message);
+                       "the hub answers a search with status %d%s%.200s", r.status, r.message[0] ? ": " : "",
+                       r.message);
     if (err == HT_OK) err = ht__api_read_search((const char *)buf.data, buf.len, "search", json, hub->alloc, diag);
     ht__buf_close(&buf);
     return err;

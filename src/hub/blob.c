@@ -77,7 +77,8 @@ static enum ht_err take_up(struct blob *b, struct ht_diag *diag)
 
 static enum ht_err changed(const struct blob *b, struct ht_diag *diag)
 {
-    return ht__fail(diag, HT_ERR_VERIFY, b->job->file->name, -1, "the hub now says that its content is another one: start again");
+    return ht__fail(diag, HT_ERR_VERIFY, b->job->file->name, -1,
+                    "the hub now says that its content is another one: start again");
 }
 
 /* The endpoint's word about the file must be the list's; then either the rest comes, or all of it. */
@@ -92,7 +93,8 @@ static enum ht_err on_begin(void *ctx, const struct ht__reply *r, struct ht_diag
         return ht__fail(diag, HT_ERR_VERIFY, f->name, -1, "%llu bytes come, but the hub lists %llu",
                         (unsigned long long)total, (unsigned long long)f->size);
     if (r->status == 206 && r->first != b->asked)
-        return ht__fail(diag, HT_ERR_FORMAT, f->name, -1, "the server answers with another range than was asked for");
+        return ht__fail(diag, HT_ERR_FORMAT, f->name, -1,
+                        "the server answers with another range than was asked for");
     snprintf(b->etag, sizeof b->etag, "%s", r->etag);
     return r->status == 206 || b->have == 0 ? HT_OK : start_anew(b, diag);
 }
@@ -102,7 +104,8 @@ static enum ht_err on_data(void *ctx, const void *data, size_t n, struct ht_diag
     struct blob *b = ctx;
     const unsigned char *p = data;
     if (n > b->job->file->size - b->have)
-        return ht__fail(diag, HT_ERR_VERIFY, b->job->file->name, -1, "more than the %llu bytes that the hub lists come",
+        return ht__fail(diag, HT_ERR_VERIFY, b->job->file->name, -1,
+                        "more than the %llu bytes that the hub lists come",
                         (unsigned long long)b->job->file->size);
     for (size_t done = 0; done < n;) {
         ssize_t put = pwrite(b->fd, p + done, n - done, (off_t)(b->have + done));
@@ -117,11 +120,17 @@ static enum ht_err on_data(void *ctx, const void *data, size_t n, struct ht_diag
 }
 
 /* One request. HT_OK: the content is whole, or another request may bring the rest. */
-static enum ht_err one_request(struct blob *b, const char *url, struct ht__patience *patience, struct ht_diag *diag)
+static enum ht_err one_request(struct blob *b, const char *url, struct ht__patience *patience,
+                               struct ht_diag *diag)
 {
     struct ht__reply r;
-    struct ht__request q = {.url = url, .first = b->have, .if_range = b->have && b->etag[0] ? b->etag : NULL,
-                            .limit = b->job->file->size, .begin = on_begin, .sink = on_data, .ctx = b};
+    struct ht__request q = {.url = url,
+                            .first = b->have,
+                            .if_range = b->have && b->etag[0] ? b->etag : NULL,
+                            .limit = b->job->file->size,
+                            .begin = on_begin,
+                            .sink = on_data,
+                            .ctx = b};
     uint64_t before = b->have;
     b->asked = b->have;
     enum ht_err err = ht__link_send(b->job->link, &q, &r, diag);
@@ -169,8 +178,9 @@ static enum ht_err refuse_pointer(const struct blob *b, struct ht_diag *diag)
     if (b->have >= sizeof head || !is_weights(b->job->file->name)) return HT_OK;
     ssize_t n = pread(b->fd, head, sizeof head, 0);
     if (n <= 0 || !ht__is_lfs_pointer(head, (size_t)n)) return HT_OK;
-    return ht__fail(diag, HT_ERR_FORMAT, b->job->file->name, -1,
-                    "the hub sends a Git LFS pointer instead of the weights: the model was uploaded without its large files");
+    return ht__fail(
+        diag, HT_ERR_FORMAT, b->job->file->name, -1,
+        "the hub sends a Git LFS pointer instead of the weights: the model was uploaded without its large files");
 }
 
 static enum ht_err check(struct blob *b, bool *matches, struct ht_diag *diag)
@@ -194,8 +204,10 @@ static enum ht_err fill(struct blob *b, struct ht_diag *diag)
         if (matches) break;
         HT_TRY(start_anew(b, diag)); /* bad bytes must not be resumed from */
         if (!resumed)
-            return ht__fail(diag, HT_ERR_VERIFY, b->job->file->name, -1,
-                            "its bytes do not have the hash %s that the hub lists: damaged on the way or at the source", b->job->file->etag);
+            return ht__fail(
+                diag, HT_ERR_VERIFY, b->job->file->name, -1,
+                "its bytes do not have the hash %s that the hub lists: damaged on the way or at the source",
+                b->job->file->etag);
     }
     if (fsync(b->fd) != 0) return ht__fail_errno(diag, errno, b->part, "cannot sync");
     if (rename(b->part, b->path) != 0) return ht__fail_errno(diag, errno, b->path, "cannot rename into place");

@@ -132,7 +132,8 @@ enum ht_err ht__cache_lacks(const struct ht__cache_repo *repo, const char *commi
 enum ht_err ht__cache_link(const struct ht__cache_repo *repo, const char *commit, const char *file,
                            const char *etag, struct ht_diag *diag)
 {
-    char path[HT__CACHE_PATH], own[HT__CACHE_PATH + 32], blob[HT__CACHE_PATH], target[HT__HUB_MAX_FILE * 2 + 96], had[160];
+    char path[HT__CACHE_PATH], own[HT__CACHE_PATH + 32], blob[HT__CACHE_PATH], target[HT__HUB_MAX_FILE * 2 + 96],
+        had[160];
     HT_TRY(ht__cache_blob(repo, etag, blob, diag));
     HT_TRY(in_commit(repo, "snapshots", commit, file, path, diag));
     HT_TRY(make_parent(path, diag));

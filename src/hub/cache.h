@@ -13,7 +13,7 @@
 #include "hub/name.h"
 
 struct ht__cache_repo {
-    char root[3072];                /* CACHE */
+    char root[3072];                 /* CACHE */
     char folder[HT__HUB_MAX_FOLDER]; /* models--ORG--NAME */
 };
 

@@ -100,7 +100,8 @@ static void link_next(struct ht__reply *r, const char *value, size_t len)
     char copy[1200];
     text(copy, sizeof copy, value, len);
     const char *open = strchr(copy, '<'), *close = open ? strchr(open, '>') : NULL;
-    if (close && strstr(close, "rel=\"next\"")) address(r->next, sizeof r->next, open + 1, (size_t)(close - open - 1));
+    if (close && strstr(close, "rel=\"next\""))
+        address(r->next, sizeof r->next, open + 1, (size_t)(close - open - 1));
 }
 
 static bool is(const char *name, size_t len, const char *want)
@@ -129,6 +130,10 @@ static void of_endpoint(struct ht__reply *r, const char *name, size_t n, const c
 void ht__reply_header(struct ht__reply *r, const char *line, size_t len, bool endpoint, int64_t now)
 {
     const char *colon = memchr(line, ':', len);
+    if (len >= 5 && memcmp(line, "HTTP/", 5) == 0) { /* after a 1xx the answer itself begins */
+        ht__reply_begin(r, false);
+        return;
+    }
     if (!colon) return;
     const char *value = colon + 1, *end = line + len;
     while (value < end && (*value == ' ' || *value == '\t'))

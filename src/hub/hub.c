@@ -31,7 +31,8 @@ bool ht__hub_origin(const char *text, char *out, size_t size)
     char *host = ok ? part_of(url, CURLUPART_HOST, 0) : NULL;
     char *port = ok ? part_of(url, CURLUPART_PORT, CURLU_DEFAULT_PORT) : NULL;
     char *user = ok ? part_of(url, CURLUPART_USER, 0) : NULL;
-    ok = scheme && host && port && !user && (strcasecmp(scheme, "https") == 0 || strcasecmp(scheme, "http") == 0) &&
+    ok = scheme && host && port && !user &&
+         (strcasecmp(scheme, "https") == 0 || strcasecmp(scheme, "http") == 0) &&
          (size_t)snprintf(out, size, "%s://%s:%s", scheme, host, port) < size;
     for (char *p = out; ok && *p; p++)
         *p = (char)tolower((unsigned char)*p);
@@ -68,7 +69,8 @@ static enum ht_err set_up(struct ht__hub *hub, struct ht_diag *diag)
     char *end = (char *)s->endpoint + strlen(s->endpoint);
     while (end > s->endpoint && end[-1] == '/')
         *--end = '\0';
-    if (!is_plain(s->endpoint) || strpbrk(s->endpoint, "?#") || !ht__hub_origin(s->endpoint, origin, sizeof origin))
+    if (!is_plain(s->endpoint) || strpbrk(s->endpoint, "?#") ||
+        !ht__hub_origin(s->endpoint, origin, sizeof origin))
         return ht__fail(diag, HT_ERR_USAGE, "HF_ENDPOINT", -1, "not an address of a hub: https://HOST is wanted");
     if (s->token && !is_plain(s->token))
         return ht__fail(diag, HT_ERR_USAGE, "HF_TOKEN", -1, "the token holds characters that no token has");

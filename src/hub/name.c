@@ -36,7 +36,8 @@ static bool is_revision(const char *p, size_t n)
 bool ht__hub_is_file(const char *path)
 {
     size_t n = strlen(path);
-    if (n == 0 || n > HT__HUB_MAX_FILE || path[0] == '/' || path[n - 1] == '/' || ht__utf8_valid(path, n) != n) return false;
+    if (n == 0 || n > HT__HUB_MAX_FILE || path[0] == '/' || path[n - 1] == '/' || ht__utf8_valid(path, n) != n)
+        return false;
     for (const char *p = path; *p;) {
         size_t len = strcspn(p, "/");
         if (len == 0 || len > 255) return false;
@@ -92,8 +93,9 @@ static bool read_name(const char *text, struct ht__hub_name *name)
 enum ht_err ht__hub_name_parse(const char *text, struct ht__hub_name *name, struct ht_diag *diag)
 {
     if (read_name(text, name)) return HT_OK;
-    return ht__fail(diag, HT_ERR_USAGE, text, -1,
-                    "not the name of a model on the hub: ORG/NAME, ORG/NAME@REVISION or ORG/NAME:FILE.gguf is wanted");
+    return ht__fail(
+        diag, HT_ERR_USAGE, text, -1,
+        "not the name of a model on the hub: ORG/NAME, ORG/NAME@REVISION or ORG/NAME:FILE.gguf is wanted");
 }
 
 bool ht__hub_is_wanted(const char *text)

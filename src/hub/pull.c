@@ -56,13 +56,15 @@ static enum ht_err choose_here(struct pull *p)
         const char *name = p->out->files.files[i]->name;
         size_t n = strlen(name);
         if (strcmp(name, "config.json") == 0) return HT_OK;
-        if (n > 5 && strcmp(name + n - 5, ".gguf") == 0) only = !only || strcmp(name, only->name) < 0 ? p->out->files.files[i] : only;
+        if (n > 5 && strcmp(name + n - 5, ".gguf") == 0)
+            only = !only || strcmp(name, only->name) < 0 ? p->out->files.files[i] : only;
     }
     if (only) file = only->name;
     if (!file[0]) return HT_OK;
     HT_TRY(ht__path_join(p->out->model, sizeof p->out->model, p->out->folder, file, p->diag));
     if (ht__path_exists(p->out->model)) return HT_OK;
-    return ht__fail(p->diag, HT_ERR_NOT_FOUND, p->out->repo.name.id, -1, "\"%.200s\" is not in the cache, and the hub is not asked", file);
+    return ht__fail(p->diag, HT_ERR_NOT_FOUND, p->out->repo.name.id, -1,
+                    "\"%.200s\" is not in the cache, and the hub is not asked", file);
 }
 
 static enum ht_err set_folder(struct pull *p)
@@ -84,8 +86,8 @@ static enum ht_err use_cache(struct pull *p)
 {
     const struct ht__hub_name *name = &p->out->repo.name;
     if (!is_here(p))
-        return ht__fail(p->diag, HT_ERR_NOT_FOUND, name->id, -1, "revision \"%s\" is not in the cache, and offline the hub is not asked",
-                        name->revision);
+        return ht__fail(p->diag, HT_ERR_NOT_FOUND, name->id, -1,
+                        "revision \"%s\" is not in the cache, and offline the hub is not asked", name->revision);
     HT_TRY(list_here(p));
     return choose_here(p);
 }
@@ -147,7 +149,8 @@ static enum ht_err leave_weights(struct pull *p, struct ht__selection *weights)
     if (!here.files || !p->out->weights.files) return ht__fail_memory(p->diag, p->out->repo.name.id);
     for (size_t i = 0; i < weights->n; i++) {
         struct ht__selection one = {1, &weights->files[i]};
-        bool have = weights->files[i]->etag[0] && ht__fetch_missing(&p->out->cache, &one) == 0 && weights->files[i]->size;
+        bool have =
+            weights->files[i]->etag[0] && ht__fetch_missing(&p->out->cache, &one) == 0 && weights->files[i]->size;
         struct ht__selection *to = have ? &here : &p->out->weights;
         to->files[to->n++] = weights->files[i];
     }
@@ -212,8 +215,8 @@ static enum ht_err pull(struct pull *p)
     enum ht_err err = ask(p, &lost);
     if (err != HT_OK && lost && is_here(p)) {
         ht__diag_clear(p->diag);
-        ht__log_printf(p->hub->settings.log, HT__LOG_WARNING, "the hub cannot be reached: %s is taken from the cache as it is",
-                       out->repo.name.id);
+        ht__log_printf(p->hub->settings.log, HT__LOG_WARNING,
+                       "the hub cannot be reached: %s is taken from the cache as it is", out->repo.name.id);
         return use_cache(p);
     }
     if (err != HT_OK) return err;
@@ -241,8 +244,11 @@ void ht__pulled_close(struct ht__pulled *pulled)
 
 void ht__pulled_json(const struct ht__pulled *pulled, struct ht__buf *out)
 {
-    const char *const texts[][2] = {{"path", pulled->model}, {"snapshot", pulled->folder}, {"id", pulled->repo.name.id},
-                                    {"revision", pulled->repo.name.revision}, {"commit", pulled->repo.commit}};
+    const char *const texts[][2] = {{"path", pulled->model},
+                                    {"snapshot", pulled->folder},
+                                    {"id", pulled->repo.name.id},
+                                    {"revision", pulled->repo.name.revision},
+                                    {"commit", pulled->repo.commit}};
     ht__buf_str(out, "{");
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         ht__buf_printf(out, "\"%s\": ", texts[i][0]);

@@ -8,7 +8,7 @@ struct ht__pull_request {
     const char *name;         /* ORG/NAME[@REVISION][:FILE] */
     const char *const *globs; /* files by pattern instead of what conversion needs */
     size_t n_globs;
-    bool no_weights;          /* all but the weights, which are told of but stay where they are */
+    bool no_weights; /* all but the weights, which are told of but stay where they are */
     bool (*tell)(void *ctx, uint64_t done, uint64_t total, const char *file);
     void *ctx;
 };

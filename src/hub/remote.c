@@ -7,7 +7,8 @@
 static struct block *find(struct ht__remote *r, const struct remote_file *file, uint64_t index)
 {
     for (int i = 0; i < r->n_blocks; i++)
-        if (r->blocks[i].state != BLOCK_EMPTY && r->blocks[i].file == file && r->blocks[i].index == index) return &r->blocks[i];
+        if (r->blocks[i].state != BLOCK_EMPTY && r->blocks[i].file == file && r->blocks[i].index == index)
+            return &r->blocks[i];
     return NULL;
 }
 
@@ -41,7 +42,8 @@ static struct block *want(struct ht__remote *r, struct remote_file *file, uint64
     struct block *b = room(r);
     if (!b) return NULL;
     unsigned char *data = b->data;
-    *b = (struct block){.file = file, .index = index, .state = BLOCK_WANTED, .fresh = true, .order = ++r->clock, .data = data};
+    *b = (struct block){
+        .file = file, .index = index, .state = BLOCK_WANTED, .fresh = true, .order = ++r->clock, .data = data};
     return b;
 }
 
@@ -170,12 +172,14 @@ static enum ht_err start(struct ht__remote *r, struct ht_diag *diag)
         r->n_threads++;
     pthread_mutex_lock(&r->lock);
     for (size_t i = 0; i < r->folder.n && i < MAX_AHEAD / 4; i++)
-        if (r->files[i].file->size && r->files[i].file->size != UINT64_MAX) want_ahead(r, &r->files[i], 0, 0); /* their headers */
+        if (r->files[i].file->size && r->files[i].file->size != UINT64_MAX)
+            want_ahead(r, &r->files[i], 0, 0); /* their headers */
     pthread_mutex_unlock(&r->lock);
     return r->n_threads ? HT_OK : ht__fail(diag, HT_ERR_MEMORY, "threads", -1, "no thread could be started");
 }
 
-enum ht_err ht__remote_open(struct ht__hub *hub, struct ht__pulled *pulled, struct ht__remote **out, struct ht_diag *diag)
+enum ht_err ht__remote_open(struct ht__hub *hub, struct ht__pulled *pulled, struct ht__remote **out,
+                            struct ht_diag *diag)
 {
     struct ht__remote *r = ht__new(hub->alloc, sizeof *r);
     *out = NULL;

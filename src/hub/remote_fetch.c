@@ -19,7 +19,9 @@ static bool take(struct ht__remote *r, struct run *run)
     for (int i = 0; i < r->n_blocks; i++) {
         struct block *b = &r->blocks[i];
         if (b->state != BLOCK_WANTED) continue;
-        if (!first || (b->demanded && !first->demanded) || (b->demanded == first->demanded && b->order < first->order)) first = b;
+        if (!first || (b->demanded && !first->demanded) ||
+            (b->demanded == first->demanded && b->order < first->order))
+            first = b;
     }
     if (!first) return false;
     *run = (struct run){.remote = r, .file = first->file, .first = first->index * BLOCK};
@@ -30,7 +32,8 @@ static bool take(struct ht__remote *r, struct run *run)
         const uint64_t next = b->index + 1;
         b = NULL;
         for (int i = 0; i < r->n_blocks && !b; i++)
-            if (r->blocks[i].state == BLOCK_WANTED && r->blocks[i].file == run->file && r->blocks[i].index == next) b = &r->blocks[i];
+            if (r->blocks[i].state == BLOCK_WANTED && r->blocks[i].file == run->file && r->blocks[i].index == next)
+                b = &r->blocks[i];
     }
     return true;
 }
@@ -51,7 +54,8 @@ static enum ht_err on_begin(void *ctx, const struct ht__reply *reply, struct ht_
     bool all = reply->status == 200 && want == 0 && run->len == f->size;
     if (reply->linked_etag[0] && strcmp(reply->linked_etag, f->etag) != 0) return changed(run, diag);
     if (reply->status == 206 ? reply->first != want : !all)
-        return ht__fail(diag, HT_ERR_UNSUPPORTED, f->name, -1, "the server gives no ranges of its files: without --no-cache it is downloaded whole");
+        return ht__fail(diag, HT_ERR_UNSUPPORTED, f->name, -1,
+                        "the server gives no ranges of its files: without --no-cache it is downloaded whole");
     if ((reply->status == 206 ? reply->total : reply->length) != f->size) return changed(run, diag);
     pthread_mutex_lock(&r->lock);
     char *known = run->file->etag;
@@ -88,7 +92,8 @@ static enum ht_err on_data(void *ctx, const void *data, size_t n, struct ht_diag
 static bool has_expired(const struct run *run, const char *url, const struct ht__reply *reply)
 {
     int s = reply->status;
-    return (!run->from_endpoint || strcmp(reply->url, url) != 0) && (s == 400 || s == 401 || s == 403 || s == 404 || s == 410);
+    return (!run->from_endpoint || strcmp(reply->url, url) != 0) &&
+           (s == 400 || s == 401 || s == 403 || s == 404 || s == 410);
 }
 
 static enum ht_err address(struct run *run, char url[HT__URL_MAX], struct ht_diag *diag)
@@ -113,14 +118,20 @@ static void keep_address(struct run *run, const char *url)
     pthread_mutex_unlock(&r->lock);
 }
 
-static enum ht_err one_request(struct run *run, struct ht__link *link, struct ht__patience *patience, struct ht_diag *diag)
+static enum ht_err one_request(struct run *run, struct ht__link *link, struct ht__patience *patience,
+                               struct ht_diag *diag)
 {
     char url[HT__URL_MAX];
     struct ht__reply reply;
     uint64_t before = run->have;
     HT_TRY(address(run, url, diag));
-    struct ht__request q = {.url = url, .first = run->first + run->have, .len = run->len - run->have,
-                            .limit = run->len - run->have, .begin = on_begin, .sink = on_data, .ctx = run};
+    struct ht__request q = {.url = url,
+                            .first = run->first + run->have,
+                            .len = run->len - run->have,
+                            .limit = run->len - run->have,
+                            .begin = on_begin,
+                            .sink = on_data,
+                            .ctx = run};
     enum ht_err err = ht__link_send(link, &q, &reply, diag);
     if (run->have > before) patience->failures = 0;
     if (err == HT_OK && (reply.status == 200 || reply.status == 206)) {
@@ -132,11 +143,13 @@ static enum ht_err one_request(struct run *run, struct ht__link *link, struct ht
         keep_address(run, NULL);
         return run->from_endpoint ? ht__link_wait(link, patience, &reply, diag) : HT_OK;
     } else if (err == HT_OK && !ht__reply_is_busy(&reply)) {
-        return ht__api_refused(run->remote->hub, &run->remote->pulled->repo.name, run->file->file->name, &reply, diag);
+        return ht__api_refused(run->remote->hub, &run->remote->pulled->repo.name, run->file->file->name, &reply,
+                               diag);
     }
     if (err != HT_OK && !reply.lost) return err;
-    if (reply.lost && !run->from_endpoint && run->have == before) keep_address(run, NULL); /* that host may be gone */
-    if (run->have > before) { /* what was cut off goes on at once */
+    if (reply.lost && !run->from_endpoint && run->have == before)
+        keep_address(run, NULL); /* that host may be gone */
+    if (run->have > before) {    /* what was cut off goes on at once */
         ht__diag_clear(diag);
         return HT_OK;
     }

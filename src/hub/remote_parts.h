@@ -17,8 +17,8 @@ enum {
 struct remote_file {
     struct ht__remote *remote;
     struct ht__repo_file *file;
-    char *url;     /* where the endpoint sent us; NULL: ask it */
-    char etag[160]; /* of that host */
+    char *url;                         /* where the endpoint sent us; NULL: ask it */
+    char etag[160];                    /* of that host */
     uint64_t announced, announced_end; /* blocks that were wanted ahead last: not looked for again */
 };
 
@@ -28,9 +28,9 @@ struct block {
     struct remote_file *file;
     uint64_t index; /* in the file */
     enum block_state state;
-    bool demanded; /* somebody waits for it */
-    bool fresh;    /* nobody read it yet */
-    int users;     /* copying from it, or waiting for it */
+    bool demanded;  /* somebody waits for it */
+    bool fresh;     /* nobody read it yet */
+    int users;      /* copying from it, or waiting for it */
     uint64_t order; /* when it was wanted, later when it was read last */
     unsigned char *data;
 };
@@ -40,7 +40,7 @@ struct ht__remote {
     struct ht__pulled *pulled;
     struct ht__remote_folder folder;
     struct remote_file *files;
-    pthread_mutex_t lock; /* for all below, and for files' url and etag */
+    pthread_mutex_t lock;   /* for all below, and for files' url and etag */
     pthread_cond_t changed; /* a block is ready or failed, or one became free */
     pthread_cond_t work;    /* a block is wanted */
     struct block blocks[MAX_BLOCKS];

@@ -9,10 +9,13 @@
 /* At the top of the repository. The last ones are read by others alone, and small: a snapshot that lacks them
  * would not do for those who share the cache. */
 static const char *const companions[] = {
-    "config.json",           "generation_config.json",  "tokenizer.json",     "tokenizer_config.json",
-    "tokenizer.model",       "vocab.json",              "merges.txt",         "vocab.txt",
-    "added_tokens.json",     "special_tokens_map.json", "chat_template.json", "chat_template.jinja",
-    "README.md",             "preprocessor_config.json",
+    "config.json",        "generation_config.json",
+    "tokenizer.json",     "tokenizer_config.json",
+    "tokenizer.model",    "vocab.json",
+    "merges.txt",         "vocab.txt",
+    "added_tokens.json",  "special_tokens_map.json",
+    "chat_template.json", "chat_template.jinja",
+    "README.md",          "preprocessor_config.json",
 };
 
 static const char *const numbered[] = {"model-%5u-of-%5u%n", "pytorch_model-%5u-of-%5u%n"};
@@ -80,11 +83,13 @@ static enum ht_err add_numbered(struct ht__repo *repo, int set, struct ht__selec
         const char *name = repo->files[i].name;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        bool is = sscanf(name, numbered[set], &number, &of, &end) == 2 && end > 0 && strcmp(name + end, numbered_end[set]) == 0;
+        bool is = sscanf(name, numbered[set], &number, &of, &end) == 2 && end > 0 &&
+                  strcmp(name + end, numbered_end[set]) == 0;
 #pragma GCC diagnostic pop
         if (!is) continue;
         if (total && of != total)
-            return ht__fail(diag, HT_ERR_FORMAT, repo->name.id, -1, "numbered files of two models and no index that says which are meant");
+            return ht__fail(diag, HT_ERR_FORMAT, repo->name.id, -1,
+                            "numbered files of two models and no index that says which are meant");
         total = of;
         found++;
         HT_TRY(add(repo, out, &repo->files[i], diag));
@@ -97,7 +102,8 @@ static enum ht_err add_numbered(struct ht__repo *repo, int set, struct ht__selec
 static size_t split_stem(const char *name, unsigned *number, unsigned *total)
 {
     size_t n = strlen(name);
-    if (n < 21 || sscanf(name + n - 20, "-%5u-of-%5u.gguf", number, total) != 2 || !ends_in(name, ".gguf")) return 0;
+    if (n < 21 || sscanf(name + n - 20, "-%5u-of-%5u.gguf", number, total) != 2 || !ends_in(name, ".gguf"))
+        return 0;
     return *total > 1 && *number >= 1 && *number <= *total ? n - 20 : 0;
 }
 
@@ -117,12 +123,14 @@ static enum ht_err only_gguf(struct ht__repo *repo, struct ht__selection *out, s
         const char *name = repo->files[i].name;
         if (!is_gguf(name)) continue;
         only = &repo->files[i];
-        if (n++ < 3) snprintf(names + strlen(names), sizeof names - strlen(names), "%s%.60s", n > 1 ? ", " : "", name);
+        if (n++ < 3)
+            snprintf(names + strlen(names), sizeof names - strlen(names), "%s%.60s", n > 1 ? ", " : "", name);
     }
     if (n == 1) return ht__select_file(repo, only->name, out, diag);
     if (n == 0) return HT_OK;
-    return ht__fail(diag, HT_ERR_USAGE, repo->name.id, -1, "it has %u GGUF files (%s%s): say which, as %s:FILE.gguf", n, names,
-                    n > 3 ? ", …" : "", repo->name.id);
+    return ht__fail(diag, HT_ERR_USAGE, repo->name.id, -1,
+                    "it has %u GGUF files (%s%s): say which, as %s:FILE.gguf", n, names, n > 3 ? ", …" : "",
+                    repo->name.id);
 }
 
 static enum ht_err nothing(const struct ht__repo *repo, struct ht_diag *diag)
@@ -135,8 +143,8 @@ static enum ht_err nothing(const struct ht__repo *repo, struct ht_diag *diag)
     return ht__fail(diag, HT_ERR_NOT_FOUND, repo->name.id, -1, "the repository holds no weights");
 }
 
-enum ht_err ht__select_weights(struct ht__repo *repo, struct ht__selection *out, const struct ht__repo_file **index,
-                               struct ht_diag *diag)
+enum ht_err ht__select_weights(struct ht__repo *repo, struct ht__selection *out,
+                               const struct ht__repo_file **index, struct ht_diag *diag)
 {
     static const char *const whole[] = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
                                         "pytorch_model.bin.index.json"};
@@ -163,9 +171,11 @@ static enum ht_err add_indexed(struct ht__repo *repo, const char *index, const s
         const struct ht__jnode *v = &map->children[i];
         const struct ht__repo_file *f = v->type == HT__JSON_STRING ? ht__repo_find(repo, v->text) : NULL;
         if (v->type != HT__JSON_STRING || strchr(v->text, '/'))
-            err = ht__fail(diag, HT_ERR_FORMAT, index, -1, "\"%.80s\" is not said to lie in a file beside it", map->keys[i]);
+            err = ht__fail(diag, HT_ERR_FORMAT, index, -1, "\"%.80s\" is not said to lie in a file beside it",
+                           map->keys[i]);
         else if (!f)
-            err = ht__fail(diag, HT_ERR_NOT_FOUND, repo->name.id, -1, "the repository lacks %.200s, which %s names", v->text, index);
+            err = ht__fail(diag, HT_ERR_NOT_FOUND, repo->name.id, -1,
+                           "the repository lacks %.200s, which %s names", v->text, index);
         else if (ht__map_put(&seen, v->text, v->len, 0) == HT__MAP_NEW)
             err = add(repo, out, f, diag);
     }
@@ -190,7 +200,8 @@ enum ht_err ht__select_indexed(struct ht__repo *repo, const char *index, const c
 
 /* ---- by name ---- */
 
-enum ht_err ht__select_file(struct ht__repo *repo, const char *name, struct ht__selection *out, struct ht_diag *diag)
+enum ht_err ht__select_file(struct ht__repo *repo, const char *name, struct ht__selection *out,
+                            struct ht_diag *diag)
 {
     unsigned number, total = 1;
     size_t stem = split_stem(name, &number, &total);
@@ -201,14 +212,15 @@ enum ht_err ht__select_file(struct ht__repo *repo, const char *name, struct ht__
         else
             snprintf(part, sizeof part, "%s", name);
         const struct ht__repo_file *f = ht__repo_find(repo, part);
-        if (!f) return ht__fail(diag, HT_ERR_NOT_FOUND, repo->name.id, -1, "the model has no file \"%.200s\"", part);
+        if (!f)
+            return ht__fail(diag, HT_ERR_NOT_FOUND, repo->name.id, -1, "the model has no file \"%.200s\"", part);
         HT_TRY(add(repo, out, f, diag));
     }
     return HT_OK;
 }
 
-enum ht_err ht__select_matching(struct ht__repo *repo, const char *const *globs, size_t n, struct ht__selection *out,
-                                struct ht_diag *diag)
+enum ht_err ht__select_matching(struct ht__repo *repo, const char *const *globs, size_t n,
+                                struct ht__selection *out, struct ht_diag *diag)
 {
     for (size_t i = 0; i < repo->n; i++)
         for (size_t k = 0; k < n; k++)
@@ -217,5 +229,6 @@ enum ht_err ht__select_matching(struct ht__repo *repo, const char *const *globs,
                 break;
             }
     if (out->n) return HT_OK;
-    return ht__fail(diag, HT_ERR_NOT_FOUND, repo->name.id, -1, "none of its %zu files is matched by \"%.100s\"", repo->n, n ? globs[0] : "");
+    return ht__fail(diag, HT_ERR_NOT_FOUND, repo->name.id, -1, "none of its %zu files is matched by \"%.100s\"",
+                    repo->n, n ? globs[0] : "");
 }

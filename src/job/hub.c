@@ -14,8 +14,8 @@ static const char **text_option(struct ht__hub_settings *s, const char *name)
     const struct {
         const char *name, **field;
     } texts[] = {
-        {"hub-token", &s->token},       {"hub-endpoint", &s->endpoint}, {"hub-cache", &s->cache},
-        {"hub-proxy", &s->proxy},       {"hub-no-proxy", &s->no_proxy}, {"hub-ca-file", &s->ca_file},
+        {"hub-token", &s->token}, {"hub-endpoint", &s->endpoint}, {"hub-cache", &s->cache},
+        {"hub-proxy", &s->proxy}, {"hub-no-proxy", &s->no_proxy}, {"hub-ca-file", &s->ca_file},
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (strcmp(name, texts[i].name) == 0) return texts[i].field;
@@ -85,13 +85,18 @@ static enum ht_err pull(struct ht_job *job, struct ht__hub *hub, const char *nam
                         struct ht__pulled *pulled, struct ht_diag *diag)
 {
     struct telling telling = {.job = job};
-    struct ht__pull_request request = {.name = name, .globs = job->options.include.items, .n_globs = job->options.include.n,
-                                       .no_weights = no_weights, .tell = tell, .ctx = &telling};
+    struct ht__pull_request request = {.name = name,
+                                       .globs = job->options.include.items,
+                                       .n_globs = job->options.include.n,
+                                       .no_weights = no_weights,
+                                       .tell = tell,
+                                       .ctx = &telling};
     return ht__pull(hub, &request, pulled, diag);
 }
 
 /* The whole model, or for those that want its vocabulary alone, what holds that: a GGUF file holds both. */
-static enum ht_err pull_wanted(struct ht_job *job, struct ht__hub *hub, const char *name, struct ht__pulled *pulled, struct ht_diag *diag)
+static enum ht_err pull_wanted(struct ht_job *job, struct ht__hub *hub, const char *name,
+                               struct ht__pulled *pulled, struct ht_diag *diag)
 {
     HT_TRY(pull(job, hub, name, job->options.vocab_only, pulled, diag));
     if (pulled->weights.n == 0 || strcmp(pulled->model, pulled->folder) == 0) return HT_OK;
@@ -149,6 +154,15 @@ static enum ht_err bring(struct ht_job *job, bool headers, struct ht_diag *diag)
     return HT_OK;
 }
 
+static void warn_of_passes(struct ht_job *job)
+{
+    const struct ht__options *o = &job->options;
+    if (job->hub.remote && o->no_cache && (o->calibration || o->measure || o->fail_if.n || o->html))
+        ht__log_printf(&job->log, HT__LOG_WARNING,
+                       "with --no-cache the weights come over the network again each time that the model is run: "
+                       "--layer-cache keeps its layers");
+}
+
 enum ht_err ht__hub_source(struct ht_job *job, bool headers, struct ht_diag *diag)
 {
     struct ht__job_hub *h = &job->hub;
@@ -160,7 +174,9 @@ enum ht_err ht__hub_source(struct ht_job *job, bool headers, struct ht_diag *dia
         return HT_OK;
     }
     if (!again) h->asked = source;
-    return bring(job, headers, diag);
+    HT_TRY(bring(job, headers, diag));
+    warn_of_passes(job);
+    return HT_OK;
 }
 
 const struct ht__remote_folder *ht__hub_remote(const struct ht_job *job)
@@ -192,8 +208,8 @@ const char *ht__hub_sha256(const struct ht_job *job, const char *path)
     const struct ht__selection *s = &job->hub.pulled.weights;
     size_t n = strlen(job->hub.pulled.folder);
     for (size_t i = 0; job->hub.remote && i < s->n; i++)
-        if (strncmp(path, job->hub.pulled.folder, n) == 0 && path[n] == '/' && strcmp(path + n + 1, s->files[i]->name) == 0 &&
-            ht__etag_kind(s->files[i]->etag) == HT__ETAG_SHA256)
+        if (strncmp(path, job->hub.pulled.folder, n) == 0 && path[n] == '/' &&
+            strcmp(path + n + 1, s->files[i]->name) == 0 && ht__etag_kind(s->files[i]->etag) == HT__ETAG_SHA256)
             return s->files[i]->etag;
     return "";
 }
@@ -206,8 +222,10 @@ void ht__hub_report(const struct ht_job *job, struct ht__buf *out)
     ht__json_quote(out, h->pulled.repo.name.id, strlen(h->pulled.repo.name.id));
     ht__buf_str(out, ", \"revision\": ");
     ht__json_quote(out, h->pulled.repo.name.revision, strlen(h->pulled.repo.name.revision));
-    ht__buf_printf(out, ", \"commit\": \"%s\", \"not_downloaded_bytes\": %llu", h->pulled.repo.commit, (unsigned long long)ht__hub_missing(job));
-    if (h->remote) ht__buf_printf(out, ", \"received_bytes\": %llu", (unsigned long long)ht__remote_received(h->remote));
+    ht__buf_printf(out, ", \"commit\": \"%s\", \"not_downloaded_bytes\": %llu", h->pulled.repo.commit,
+                   (unsigned long long)ht__hub_missing(job));
+    if (h->remote)
+        ht__buf_printf(out, ", \"received_bytes\": %llu", (unsigned long long)ht__remote_received(h->remote));
     ht__buf_str(out, "}, ");
 }
 
@@ -241,7 +259,9 @@ enum ht_err ht__hub_pull(struct ht_job *job, const char *name, char **json, stru
 
 static enum ht_err refuse_offline(const struct ht_job *job, struct ht_diag *diag)
 {
-    return job->options.offline ? ht__fail(diag, HT_ERR_USAGE, "offline", -1, "only the hub could answer this, and it is not asked") : HT_OK;
+    return job->options.offline
+               ? ht__fail(diag, HT_ERR_USAGE, "offline", -1, "only the hub could answer this, and it is not asked")
+               : HT_OK;
 }
 
 enum ht_err ht__hub_search(struct ht_job *job, const char *text, int limit, char **json, struct ht_diag *diag)

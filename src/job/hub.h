@@ -12,7 +12,8 @@ enum ht_err ht__hub_option(struct ht_job *job, const char *name, const char *val
  * What to open for a model that was named: the name itself, or where the hub's model then is in the cache. The hub
  * is asked only where a cache was set ("hub-cache"), and nothing on the disk is called so. *path is the job's.
  */
-HT_MUST_CHECK enum ht_err ht__hub_path(struct ht_job *job, const char *name, const char **path, struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__hub_path(struct ht_job *job, const char *name, const char **path,
+                                       struct ht_diag *diag);
 
 /* The same for the job's source. headers: its weights stay where they are, and are read by ranges. */
 HT_MUST_CHECK enum ht_err ht__hub_source(struct ht_job *job, bool headers, struct ht_diag *diag);
@@ -32,7 +33,8 @@ void ht__hub_job_close(struct ht_job *job);
 
 /* For the verbs pull and hub; *json is malloc's. */
 HT_MUST_CHECK enum ht_err ht__hub_pull(struct ht_job *job, const char *name, char **json, struct ht_diag *diag);
-HT_MUST_CHECK enum ht_err ht__hub_search(struct ht_job *job, const char *text, int limit, char **json, struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__hub_search(struct ht_job *job, const char *text, int limit, char **json,
+                                         struct ht_diag *diag);
 HT_MUST_CHECK enum ht_err ht__hub_info(struct ht_job *job, const char *name, char **json, struct ht_diag *diag);
 
 #endif

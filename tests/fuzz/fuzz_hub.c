@@ -20,7 +20,8 @@ static void check(const struct ht__repo *repo)
     for (size_t i = 0; i < repo->n; i++) {
         const struct ht__repo_file *f = &repo->files[i];
         if (!ht__hub_is_file(f->name)) abort();
-        if (f->etag[0] ? ht__etag_kind(f->etag) == HT__ETAG_NONE || f->size > INT64_MAX : f->size != UINT64_MAX) abort();
+        if (f->etag[0] ? ht__etag_kind(f->etag) == HT__ETAG_NONE || f->size > INT64_MAX : f->size != UINT64_MAX)
+            abort();
     }
 }
 
@@ -45,15 +46,18 @@ static void list(const char *text, size_t size)
 /* An index over a repository that has what real ones have. */
 static void indexed(const char *text, size_t size)
 {
-    static const char files[] = "{\"sha\": \"0123456789abcdef0123456789abcdef01234567\", \"siblings\": ["
-                                "{\"rfilename\": \"model-00001-of-00002.safetensors\"},"
-                                "{\"rfilename\": \"model-00002-of-00002.safetensors\"}, {\"rfilename\": \"a/b\"}]}";
+    static const char files[] =
+        "{\"sha\": \"0123456789abcdef0123456789abcdef01234567\", \"siblings\": ["
+        "{\"rfilename\": \"model-00001-of-00002.safetensors\"},"
+        "{\"rfilename\": \"model-00002-of-00002.safetensors\"}, {\"rfilename\": \"a/b\"}]}";
     struct ht__repo repo;
     struct ht__selection weights = {0};
     struct ht_diag diag = {0};
     ht__repo_init(&repo, &name, &pieces);
     if (ht__api_read_files(&repo, files, sizeof files - 1, "list", &diag) != HT_OK) abort();
-    if (ht__select_indexed(&repo, "index", text, size, &weights, &diag) == HT_OK && (weights.n == 0 || weights.n > 2)) abort();
+    if (ht__select_indexed(&repo, "index", text, size, &weights, &diag) == HT_OK &&
+        (weights.n == 0 || weights.n > 2))
+        abort();
     ht__repo_close(&repo);
 }
 
@@ -89,8 +93,9 @@ static void headers(const char *text, size_t size)
         ht__reply_header(&r, p, n, true, 1700000000);
         p += n;
     }
-    if (!is_line(r.etag, sizeof r.etag) || !is_line(r.linked_etag, sizeof r.linked_etag) || !is_line(r.code, sizeof r.code) ||
-        !is_line(r.message, sizeof r.message) || !is_line(r.location, sizeof r.location) || !is_line(r.next, sizeof r.next) ||
+    if (!is_line(r.etag, sizeof r.etag) || !is_line(r.linked_etag, sizeof r.linked_etag) ||
+        !is_line(r.code, sizeof r.code) || !is_line(r.message, sizeof r.message) ||
+        !is_line(r.location, sizeof r.location) || !is_line(r.next, sizeof r.next) ||
         !is_line(r.commit, sizeof r.commit))
         abort();
     if (r.first != UINT64_MAX && r.first >= r.total) abort();
@@ -105,7 +110,9 @@ static void named(const char *text, size_t size)
     copy[size] = '\0';
     if (ht__hub_name_parse(copy, &n, NULL) == HT_OK) {
         ht__hub_folder_name(&n, folder);
-        if (strstr(n.id, "..") || strstr(n.revision, "..") || strchr(folder, '/') || strncmp(folder, "models--", 8) != 0) abort();
+        if (strstr(n.id, "..") || strstr(n.revision, "..") || strchr(folder, '/') ||
+            strncmp(folder, "models--", 8) != 0)
+            abort();
         if (n.file[0] && !ht__hub_is_file(n.file)) abort();
     }
     free(copy);

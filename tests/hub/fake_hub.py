@@ -94,6 +94,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return self.refuse(416, headers=[("Content-Range", f"bytes */{len(data)}")])
             status = 206
         part = data[first:last + 1]
+        if fault.get("hints"):
+            self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nETag: \"hint\"\r\nContent-Range: bytes 5-6/7\r\n\r\n")
         self.send_response(status)
         self.send_header("Content-Length", str(fault.get("says", len(part))))
         if status == 206:
@@ -103,6 +105,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command == "HEAD":
+            return
+        if fault.get("silent"):
+            time.sleep(fault["silent"])
             return
         if fault.get("wrong_bytes"):
             part = part[:-1] + bytes([part[-1] ^ 1])
@@ -250,16 +255,16 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class FakeHub:
-    def __init__(self, token="hf_right"):
+    def __init__(self, token="hf_right", address="127.0.0.1"):
         self.repos, self.renamed, self.faults, self.busy, self.requests = {}, {}, {}, [], []
         self.token, self.signature, self.served = token, "1", 0
         self.lock = threading.Lock()
         self.servers = []
         for role in ("endpoint", "store"):
-            server = Server(("127.0.0.1", 0), Handler)
+            server = Server((address, 0), Handler)
             server.hub, server.role = self, role
             self.servers.append(server)
-        self.url, self.store_url = (f"http://127.0.0.1:{s.server_address[1]}" for s in self.servers)
+        self.url, self.store_url = (f"http://{address}:{s.server_address[1]}" for s in self.servers)
 
     def add(self, name, files, commit=None, **more):
         commit = commit or hashlib.sha1(name.encode()).hexdigest()

@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -404,6 +405,37 @@ class Broken(Case):
             self.fails("pull", "org/model", says=says)
         self.hub.faults[BIG] = {"redirect": f"{self.hub.url}/org/model/resolve/main/{BIG}"}
         self.fails("pull", "org/model", says="more than 5 redirects")
+
+    def test_redirect_to_a_name_of_this_machine(self):
+        """A hub in the local network sends us to a name that turns out to be this machine: known only at connect."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            try:
+                s.connect(("10.255.255.255", 9))  # sends nothing: which address would be ours?
+            except OSError:
+                self.skipTest("this machine has no network")
+            address = s.getsockname()[0]
+        if address.startswith("127."):
+            self.skipTest("this machine has no network")
+        hub = fake_hub.FakeHub(address=address)
+        self.addCleanup(hub.stop)
+        hub.add("org/model", FILES)
+        hub.start()
+        hub.faults[BIG] = {"redirect": self.hub.store_url.replace("127.0.0.1", "localhost") + f"/org/model/{BIG}?signature=1"}
+        self.fails("pull", "org/model", says="only this machine or its network", HF_ENDPOINT=hub.url)
+        self.assertEqual(self.hub.requests, [])
+        self.hub.faults[BIG] = dict(hub.faults[BIG])
+        self.pull()  # from a hub on this machine it is no further
+
+    def test_silence(self):
+        self.hub.faults[BIG] = {"silent": 5}
+        start = time.monotonic()
+        self.fails("pull", "org/model", says="connection failed", status=1, HF_HUB_DOWNLOAD_TIMEOUT="1", HALFTONE_HUB_TRIES="1")
+        self.assertLess(time.monotonic() - start, 4.5)
+
+    def test_early_hints(self):
+        self.hub.faults[BIG] = {"hints": True}
+        self.pull()
+        self.check_snapshot()
 
     def test_nobody_there(self):
         self.fails("pull", "org/model", says="connection failed", status=1, HF_ENDPOINT="http://127.0.0.1:9", HALFTONE_HUB_TRIES="1")

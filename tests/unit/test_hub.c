@@ -49,7 +49,8 @@ static void names_that_are(void **state)
         {"_x/y_", "_x/y_", "main", ""},
         {"org/Model.v1@v2.0", "org/Model.v1", "v2.0", ""},
         {"org/m@refs/pr/1", "org/m", "refs/pr/1", ""},
-        {"org/m@0123456789abcdef0123456789abcdef01234567", "org/m", "0123456789abcdef0123456789abcdef01234567", ""},
+        {"org/m@0123456789abcdef0123456789abcdef01234567", "org/m", "0123456789abcdef0123456789abcdef01234567",
+         ""},
         {"org/m-GGUF:m-Q4_K_M.gguf", "org/m-GGUF", "main", "m-Q4_K_M.gguf"},
         {"org/m@dev:sub/m.gguf", "org/m", "dev", "sub/m.gguf"},
     };
@@ -68,12 +69,52 @@ static void names_that_are_not(void **state)
 {
     (void)state;
     static const char *const cases[] = {
-        "", "/", "a/", "/b", "model", "a/b/c", "./model", "../model", "a/..", "../..", "a/b@", "a/b:", "a/b@:x",
-        "a//b", "-a/b", "a-/b", ".a/b", "a/b.", "a/b--c", "a/b..c", "a/b.git", "a/b c", "a/b\n", "a/b?x", "a/b#x",
-        "a/b%2f", "a\\b/c", "a/b@../x", "a/b@x/../y", "a/b@/x", "a/b@x/", "a/b@x//y", "a/b@.x", "a/b:../x",
-        "a/b:/x", "a/b:x/../y", "a/b:x//y", "a/b:.", "a/b:x/", "a/b:x\\y", "a/b:x\x01", "a/b:\xff", "a/\xc3\xa4",
+        "",
+        "/",
+        "a/",
+        "/b",
+        "model",
+        "a/b/c",
+        "./model",
+        "../model",
+        "a/..",
+        "../..",
+        "a/b@",
+        "a/b:",
+        "a/b@:x",
+        "a//b",
+        "-a/b",
+        "a-/b",
+        ".a/b",
+        "a/b.",
+        "a/b--c",
+        "a/b..c",
+        "a/b.git",
+        "a/b c",
+        "a/b\n",
+        "a/b?x",
+        "a/b#x",
+        "a/b%2f",
+        "a\\b/c",
+        "a/b@../x",
+        "a/b@x/../y",
+        "a/b@/x",
+        "a/b@x/",
+        "a/b@x//y",
+        "a/b@.x",
+        "a/b:../x",
+        "a/b:/x",
+        "a/b:x/../y",
+        "a/b:x//y",
+        "a/b:.",
+        "a/b:x/",
+        "a/b:x\\y",
+        "a/b:x\x01",
+        "a/b:\xff",
+        "a/\xc3\xa4",
         "https://example.com/a/b",
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/"
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct ht__hub_name name;
@@ -104,21 +145,36 @@ static void addresses(void **state)
         const char *host;
         enum ht__address_class class;
     } cases[] = {
-        {"8.8.8.8", HT__ADDRESS_PUBLIC},          {"127.0.0.1", HT__ADDRESS_LOOPBACK},
-        {"127.255.255.254", HT__ADDRESS_LOOPBACK}, {"10.1.2.3", HT__ADDRESS_PRIVATE},
-        {"172.16.0.1", HT__ADDRESS_PRIVATE},      {"172.31.255.255", HT__ADDRESS_PRIVATE},
-        {"172.32.0.1", HT__ADDRESS_PUBLIC},       {"192.168.1.1", HT__ADDRESS_PRIVATE},
-        {"192.169.1.1", HT__ADDRESS_PUBLIC},      {"169.254.169.254", HT__ADDRESS_LINK_LOCAL},
-        {"100.64.0.1", HT__ADDRESS_PRIVATE},      {"100.128.0.1", HT__ADDRESS_PUBLIC},
-        {"0.0.0.0", HT__ADDRESS_RESERVED},        {"224.0.0.1", HT__ADDRESS_RESERVED},
-        {"255.255.255.255", HT__ADDRESS_RESERVED}, {"2130706433", HT__ADDRESS_LOOPBACK},
-        {"0x7f.1", HT__ADDRESS_LOOPBACK},         {"017700000001", HT__ADDRESS_LOOPBACK},
-        {"[::1]", HT__ADDRESS_LOOPBACK},          {"::", HT__ADDRESS_RESERVED},
-        {"[::ffff:10.0.0.1]", HT__ADDRESS_PRIVATE}, {"::ffff:8.8.8.8", HT__ADDRESS_PUBLIC},
-        {"64:ff9b::169.254.169.254", HT__ADDRESS_LINK_LOCAL}, {"2002:7f00:1::", HT__ADDRESS_LOOPBACK},
-        {"fe80::1%eth0", HT__ADDRESS_LINK_LOCAL}, {"fd00::1", HT__ADDRESS_PRIVATE},
-        {"fc00::", HT__ADDRESS_PRIVATE},          {"ff02::1", HT__ADDRESS_RESERVED},
-        {"2600:9000::1", HT__ADDRESS_PUBLIC},     {"2001:db8::1", HT__ADDRESS_RESERVED},
+        {"8.8.8.8", HT__ADDRESS_PUBLIC},
+        {"127.0.0.1", HT__ADDRESS_LOOPBACK},
+        {"127.255.255.254", HT__ADDRESS_LOOPBACK},
+        {"10.1.2.3", HT__ADDRESS_PRIVATE},
+        {"172.16.0.1", HT__ADDRESS_PRIVATE},
+        {"172.31.255.255", HT__ADDRESS_PRIVATE},
+        {"172.32.0.1", HT__ADDRESS_PUBLIC},
+        {"192.168.1.1", HT__ADDRESS_PRIVATE},
+        {"192.169.1.1", HT__ADDRESS_PUBLIC},
+        {"169.254.169.254", HT__ADDRESS_LINK_LOCAL},
+        {"100.64.0.1", HT__ADDRESS_PRIVATE},
+        {"100.128.0.1", HT__ADDRESS_PUBLIC},
+        {"0.0.0.0", HT__ADDRESS_RESERVED},
+        {"224.0.0.1", HT__ADDRESS_RESERVED},
+        {"255.255.255.255", HT__ADDRESS_RESERVED},
+        {"2130706433", HT__ADDRESS_LOOPBACK},
+        {"0x7f.1", HT__ADDRESS_LOOPBACK},
+        {"017700000001", HT__ADDRESS_LOOPBACK},
+        {"[::1]", HT__ADDRESS_LOOPBACK},
+        {"::", HT__ADDRESS_RESERVED},
+        {"[::ffff:10.0.0.1]", HT__ADDRESS_PRIVATE},
+        {"::ffff:8.8.8.8", HT__ADDRESS_PUBLIC},
+        {"64:ff9b::169.254.169.254", HT__ADDRESS_LINK_LOCAL},
+        {"2002:7f00:1::", HT__ADDRESS_LOOPBACK},
+        {"fe80::1%eth0", HT__ADDRESS_LINK_LOCAL},
+        {"fd00::1", HT__ADDRESS_PRIVATE},
+        {"fc00::", HT__ADDRESS_PRIVATE},
+        {"ff02::1", HT__ADDRESS_RESERVED},
+        {"2600:9000::1", HT__ADDRESS_PUBLIC},
+        {"2001:db8::1", HT__ADDRESS_RESERVED},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         enum ht__address_class class;
@@ -222,9 +278,14 @@ static void headers(void **state)
 {
     (void)state;
     static struct ht__reply r;
-    static const char *const file[] = {"ETag: \"abc\"\r\n",         "x-linked-etag:\"def\"\r\n", "X-Linked-Size:  12  \r\n",
-                                       "X-Repo-Commit: c0ffee\r\n", "Location: https://x/y\r\n", "Content-Length: 7\r\n",
-                                       "Content-Range: bytes 5-9/20\r\n", NULL};
+    static const char *const file[] = {"ETag: \"abc\"\r\n",
+                                       "x-linked-etag:\"def\"\r\n",
+                                       "X-Linked-Size:  12  \r\n",
+                                       "X-Repo-Commit: c0ffee\r\n",
+                                       "Location: https://x/y\r\n",
+                                       "Content-Length: 7\r\n",
+                                       "Content-Range: bytes 5-9/20\r\n",
+                                       NULL};
     put_headers(&r, true, file);
     assert_string_equal(r.etag, "abc");
     assert_string_equal(r.linked_etag, "def");
@@ -251,8 +312,10 @@ static void headers(void **state)
         put_headers(&r, true, (const char *const[]){waits[i].line, NULL});
         if (r.wait != waits[i].wait) fail_msg("%s: %g", waits[i].line, r.wait);
     }
-    static const char *const odd[] = {"Content-Length: 1x", "Content-Length: ", "Content-Range: bytes 9-5/20",
-                                      "Content-Range: bytes 5-20/20", "Content-Range: items 1-2/3", "Location: a b", "X-Linked-Size: -1", NULL};
+    static const char *const odd[] = {"Content-Length: 1x",          "Content-Length: ",
+                                      "Content-Range: bytes 9-5/20", "Content-Range: bytes 5-20/20",
+                                      "Content-Range: items 1-2/3",  "Location: a b",
+                                      "X-Linked-Size: -1",           NULL};
     put_headers(&r, true, odd);
     assert_true(r.length == UINT64_MAX && r.first == UINT64_MAX && r.linked_size == UINT64_MAX && !r.location[0]);
 }
@@ -281,11 +344,17 @@ static void weights(void **state)
         size_t n;
         enum ht_err err;
     } cases[] = {
-        {{"model.safetensors", "pytorch_model.bin", "model.safetensors.index.json"}, "model.safetensors", 1, HT_OK},
+        {{"model.safetensors", "pytorch_model.bin", "model.safetensors.index.json"},
+         "model.safetensors",
+         1,
+         HT_OK},
         {{"pytorch_model.bin", "model.safetensors.index.json"}, "index:model.safetensors.index.json", 1, HT_OK},
         {{"pytorch_model.bin", "optimizer.pt", "model.onnx"}, "pytorch_model.bin", 1, HT_OK},
         {{"pytorch_model.bin.index.json", "x.gguf"}, "index:pytorch_model.bin.index.json", 1, HT_OK},
-        {{"model-00002-of-00002.safetensors", "model-00001-of-00002.safetensors"}, "model-00002-of-00002.safetensors", 2, HT_OK},
+        {{"model-00002-of-00002.safetensors", "model-00001-of-00002.safetensors"},
+         "model-00002-of-00002.safetensors",
+         2,
+         HT_OK},
         {{"model-00001-of-00002.safetensors"}, "1 of the model's 2 files", 0, HT_ERR_NOT_FOUND},
         {{"model-00001-of-00002.safetensors", "model-00001-of-00003.safetensors"}, "two models", 0, HT_ERR_FORMAT},
         {{"a.gguf", "README.md"}, "a.gguf", 1, HT_OK},
@@ -318,10 +387,14 @@ static void weights(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_that_are),      cmocka_unit_test(names_that_are_not),
-        cmocka_unit_test(what_lies_here_wins), cmocka_unit_test(addresses),
-        cmocka_unit_test(content_names),       cmocka_unit_test(cache_layout),
-        cmocka_unit_test(headers),             cmocka_unit_test(weights),
+        cmocka_unit_test(names_that_are),
+        cmocka_unit_test(names_that_are_not),
+        cmocka_unit_test(what_lies_here_wins),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(content_names),
+        cmocka_unit_test(cache_layout),
+        cmocka_unit_test(headers),
+        cmocka_unit_test(weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
