@@ -24,7 +24,8 @@ static void add_importance(json_t *options, const json_t *config)
     bool file = ends_with(dataset, ".gguf") || ends_with(dataset, ".dat") || ends_with(dataset, ".imatrix");
     json_object_set_new(options, file ? "imatrix" : "calibration", json_string(dataset));
     const json_t *samples = json_object_get(config, "calibration_samples");
-    if (!file && samples) json_object_set_new(options, "chunks", json_sprintf("%lld", (long long)json_integer_value(samples)));
+    if (!file && samples)
+        json_object_set_new(options, "chunks", json_sprintf("%lld", (long long)json_integer_value(samples)));
 }
 
 json_t *command_options(const json_t *request)
@@ -35,15 +36,20 @@ json_t *command_options(const json_t *request)
     const char *name;
     json_t *value;
     add_importance(options, config);
-    if (threads) json_object_set_new(options, "threads", json_sprintf("%lld", (long long)json_integer_value(threads)));
+    if (threads)
+        json_object_set_new(options, "threads", json_sprintf("%lld", (long long)json_integer_value(threads)));
     if (json_is_true(json_object_get(config, "measure"))) json_object_set_new(options, "measure", json_true());
-    json_object_foreach((json_t *)given, name, value) {
+    json_object_foreach((json_t *)given, name, value)
+    {
         /* a file of importance and a text for it exclude each other: the one that is nearer wins */
         if (strcmp(name, "imatrix") == 0) json_object_del(options, "calibration");
         if (strcmp(name, "calibration") == 0) json_object_del(options, "imatrix");
-        if (json_is_integer(value)) json_object_set_new(options, name, json_sprintf("%lld", (long long)json_integer_value(value)));
-        else if (json_is_real(value)) json_object_set_new(options, name, json_sprintf("%.15g", json_real_value(value)));
-        else json_object_set(options, name, value);
+        if (json_is_integer(value))
+            json_object_set_new(options, name, json_sprintf("%lld", (long long)json_integer_value(value)));
+        else if (json_is_real(value))
+            json_object_set_new(options, name, json_sprintf("%.15g", json_real_value(value)));
+        else
+            json_object_set(options, name, value);
     }
     return options;
 }
@@ -88,8 +94,7 @@ static void add_option(struct words *w, const char *name, const json_t *value)
     snprintf(start, sizeof start, "--%s%s", name, json_is_true(value) ? "" : "=");
     if (json_is_true(value)) add(w, start, "", "");
     if (json_is_string(value)) add(w, start, json_string_value(value), "");
-    json_array_foreach(value, i, item)
-        add(w, start, json_string_value(item) ? json_string_value(item) : "", "");
+    json_array_foreach(value, i, item) add(w, start, json_string_value(item) ? json_string_value(item) : "", "");
 }
 
 static void add_types(struct words *w, const json_t *types)
@@ -97,7 +102,8 @@ static void add_types(struct words *w, const json_t *types)
     const json_t *type;
     size_t i;
     char list[8192] = "";
-    json_array_foreach(types, i, type) {
+    json_array_foreach(types, i, type)
+    {
         size_t n = strlen(list);
         snprintf(list + n, sizeof list - n, "%s%s", i ? "," : "", json_string_value(type));
     }
@@ -111,8 +117,7 @@ char **command_arguments(const char *verb, const json_t *request, const char *so
     const char *name;
     add(&w, verb, "", "");
     add_types(&w, json_object_get(request, "gguf_quant_types"));
-    json_object_foreach(options, name, value)
-        if (takes(verb, name)) add_option(&w, name, value);
+    json_object_foreach(options, name, value) if (takes(verb, name)) add_option(&w, name, value);
     for (; extra && *extra; extra++)
         add(&w, *extra, "", "");
     add(&w, "--", "", "");
@@ -140,8 +145,10 @@ static void put_word(FILE *to, const char *word)
     }
     fputc('\'', to);
     for (; *word; word++)
-        if (*word == '\'') fputs("'\\''", to);
-        else fputc(*word, to);
+        if (*word == '\'')
+            fputs("'\\''", to);
+        else
+            fputc(*word, to);
     fputc('\'', to);
 }
 

@@ -7,9 +7,9 @@
 #include <stddef.h>
 
 /*
- * Arguments (without the program) of `verb` ("quantize", "estimate") for a validated request: its gguf_quant_types, then
- * what config and options say (options win), then `extra` (NULL or ending with NULL), then "--" and the source. Options
- * that the verb does not know are left out. Ends with NULL; NULL: no memory. Freed with command_free.
+ * Arguments (without the program) of `verb` ("quantize", "estimate") for a validated request: its gguf_quant_types,
+ * then what config and options say (options win), then `extra` (NULL or ending with NULL), then "--" and the source.
+ * Options that the verb does not know are left out. Ends with NULL; NULL: no memory. Freed with command_free.
  */
 char **command_arguments(const char *verb, const json_t *request, const char *source, const char *const *extra);
 void command_free(char ***arguments);

@@ -1,8 +1,10 @@
 /*
- * `halftone serve`: everything is opened in the order in which it leans on what is there, and closed the other way round.
+ * `halftone serve`: everything is opened in the order in which it leans on what is there, and closed the other way
+ * round.
  *
  *   settings -> store -> events -> scheduler -> helpers, streams -> HTTP      ready
- *   a signal: /readyz says 503 -> listeners are told -> running jobs give back what they do -> HTTP closes -> store closes
+ *   a signal: /readyz says 503 -> listeners are told -> running jobs give back what they do -> HTTP closes -> store
+ * closes
  */
 #include "server/api/access.h"
 #include "server/api/estimates.h"
@@ -21,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -29,10 +32,27 @@
 enum { DONE = 0, FAILED = 1, USAGE = 2, HELPERS = 4, MAX_WAITING = 64 };
 
 /* What of our environment children may have that reach the hub. */
-static const char *const hub_names[] = {
-    "HF_TOKEN", "HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE",
-    "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "HF_HUB_DOWNLOAD_TIMEOUT", "HALFTONE_HUB_TRIES", "XDG_CACHE_HOME", "HTTPS_PROXY",
-    "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"};
+static const char *const hub_names[] = {"HF_TOKEN",
+                                        "HUGGINGFACE_TOKEN",
+                                        "HUGGING_FACE_HUB_TOKEN",
+                                        "HF_TOKEN_PATH",
+                                        "HF_ENDPOINT",
+                                        "HF_HOME",
+                                        "HF_HUB_CACHE",
+                                        "HUGGINGFACE_HUB_CACHE",
+                                        "HF_HUB_OFFLINE",
+                                        "HF_HUB_DOWNLOAD_TIMEOUT",
+                                        "HALFTONE_HUB_TRIES",
+                                        "XDG_CACHE_HOME",
+                                        "HTTPS_PROXY",
+                                        "https_proxy",
+                                        "ALL_PROXY",
+                                        "all_proxy",
+                                        "NO_PROXY",
+                                        "no_proxy",
+                                        "SSL_CERT_FILE",
+                                        "REQUESTS_CA_BUNDLE",
+                                        "CURL_CA_BUNDLE"};
 enum { N_HUB_NAMES = sizeof hub_names / sizeof *hub_names };
 
 struct service {
@@ -67,11 +87,16 @@ static bool data_folder(struct service *s)
 {
     const char *data = s->settings.data, *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
     int n;
-    if (data && *data) n = snprintf(s->data, sizeof s->data, "%s", data);
-    else if (xdg && xdg[0] == '/') n = snprintf(s->data, sizeof s->data, "%s/halftone", xdg);
-    else if (home && home[0] == '/') n = snprintf(s->data, sizeof s->data, "%s/.local/share/halftone", home);
-    else return false;
-    for (char *at = s->data + 1; data == NULL && (at = strchr(at, '/')) != NULL; at++) { /* the way to the usual place */
+    if (data && *data)
+        n = snprintf(s->data, sizeof s->data, "%s", data);
+    else if (xdg && xdg[0] == '/')
+        n = snprintf(s->data, sizeof s->data, "%s/halftone", xdg);
+    else if (home && home[0] == '/')
+        n = snprintf(s->data, sizeof s->data, "%s/.local/share/halftone", home);
+    else
+        return false;
+    for (char *at = s->data + 1; data == NULL && (at = strchr(at, '/')) != NULL;
+         at++) { /* the way to the usual place */
         *at = '\0';
         mkdir(s->data, 0700);
         *at = '/';
@@ -156,8 +181,11 @@ static bool open_scheduler(struct service *s, char *why, size_t size)
 {
     struct server *server = &s->server;
     int64_t limit = s->settings.memory_limit;
-    struct scheduler_settings settings = {.parallel = (int)s->settings.jobs, .memory_limit = limit > 0 ? (uint64_t)limit : 0,
-                                          .hub_environment = server->hub_environment, .on_log = on_job_log, .ctx = server->log};
+    struct scheduler_settings settings = {.parallel = (int)s->settings.jobs,
+                                          .memory_limit = limit > 0 ? (uint64_t)limit : 0,
+                                          .hub_environment = server->hub_environment,
+                                          .on_log = on_job_log,
+                                          .ctx = server->log};
     return scheduler_open(server->store, server->events, &settings, &server->scheduler, why, size);
 }
 
@@ -166,11 +194,17 @@ static bool open_http(struct service *s, char *why, size_t size)
     struct server *server = &s->server;
     struct ht_diag diag = {0};
     int connections = (int)s->settings.connections;
-    struct ht__http_settings settings = {.address = s->settings.host, .port = (uint16_t)s->settings.port,
-                                         .threads = (int)s->settings.http_threads, .max_connections = connections,
+    struct ht__http_settings settings = {.address = s->settings.host,
+                                         .port = (uint16_t)s->settings.port,
+                                         .threads = (int)s->settings.http_threads,
+                                         .max_connections = connections,
                                          .max_connections_per_peer = server->loopback ? 0 : connections / 4 + 1,
-                                         .max_body = API_MAX_BODY, .ctx = server, .on_begin = api_begin,
-                                         .on_request = api_request, .on_done = api_done, .on_log = on_http_log};
+                                         .max_body = API_MAX_BODY,
+                                         .ctx = server,
+                                         .on_begin = api_begin,
+                                         .on_request = api_request,
+                                         .on_done = api_done,
+                                         .on_log = on_http_log};
     if (ht__http_open(&settings, &server->http, &diag) == HT_OK) return true;
     snprintf(why, size, "%s", diag.message);
     return false;
@@ -192,9 +226,11 @@ static int open_parts(struct service *s)
     server->uploads = s->uploads;
     clear_uploads(s->uploads);
     if (!server->loopback && store_token_count(server->store) <= 0) {
-        fprintf(stderr, "halftone serve: %s can be reached from other machines, and there is no token. Make one first:\n"
-                        "  halftone serve --new-token NAME --scope admin --data %s\n"
-                        "or listen on this machine alone: --host 127.0.0.1\n", s->settings.host, s->data);
+        fprintf(stderr,
+                "halftone serve: %s can be reached from other machines, and there is no token. Make one first:\n"
+                "  halftone serve --new-token NAME --scope admin --data %s\n"
+                "or listen on this machine alone: --host 127.0.0.1\n",
+                s->settings.host, s->data);
         return USAGE;
     }
     server->access = access_open(server->store, server->loopback, (int)s->settings.rate_limit);
@@ -202,7 +238,8 @@ static int open_parts(struct service *s)
     server->answers = answers_open();
     server->events = events_open(server->store);
     server->gguf_types = formats_gguf_types();
-    if (!server->gguf_types || !server->access || !server->metrics || !server->answers || !server->events) return no_memory();
+    if (!server->gguf_types || !server->access || !server->metrics || !server->answers || !server->events)
+        return no_memory();
     server->streams = streams_open(server->events);
     server->helpers = helpers_open(HELPERS, MAX_WAITING);
     if (!server->streams || !server->helpers) return no_memory();
@@ -253,12 +290,15 @@ static int serve(struct service *s)
         bool six = strchr(s->settings.host, ':') != NULL;
         snprintf(url, sizeof url, "http://%s%s%s:%u/", six ? "[" : "", s->settings.host, six ? "]" : "", port);
         atomic_store(&server->ready, true);
-        log_event(server->log, LOG_LEVEL_ALWAYS, "listening", "{s:s, s:i, s:s, s:s, s:f}", "address", s->settings.host, "port",
-                  (int)port, "url", url, "version", HT_VERSION, "seconds", now() - server->started);
+        log_event(server->log, LOG_LEVEL_ALWAYS, "listening", "{s:s, s:i, s:s, s:s, s:f}", "address",
+                  s->settings.host, "port", (int)port, "url", url, "version", HT_VERSION, "seconds",
+                  now() - server->started);
+        if (isatty(STDERR_FILENO)) fprintf(stderr, "Halftone serves at %s (Ctrl-C ends it).\n", url);
         notify_manager("READY=1");
         sigwait(&wanted, &signal_number);
         notify_manager("STOPPING=1");
-        log_event(server->log, LOG_LEVEL_INFO, "stopping", "{s:s}", "signal", signal_number == SIGINT ? "SIGINT" : "SIGTERM");
+        log_event(server->log, LOG_LEVEL_INFO, "stopping", "{s:s}", "signal",
+                  signal_number == SIGINT ? "SIGINT" : "SIGTERM");
     }
     close_parts(s);
     return status;
@@ -277,7 +317,8 @@ static int manage_tokens(struct service *s)
 {
     char why[600];
     if (!store_open(s->data, &s->server.store, why, sizeof why)) {
-        fprintf(stderr, "halftone serve: %s\nWhile the service runs, tokens are made by itself: POST /api/v1/tokens\n", why);
+        fprintf(stderr,
+                "halftone serve: %s\nWhile the service runs, tokens are made by itself: POST /api/v1/tokens\n", why);
         return FAILED;
     }
     int status = tokens_command(&s->settings, s->server.store);
@@ -290,6 +331,7 @@ int server_main(int argc, char **argv)
     struct service *s = calloc(1, sizeof *s);
     if (!s) return no_memory();
     s->server.started = now();
+    if (getrandom(&s->server.run, sizeof s->server.run, 0) != sizeof s->server.run) s->server.run = (uint32_t)getpid();
     signal(SIGPIPE, SIG_IGN);
     int status = check_settings(s, argc, argv);
     if (status == DONE && (s->settings.new_token || s->settings.list_tokens || s->settings.remove_token)) {

@@ -11,12 +11,12 @@
 
 #include <stdatomic.h>
 
-struct access;   /* api/access.h: tokens, sessions, rates */
-struct helpers;  /* api/helpers.h: threads that wait for children */
-struct metrics;  /* api/metrics.h */
-struct roots;    /* api/roots.h: folders of local models */
-struct streams;  /* api/streams.h: clients that listen to events */
-struct answers;  /* api/answers.h: estimates that were made before */
+struct access;  /* api/access.h: tokens, sessions, rates */
+struct helpers; /* api/helpers.h: threads that wait for children */
+struct metrics; /* api/metrics.h */
+struct roots;   /* api/roots.h: folders of local models */
+struct streams; /* api/streams.h: clients that listen to events */
+struct answers; /* api/answers.h: estimates that were made before */
 
 struct server {
     const struct settings *settings;
@@ -36,6 +36,8 @@ struct server {
     char *gguf_types;                   /* the list of types as it is answered */
     bool loopback;                      /* listens to this machine alone */
     double started;                     /* CLOCK_MONOTONIC */
+    uint32_t run;                       /* of this start: what requests' ids begin with */
+    atomic_ullong n_requests;
     atomic_bool ready, stopping;
     atomic_int in_flight; /* callbacks of HTTP that run: they lean on all of the above */
 };

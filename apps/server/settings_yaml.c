@@ -59,7 +59,8 @@ static bool take_scalar(struct reading *r, const yaml_event_t *e)
 
 static bool take_mapping(struct reading *r, const yaml_event_t *e)
 {
-    if (r->place != IN_DOCUMENT) return wrong(r, e->start_mark.line, "%s: a text or a list is wanted", r->place == AT_KEY ? "key" : r->key);
+    if (r->place != IN_DOCUMENT)
+        return wrong(r, e->start_mark.line, "%s: a text or a list is wanted", r->place == AT_KEY ? "key" : r->key);
     if (e->data.mapping_start.anchor || e->data.mapping_start.tag)
         return wrong(r, e->start_mark.line, "anchors and tags are not taken");
     r->place = AT_KEY;
@@ -71,8 +72,7 @@ static bool take_list(struct reading *r, const yaml_event_t *e)
     if (r->place != AT_VALUE) return wrong(r, e->start_mark.line, "a list stands where none can be");
     if (e->data.sequence_start.anchor || e->data.sequence_start.tag)
         return wrong(r, e->start_mark.line, "anchors and tags are not taken");
-    if (!settings_is_list(r->key))
-        return wrong(r, e->start_mark.line, "%.60s is one value, not a list", r->key);
+    if (!settings_is_list(r->key)) return wrong(r, e->start_mark.line, "%.60s is one value, not a list", r->key);
     r->place = IN_LIST;
     return true;
 }
@@ -86,7 +86,8 @@ static bool take_event(struct reading *r, const yaml_event_t *e)
         r->place = IN_DOCUMENT;
         return true;
     case YAML_SCALAR_EVENT: /* an empty document is one empty scalar: nothing is set */
-        if (r->place == IN_DOCUMENT && !e->data.scalar.length && e->data.scalar.plain_implicit) return r->place = AT_END, true;
+        if (r->place == IN_DOCUMENT && !e->data.scalar.length && e->data.scalar.plain_implicit)
+            return r->place = AT_END, true;
         return take_scalar(r, e);
     case YAML_MAPPING_START_EVENT: return take_mapping(r, e);
     case YAML_MAPPING_END_EVENT: return r->place = AT_END, true;

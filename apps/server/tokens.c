@@ -24,11 +24,14 @@ static int new_token(const struct settings *settings, struct store *store)
     }
     enum store_result result = store_token_add(store, settings->new_token, scope, sha256, id);
     if (result != STORE_OK) {
-        fprintf(stderr, "halftone serve: %s\n", result == STORE_CONFLICT ? "there is a token of this name" : store_result_text(result));
+        fprintf(stderr, "halftone serve: %s\n",
+                result == STORE_CONFLICT ? "there is a token of this name" : store_result_text(result));
         return result == STORE_CONFLICT ? 2 : 1;
     }
     printf("%s\n", secret);
-    fprintf(stderr, "This is the only time that the token is shown. Clients send it as `Authorization: Bearer %.6s…`.\n", secret);
+    fprintf(stderr,
+            "This is the only time that the token is shown. Clients send it as `Authorization: Bearer %.6s…`.\n",
+            secret);
     return 0;
 }
 
@@ -37,12 +40,12 @@ static int remove_token(const char *name, struct store *store)
     json_t *tokens = store_tokens(store), *token;
     enum store_result result = STORE_NOT_FOUND;
     size_t i;
-    json_array_foreach(tokens, i, token)
-        if (strcmp(json_string_value(json_object_get(token, "name")), name) == 0)
-            result = store_token_remove(store, json_string_value(json_object_get(token, "id")));
+    json_array_foreach(tokens, i, token) if (strcmp(json_string_value(json_object_get(token, "name")), name) == 0)
+        result = store_token_remove(store, json_string_value(json_object_get(token, "id")));
     json_decref(tokens);
     if (result == STORE_OK) return 0;
-    fprintf(stderr, "halftone serve: %s\n", result == STORE_NOT_FOUND ? "there is no token of this name" : store_result_text(result));
+    fprintf(stderr, "halftone serve: %s\n",
+            result == STORE_NOT_FOUND ? "there is no token of this name" : store_result_text(result));
     return result == STORE_NOT_FOUND ? 2 : 1;
 }
 
@@ -51,8 +54,8 @@ static int list_tokens(struct store *store)
     json_t *tokens = store_tokens(store), *t;
     size_t i;
     json_array_foreach(tokens, i, t)
-        printf("%-24s %-8s %s\n", json_string_value(json_object_get(t, "name")), json_string_value(json_object_get(t, "scope")),
-               json_string_value(json_object_get(t, "created_at")));
+        printf("%-24s %-8s %s\n", json_string_value(json_object_get(t, "name")),
+               json_string_value(json_object_get(t, "scope")), json_string_value(json_object_get(t, "created_at")));
     int status = tokens ? 0 : 1;
     json_decref(tokens);
     return status;

@@ -28,6 +28,9 @@ def setUpModule():
     uploads = tempfile.mkdtemp(prefix="halftone-test-")
     subprocess.run([PROGRAM, "quantize", EXAMPLE, "-t", "Q8_0", "-o", uploads, "--quiet"], check=True)
     s = Service(models=[os.path.join(ROOT, "examples")])
+    global patient, begun
+    patient, begun = Events(s), time.monotonic()  # for as long as the tests take
+
 
 
 def tearDownModule():
@@ -103,7 +106,18 @@ class Plain(Case):
             self.assertIn("default-src 'self'", h["content-security-policy"], path)
             self.assertIn("frame-ancestors 'none'", h["content-security-policy"], path)
             self.assertEqual(h["x-content-type-options"], "nosniff", path)
+            self.assertRegex(h["x-request-id"], r"^[0-9a-f]{8}-\d+$", path)
             self.assertFalse([name for name in h if name.startswith("access-control-")], path)
+
+    def test_log(self):
+        trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        answer = s.post(JOBS, {}, headers={"traceparent": trace})
+        until = time.monotonic() + 5
+        found = []
+        while not found and time.monotonic() < until:
+            found = [line for line in s.lines if line.get("request_id") == answer.headers["x-request-id"]]
+        self.assertEqual((found[0]["event"], found[0]["path"], found[0]["status"], found[0]["traceparent"]), ("request", JOBS, 422, trace))
+        self.assertEqual({"time", "level", "event", "method", "bytes", "seconds", "peer", "token"} - set(found[0]), set())
 
     def test_kinds_of_problems(self):
         problem = s.get(JOBS + "/" + "0" * 32).json()
@@ -710,6 +724,11 @@ class Stopping(Case):
 
 class Z_Coverage(Case):
     """Last: every operation of the description answered as it should at least once."""
+
+    def test_listeners_hear_that_it_lives(self):
+        with patient.changed:
+            self.assertTrue(patient.changed.wait_for(lambda: patient.comments > 0, max(1, 17 - (time.monotonic() - begun))))
+        patient.close()
 
     def test_every_operation(self):
         elsewhere = {("POST", V1 + "/tokens"), ("GET", V1 + "/tokens"), ("DELETE", V1 + "/tokens/{id}"), ("POST", V1 + "/session"),

@@ -48,7 +48,7 @@ void access_close(struct access **access)
     rates_close(&(*access)->requests);
     rates_close(&(*access)->guesses);
     pthread_mutex_destroy(&(*access)->lock);
-    OPENSSL_cleanse((*access)->sessions, sizeof (*access)->sessions);
+    OPENSSL_cleanse((*access)->sessions, sizeof(*access)->sessions);
     free(*access);
     *access = NULL;
 }
@@ -111,7 +111,8 @@ static struct session *find(struct access *access, const char cookie[65])
 {
     struct session *found = NULL;
     for (int i = 0; i < MAX_SESSIONS; i++)
-        if (access->sessions[i].until && CRYPTO_memcmp(access->sessions[i].cookie, cookie, 64) == 0) found = &access->sessions[i];
+        if (access->sessions[i].until && CRYPTO_memcmp(access->sessions[i].cookie, cookie, 64) == 0)
+            found = &access->sessions[i];
     return found;
 }
 

@@ -50,7 +50,8 @@ json_t *answers_find(struct answers *a, const char *asked)
     access_hash(asked, strlen(asked), hash);
     pthread_mutex_lock(&a->lock);
     for (int i = 0; i < N_ANSWERS && !found; i++)
-        if (a->kept[i].until > seconds_now() && strcmp(a->kept[i].asked, hash) == 0) found = json_deep_copy(a->kept[i].answer);
+        if (a->kept[i].until > seconds_now() && strcmp(a->kept[i].asked, hash) == 0)
+            found = json_deep_copy(a->kept[i].answer);
     pthread_mutex_unlock(&a->lock);
     return found;
 }

@@ -46,6 +46,7 @@ struct api_call {
     struct ht__http_request *request;
     const struct route *route;
     char segments[2][256]; /* what stood for {} */
+    char id[32];           /* the request's, in its answer and in the log */
     struct caller caller;
     json_t *body;
     void *state; /* the handler's own, freed by free_state with the call */
@@ -63,7 +64,8 @@ void api_json(struct api_call *call, int status, json_t *value);
 void api_text(struct api_call *call, int status, const char *type, const char *text);
 void api_empty(struct api_call *call, int status);
 /* problem.c: kind is one of its list: the status and title come from there. */
-void api_problem(struct api_call *call, const char *kind, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void api_problem(struct api_call *call, const char *kind, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* The same with the places that are wrong: an array of {pointer, detail}, stolen. */
 void api_problem_at(struct api_call *call, const char *kind, json_t *errors);
 /* What a store's failure answers. */
@@ -82,15 +84,19 @@ bool api_query_number(struct api_call *call, const char *name, int64_t least, in
 bool api_query_known(struct api_call *call, const char *names);
 bool api_is(const struct api_call *call, const char *method);
 
-/* The answer to /quantize/formats/gguf/types, which is the same for as long as the program runs; free(). NULL: no memory. */
+/* The answer to /quantize/formats/gguf/types, which is the same for as long as the program runs; free(). NULL: no
+ * memory. */
 char *formats_gguf_types(void);
 
 /* -- Handlers, one file a resource. -- */
-api_handler api_jobs_list, api_jobs_create, api_jobs_get, api_jobs_patch, api_jobs_delete, api_jobs_cancel, api_jobs_retry;
+api_handler api_jobs_list, api_jobs_create, api_jobs_get, api_jobs_patch, api_jobs_delete, api_jobs_cancel,
+    api_jobs_retry;
 api_handler api_outputs_list, api_outputs_download, api_jobs_log, api_jobs_events, api_events;
 api_handler api_estimate, api_recommend, api_formats, api_gguf_types;
-api_handler api_models_list, api_models_get, api_models_patch, api_models_delete, api_variant_download, api_variant_delete;
-api_handler api_local, api_uploads_list, api_upload_begin, api_upload_end, api_upload_delete, api_hub_search, api_hub_model;
+api_handler api_models_list, api_models_get, api_models_patch, api_models_delete, api_variant_download,
+    api_variant_delete;
+api_handler api_local, api_uploads_list, api_upload_begin, api_upload_end, api_upload_delete, api_hub_search,
+    api_hub_model;
 api_handler api_system, api_healthz, api_readyz, api_metrics, api_openapi;
 api_handler api_session_get, api_session_open, api_session_close, api_tokens_list, api_tokens_add, api_tokens_remove;
 api_handler api_page, api_problems;

@@ -14,11 +14,14 @@ static void add_disposition(struct api_call *call, const char *name)
     char text[1200], plain[256];
     size_t n = 0;
     for (; name[n] && n + 1 < sizeof plain; n++)
-        plain[n] = (unsigned char)name[n] < 0x20 || (unsigned char)name[n] >= 0x7f || strchr("\"\\", name[n]) ? '_' : name[n];
+        plain[n] = (unsigned char)name[n] < 0x20 || (unsigned char)name[n] >= 0x7f || strchr("\"\\", name[n])
+                       ? '_'
+                       : name[n];
     plain[n] = '\0';
     int at = snprintf(text, sizeof text, "attachment; filename=\"%s\"; filename*=UTF-8''", plain);
     for (const char *p = name; *p && at + 4 < (int)sizeof text; p++) {
-        bool keep = (*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || strchr("!#$&+-.^_`|~", *p);
+        bool keep = (*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+                    strchr("!#$&+-.^_`|~", *p);
         at += snprintf(text + at, sizeof text - (size_t)at, keep ? "%c" : "%%%02X", (unsigned char)*p);
     }
     api_header(call, "Content-Disposition", text);
@@ -62,9 +65,11 @@ static int open_whole(const struct store_file *file)
     return fd;
 }
 
-static enum ht__range range_of(struct api_call *call, const struct store_file *file, const char *tag, uint64_t *first, uint64_t *len)
+static enum ht__range range_of(struct api_call *call, const struct store_file *file, const char *tag, uint64_t *first,
+                               uint64_t *len)
 {
-    const char *range = ht__http_header(call->request, "Range"), *only_if = ht__http_header(call->request, "If-Range");
+    const char *range = ht__http_header(call->request, "Range"),
+               *only_if = ht__http_header(call->request, "If-Range");
     if (!range || !api_is(call, "GET")) return HT__RANGE_NONE;
     if (only_if && strcmp(only_if, tag) != 0) return HT__RANGE_NONE; /* it changed, or may have: all of it again */
     return ht__http_range(range, file->size, first, len);
@@ -92,7 +97,8 @@ void download_answer(struct api_call *call, const struct store_file *file)
         if (range == HT__RANGE_UNSATISFIABLE) api_header(call, "Content-Range", content_range);
         if (range == HT__RANGE_UNSATISFIABLE)
             api_problem(call, "range", "the file has %llu bytes", (unsigned long long)file->size);
-        else api_empty(call, 304);
+        else
+            api_empty(call, 304);
         return;
     }
     bool whole = range == HT__RANGE_NONE;
@@ -110,15 +116,20 @@ void api_outputs_download(struct api_call *call)
 {
     struct store_file file;
     enum store_result result = store_output_file(call->server->store, call->segments[0], call->segments[1], &file);
-    if (result == STORE_OK) download_answer(call, &file);
-    else if (result == STORE_CONFLICT) api_problem(call, "conflict", "the output is not finished");
-    else api_store_problem(call, result, "output");
+    if (result == STORE_OK)
+        download_answer(call, &file);
+    else if (result == STORE_CONFLICT)
+        api_problem(call, "conflict", "the output is not finished");
+    else
+        api_store_problem(call, result, "output");
 }
 
 void api_variant_download(struct api_call *call)
 {
     struct store_file file;
     enum store_result result = store_variant_file(call->server->store, call->segments[0], call->segments[1], &file);
-    if (result == STORE_OK) download_answer(call, &file);
-    else api_store_problem(call, result, "variant");
+    if (result == STORE_OK)
+        download_answer(call, &file);
+    else
+        api_store_problem(call, result, "variant");
 }

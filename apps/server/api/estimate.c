@@ -56,7 +56,8 @@ static json_t *output_of(const json_t *child)
 /* Of the source: what it is, not where. */
 static json_t *source_of(const json_t *child, const json_t *request)
 {
-    static const char *const names[] = {"kind", "format", "architecture", "parameters", "tensors", "bytes", "revision", "name"};
+    static const char *const names[] = {"kind",    "format", "architecture", "parameters",
+                                        "tensors", "bytes",  "revision",     "name"};
     json_t *source = json_object(), *from = json_object_get(child, "source");
     json_object_set(source, "source_model", json_object_get(request, "source_model"));
     json_object_set(source, "source_type", json_object_get(request, "source_type"));
@@ -76,10 +77,9 @@ static json_t *from_child(const json_t *child, const json_t *request)
     const json_t *o;
     size_t i;
     json_t *outputs = json_array(), *seconds = json_object_get(child, "seconds");
-    json_array_foreach(json_object_get(child, "outputs"), i, o)
-        json_array_append_new(outputs, output_of(o));
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "source", source_of(child, request), "outputs", outputs,
-                     "download_bytes", copy_or(child, "download_bytes", json_integer(0)), "temporary_bytes",
+    json_array_foreach(json_object_get(child, "outputs"), i, o) json_array_append_new(outputs, output_of(o));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "source", source_of(child, request), "outputs",
+                     outputs, "download_bytes", copy_or(child, "download_bytes", json_integer(0)), "temporary_bytes",
                      copy_or(child, "temporary_bytes", json_integer(0)), "disk_bytes",
                      copy_or(child, "disk_bytes", json_integer(0)), "memory_bytes",
                      copy_or(child, "memory_bytes", json_integer(0)), "seconds",
@@ -97,10 +97,11 @@ static void add_room(struct server *server, json_t *estimate)
     for (int i = 0; i < 3; i++)
         want += json_integer_value(json_object_get(estimate, parts[i]));
     if (want > free)
-        json_array_append_new(reasons, json_sprintf("%lld bytes of disk are wanted, %lld are free", (long long)want, (long long)free));
+        json_array_append_new(
+            reasons, json_sprintf("%lld bytes of disk are wanted, %lld are free", (long long)want, (long long)free));
     if (limit > 0 && memory > limit)
-        json_array_append_new(reasons, json_sprintf("%lld bytes of memory are wanted, a job may take %lld", (long long)memory,
-                                                    (long long)limit));
+        json_array_append_new(reasons, json_sprintf("%lld bytes of memory are wanted, a job may take %lld",
+                                                    (long long)memory, (long long)limit));
     json_object_set_new(estimate, "disk_free_bytes", json_integer(free));
     json_object_set_new(estimate, "fits", json_boolean(json_array_size(reasons) == 0));
 }
@@ -111,15 +112,19 @@ static json_t *run_child(struct api_call *call, const json_t *request, struct ch
     struct server *server = call->server;
     char source[1400];
     bool hub = job_request_is_hub(request);
-    char **arguments = command_arguments("estimate", request, job_request_source(request, source, sizeof source), extra);
+    char **arguments =
+        command_arguments("estimate", request, job_request_source(request, source, sizeof source), extra);
     if (!arguments) {
         api_problem(call, "internal", "not enough memory");
         return NULL;
     }
-    struct child_settings settings = {.arguments = (const char *const *)arguments,
-                                      .environment = hub ? server->hub_environment : NULL,
-                                      .timeout_seconds = ESTIMATE_SECONDS, .nice = 5, .network = hub,
-                                      .memory_limit = server->settings->memory_limit > 0 ? (uint64_t)server->settings->memory_limit : 0};
+    struct child_settings settings = {
+        .arguments = (const char *const *)arguments,
+        .environment = hub ? server->hub_environment : NULL,
+        .timeout_seconds = ESTIMATE_SECONDS,
+        .nice = 5,
+        .network = hub,
+        .memory_limit = server->settings->memory_limit > 0 ? (uint64_t)server->settings->memory_limit : 0};
     json_t *result = api_ask_child(call, &settings, stop, "the estimate");
     command_free(&arguments);
     return result;
@@ -128,7 +133,8 @@ static json_t *run_child(struct api_call *call, const json_t *request, struct ch
 /* An estimate, remembered or made; NULL: the call was answered. */
 static json_t *one(struct api_call *call, const json_t *request, struct child_stop *stop)
 {
-    static const char *const key_of[] = {"source_model", "source_type", "source_path", "source_revision", "gguf_quant_types", "config", "options"};
+    static const char *const key_of[] = {"source_model",     "source_type", "source_path", "source_revision",
+                                         "gguf_quant_types", "config",      "options"};
     json_t *key = json_object();
     for (size_t i = 0; i < sizeof key_of / sizeof *key_of; i++)
         if (json_object_get(request, key_of[i])) json_object_set(key, key_of[i], json_object_get(request, key_of[i]));
@@ -154,7 +160,8 @@ static void run(void *ctx, struct child_stop *stop)
     const json_t *request;
     json_t *list = json_array();
     size_t i;
-    json_array_foreach(e->requests, i, request) {
+    json_array_foreach(e->requests, i, request)
+    {
         json_t *estimate = one(call, request, stop);
         if (!estimate) {
             json_decref(list);

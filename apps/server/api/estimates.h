@@ -8,11 +8,13 @@
 /* Answers the call, later, with the estimate of each request; steals requests. */
 void estimates_answer(struct api_call *call, json_t *requests, bool several);
 
-/* Runs `run` in a helper, which answers the call; state is freed with the call. false: it was answered (busy), state too. */
+/* Runs `run` in a helper, which answers the call; state is freed with the call. false: it was answered (busy), state
+ * too. */
 bool api_later(struct api_call *call, helper_fn *run, void *state, void (*free_state)(void *));
-/* The last JSON line that a child wrote, the caller's. NULL: it failed, and the call was answered: what it said of its input is
- * 422 or 404, of itself 502. `what` begins the detail. */
-json_t *api_ask_child(struct api_call *call, const struct child_settings *settings, struct child_stop *stop, const char *what);
+/* The last JSON line that a child wrote, the caller's. NULL: it failed, and the call was answered: what it said of
+ * its input is 422 or 404, of itself 502. `what` begins the detail. */
+json_t *api_ask_child(struct api_call *call, const struct child_settings *settings, struct child_stop *stop,
+                      const char *what);
 /* Text without the folders of paths that are not under the allowed ones. */
 void api_hide_paths(const struct roots *roots, const char *text, char *shown, size_t size);
 

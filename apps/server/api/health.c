@@ -23,8 +23,11 @@ void api_readyz(struct api_call *call)
     bool ready = running && database == STORE_OK && disk;
     api_json(call, ready ? 200 : 503,
              json_pack("{s:s, s:{s:s, s:s, s:s}}", "status", ready ? "ready" : "not ready", "checks", "service",
-                       atomic_load(&server->stopping) ? "stopping" : running ? "ok" : "starting", "database",
-                       database == STORE_OK ? "ok" : store_result_text(database), "disk", disk ? "ok" : "full"));
+                       atomic_load(&server->stopping) ? "stopping"
+                       : running                      ? "ok"
+                                                      : "starting",
+                       "database", database == STORE_OK ? "ok" : store_result_text(database), "disk",
+                       disk ? "ok" : "full"));
 }
 
 void api_openapi(struct api_call *call)

@@ -30,7 +30,8 @@ static void free_asking(void *state)
 static bool add(struct asking *a, const char *first, const char *rest)
 {
     if (!a || a->n + 1 >= MAX_ARGUMENTS) return false;
-    return asprintf(&a->arguments[a->n], "%s%s", first, rest) >= 0 ? a->n++, true : (a->arguments[a->n] = NULL, false);
+    return asprintf(&a->arguments[a->n], "%s%s", first, rest) >= 0 ? a->n++,
+           true                                                    : (a->arguments[a->n] = NULL, false);
 }
 
 static void ask(void *ctx, struct child_stop *stop)
@@ -39,7 +40,9 @@ static void ask(void *ctx, struct child_stop *stop)
     struct asking *a = call->state;
     struct child_settings settings = {.arguments = (const char *const *)a->arguments,
                                       .environment = a->network ? call->server->hub_environment : NULL,
-                                      .timeout_seconds = a->seconds, .nice = 5, .network = a->network};
+                                      .timeout_seconds = a->seconds,
+                                      .nice = 5,
+                                      .network = a->network};
     json_t *answer = api_ask_child(call, &settings, stop, a->what);
     if (answer) api_json(call, 200, answer);
 }
@@ -69,13 +72,14 @@ void api_hub_search(struct api_call *call)
     char number[32];
     if (!api_query_known(call, "q limit") || !api_query_number(call, "limit", 1, 100, &limit)) return;
     if (!words || !printable(words, 200)) {
-        api_problem_at(call, "invalid", json_pack("[{s:s, s:s}]", "pointer", "q", "detail", "a text of 1 to 200 bytes is wanted"));
+        api_problem_at(call, "invalid",
+                       json_pack("[{s:s, s:s}]", "pointer", "q", "detail", "a text of 1 to 200 bytes is wanted"));
         return;
     }
     struct asking *a = calloc(1, sizeof *a);
     snprintf(number, sizeof number, "%lld", (long long)limit);
-    bool whole = add(a, "hub", "") && add(a, "search", "") && add(a, "--json", "") && add(a, "--limit", "") && add(a, number, "") &&
-                 add(a, "--", "") && add(a, words, "");
+    bool whole = add(a, "hub", "") && add(a, "search", "") && add(a, "--json", "") && add(a, "--limit", "") &&
+                 add(a, number, "") && add(a, "--", "") && add(a, words, "");
     if (a) a->network = true, a->seconds = HUB_SECONDS, a->what = "the search on the hub";
     ask_later(call, a, whole);
 }
@@ -91,23 +95,30 @@ void api_hub_model(struct api_call *call)
     source_read(call->server, name, "huggingface", revision, "", request, &faults);
     const char *model = faults.list ? "" : job_request_source(request, source, sizeof source);
     struct asking *a = faults.list ? NULL : calloc(1, sizeof *a);
-    bool whole = a && add(a, "hub", "") && add(a, "info", "") && add(a, "--json", "") && add(a, "--", "") && add(a, model, "");
+    bool whole =
+        a && add(a, "hub", "") && add(a, "info", "") && add(a, "--json", "") && add(a, "--", "") && add(a, model, "");
     json_decref(request);
     if (a) a->network = true, a->seconds = HUB_SECONDS, a->what = "the hub";
-    if (faults.list) api_problem_at(call, "invalid", faults.list);
-    else ask_later(call, a, whole);
+    if (faults.list)
+        api_problem_at(call, "invalid", faults.list);
+    else
+        ask_later(call, a, whole);
 }
 
 void api_recommend(struct api_call *call)
 {
-    static const struct field fields[] = {{"source_model", FIELD_TEXT, 1, 1024}, {"source_type", FIELD_TEXT, 1, 20},
-                                          {"source_revision", FIELD_TEXT, 1, 200}, {"memory", FIELD_TEXT, 1, 32},
-                                          {"gpu", FIELD_TEXT, 1, 64},            {"ctx", FIELD_INTEGER, 1, 16777216},
+    static const struct field fields[] = {{"source_model", FIELD_TEXT, 1, 1024},
+                                          {"source_type", FIELD_TEXT, 1, 20},
+                                          {"source_revision", FIELD_TEXT, 1, 200},
+                                          {"memory", FIELD_TEXT, 1, 32},
+                                          {"gpu", FIELD_TEXT, 1, 64},
+                                          {"ctx", FIELD_INTEGER, 1, 16777216},
                                           {NULL, FIELD_FLAG, 0, 0}};
     struct faults faults = {0};
     const json_t *b = call->body;
     const char *model = json_string_value(json_object_get(b, "source_model"));
-    const char *memory = json_string_value(json_object_get(b, "memory")), *gpu = json_string_value(json_object_get(b, "gpu"));
+    const char *memory = json_string_value(json_object_get(b, "memory")),
+               *gpu = json_string_value(json_object_get(b, "gpu"));
     json_t *request = json_object();
     char ctx[32], source[1400];
     fields_check(b, fields, "", &faults);
@@ -125,8 +136,8 @@ void api_recommend(struct api_call *call)
     struct asking *a = calloc(1, sizeof *a);
     snprintf(ctx, sizeof ctx, "%lld", (long long)json_integer_value(json_object_get(b, "ctx")));
     bool whole = add(a, "recommend", "") && add(a, "--json", "") && (!memory || add(a, "--memory=", memory)) &&
-                 (!gpu || add(a, "--gpu=", gpu)) && (!json_object_get(b, "ctx") || add(a, "--ctx=", ctx)) && add(a, "--", "") &&
-                 add(a, job_request_source(request, source, sizeof source), "");
+                 (!gpu || add(a, "--gpu=", gpu)) && (!json_object_get(b, "ctx") || add(a, "--ctx=", ctx)) &&
+                 add(a, "--", "") && add(a, job_request_source(request, source, sizeof source), "");
     if (a) a->network = job_request_is_hub(request), a->seconds = RECOMMEND_SECONDS, a->what = "the recommendation";
     json_decref(request);
     ask_later(call, a, whole);

@@ -9,13 +9,13 @@
 #include <string.h>
 
 static const struct field fields[] = {
-    {"name", FIELD_TEXT, 1, 200},         {"description", FIELD_TEXT, 0, 4000},
-    {"source_model", FIELD_TEXT, 1, 1024}, {"source_models", FIELD_TEXTS, 1, 100},
-    {"source_type", FIELD_TEXT, 1, 20},   {"source_revision", FIELD_TEXT, 1, 200},
+    {"name", FIELD_TEXT, 1, 200},           {"description", FIELD_TEXT, 0, 4000},
+    {"source_model", FIELD_TEXT, 1, 1024},  {"source_models", FIELD_TEXTS, 1, 100},
+    {"source_type", FIELD_TEXT, 1, 20},     {"source_revision", FIELD_TEXT, 1, 200},
     {"output_formats", FIELD_TEXTS, 1, 16}, {"gguf_quant_types", FIELD_TEXTS, 1, 64},
-    {"gptq_bits", FIELD_INTEGER, 1, 64},  {"awq_bits", FIELD_INTEGER, 1, 64},
+    {"gptq_bits", FIELD_INTEGER, 1, 64},    {"awq_bits", FIELD_INTEGER, 1, 64},
     {"priority", FIELD_INTEGER, -100, 100}, {"config", FIELD_OBJECT, 0, 0},
-    {"options", FIELD_OBJECT, 0, 0},      {NULL, FIELD_FLAG, 0, 0}};
+    {"options", FIELD_OBJECT, 0, 0},        {NULL, FIELD_FLAG, 0, 0}};
 
 /* Formats that are not there yet are refused by their names: nothing is taken that nobody would do. */
 static bool refuse_formats(const json_t *body, struct faults *faults)
@@ -23,7 +23,8 @@ static bool refuse_formats(const json_t *body, struct faults *faults)
     const json_t *formats = json_object_get(body, "output_formats"), *format;
     size_t i;
     bool refused = false;
-    json_array_foreach(formats, i, format) {
+    json_array_foreach(formats, i, format)
+    {
         char pointer[64];
         const char *name = json_string_value(format);
         if (!name || strcmp(name, "gguf") == 0) continue;
@@ -54,19 +55,23 @@ static json_t *read_types(const json_t *body, bool importance, struct faults *fa
     const json_t *types = json_object_get(body, "gguf_quant_types"), *type;
     json_t *list = json_array();
     size_t i;
-    json_array_foreach(types, i, type) {
+    json_array_foreach(types, i, type)
+    {
         char pointer[64];
         bool needs = false, twice = false;
         const json_t *other;
         size_t k;
         const char *mix = json_is_string(type) ? mix_named(json_string_value(type), &needs) : NULL;
         snprintf(pointer, sizeof pointer, "/gguf_quant_types/%zu", i);
-        json_array_foreach(list, k, other)
-            twice |= mix && strcmp(json_string_value(other), mix) == 0;
-        if (!mix) faults_add(faults, pointer, "there is no such type; see /api/v1/quantize/formats/gguf/types");
-        else if (twice) faults_add(faults, pointer, "%s is there twice", mix);
-        else if (needs && !importance) faults_add(faults, pointer, "%s needs importance: set config.use_imatrix", mix);
-        else json_array_append_new(list, json_string(mix));
+        json_array_foreach(list, k, other) twice |= mix && strcmp(json_string_value(other), mix) == 0;
+        if (!mix)
+            faults_add(faults, pointer, "there is no such type; see /api/v1/quantize/formats/gguf/types");
+        else if (twice)
+            faults_add(faults, pointer, "%s is there twice", mix);
+        else if (needs && !importance)
+            faults_add(faults, pointer, "%s needs importance: set config.use_imatrix", mix);
+        else
+            json_array_append_new(list, json_string(mix));
     }
     if (!types) json_array_append_new(list, json_string("Q4_K_M"));
     return list;
@@ -87,7 +92,8 @@ static void add_command(json_t *request)
 {
     static const char *const extra[] = {"--output=out", NULL};
     char source[1400];
-    char **arguments = command_arguments("quantize", request, job_request_source(request, source, sizeof source), extra);
+    char **arguments =
+        command_arguments("quantize", request, job_request_source(request, source, sizeof source), extra);
     char *text = arguments ? command_text(arguments) : NULL;
     json_object_set_new(request, "command", json_string(text ? text : ""));
     free(text);
@@ -95,8 +101,8 @@ static void add_command(json_t *request)
 }
 
 /* One request of the body, for a source. */
-static json_t *read_one(struct server *server, const json_t *body, const json_t *types, const char *model, const char *pointer,
-                        struct faults *faults)
+static json_t *read_one(struct server *server, const json_t *body, const json_t *types, const char *model,
+                        const char *pointer, struct faults *faults)
 {
     json_t *r = json_object(), *value;
     source_read(server, model, json_string_value(json_object_get(body, "source_type")),
@@ -119,20 +125,23 @@ static json_t *read_one(struct server *server, const json_t *body, const json_t 
     return r;
 }
 
-static json_t *read_sources(struct server *server, const json_t *body, const json_t *types, bool *several, struct faults *faults)
+static json_t *read_sources(struct server *server, const json_t *body, const json_t *types, bool *several,
+                            struct faults *faults)
 {
     const json_t *model = json_object_get(body, "source_model"), *models = json_object_get(body, "source_models");
     json_t *list = json_array();
     *several = models != NULL;
     if (!model == !models) {
-        faults_add(faults, "/source_model", model ? "give source_model or source_models, not both" : "a model is wanted");
+        faults_add(faults, "/source_model",
+                   model ? "give source_model or source_models, not both" : "a model is wanted");
         return list;
     }
     if (json_is_string(model))
         json_array_append_new(list, read_one(server, body, types, json_string_value(model), "/source_model", faults));
     const json_t *one;
     size_t i;
-    json_array_foreach(models, i, one) {
+    json_array_foreach(models, i, one)
+    {
         char pointer[64];
         snprintf(pointer, sizeof pointer, "/source_models/%zu", i);
         if (json_is_string(one))

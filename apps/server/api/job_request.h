@@ -6,8 +6,8 @@
 #include "server/api/json.h"
 
 /*
- * The call's body as requests for store_submit, one a source. NULL: it was answered (422 with every fault). source_path
- * is set where the source lies on this machine; a hub model is named by source_model and source_revision.
+ * The call's body as requests for store_submit, one a source. NULL: it was answered (422 with every fault).
+ * source_path is set where the source lies on this machine; a hub model is named by source_model and source_revision.
  */
 json_t *job_requests(struct api_call *call, bool *several);
 
@@ -16,9 +16,10 @@ const char *job_request_source(const json_t *request, char *text, size_t size);
 bool job_request_is_hub(const json_t *request);
 
 /* -- Parts. -- */
-/* source_model (and source_type, which may be NULL): adds source_type and source_path or source_revision to request. */
-void source_read(struct server *server, const char *model, const char *type, const char *revision, const char *pointer,
-                 json_t *request, struct faults *faults);
+/* source_model (and source_type, which may be NULL): adds source_type and source_path or source_revision to request.
+ */
+void source_read(struct server *server, const char *model, const char *type, const char *revision,
+                 const char *pointer, json_t *request, struct faults *faults);
 /* options and config: checks names, kinds and paths (which become absolute). */
 void options_read(struct server *server, json_t *options, struct faults *faults);
 void config_read(struct server *server, json_t *config, struct faults *faults);

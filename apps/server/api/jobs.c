@@ -56,7 +56,8 @@ static void add_link(struct api_call *call, const char *path, const char *cursor
 void api_answer_page(struct api_call *call, const char *path, json_t *page, enum store_result result)
 {
     if (!page && result == STORE_CONFLICT) {
-        api_problem_at(call, "invalid", json_pack("[{s:s, s:s}]", "pointer", "sort", "detail", "sort or cursor makes no sense"));
+        api_problem_at(call, "invalid",
+                       json_pack("[{s:s, s:s}]", "pointer", "sort", "detail", "sort or cursor makes no sense"));
     } else if (!page) {
         api_store_problem(call, result, "list");
     } else {
@@ -67,7 +68,8 @@ void api_answer_page(struct api_call *call, const char *path, json_t *page, enum
 
 static bool statuses_known(const char *list)
 {
-    static const char known[] = " queued downloading preparing quantizing measuring verifying completed failed cancelled ";
+    static const char known[] =
+        " queued downloading preparing quantizing measuring verifying completed failed cancelled ";
     while (*list) {
         char word[24];
         size_t n = strcspn(list, ",");
@@ -85,17 +87,21 @@ void api_jobs_list(struct api_call *call)
     struct ht__http_request *r = call->request;
     enum store_result result = STORE_FAILED;
     int64_t limit = 50, offset = 0;
-    struct job_filter f = {.status = ht__http_query(r, "status"), .search = ht__http_query(r, "search"),
-                           .sort = ht__http_query(r, "sort"), .cursor = ht__http_query(r, "cursor")};
-    if (!api_query_known(call, "status search sort limit offset cursor") || !api_query_number(call, "limit", 1, 200, &limit) ||
-        !api_query_number(call, "offset", 0, 1000000000, &offset))
+    struct job_filter f = {.status = ht__http_query(r, "status"),
+                           .search = ht__http_query(r, "search"),
+                           .sort = ht__http_query(r, "sort"),
+                           .cursor = ht__http_query(r, "cursor")};
+    if (!api_query_known(call, "status search sort limit offset cursor") ||
+        !api_query_number(call, "limit", 1, 200, &limit) || !api_query_number(call, "offset", 0, 1000000000, &offset))
         return;
     if (f.status && !statuses_known(f.status)) {
-        api_problem_at(call, "invalid", json_pack("[{s:s, s:s}]", "pointer", "status", "detail", "there is no such status"));
+        api_problem_at(call, "invalid",
+                       json_pack("[{s:s, s:s}]", "pointer", "status", "detail", "there is no such status"));
         return;
     }
     if (f.cursor && offset) {
-        api_problem_at(call, "invalid", json_pack("[{s:s, s:s}]", "pointer", "offset", "detail", "not together with cursor"));
+        api_problem_at(call, "invalid",
+                       json_pack("[{s:s, s:s}]", "pointer", "offset", "detail", "not together with cursor"));
         return;
     }
     f.limit = (int)limit;
@@ -140,7 +146,8 @@ static void submit(struct api_call *call, const json_t *requests, bool several)
         one[i] = json_array_get(requests, i);
     const char *body = ht__http_body(call->request, &len);
     access_hash(body, len, sha256);
-    enum store_result result = store_submit(server->store, one, n, call->caller.token_id, key, sha256, ids, &replayed);
+    enum store_result result =
+        store_submit(server->store, one, n, call->caller.token_id, key, sha256, ids, &replayed);
     if (result == STORE_CONFLICT) {
         api_problem(call, "key-conflict", "this Idempotency-Key came with another body before");
         return;
@@ -173,7 +180,8 @@ void api_jobs_create(struct api_call *call)
     const char *dry = ht__http_query(call->request, "dry_run");
     if (!api_query_known(call, "dry_run")) return;
     if (dry && strcmp(dry, "true") != 0 && strcmp(dry, "false") != 0 && *dry) {
-        api_problem_at(call, "invalid", json_pack("[{s:s, s:s}]", "pointer", "dry_run", "detail", "true or false is wanted"));
+        api_problem_at(call, "invalid",
+                       json_pack("[{s:s, s:s}]", "pointer", "dry_run", "detail", "true or false is wanted"));
         return;
     }
     json_t *requests = job_requests(call, &several);
@@ -221,9 +229,12 @@ void api_jobs_delete(struct api_call *call)
     const char *id = job_id(call);
     if (!id) return;
     enum store_result result = scheduler_delete(call->server->scheduler, id);
-    if (result == STORE_CONFLICT) api_problem(call, "conflict", "the job runs: cancel it first");
-    else if (result != STORE_OK) api_store_problem(call, result, "job");
-    else api_empty(call, 204);
+    if (result == STORE_CONFLICT)
+        api_problem(call, "conflict", "the job runs: cancel it first");
+    else if (result != STORE_OK)
+        api_store_problem(call, result, "job");
+    else
+        api_empty(call, 204);
 }
 
 void api_jobs_cancel(struct api_call *call)
@@ -237,9 +248,12 @@ void api_jobs_cancel(struct api_call *call)
         if (status && strcmp(status, "cancelled") == 0) result = STORE_OK;
         json_decref(job);
     }
-    if (result == STORE_CONFLICT) api_problem(call, "conflict", "the job has ended");
-    else if (result != STORE_OK) api_store_problem(call, result, "job");
-    else answer_job(call, 200, id);
+    if (result == STORE_CONFLICT)
+        api_problem(call, "conflict", "the job has ended");
+    else if (result != STORE_OK)
+        api_store_problem(call, result, "job");
+    else
+        answer_job(call, 200, id);
 }
 
 void api_jobs_retry(struct api_call *call)
@@ -247,8 +261,10 @@ void api_jobs_retry(struct api_call *call)
     const char *id = job_id(call);
     if (!id) return;
     enum store_result result = store_retry(call->server->store, id);
-    if (result == STORE_CONFLICT) api_problem(call, "conflict", "only a failed or cancelled job can be tried again");
-    else if (result != STORE_OK) api_store_problem(call, result, "job");
+    if (result == STORE_CONFLICT)
+        api_problem(call, "conflict", "only a failed or cancelled job can be tried again");
+    else if (result != STORE_OK)
+        api_store_problem(call, result, "job");
     if (result != STORE_OK) return;
     scheduler_changed(call->server->scheduler, id);
     answer_job(call, 200, id);
@@ -262,14 +278,18 @@ void api_jobs_log(struct api_call *call)
         !api_query_number(call, "limit", 1, 1000, &limit))
         return;
     json_t *log = store_log(call->server->store, id, after, (int)limit);
-    if (log) api_json(call, 200, log);
-    else api_problem(call, "not-found", "there is no such job");
+    if (log)
+        api_json(call, 200, log);
+    else
+        api_problem(call, "not-found", "there is no such job");
 }
 
 void api_outputs_list(struct api_call *call)
 {
     const char *id = job_id(call);
     json_t *outputs = id ? store_outputs(call->server->store, id) : NULL;
-    if (outputs) api_json(call, 200, json_pack("{s:o}", "outputs", outputs));
-    else if (id) api_problem(call, "not-found", "there is no such job");
+    if (outputs)
+        api_json(call, 200, json_pack("{s:o}", "outputs", outputs));
+    else if (id)
+        api_problem(call, "not-found", "there is no such job");
 }

@@ -13,11 +13,16 @@ static int depth_of(const char *text, size_t len)
     bool quoted = false;
     for (size_t i = 0; i < len; i++) {
         char c = text[i];
-        if (quoted && c == '\\') i++;
-        else if (c == '"') quoted = !quoted;
-        else if (quoted) continue;
-        else if ((c == '{' || c == '[') && ++depth > deepest) deepest = depth;
-        else if (c == '}' || c == ']') depth--;
+        if (quoted && c == '\\')
+            i++;
+        else if (c == '"')
+            quoted = !quoted;
+        else if (quoted)
+            continue;
+        else if ((c == '{' || c == '[') && ++depth > deepest)
+            deepest = depth;
+        else if (c == '}' || c == ']')
+            depth--;
     }
     return deepest;
 }
@@ -51,15 +56,18 @@ void faults_pointer(char *pointer, size_t size, const char *parent, const char *
 {
     size_t n = (size_t)snprintf(pointer, size, "%s/", parent);
     for (const char *p = name; *p && n + 3 < size; p++) {
-        if (*p == '~' || *p == '/') pointer[n++] = '~', pointer[n++] = *p == '~' ? '0' : '1';
-        else pointer[n++] = *p;
+        if (*p == '~' || *p == '/')
+            pointer[n++] = '~', pointer[n++] = *p == '~' ? '0' : '1';
+        else
+            pointer[n++] = *p;
     }
     if (n < size) pointer[n] = '\0';
 }
 
 static const char *kind_name(const struct field *f)
 {
-    static const char *const names[] = {"a text", "an integer", "a number", "true or false", "a list of texts", "an object"};
+    static const char *const names[] = {"a text",        "an integer",      "a number",
+                                        "true or false", "a list of texts", "an object"};
     return names[f->kind];
 }
 
@@ -79,15 +87,17 @@ static void check_texts(const json_t *list, const char *pointer, struct faults *
 {
     const json_t *item, *other;
     size_t i, k;
-    json_array_foreach(list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         char at[300];
         snprintf(at, sizeof at, "%s/%zu", pointer, i);
-        if (!json_is_string(item)) faults_add(faults, at, "a text is wanted");
+        if (!json_is_string(item))
+            faults_add(faults, at, "a text is wanted");
         else if (json_string_length(item) == 0 || json_string_length(item) > 1024)
             faults_add(faults, at, "a text of 1 to 1024 bytes is wanted");
         else
-            json_array_foreach(list, k, other)
-                if (k < i && json_equal(item, other)) faults_add(faults, at, "it is there twice");
+            json_array_foreach(list, k, other) if (k < i && json_equal(item, other))
+                faults_add(faults, at, "it is there twice");
     }
 }
 
@@ -113,13 +123,16 @@ void fields_check(const json_t *object, const struct field *fields, const char *
 {
     const char *name;
     json_t *value;
-    json_object_foreach((json_t *)object, name, value) {
+    json_object_foreach((json_t *)object, name, value)
+    {
         char pointer[256];
         const struct field *f = fields;
         while (f->name && strcmp(f->name, name) != 0)
             f++;
         faults_pointer(pointer, sizeof pointer, parent, name);
-        if (f->name) check(value, f, pointer, faults);
-        else faults_add(faults, pointer, "there is no field \"%.60s\"", name);
+        if (f->name)
+            check(value, f, pointer, faults);
+        else
+            faults_add(faults, pointer, "there is no field \"%.60s\"", name);
     }
 }

@@ -15,7 +15,8 @@ json_t *api_parse_object(const char *text, size_t len, char *why, size_t size);
 struct faults {
     json_t *list;
 };
-void faults_add(struct faults *faults, const char *pointer, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void faults_add(struct faults *faults, const char *pointer, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* A member's pointer: parent "/config", name "a/b" -> "/config/a~1b". */
 void faults_pointer(char *pointer, size_t size, const char *parent, const char *name);
 

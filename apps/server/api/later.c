@@ -23,7 +23,8 @@ static bool under_a_root(const struct roots *roots, const char *path)
     for (size_t i = 0; i < roots_count(roots); i++) {
         const char *root = roots_path(roots, i);
         size_t n = strlen(root);
-        if (strncmp(path, root, n) == 0 && (path[n] == '/' || !path[n] || !isalnum((unsigned char)path[n]))) return true;
+        if (strncmp(path, root, n) == 0 && (path[n] == '/' || !path[n] || !isalnum((unsigned char)path[n])))
+            return true;
     }
     return false;
 }
@@ -66,10 +67,12 @@ static bool keep_line(void *ctx, json_t *value, const char *text)
     struct said *said = ctx;
     const char *event = json_string_value(json_object_get(value, "event"));
     if (event && strcmp(event, "error") == 0) {
-        const char *code = json_string_value(json_object_get(value, "code")), *where = json_string_value(json_object_get(value, "where"));
+        const char *code = json_string_value(json_object_get(value, "code")),
+                   *where = json_string_value(json_object_get(value, "where"));
         const char *message = json_string_value(json_object_get(value, "message"));
         snprintf(said->code, sizeof said->code, "%s", code ? code : "");
-        snprintf(said->message, sizeof said->message, "%s%s%s", where ? where : "", where && *where ? ": " : "", message ? message : "");
+        snprintf(said->message, sizeof said->message, "%s%s%s", where ? where : "", where && *where ? ": " : "",
+                 message ? message : "");
     } else if (value && !event) {
         json_decref(said->last);
         said->last = json_incref(value);
@@ -96,36 +99,46 @@ static void last_line(const char *text, char *line, size_t size)
 static const char *kind_of(const struct said *said, const struct child_exit *exit)
 {
     static const char *const kinds[][2] = {
-        {"HT_ERR_NOT_FOUND", "not-found"},  {"HT_ERR_DENIED", "gated"},        {"HT_ERR_IO", "failed"},
-        {"HT_ERR_INTERNAL", "failed"},      {"HT_ERR_MEMORY", "does-not-fit"}, {"HT_ERR_NO_SPACE", "does-not-fit"},
-        {"HT_ERR_CANCELLED", "stopping"},   {"HT_ERR_NO_MEMORY_BUDGET", "does-not-fit"}};
+        {"HT_ERR_NOT_FOUND", "not-found"}, {"HT_ERR_DENIED", "gated"},
+        {"HT_ERR_IO", "failed"},           {"HT_ERR_INTERNAL", "failed"},
+        {"HT_ERR_MEMORY", "does-not-fit"}, {"HT_ERR_NO_SPACE", "does-not-fit"},
+        {"HT_ERR_CANCELLED", "stopping"},  {"HT_ERR_NO_MEMORY_BUDGET", "does-not-fit"}};
     if (exit->end == CHILD_TIMED_OUT) return "timeout";
     if (exit->end == CHILD_STOPPED) return "stopping";
     if (exit->end != CHILD_EXITED) return "failed";
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(said->code, kinds[i][0]) == 0) return kinds[i][1];
     if (*said->code) return "invalid";
-    if (exit->code == 2 && strstr(exit->error_text, "there is no command")) return "unavailable"; /* a program without this part */
+    if (exit->code == 2 && strstr(exit->error_text, "there is no command"))
+        return "unavailable"; /* a program without this part */
     return exit->code == 2 || exit->code == 3 ? "invalid" : exit->code == 4 ? "does-not-fit" : "failed";
 }
 
-static void answer_failure(struct api_call *call, const struct said *said, const struct child_exit *exit, const char *what)
+static void answer_failure(struct api_call *call, const struct said *said, const struct child_exit *exit,
+                           const char *what)
 {
     char line[1024], shown[1024];
     const char *kind = kind_of(said, exit);
-    if (*said->message) snprintf(line, sizeof line, "%s", said->message);
-    else last_line(exit->error_text, line, sizeof line);
+    if (*said->message)
+        snprintf(line, sizeof line, "%s", said->message);
+    else
+        last_line(exit->error_text, line, sizeof line);
     if (!*line || exit->end != CHILD_EXITED) snprintf(line, sizeof line, "%s", exit->reason);
     api_hide_paths(call->server->roots, line, shown, sizeof shown);
-    log_event(call->server->log, LOG_LEVEL_INFO, "child_failed", "{s:s, s:s, s:i, s:i, s:s}", "what", what, "kind", kind, "end",
-              (int)exit->end, "code", exit->code, "said", shown);
-    if (strcmp(kind, "stopping") == 0) api_problem(call, kind, "the service is stopping");
-    else if (strcmp(kind, "timeout") == 0) api_problem(call, kind, "%s took too long", what);
-    else if (strcmp(kind, "unavailable") == 0) api_problem(call, kind, "%s: this program cannot do that", what);
-    else api_problem(call, kind, "%s: %s", what, shown);
+    log_event(call->server->log, LOG_LEVEL_INFO, "child_failed", "{s:s, s:s, s:i, s:i, s:s}", "what", what, "kind",
+              kind, "end", (int)exit->end, "code", exit->code, "said", shown);
+    if (strcmp(kind, "stopping") == 0)
+        api_problem(call, kind, "the service is stopping");
+    else if (strcmp(kind, "timeout") == 0)
+        api_problem(call, kind, "%s took too long", what);
+    else if (strcmp(kind, "unavailable") == 0)
+        api_problem(call, kind, "%s: this program cannot do that", what);
+    else
+        api_problem(call, kind, "%s: %s", what, shown);
 }
 
-json_t *api_ask_child(struct api_call *call, const struct child_settings *settings, struct child_stop *stop, const char *what)
+json_t *api_ask_child(struct api_call *call, const struct child_settings *settings, struct child_stop *stop,
+                      const char *what)
 {
     struct said said = {0};
     struct child_exit exit = {0};

@@ -63,8 +63,8 @@ static json_t *entry(const char *name, const char *path, const char *format, boo
 {
     json_t *text = json_string(name);
     if (!text) return NULL; /* no UTF-8: it could not be asked for */
-    return json_pack("{s:o, s:s, s:s, s:s?, s:o}", "name", text, "path", path, "kind", folder ? "folder" : "model", "format",
-                     format, "size_bytes", size < 0 ? json_null() : json_integer(size));
+    return json_pack("{s:o, s:s, s:s, s:s?, s:o}", "name", text, "path", path, "kind", folder ? "folder" : "model",
+                     "format", format, "size_bytes", size < 0 ? json_null() : json_integer(size));
 }
 
 static json_t *one_entry(int fd, const char *real, const char *name)
@@ -72,7 +72,8 @@ static json_t *one_entry(int fd, const char *real, const char *name)
     char path[PATH_MAX];
     struct stat info;
     if (name[0] == '.' || fstatat(fd, name, &info, AT_SYMLINK_NOFOLLOW) != 0) return NULL;
-    if (snprintf(path, sizeof path, "%s/%s", strcmp(real, "/") == 0 ? "" : real, name) >= (int)sizeof path) return NULL;
+    if (snprintf(path, sizeof path, "%s/%s", strcmp(real, "/") == 0 ? "" : real, name) >= (int)sizeof path)
+        return NULL;
     if (S_ISDIR(info.st_mode)) {
         int64_t size = -1;
         const char *format = folder_format(fd, name, &size);
@@ -110,8 +111,10 @@ static json_t *entries_of(int fd, const char *real, bool *truncated)
     for (size_t i = 0; i < n; i++)
         json_array_append_new(list, found[i]);
     free(found);
-    if (dir) closedir(dir);
-    else close(fd);
+    if (dir)
+        closedir(dir);
+    else
+        close(fd);
     return list;
 }
 
@@ -153,6 +156,7 @@ void api_local(struct api_call *call)
     bool top = strcmp(real, roots_path(roots, root)) == 0;
     if (slash) slash[slash == parent] = '\0';
     json_t *entries = entries_of(fd, real, &truncated);
-    api_json(call, 200, json_pack("{s:s, s:s?, s:o, s:b}", "path", real, "parent", top ? NULL : parent, "entries", entries,
-                                  "truncated", truncated));
+    api_json(call, 200,
+             json_pack("{s:s, s:s?, s:o, s:b}", "path", real, "parent", top ? NULL : parent, "entries", entries,
+                       "truncated", truncated));
 }

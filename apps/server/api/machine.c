@@ -30,8 +30,10 @@ static json_t *levels(void)
 {
     json_t *list = json_pack("[s]", "scalar");
 #if defined __x86_64__
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) json_array_append_new(list, json_string("avx2"));
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi2"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        json_array_append_new(list, json_string("avx2"));
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vbmi2"))
         json_array_append_new(list, json_string("avx512"));
 #elif defined __aarch64__
     json_array_append_new(list, json_string("neon"));
@@ -53,7 +55,8 @@ void machine_memory(uint64_t *total, uint64_t *available)
 {
     char value[64];
     *total = line_value("/proc/meminfo", "MemTotal", value, sizeof value) ? strtoull(value, NULL, 10) * 1024 : 0;
-    *available = line_value("/proc/meminfo", "MemAvailable", value, sizeof value) ? strtoull(value, NULL, 10) * 1024 : 0;
+    *available =
+        line_value("/proc/meminfo", "MemAvailable", value, sizeof value) ? strtoull(value, NULL, 10) * 1024 : 0;
 }
 
 uint64_t machine_own_memory(void)
@@ -73,8 +76,10 @@ static uint64_t bytes_under(int parent, const char *name, int depth)
     while (dir && (e = readdir(dir)) != NULL) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
         if (fstatat(dirfd(dir), e->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
-        if (S_ISREG(info.st_mode)) sum += (uint64_t)info.st_blocks * 512;
-        else if (S_ISDIR(info.st_mode) && depth > 0) sum += bytes_under(dirfd(dir), e->d_name, depth - 1);
+        if (S_ISREG(info.st_mode))
+            sum += (uint64_t)info.st_blocks * 512;
+        else if (S_ISDIR(info.st_mode) && depth > 0)
+            sum += bytes_under(dirfd(dir), e->d_name, depth - 1);
     }
     if (dir) closedir(dir);
     return sum;
@@ -87,7 +92,8 @@ uint64_t machine_folder_bytes(const char *folder)
 
 const char *machine_gpu_program(void)
 {
-    static const char *const places[] = {"/usr/bin/nvidia-smi", "/usr/local/bin/nvidia-smi", "/usr/local/nvidia/bin/nvidia-smi"};
+    static const char *const places[] = {"/usr/bin/nvidia-smi", "/usr/local/bin/nvidia-smi",
+                                         "/usr/local/nvidia/bin/nvidia-smi"};
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
         if (access(places[i], X_OK) == 0) return places[i];
     return NULL;
@@ -100,6 +106,7 @@ json_t *machine_gpu(const char *line)
     if (sscanf(line, "%127[^,], %llu, %llu, %31s", name, &total, &left, used) < 3) return NULL;
     char *end = used;
     double share = strtod(used, &end); /* "[N/A]" where the card does not tell */
-    return json_pack("{s:s, s:I, s:I, s:o}", "name", name, "memory_total_bytes", (json_int_t)(total << 20), "memory_free_bytes",
-                     (json_int_t)(left << 20), "utilization", end == used ? json_null() : json_real(share / 100));
+    return json_pack("{s:s, s:I, s:I, s:o}", "name", name, "memory_total_bytes", (json_int_t)(total << 20),
+                     "memory_free_bytes", (json_int_t)(left << 20), "utilization",
+                     end == used ? json_null() : json_real(share / 100));
 }

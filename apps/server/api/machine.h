@@ -7,9 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-json_t *machine_cpu(void);                        /* {name, levels, threads, load} */
+json_t *machine_cpu(void); /* {name, levels, threads, load} */
 void machine_memory(uint64_t *total, uint64_t *available);
-uint64_t machine_own_memory(void);                /* resident bytes of this process */
+uint64_t machine_own_memory(void); /* resident bytes of this process */
 /* Bytes of the files under a folder, four folders deep. */
 uint64_t machine_folder_bytes(const char *folder);
 /* The program that tells of NVIDIA cards, or NULL. */

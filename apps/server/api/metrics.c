@@ -34,7 +34,8 @@ void metrics_request(struct metrics *m, int status, uint64_t bytes, double secon
     while (i < N_LIMITS && seconds > limits[i])
         i++;
     atomic_fetch_add_explicit(&m->buckets[i], 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&m->by_class[status >= 100 && status < 600 ? status / 100 : 0], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&m->by_class[status >= 100 && status < 600 ? status / 100 : 0], 1,
+                              memory_order_relaxed);
     atomic_fetch_add_explicit(&m->bytes_out, bytes, memory_order_relaxed);
     atomic_fetch_add_explicit(&m->microseconds, (unsigned long long)(seconds * 1e6), memory_order_relaxed);
 }
@@ -59,15 +60,19 @@ static void put_requests(FILE *to, const struct metrics *m)
     fprintf(to, "# HELP halftone_http_request_seconds Time from headers to the last byte.\n"
                 "# TYPE halftone_http_request_seconds histogram\n");
     for (int i = 0; i < N_LIMITS; i++)
-        fprintf(to, "halftone_http_request_seconds_bucket{le=\"%g\"} %llu\n", limits[i], sum += atomic_load(&m->buckets[i]));
+        fprintf(to, "halftone_http_request_seconds_bucket{le=\"%g\"} %llu\n", limits[i],
+                sum += atomic_load(&m->buckets[i]));
     sum += atomic_load(&m->buckets[N_LIMITS]);
-    fprintf(to, "halftone_http_request_seconds_bucket{le=\"+Inf\"} %llu\nhalftone_http_request_seconds_sum %.6f\n"
-                "halftone_http_request_seconds_count %llu\n", sum, (double)atomic_load(&m->microseconds) * 1e-6, sum);
+    fprintf(to,
+            "halftone_http_request_seconds_bucket{le=\"+Inf\"} %llu\nhalftone_http_request_seconds_sum %.6f\n"
+            "halftone_http_request_seconds_count %llu\n",
+            sum, (double)atomic_load(&m->microseconds) * 1e-6, sum);
 }
 
 static void put(FILE *to, const char *name, const char *type, const char *help, double value)
 {
-    fprintf(to, "# HELP halftone_%s %s\n# TYPE halftone_%s %s\nhalftone_%s %.17g\n", name, help, name, type, name, value);
+    fprintf(to, "# HELP halftone_%s %s\n# TYPE halftone_%s %s\nhalftone_%s %.17g\n", name, help, name, type, name,
+            value);
 }
 
 static void put_jobs(FILE *to, struct server *server)
@@ -79,7 +84,8 @@ static void put_jobs(FILE *to, struct server *server)
     json_object_foreach(counts, status, n)
         fprintf(to, "halftone_jobs{status=\"%s\"} %lld\n", status, (long long)json_integer_value(n));
     json_decref(counts);
-    put(to, "queue_age_seconds", "gauge", "How long the oldest queued job has waited.", store_queue_age(server->store));
+    put(to, "queue_age_seconds", "gauge", "How long the oldest queued job has waited.",
+        store_queue_age(server->store));
     scheduler_state(server->scheduler, &s);
     put(to, "workers", "gauge", "Jobs that may run at the same time.", s.workers);
     put(to, "workers_busy", "gauge", "Jobs that run.", s.busy);
@@ -87,7 +93,8 @@ static void put_jobs(FILE *to, struct server *server)
     put(to, "jobs_completed_total", "counter", "Jobs completed since the start.", (double)s.completed);
     put(to, "jobs_failed_total", "counter", "Jobs failed since the start.", (double)s.failed);
     put(to, "jobs_cancelled_total", "counter", "Jobs cancelled since the start.", (double)s.cancelled);
-    put(to, "heartbeats_missed_total", "counter", "Signs of life of jobs that came late.", (double)s.heartbeats_missed);
+    put(to, "heartbeats_missed_total", "counter", "Signs of life of jobs that came late.",
+        (double)s.heartbeats_missed);
     put(to, "writes_fenced_total", "counter", "Writes of workers that had lost their job.", (double)s.fenced);
     put(to, "weights_per_second", "gauge", "Of the job that was finished last.", s.weights_per_second);
 }
@@ -105,18 +112,24 @@ void api_metrics(struct api_call *call)
         return;
     }
     clock_gettime(CLOCK_MONOTONIC, &now);
-    fprintf(to, "# HELP halftone_build_info The program.\n# TYPE halftone_build_info gauge\n"
-                "halftone_build_info{version=\"%s\"} 1\n", HT_VERSION);
-    put(to, "uptime_seconds", "gauge", "Since the start.", (double)now.tv_sec + (double)now.tv_nsec * 1e-9 - server->started);
+    fprintf(to,
+            "# HELP halftone_build_info The program.\n# TYPE halftone_build_info gauge\n"
+            "halftone_build_info{version=\"%s\"} 1\n",
+            HT_VERSION);
+    put(to, "uptime_seconds", "gauge", "Since the start.",
+        (double)now.tv_sec + (double)now.tv_nsec * 1e-9 - server->started);
     put_jobs(to, server);
     put_requests(to, m);
     put(to, "http_connections", "gauge", "Open connections.", ht__http_connections(server->http));
     put(to, "http_sent_bytes_total", "counter", "Bytes of answers' bodies.", (double)atomic_load(&m->bytes_out));
     put(to, "http_uploaded_bytes_total", "counter", "Bytes of uploads.", (double)atomic_load(&m->bytes_in));
     put(to, "sse_clients", "gauge", "Clients that listen to events.", streams_count(server->streams));
-    put(to, "sqlite_busy_total", "counter", "Requests that the database kept waiting for too long.", (double)atomic_load(&m->busy));
+    put(to, "sqlite_busy_total", "counter", "Requests that the database kept waiting for too long.",
+        (double)atomic_load(&m->busy));
     bool ok = fclose(to) == 0;
-    if (ok) api_text(call, 200, "text/plain; version=0.0.4; charset=utf-8", text);
-    else api_problem(call, "internal", "not enough memory");
+    if (ok)
+        api_text(call, 200, "text/plain; version=0.0.4; charset=utf-8", text);
+    else
+        api_problem(call, "internal", "not enough memory");
     free(text);
 }

@@ -36,5 +36,6 @@ void api_page(struct api_call *call)
         return;
     }
     if (gzip) api_header(call, "Content-Encoding", "gzip");
-    ht__http_answer_static(r, 200, file.content_type, gzip ? file.gzip : file.data, gzip ? file.gzip_size : file.size);
+    ht__http_answer_static(r, 200, file.content_type, gzip ? file.gzip : file.data,
+                           gzip ? file.gzip_size : file.size);
 }

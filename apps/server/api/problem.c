@@ -39,14 +39,18 @@ static void answer(struct api_call *call, const char *kind, char *detail, json_t
     for (char *c = detail; !text && *c; c++)
         if ((unsigned char)*c >= 0x80) *c = '?';
     if (!text) text = json_string(detail);
-    json_t *body = json_pack("{s:s, s:s, s:i, s:o}", "type", type, "title", p->title, "status", p->status, "detail", text);
-    if (errors && body) json_object_set_new(body, "errors", errors);
-    else json_decref(errors);
+    json_t *body =
+        json_pack("{s:s, s:s, s:i, s:o}", "type", type, "title", p->title, "status", p->status, "detail", text);
+    if (errors && body)
+        json_object_set_new(body, "errors", errors);
+    else
+        json_decref(errors);
     char *json = body ? json_dumps(body, JSON_COMPACT) : NULL;
     json_decref(body);
     api_common_headers(call->request);
     if (!json) {
-        ht__http_answer_static(call->request, 500, "application/problem+json", out_of_memory, sizeof out_of_memory - 1);
+        ht__http_answer_static(call->request, 500, "application/problem+json", out_of_memory,
+                               sizeof out_of_memory - 1);
         return;
     }
     ht__http_answer_owned(call->request, p->status, "application/problem+json", json, strlen(json));
@@ -69,8 +73,8 @@ void api_problem_at(struct api_call *call, const char *kind, json_t *errors)
     const char *pointer = json_string_value(json_object_get(first, "pointer"));
     const char *text = json_string_value(json_object_get(first, "detail"));
     size_t n = json_array_size(errors);
-    snprintf(detail, sizeof detail, "%s%s%s%s", pointer ? pointer : "", pointer && *pointer ? ": " : "", text ? text : "",
-             n > 1 ? " (and more)" : "");
+    snprintf(detail, sizeof detail, "%s%s%s%s", pointer ? pointer : "", pointer && *pointer ? ": " : "",
+             text ? text : "", n > 1 ? " (and more)" : "");
     answer(call, kind, detail, errors);
 }
 

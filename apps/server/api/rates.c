@@ -8,8 +8,8 @@
 #include <string.h>
 #include <time.h>
 
-/* Names fall into sets of eight; in a full set the one that was away longest makes room, which is the one whose bucket is
- * fullest, so that little is forgiven by forgetting. */
+/* Names fall into sets of eight; in a full set the one that was away longest makes room, which is the one whose
+ * bucket is fullest, so that little is forgiven by forgetting. */
 enum { N_SETS = 512, N_WAYS = 8 };
 
 struct bucket {

@@ -1,7 +1,7 @@
 /*
- * Containment is proved on the open descriptor: openat2 refuses to leave the folder while it walks, and what was opened is
- * then asked for its own path, so that neither a link nor a rename in between leads out. Where the kernel has no openat2
- * the second proof stands alone.
+ * Containment is proved on the open descriptor: openat2 refuses to leave the folder while it walks, and what was
+ * opened is then asked for its own path, so that neither a link nor a rename in between leads out. Where the kernel
+ * has no openat2 the second proof stands alone.
  */
 #include "server/api/roots.h"
 
@@ -87,7 +87,8 @@ static const char *behind(const char *folder, const char *path)
 
 static int open_beneath(int folder, const char *rest, int flags)
 {
-    struct open_how how = {.flags = (unsigned)(flags | O_CLOEXEC), .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    struct open_how how = {.flags = (unsigned)(flags | O_CLOEXEC),
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
     long fd = syscall(SYS_openat2, folder, rest, &how, sizeof how);
     if (fd >= 0 || (errno != ENOSYS && errno != EPERM)) return (int)fd;
     return openat(folder, rest, flags | O_CLOEXEC);
@@ -136,13 +137,16 @@ static int resolve(const struct roots *roots, const char *name, int flags, char 
             if (root) *root = i;
             return *result = ROOTS_OK, fd;
         }
-        if (one == ROOTS_MISSING) *result = *result == ROOTS_OUTSIDE && name[0] != '/' ? ROOTS_OUTSIDE : ROOTS_MISSING;
-        else *result = ROOTS_OUTSIDE;
+        if (one == ROOTS_MISSING)
+            *result = *result == ROOTS_OUTSIDE && name[0] != '/' ? ROOTS_OUTSIDE : ROOTS_MISSING;
+        else
+            *result = ROOTS_OUTSIDE;
     }
     return -1;
 }
 
-int roots_open_at(const struct roots *roots, const char *name, char real[PATH_MAX], size_t *root, enum roots_result *result)
+int roots_open_at(const struct roots *roots, const char *name, char real[PATH_MAX], size_t *root,
+                  enum roots_result *result)
 {
     /* not to wait for somebody to write into a pipe */
     return resolve(roots, name, O_RDONLY | O_NONBLOCK, real, root, result);

@@ -20,14 +20,15 @@ size_t roots_count(const struct roots *roots);
 const char *roots_path(const struct roots *roots, size_t i); /* without links */
 
 /*
- * Where a name lies: absolute, or relative to one of the folders (the first that has it). OUTSIDE: it leaves its folder,
- * by name or by a link on the way. On OK real has no links and no "..", root is the folder's number (may be NULL), info
- * is its stat (may be NULL).
+ * Where a name lies: absolute, or relative to one of the folders (the first that has it). OUTSIDE: it leaves its
+ * folder, by name or by a link on the way. On OK real has no links and no "..", root is the folder's number (may be
+ * NULL), info is its stat (may be NULL).
  */
 enum roots_result roots_resolve(const struct roots *roots, const char *name, char real[PATH_MAX], size_t *root,
                                 struct stat *info);
 /* The same, and an open descriptor for reading (a file or a folder); -1 when not OK. */
-int roots_open_at(const struct roots *roots, const char *name, char real[PATH_MAX], size_t *root, enum roots_result *result);
+int roots_open_at(const struct roots *roots, const char *name, char real[PATH_MAX], size_t *root,
+                  enum roots_result *result);
 /* Does every entry of a model's folder stay under the allowed folders? A file: always. */
 bool roots_contain_entries(const struct roots *roots, const char *real);
 

@@ -21,6 +21,8 @@ void api_common_headers(struct ht__http_request *r)
     };
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++)
         ht__http_add_header(r, headers[i][0], headers[i][1]);
+    const struct api_call *call = ht__http_user(r);
+    if (call) ht__http_add_header(r, "X-Request-Id", call->id);
 }
 
 void api_header(struct api_call *call, const char *name, const char *value)
@@ -88,7 +90,8 @@ static const struct route *find_route(const char *method, const char *path, char
         if (!matches(r->pattern, path, found)) continue;
         if (strcmp(r->method, wanted) == 0) return memcpy(segments, found, sizeof found), r;
         size_t n = strlen(allow);
-        snprintf(allow + n, 64 - n, "%s%s%s", n ? ", " : "", r->method, strcmp(r->method, "GET") == 0 ? ", HEAD" : "");
+        snprintf(allow + n, 64 - n, "%s%s%s", n ? ", " : "", r->method,
+                 strcmp(r->method, "GET") == 0 ? ", HEAD" : "");
     }
     return NULL;
 }
@@ -98,11 +101,12 @@ static bool changes(const struct api_call *call)
     return !api_is(call, "GET") && !api_is(call, "HEAD");
 }
 
-/* A page of another site can make a browser send requests with the browser's cookie, or to a loopback service that wants
- * none; it cannot add an Authorization header, nor hide where it comes from. */
+/* A page of another site can make a browser send requests with the browser's cookie, or to a loopback service that
+ * wants none; it cannot add an Authorization header, nor hide where it comes from. */
 static bool guard_origin(struct api_call *call)
 {
-    const char *origin = ht__http_header(call->request, "Origin"), *site = ht__http_header(call->request, "Sec-Fetch-Site");
+    const char *origin = ht__http_header(call->request, "Origin"),
+               *site = ht__http_header(call->request, "Sec-Fetch-Site");
     const char *mode = ht__http_header(call->request, "Sec-Fetch-Mode");
     if (ht__http_header(call->request, "Authorization")) return true;
     bool foreign = site && strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0;
@@ -138,10 +142,13 @@ static bool guard_token(struct api_call *call)
     bool open = call->route->flags & ROUTE_OPEN;
     if (header || cookie) {
         bool bearer = header && strncasecmp(header, "Bearer ", 7) == 0;
-        if (!wait(call, access_guesses_wait(access, peer, false), "too many wrong tokens came from this address")) return false;
+        if (!wait(call, access_guesses_wait(access, peer, false), "too many wrong tokens came from this address"))
+            return false;
         call->caller.cookie = !header;
-        if (bearer) call->caller.scope = access_token(access, header + 7 + strspn(header + 7, " "), call->caller.token_id);
-        else if (!header) call->caller.scope = access_session(access, cookie, call->caller.token_id);
+        if (bearer)
+            call->caller.scope = access_token(access, header + 7 + strspn(header + 7, " "), call->caller.token_id);
+        else if (!header)
+            call->caller.scope = access_session(access, cookie, call->caller.token_id);
         if (call->caller.scope == SCOPE_NONE && header) {
             access_guesses_wait(access, peer, true);
             return unknown_token(call, "token-unknown", "the token is not known");
@@ -189,7 +196,8 @@ static bool guard(struct api_call *call)
 {
     struct ht__http_request *r = call->request;
     char allow[64];
-    if (!access_host_allowed(ht__http_header(r, "Host"), call->server->settings->host, &call->server->settings->allow_host)) {
+    if (!access_host_allowed(ht__http_header(r, "Host"), call->server->settings->host,
+                             &call->server->settings->allow_host)) {
         api_problem(call, "host", "the service does not answer under this name; see --allow-host");
         return false;
     }
@@ -206,7 +214,8 @@ static bool guard(struct api_call *call)
     if (!guard_state(call) || !guard_origin(call) || !guard_token(call)) return false;
     if (!(call->route->flags & ROUTE_RAW)) {
         const char *who = *call->caller.token_id ? call->caller.token_id : ht__http_peer(r);
-        if (!wait(call, access_wait(call->server->access, who), "more requests came than are allowed in this time")) return false;
+        if (!wait(call, access_wait(call->server->access, who), "more requests came than are allowed in this time"))
+            return false;
     }
     return guard_body(call);
 }
@@ -220,6 +229,7 @@ static void begin(struct server *server, struct ht__http_request *r)
     }
     call->server = server;
     call->request = r;
+    snprintf(call->id, sizeof call->id, "%08x-%llu", server->run, atomic_fetch_add(&server->n_requests, 1));
     ht__http_set_user(r, call, free_call);
     if (guard(call) && call->route->begin) call->route->begin(call);
 }
@@ -257,18 +267,28 @@ void api_request(void *ctx, struct ht__http_request *r)
     atomic_fetch_sub(&server->in_flight, 1);
 }
 
+/* The caller's trace (W3C trace context), when it is one. */
+static const char *trace_of(const struct ht__http_request *r)
+{
+    const char *trace = ht__http_header(r, "traceparent");
+    return trace && strlen(trace) == 55 && strspn(trace, "0123456789abcdef-") == 55 ? trace : NULL;
+}
+
 void api_done(void *ctx, struct ht__http_request *r, int status, uint64_t bytes, double seconds)
 {
     struct server *server = ctx;
     const char *method = ht__http_method(r);
     bool read = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
     metrics_request(server->metrics, status, bytes, seconds);
-    enum log_level level = status >= 500 ? LOG_LEVEL_WARNING : read && status < 400 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
+    enum log_level level = status >= 500          ? LOG_LEVEL_WARNING
+                           : read && status < 400 ? LOG_LEVEL_DEBUG
+                                                  : LOG_LEVEL_INFO;
     if (!log_wants(server->log, level)) return;
-    struct api_call *call = ht__http_user(r);
-    log_event(server->log, level, "request", "{s:s, s:s%, s:i, s:I, s:f, s:s, s:s}", "method", method, "path",
-              ht__http_path(r), strlen(ht__http_path(r)), "status", status, "bytes", (json_int_t)bytes, "seconds", seconds,
-              "peer", ht__http_peer(r), "token", call ? call->caller.token_id : "");
+    const struct api_call *call = ht__http_user(r);
+    log_event(server->log, level, "request", "{s:s, s:s, s:s, s:i, s:I, s:f, s:s, s:s, s:s*}", "request_id",
+              call ? call->id : "", "method", method, "path", ht__http_path(r), "status", status, "bytes",
+              (json_int_t)bytes, "seconds", seconds, "peer", ht__http_peer(r), "token",
+              call ? call->caller.token_id : "", "traceparent", trace_of(r));
 }
 
 bool api_query_known(struct api_call *call, const char *names)
@@ -280,8 +300,9 @@ bool api_query_known(struct api_call *call, const char *names)
         for (const char *p = names; n && (p = strstr(p, name)) != NULL; p += n)
             if ((p == names || p[-1] == ' ') && (p[n] == ' ' || p[n] == '\0')) known = true;
         if (known) continue;
-        api_problem_at(call, "invalid", json_pack("[{s:s, s:s}]", "pointer", "", "detail",
-                                                  "the query has a name that is not known here"));
+        api_problem_at(
+            call, "invalid",
+            json_pack("[{s:s, s:s}]", "pointer", "", "detail", "the query has a name that is not known here"));
         return false;
     }
     return true;

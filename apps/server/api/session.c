@@ -21,17 +21,18 @@ static json_t *token_name(struct server *server, const char *id)
 {
     json_t *tokens = *id ? store_tokens(server->store) : NULL, *token, *name = NULL;
     size_t i;
-    json_array_foreach(tokens, i, token)
-        if (strcmp(json_string_value(json_object_get(token, "id")), id) == 0) name = json_incref(json_object_get(token, "name"));
+    json_array_foreach(tokens, i, token) if (strcmp(json_string_value(json_object_get(token, "id")), id) == 0) name =
+        json_incref(json_object_get(token, "name"));
     json_decref(tokens);
     return name ? name : json_null();
 }
 
 static void answer_session(struct api_call *call, enum store_scope scope, const char *token_id)
 {
-    api_json(call, 200, json_pack("{s:b, s:b, s:s?, s:o}", "authenticated", scope != SCOPE_NONE, "token_required",
-                                  access_wants_token(call->server->access), "scope", scope_names[scope], "name",
-                                  token_name(call->server, token_id)));
+    api_json(call, 200,
+             json_pack("{s:b, s:b, s:s?, s:o}", "authenticated", scope != SCOPE_NONE, "token_required",
+                       access_wants_token(call->server->access), "scope", scope_names[scope], "name",
+                       token_name(call->server, token_id)));
 }
 
 void api_session_get(struct api_call *call)
@@ -89,13 +90,16 @@ void api_session_close(struct api_call *call)
 void api_tokens_list(struct api_call *call)
 {
     json_t *tokens = store_tokens(call->server->store);
-    if (tokens) api_json(call, 200, json_pack("{s:o}", "tokens", tokens));
-    else api_store_problem(call, STORE_FAILED, "list");
+    if (tokens)
+        api_json(call, 200, json_pack("{s:o}", "tokens", tokens));
+    else
+        api_store_problem(call, STORE_FAILED, "list");
 }
 
 void api_tokens_add(struct api_call *call)
 {
-    static const struct field fields[] = {{"name", FIELD_TEXT, 1, 100}, {"scope", FIELD_TEXT, 1, 16}, {NULL, FIELD_FLAG, 0, 0}};
+    static const struct field fields[] = {
+        {"name", FIELD_TEXT, 1, 100}, {"scope", FIELD_TEXT, 1, 16}, {NULL, FIELD_FLAG, 0, 0}};
     const char *name = json_string_value(json_object_get(call->body, "name"));
     const char *scope_name = json_string_value(json_object_get(call->body, "scope"));
     struct faults faults = {0};
@@ -113,11 +117,14 @@ void api_tokens_add(struct api_call *call)
         return;
     }
     enum store_result result = store_token_add(call->server->store, name, scope, sha256, id);
-    if (result == STORE_CONFLICT) api_problem(call, "conflict", "there is a token of this name");
-    else if (result != STORE_OK) api_store_problem(call, result, "token");
+    if (result == STORE_CONFLICT)
+        api_problem(call, "conflict", "there is a token of this name");
+    else if (result != STORE_OK)
+        api_store_problem(call, result, "token");
     if (result == STORE_OK) {
         access_tokens_changed(call->server->access);
-        api_json(call, 201, json_pack("{s:s, s:s, s:s, s:s}", "id", id, "name", name, "scope", scope_name, "token", secret));
+        api_json(call, 201,
+                 json_pack("{s:s, s:s, s:s, s:s}", "id", id, "name", name, "scope", scope_name, "token", secret));
     }
     OPENSSL_cleanse(secret, sizeof secret);
 }
@@ -126,6 +133,8 @@ void api_tokens_remove(struct api_call *call)
 {
     enum store_result result = store_token_remove(call->server->store, call->segments[0]);
     access_tokens_changed(call->server->access);
-    if (result == STORE_OK) api_empty(call, 204);
-    else api_store_problem(call, result, "token");
+    if (result == STORE_OK)
+        api_empty(call, 204);
+    else
+        api_store_problem(call, result, "token");
 }

@@ -1,7 +1,7 @@
 /*
- * A listener is fed by the publisher's thread, which must not wait: what a client does not take in time fills the stream's
- * queue, and a full queue ends it. The client comes back with Last-Event-ID and gets what it missed, or `resync` when that
- * is more than is kept, or than a stream holds at once.
+ * A listener is fed by the publisher's thread, which must not wait: what a client does not take in time fills the
+ * stream's queue, and a full queue ends it. The client comes back with Last-Event-ID and gets what it missed, or
+ * `resync` when that is more than is kept, or than a stream holds at once.
  */
 #include "server/api/streams.h"
 
@@ -54,7 +54,8 @@ static void send_event(struct listener *l, uint64_t id, const char *kind, const 
         atomic_store(&l->gone, true);
         return;
     }
-    int n = snprintf(text, size, "id: %llu\nevent: %s\ndata: %.*s\n\n", (unsigned long long)id, kind, (int)data_len, data);
+    int n = snprintf(text, size, "id: %llu\nevent: %s\ndata: %.*s\n\n", (unsigned long long)id, kind, (int)data_len,
+                     data);
     send_text(l, text, (size_t)n);
     l->replayed += (size_t)n;
     if (text != small) free(text);
@@ -104,7 +105,8 @@ static void *tend(void *ctx)
     clock_gettime(CLOCK_MONOTONIC, &when);
     while (!s->closing) {
         when.tv_sec++;
-        while (!s->closing && pthread_cond_timedwait(&s->wake, &s->lock, &when) != ETIMEDOUT) {}
+        while (!s->closing && pthread_cond_timedwait(&s->wake, &s->lock, &when) != ETIMEDOUT) {
+        }
         for (struct listener *l = s->first; l; l = l->next)
             if (++l->seconds >= PING_SECONDS) {
                 l->seconds = 0;
@@ -229,9 +231,13 @@ void api_events(struct api_call *call)
 
 void api_jobs_events(struct api_call *call)
 {
-    json_t *job = strlen(call->segments[0]) == STORE_ID_SIZE - 1 ? store_job_brief(call->server->store, call->segments[0]) : NULL;
+    json_t *job = strlen(call->segments[0]) == STORE_ID_SIZE - 1
+                      ? store_job_brief(call->server->store, call->segments[0])
+                      : NULL;
     bool known = job != NULL;
     json_decref(job);
-    if (known) listen_to(call, call->segments[0]);
-    else api_problem(call, "not-found", "there is no such job");
+    if (known)
+        listen_to(call, call->segments[0]);
+    else
+        api_problem(call, "not-found", "there is no such job");
 }

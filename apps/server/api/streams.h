@@ -7,10 +7,12 @@
 struct ht__http_stream;
 struct streams;
 
-struct streams *streams_open(struct events *events); /* starts the thread that pings and clears up; NULL: it could not */
+struct streams *
+streams_open(struct events *events); /* starts the thread that pings and clears up; NULL: it could not */
 /* Ends every stream. No request may be in flight that calls streams_add. NULL-safe. */
 void streams_close(struct streams **streams);
-/* Owns the stream. job_id NULL: all jobs; after: go on behind this event, 0: from now. false: no memory; it was ended. */
+/* Owns the stream. job_id NULL: all jobs; after: go on behind this event, 0: from now. false: no memory; it was
+ * ended. */
 bool streams_add(struct streams *streams, struct ht__http_stream *stream, const char *job_id, uint64_t after);
 int streams_count(struct streams *streams);
 

@@ -22,10 +22,10 @@ static json_t *disk_of(const struct server *server)
     struct statvfs v;
     bool known = statvfs(store_folder(server->store), &v) == 0;
     json_int_t unit = known ? (json_int_t)v.f_frsize : 0;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "data_free_bytes", known ? (json_int_t)v.f_bavail * unit : 0, "data_total_bytes",
-                     known ? (json_int_t)v.f_blocks * unit : 0, "used_by_models_bytes", (json_int_t)used_by(server, "models"),
-                     "used_by_jobs_bytes", (json_int_t)used_by(server, "jobs"), "used_by_uploads_bytes",
-                     (json_int_t)used_by(server, "uploads"));
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "data_free_bytes", known ? (json_int_t)v.f_bavail * unit : 0,
+                     "data_total_bytes", known ? (json_int_t)v.f_blocks * unit : 0, "used_by_models_bytes",
+                     (json_int_t)used_by(server, "models"), "used_by_jobs_bytes", (json_int_t)used_by(server, "jobs"),
+                     "used_by_uploads_bytes", (json_int_t)used_by(server, "uploads"));
 }
 
 static json_t *memory_of(const struct server *server)
@@ -33,8 +33,8 @@ static json_t *memory_of(const struct server *server)
     uint64_t total, available;
     int64_t limit = server->settings->memory_limit;
     machine_memory(&total, &available);
-    return json_pack("{s:I, s:I, s:I, s:o}", "total_bytes", (json_int_t)total, "available_bytes", (json_int_t)available,
-                     "server_rss_bytes", (json_int_t)machine_own_memory(), "job_limit_bytes",
+    return json_pack("{s:I, s:I, s:I, s:o}", "total_bytes", (json_int_t)total, "available_bytes",
+                     (json_int_t)available, "server_rss_bytes", (json_int_t)machine_own_memory(), "job_limit_bytes",
                      limit > 0 ? json_integer(limit) : json_null());
 }
 
@@ -64,10 +64,11 @@ static void answer(struct api_call *call, json_t *gpus)
         json_array_append_new(roots, json_string(roots_path(server->roots, i)));
     clock_gettime(CLOCK_MONOTONIC, &now);
     log_time(time);
-    api_json(call, 200, json_pack("{s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version", HT_VERSION, "time", time,
-                                  "uptime_seconds", (double)now.tv_sec + (double)now.tv_nsec * 1e-9 - server->started, "disk",
-                                  disk_of(server), "memory", memory_of(server), "cpu", machine_cpu(), "gpus", gpus, "workers",
-                                  workers_of(server), "roots", roots, "versions", versions()));
+    api_json(call, 200,
+             json_pack("{s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version", HT_VERSION, "time", time,
+                       "uptime_seconds", (double)now.tv_sec + (double)now.tv_nsec * 1e-9 - server->started, "disk",
+                       disk_of(server), "memory", memory_of(server), "cpu", machine_cpu(), "gpus", gpus, "workers",
+                       workers_of(server), "roots", roots, "versions", versions()));
 }
 
 /* nvidia-smi's lines are no JSON, or (a lone number) hardly any: each is tried as a card. */
@@ -91,6 +92,8 @@ static void ask_gpus(void *ctx, struct child_stop *stop)
 
 void api_system(struct api_call *call)
 {
-    if (machine_gpu_program()) api_later(call, ask_gpus, NULL, NULL);
-    else answer(call, json_array());
+    if (machine_gpu_program())
+        api_later(call, ask_gpus, NULL, NULL);
+    else
+        answer(call, json_array());
 }

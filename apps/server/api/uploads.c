@@ -1,10 +1,11 @@
 /*
  * /uploads: GGUF files that clients bring.
  *
- *   PUT -> .incoming-RANDOM/NAME, piece by piece -> flushed, looked through by `halftone inspect` in a process of its own -> NAME
+ *   PUT -> .incoming-RANDOM/NAME, piece by piece -> flushed, looked through by `halftone inspect` in a process of its
+ * own -> NAME
  *
- * A file has its name only when it is whole and sound; what was begun and not ended goes with the request, or with the next
- * start.
+ * A file has its name only when it is whole and sound; what was begun and not ended goes with the request, or with
+ * the next start.
  */
 #include "server/api/estimates.h"
 #include "server/api/job_request.h"
@@ -29,7 +30,8 @@ enum { CHECK_SECONDS = 600, CHECK_DISK_EVERY = 64 << 20 };
 
 struct upload {
     struct server *server;
-    char path[PATH_MAX], folder[PATH_MAX], temporary[PATH_MAX]; /* the last one in a folder of its own, "" when it is not there */
+    char path[PATH_MAX], folder[PATH_MAX],
+        temporary[PATH_MAX]; /* the last one in a folder of its own, "" when it is not there */
     int fd;
     uint64_t size, checked; /* bytes that came; at which the disk was looked at */
     const char *failure;    /* a kind of problem */
@@ -86,14 +88,15 @@ static bool open_temporary(struct upload *u, const char *name)
 {
     unsigned char r[8];
     if (getrandom(r, sizeof r, 0) != (ssize_t)sizeof r) return false;
-    int n = snprintf(u->folder, sizeof u->folder, "%s/.incoming-%02x%02x%02x%02x%02x%02x%02x%02x", u->server->uploads, r[0], r[1],
-                     r[2], r[3], r[4], r[5], r[6], r[7]);
+    int n = snprintf(u->folder, sizeof u->folder, "%s/.incoming-%02x%02x%02x%02x%02x%02x%02x%02x", u->server->uploads,
+                     r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7]);
     if (n >= (int)sizeof u->folder || mkdir(u->folder, 0700) != 0) {
         *u->folder = '\0';
         return false;
     }
     n = snprintf(u->temporary, sizeof u->temporary, "%s/%s", u->folder, name);
-    if (n < (int)sizeof u->temporary) u->fd = open(u->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (n < (int)sizeof u->temporary)
+        u->fd = open(u->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (u->fd < 0) *u->temporary = '\0';
     u->hash = EVP_MD_CTX_new();
     return u->fd >= 0 && u->hash && EVP_DigestInit_ex(u->hash, EVP_sha256(), NULL) == 1;
@@ -122,8 +125,10 @@ void api_upload_begin(struct api_call *call)
         api_problem(call, "conflict", "there is an upload of this name; delete it first");
     } else {
         u->server = server;
-        if (open_temporary(u, name)) ht__http_take_body(call->request, take_piece, u, most);
-        else api_problem(call, "internal", "the file could not be made");
+        if (open_temporary(u, name))
+            ht__http_take_body(call->request, take_piece, u, most);
+        else
+            api_problem(call, "internal", "the file could not be made");
     }
 }
 
@@ -173,8 +178,10 @@ static void check(void *ctx, struct child_stop *stop)
     if (!inside) return;
     if (!give_name(u)) {
         json_decref(inside);
-        if (errno == EEXIST) api_problem(call, "conflict", "there is an upload of this name; delete it first");
-        else api_problem(call, "internal", "the file could not be named");
+        if (errno == EEXIST)
+            api_problem(call, "conflict", "there is an upload of this name; delete it first");
+        else
+            api_problem(call, "internal", "the file could not be named");
         return;
     }
     *u->temporary = '\0';
@@ -192,7 +199,8 @@ void api_upload_end(struct api_call *call)
     struct upload *u = call->state;
     metrics_upload(call->server->metrics, u->size);
     if (!ht__http_body_whole(call->request)) {
-        api_problem(call, u->failure ? u->failure : "bad-request", "%s", u->failure ? u->detail : "the file did not come whole");
+        api_problem(call, u->failure ? u->failure : "bad-request", "%s",
+                    u->failure ? u->detail : "the file did not come whole");
         return;
     }
     ht__http_defer(call->request);
@@ -208,7 +216,8 @@ void api_uploads_list(struct api_call *call)
     json_t *list = json_array();
     while (dir && (e = readdir(dir)) != NULL) {
         struct stat info;
-        if (!upload_name_allowed(e->d_name) || fstatat(dirfd(dir), e->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        if (!upload_name_allowed(e->d_name) || fstatat(dirfd(dir), e->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0)
+            continue;
         if (S_ISREG(info.st_mode)) json_array_append_new(list, upload_json(e->d_name, &info));
     }
     if (dir) closedir(dir);
@@ -219,13 +228,14 @@ void api_uploads_list(struct api_call *call)
 static bool wanted(const struct server *server, const char *name)
 {
     enum store_result result;
-    struct job_filter f = {.status = "queued,downloading,preparing,quantizing,measuring,verifying", .search = name, .limit = 200};
+    struct job_filter f = {
+        .status = "queued,downloading,preparing,quantizing,measuring,verifying", .search = name, .limit = 200};
     json_t *page = store_jobs(server->store, &f, &result), *job;
     bool found = !page;
     size_t i;
-    json_array_foreach(json_object_get(page, "jobs"), i, job)
-        found |= strcmp(json_string_value(json_object_get(job, "source_type")), "upload") == 0 &&
-                 strcmp(json_string_value(json_object_get(job, "source_model")), name) == 0;
+    json_array_foreach(json_object_get(page, "jobs"), i, job) found |=
+        strcmp(json_string_value(json_object_get(job, "source_type")), "upload") == 0 &&
+        strcmp(json_string_value(json_object_get(job, "source_model")), name) == 0;
     json_decref(page);
     return found;
 }
@@ -234,10 +244,14 @@ void api_upload_delete(struct api_call *call)
 {
     char path[PATH_MAX];
     const char *name = call->segments[0];
-    if (!upload_name_allowed(name) || snprintf(path, sizeof path, "%s/%s", call->server->uploads, name) >= (int)sizeof path ||
+    if (!upload_name_allowed(name) ||
+        snprintf(path, sizeof path, "%s/%s", call->server->uploads, name) >= (int)sizeof path ||
         access(path, F_OK) != 0)
         api_problem(call, "not-found", "there is no such upload");
-    else if (wanted(call->server, name)) api_problem(call, "conflict", "a job has still to read it");
-    else if (unlink(path) != 0) api_problem(call, "internal", "the file could not be removed");
-    else api_empty(call, 204);
+    else if (wanted(call->server, name))
+        api_problem(call, "conflict", "a job has still to read it");
+    else if (unlink(path) != 0)
+        api_problem(call, "internal", "the file could not be removed");
+    else
+        api_empty(call, 204);
 }
