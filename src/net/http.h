@@ -34,7 +34,7 @@ struct ht__http_settings {
     const char *address; /* numeric IPv4 or IPv6 [127.0.0.1] */
     uint16_t port;       /* 0: any that is free, see ht__http_port */
     int threads;         /* [2] */
-    int max_connections; /* [4096]; more wait to be accepted */
+    int max_connections; /* [4096] more wait to be accepted; 64 fewer than descriptors at most */
     int max_connections_per_peer; /* [no limit] for each address (IPv6: each /64); more are closed */
     int header_seconds;  /* [10] from accept, or from the next request's first line, to the headers' end */
     int body_seconds;    /* [20] each such span must move a body on by 4 KiB or to its end; answers too */

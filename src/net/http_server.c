@@ -5,11 +5,12 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 /* A request's head, its parsed form and the answer's head all lie in it: of a head some 12 KiB fit, more is 431. */
-enum { CONNECTION_MEMORY = 16 << 10 };
+enum { CONNECTION_MEMORY = 16 << 10, KEPT_DESCRIPTORS = 64 };
 
 int64_t ht__http_now(void)
 {
@@ -29,11 +30,19 @@ static int or_default(int value, int fallback)
     return value > 0 ? value : fallback;
 }
 
+/* The application's own files must find descriptors too, however many clients come. */
+static int most_connections(int wanted)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= (rlim_t)wanted + KEPT_DESCRIPTORS) return wanted;
+    return limit.rlim_cur > 2 * KEPT_DESCRIPTORS ? (int)limit.rlim_cur - KEPT_DESCRIPTORS : KEPT_DESCRIPTORS;
+}
+
 static void fill_defaults(struct ht__http_settings *s)
 {
     s->threads = or_default(s->threads, 2);
     if (s->threads > HT__HTTP_MAX_THREADS) s->threads = HT__HTTP_MAX_THREADS;
-    s->max_connections = or_default(s->max_connections, 4096);
+    s->max_connections = most_connections(or_default(s->max_connections, 4096));
     s->header_seconds = or_default(s->header_seconds, 10);
     s->body_seconds = or_default(s->body_seconds, 20);
     s->idle_seconds = or_default(s->idle_seconds, 60);

@@ -69,6 +69,21 @@ def connections_of_all(program):
     return server
 
 
+def few_descriptors(program):
+    """With few descriptors fewer clients are let in, and files can still be opened for them."""
+    server = Server(["sh", "-c", 'ulimit -n 140 && exec "$0"', program])
+    wires = []
+    for _ in range(90):
+        wires.append(server.wire())
+        check(served(wires[-1]), "everybody is served in the end")
+    check(server.n_files() < 100, f"{server.n_files()} descriptors are open")
+    wires[-1].send(b"GET /file?size=1000" + HOST)
+    check(wires[-1].answer().status == 200, "a file is served")
+    for wire in wires:
+        wire.close()
+    return server
+
+
 def slow_heads(program):
     """A crowd of slow clients is gone after the deadline; the others never notice it."""
     server = Server([program, "header=2"])
@@ -231,7 +246,7 @@ def bad_address(program):
     return None
 
 
-TESTS = [connections_of_one_peer, connections_of_all, slow_heads, slow_readers, slow_listeners, complaints, stopping,
+TESTS = [connections_of_one_peer, connections_of_all, few_descriptors, slow_heads, slow_readers, slow_listeners, complaints, stopping,
          half_of_a_second_head, version_6, bad_address]
 
 

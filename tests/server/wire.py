@@ -140,8 +140,8 @@ class Answer:
 class Server:
     """A program that prints "port N" and ends when its input does."""
 
-    def __init__(self, argv, stderr=None):
-        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
+    def __init__(self, argv, **how):
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **how)
         line = self.process.stdout.readline().split()
         if len(line) != 2 or line[0] != b"port":
             raise SystemExit(f"{argv[0]} did not start: {line}")
