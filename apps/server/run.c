@@ -128,6 +128,10 @@ static void settle(struct run *run)
     } else if (suspended) {
         run__keep_progress(run);
         store_release(s->store, &run->claim);
+    } else {
+        char why[300];
+        store_why(s->store, why, sizeof why);
+        run__fail(run, why[0] ? why : "the job ended without a reason", NULL);
     }
 }
 

@@ -69,8 +69,9 @@ void run__job(struct scheduler *s, const struct store_claim *claim);
 bool run__begin(struct run *run);     /* starts the heartbeat; false: no thread */
 void run__end(struct run *run);       /* stops it */
 bool run__may_go_on(struct run *run); /* not cancelled, lost, suspended */
-/* A step begins: status as the store has it, step for programs, text for people. */
-enum store_result run__step(struct run *run, const char *status, const char *step, const char *text);
+/* A step begins: status as the store has it, step for programs, text for people. False: the claim is lost. A store
+ * that cannot be written just now is no reason to stop: the work goes on, and what it leads to is recorded later. */
+bool run__step(struct run *run, const char *status, const char *step, const char *text);
 /* A line of a child: progress. */
 void run__progress(struct run *run, const json_t *event);
 void run__keep_progress(struct run *run); /* to the store */

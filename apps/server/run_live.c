@@ -111,7 +111,7 @@ static double progress_of(struct run *run)
     return progress;
 }
 
-enum store_result run__step(struct run *run, const char *status, const char *step, const char *text)
+bool run__step(struct run *run, const char *status, const char *step, const char *text)
 {
     struct store_update update = {status, step, text, progress_of(run), -1, -1, NULL, NULL};
     enum store_result result = store_update_job(run->scheduler->store, &run->claim, &update);
@@ -119,9 +119,14 @@ enum store_result run__step(struct run *run, const char *status, const char *ste
     snprintf(run->step, sizeof run->step, "%s", step);
     run->kept_at = run__seconds();
     if (result == STORE_CONFLICT) run->lost = true;
+    if (result != STORE_OK && run->brief) {
+        json_object_set_new(run->brief, "status", json_string(status));
+        json_object_set_new(run->brief, "step", json_string(step));
+        json_object_set_new(run->brief, "current_step", json_string(text));
+    }
     pthread_mutex_unlock(&run->lock_live);
     if (result == STORE_OK) run__refresh(run);
-    return result;
+    return result != STORE_CONFLICT;
 }
 
 /* The child's steps: what they are to people and to the store, and which pass they belong to. */

@@ -89,8 +89,9 @@ static json_t *published(const json_t *request, const json_t *report)
     json_array_foreach (json_object_get(report, "outputs"), i, output)
         json_array_foreach (json_object_get(output, "files"), j, file)
             json_array_append_new(rows, published_row(output, file));
-    return json_pack("{s:o, s:O?, s:O?, s:o}", "name", model_name(request), "architecture", json_object_get(source, "architecture"), "parameters",
-                     json_object_get(source, "parameters"), "outputs", rows);
+    return json_pack("{s:o, s:O?, s:O?, s:o}", "name", model_name(request), "architecture",
+                     json_object_get(source, "architecture"), "parameters", json_object_get(source, "parameters"),
+                     "outputs", rows);
 }
 
 /* Names and contents of everything in the folder reach the disk before its new name does. The outputs were

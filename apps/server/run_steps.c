@@ -146,7 +146,7 @@ bool run__download(struct run *run)
     char name[1200];
     struct child_exit exit;
     if (!is_hub(run) || is_streamed(run) || (path && access(path, R_OK) == 0)) return true;
-    if (run__step(run, "downloading", "download", "downloading") != STORE_OK) return false;
+    if (!run__step(run, "downloading", "download", "downloading")) return false;
     snprintf(name, sizeof name, "%s%s%s", model, revision && !strchr(model, '@') ? "@" : "",
              revision && !strchr(model, '@') ? revision : "");
     const char *arguments[] = {"pull", "--json", "--", name, NULL};
@@ -274,7 +274,7 @@ bool run__prepare(struct run *run)
     static const char *const extra[] = {"--json", NULL};
     struct child_exit exit;
     struct answer answer = {run, NULL};
-    if (run__step(run, "preparing", "prepare", "reading the model's headers") != STORE_OK) return false;
+    if (!run__step(run, "preparing", "prepare", "reading the model's headers")) return false;
     char **arguments = arguments_for(run, "estimate", extra);
     if (!arguments) return false;
     struct child_settings settings = settings_for(run, arguments, is_streamed(run));

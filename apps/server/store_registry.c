@@ -54,6 +54,19 @@ static struct measured measured_of(const json_t *quality)
                              number_of(quality, "top1_agreement")};
 }
 
+/* A row that the estimate could not leave, because the disk was full just then, is made now. */
+static enum store_result add_output(struct store *s, const char *job, int64_t position, const json_t *o)
+{
+    char id[STORE_ID_SIZE];
+    store__new_id(s, id);
+    return store__run(s, &s->writer, NULL,
+                      "INSERT INTO outputs(id, job_id, position, name, format, quant_type, status)"
+                      " SELECT ?1, ?2, ?3, ?4, ?5, ?6, 'pending' WHERE NOT EXISTS(SELECT 1 FROM outputs"
+                      " WHERE job_id = ?2 AND name = ?4)",
+                      "ssisss", id, job, position, text_of(o, "name"), text_of(o, "format"),
+                      text_of(o, "quant_type"));
+}
+
 static enum store_result set_output(struct store *s, const char *job, const char *path, const json_t *o)
 {
     struct measured m = measured_of(json_object_get(o, "quality"));
@@ -97,7 +110,8 @@ enum store_result store__register(struct store *s, const char *job, const char *
     json_array_foreach (json_object_get(published, "outputs"), i, o) {
         if (result != STORE_OK) break;
         snprintf(path, sizeof path, "%s/%s", folder, text_of(o, "name"));
-        result = set_output(s, job, path, o);
+        result = add_output(s, job, (int64_t)i, o);
+        if (result == STORE_OK) result = set_output(s, job, path, o);
         if (result == STORE_OK) result = add_variant(s, model, job, path, o);
     }
     if (result == STORE_OK)

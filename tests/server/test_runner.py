@@ -477,6 +477,49 @@ def case_killed_at(where):
     print(f"  at {min(args.kills, total)} of {total} calls")
 
 
+def case_full_at(where):
+    """The disk is full for a while for the server itself, from the Nth call that changes a file on."""
+    if not args.kill_at:
+        print("  skipped: no library to count calls with")
+        return
+    types, ends = ["Q4_K_M"], {}
+    Worker(where).close()
+    attempt_with(where, types, {"LD_PRELOAD": args.kill_at, "KILL_COUNT": where + ".count"})
+    with open(where + ".count") as f: total = int(f.read())
+    for at in rng.sample(range(1, total + 1), min(args.kills // 2, total)):
+        shutil.rmtree(where)
+        Worker(where).close()
+        to = at + rng.choice((1, 2, 4, 7)) # each try to record the failure uses one up
+        try: w = Worker(where, environment={"LD_PRELOAD": args.kill_at, "FULL_FROM": str(at), "FULL_TO": str(to)})
+        except AssertionError: # refused to start: says why, and starts the next time
+            ends["no start"] = ends.get("no start", 0) + 1
+            w = Worker(where)
+        request = {"name": "x", "source_model": "m", "source_type": "local", "source_path": args.model, "gguf_quant_types": types}
+        answer = w.ask("submit", request=request)
+        if isinstance(answer, str):
+            assert answer == "disk full", answer
+            ends[answer] = ends.get(answer, 0) + 1
+        else:
+            job = w.wait(answer["id"])
+            ends[job["status"]] = ends.get(job["status"], 0) + 1
+            if job["status"] == "completed": check_completed(w, job, types)
+            else: assert job["status"] == "failed" and job["error"] and job["error_advice"], job
+        for i in range(40): # the service goes on
+            answer = w.ask("submit", request=request)
+            if not isinstance(answer, str): break
+        job = w.wait(answer["id"])
+        if job["status"] == "failed": # the disk was still full
+            assert w.ask("retry", id=job["id"]) == "ok"
+            job = w.wait(job["id"])
+        check_completed(w, job, types)
+        w.p.stdin.close()
+        w.p.wait(10)
+        db = sqlite3.connect(where + "/halftone.db")
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)], at
+        db.close()
+    print(f"  at {min(args.kills // 2, total)} of {total} calls: {ends}")
+
+
 def main():
     cases = {name[5:]: f for name, f in globals().items() if name.startswith("case_")}
     for name in args.cases or cases:

@@ -428,7 +428,8 @@ static void test_publish_and_registry(void **state)
     publish(f, id);
     json_t *job = store_job(f->store, id);
     for (size_t i = 0; i < 2; i++) /* who saw an output's id at the submission finds it by that */
-        assert_string_equal(text(json_array_get(json_object_get(job, "outputs"), i), "id"), text(json_array_get(submitted, i), "id"));
+        assert_string_equal(text(json_array_get(json_object_get(job, "outputs"), i), "id"),
+                            text(json_array_get(submitted, i), "id"));
     json_decref(submitted);
     assert_string_equal(text(job, "status"), "completed");
     assert_true(json_number_value(json_object_get(job, "progress")) == 100);
@@ -490,6 +491,25 @@ static void test_deleting_a_variant_shows_in_its_job(void **state)
     assert_string_equal(text(json_array_get(outputs, 0), "status"), "deleted");
     json_decref(outputs);
     assert_int_equal(store_output_file(f->store, id, "a b.gguf", &file), STORE_CONFLICT);
+}
+
+/* The estimate's rows could not be written: the outputs are there all the same. */
+static void test_publish_without_rows(void **state)
+{
+    struct fixture *f = *state;
+    char id[STORE_ID_SIZE];
+    struct store_claim claim;
+    submit(f, "a", 0, id);
+    assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_OK);
+    json_t *what = json_pack("{s:[{s:s, s:s, s:s, s:i}]}", "outputs", "name", "true-Q8_0.gguf", "format", "gguf",
+                             "quant_type", "Q8_0", "file_size", 20);
+    assert_int_equal(store_publish(f->store, &claim, "models/place", what, make_files, f->folder), STORE_OK);
+    json_decref(what);
+    json_t *outputs = store_outputs(f->store, id);
+    assert_int_equal(json_array_size(outputs), 1);
+    assert_string_equal(text(json_array_get(outputs, 0), "name"), "true-Q8_0.gguf");
+    assert_string_equal(text(json_array_get(outputs, 0), "status"), "completed");
+    json_decref(outputs);
 }
 
 static void test_tokens(void **state)
@@ -632,6 +652,7 @@ int main(void)
                                        T(test_progress_only_rises),
                                        T(test_publish_and_registry),
                                        T(test_deleting_a_variant_shows_in_its_job),
+                                       T(test_publish_without_rows),
                                        T(test_tokens),
                                        T(test_log_is_bounded),
                                        T(test_refusals),
