@@ -28,16 +28,13 @@ run_build() { # build folder, prefix for the names
     local build=$1 prefix=$2 test script
     check "${prefix}build" ninja -C "$build"
     local tests=()
-    mapfile -t tests < <(meson test -C "$build" --list 2>/dev/null | grep -E '^((test|fuzz)_|server )')
+    mapfile -t tests < <(meson test -C "$build" --list 2>/dev/null | grep -E '^((test|fuzz)_|server |hub )')
     [ ${#tests[@]} -gt 0 ] || check "${prefix}a list of tests" false
     for test in "${tests[@]}"; do
         check "$prefix$test" meson test -C "$build" --no-rebuild --print-errorlogs "$test"
     done
     for script in tests/cli/*.sh; do
         check "$prefix$script" "$script" "$build/halftone"
-    done
-    for script in tests/hub/test_*.py; do
-        check "$prefix$script" python3 "$script" "$build/halftone"
     done
 }
 

@@ -58,6 +58,8 @@ struct arguments {
 int parse_job_arguments(const struct command *command, int argc, char **argv, struct ht_job *job,
                         struct arguments *args);
 
+/* Is it --offline? For the commands that have no options of a job. */
+bool hub_flag(const char *argument);
 /* Tells the job how the environment says that the hub is reached. */
 void hub_from_environment(struct ht_job *job);
 /* A hub's model is fetched (its tokenizer alone: without weights), and *model becomes its path, which lives as long as

@@ -67,7 +67,7 @@ static int take_option(const struct command *c, int argc, char **argv, int i, st
     struct ht_option_info o = {0};
     struct ht_diag diag = {0};
     if (!name) return *status = usage_error(c, "there is no option %s", argv[i]), 1;
-    if (own_flag(name, a)) return 1;
+    if (own_flag(name, a) || hub_flag(argv[i])) return 1;
     size_t len = strcspn(name, "=");
     const char **own = own_text(name, len, a);
     bool found = own != NULL;

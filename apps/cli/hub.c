@@ -72,6 +72,14 @@ static void set_token(struct ht_job *job)
     if (*clean) set(job, "hub-token", clean);
 }
 
+static bool offline_wanted;
+
+bool hub_flag(const char *arg)
+{
+    if (strcmp(arg, "--offline") != 0) return false;
+    return offline_wanted = true;
+}
+
 void hub_from_environment(struct ht_job *job)
 {
     static const struct {
@@ -90,6 +98,7 @@ void hub_from_environment(struct ht_job *job)
     set_token(job);
     const char *offline = getenv("HF_HUB_OFFLINE");
     static const char *const yes[] = {"1", "true", "TRUE", "True", "yes", "YES", "on", "ON"};
+    if (offline_wanted) ht_job_set(job, "offline", "true", NULL);
     for (size_t i = 0; offline && i < sizeof yes / sizeof yes[0]; i++)
         if (strcmp(offline, yes[i]) == 0) ht_job_set(job, "offline", "true", NULL);
 }

@@ -52,6 +52,7 @@ int run_inspect(const struct command *c, int argc, char **argv)
         if (strcmp(argv[i], "--tensors") == 0) flags |= HT_INSPECT_TENSORS;
         else if (strcmp(argv[i], "--verify") == 0) flags |= HT_INSPECT_VERIFY;
         else if (strcmp(argv[i], "--json") == 0) json = true;
+        else if (hub_flag(argv[i])) continue;
         else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return print_help(c), EXIT_DONE;
         else if (argv[i][0] == '-' || path) return usage_error(c, "\"%s\" was not expected", argv[i]);
         else path = argv[i];

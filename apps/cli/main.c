@@ -75,7 +75,8 @@ static const struct command inspect = {
     "inspect", "FILE|FOLDER [--tensors] [--verify] [--json]", "what is inside any supported file",
     "  --tensors             list every tensor\n"
     "  --verify              check every block; the first bad one is named\n"
-    "  --json                one JSON object\n\n"
+    "  --json                one JSON object\n"
+    "  --offline             a hub's model from the cache alone\n\n"
     "Example:\n  halftone inspect model.gguf --tensors --verify\n",
     run_inspect};
 static const struct command generate = {
@@ -87,7 +88,8 @@ static const struct command generate = {
     "  --system TEXT         the conversation's system message\n"
     "  -n N                  as --max-tokens\n"
     "  --json                a JSON line for each piece of text, and one with figures at the end\n"
-    "  --quiet               no figures, no warnings\n\n"
+    "  --quiet               no figures, no warnings\n"
+    "  --offline             a hub's model from the cache alone\n\n"
     "The text is written as it is made; a character is written when it is whole. On a terminal, control characters\n"
     "that a model writes are shown, not obeyed. Ctrl-C ends early with what is there; in a conversation it ends the\n"
     "answer.\n\n"
@@ -104,7 +106,8 @@ static const struct command tokenize = {
     "  --decode              the input is ids, and the text is written\n"
     "  --around              with the tokens that the model wants before and behind a text\n"
     "  --plain               control tokens' spellings are text like any other; not shown by --decode\n"
-    "  --json                the input is a JSON array of texts (or of arrays of ids), the output likewise\n\n"
+    "  --json                the input is a JSON array of texts (or of arrays of ids), the output likewise\n"
+    "  --offline             a hub's model from the cache alone\n\n"
     "Example:\n  echo -n 'Hello world' | halftone tokenize model.gguf\n",
     run_tokenize};
 #define SETTING(field, kind, name, metavar, preset, help) "  --" name " " metavar "\n        " help "\n"
@@ -260,7 +263,9 @@ int report_error(const struct command *c, enum ht_err err, const struct ht_diag 
     }
     if (err == HT_ERR_CANCELLED)
         fprintf(stderr, "halftone %s: interrupted%s\n", c->name,
-                strcmp(c->name, "imatrix") == 0 ? "" : "; nothing was left behind"); /* it says itself what it left */
+                strcmp(c->name, "imatrix") == 0 ? "" /* it says itself what it left */
+                : strcmp(c->name, "pull") == 0  ? "; what came is kept, and the next time goes on from there"
+                                                : "; nothing was left behind");
     else if (diag->offset >= 0)
         fprintf(stderr, "halftone %s: %s%s%s (at byte %lld)\n", c->name, diag->where, colon, message,
                 (long long)diag->offset);

@@ -25,6 +25,8 @@ static int read_args(const struct command *c, int argc, char **argv, struct toke
             a->decode = true;
         else if (strcmp(argv[i], "--json") == 0)
             a->json = true;
+        else if (hub_flag(argv[i]))
+            continue;
         else if (strcmp(argv[i], "--around") == 0)
             a->flags |= HT_TOKENIZE_AROUND;
         else if (strcmp(argv[i], "--plain") == 0)
