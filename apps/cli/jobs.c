@@ -232,31 +232,39 @@ static int outputs(struct remote *r, int argc, char **argv)
     return about(r, "GET", "/quantize/jobs/%s/outputs", argv[1], print_output_list);
 }
 
+static void print_log_line(const json_t *line)
+{
+    const char *level = text_of(line, "level");
+    bool information = strcmp(level, "info") == 0;
+    print_safe(text_of(line, "time"), 0);
+    printf("  ");
+    print_safe(information ? "" : level, 0);
+    printf("%s", information ? "" : ": ");
+    print_safe(text_of(line, "line"), 0);
+    putchar('\n');
+}
+
+/* Page after page, as long as each leads further. */
 static int log_of(struct remote *r, int argc, char **argv)
 {
     char id[33], query[128];
-    json_t *page = NULL, *line;
-    size_t i, n = 1;
+    json_t *page, *line;
+    double after = -1, next = 0;
+    size_t i;
     (void)argc;
     int status = find_job(r, argv[1], id);
-    for (double next = 0; status == EXIT_DONE && n > 0; next = number_of(page, "next")) {
-        json_decref(page);
-        snprintf(query, sizeof query, "/api/v1/quantize/jobs/%s/log?limit=1000&after=%.0f", id, next);
+    while (status == EXIT_DONE && next > after) {
+        after = next;
+        snprintf(query, sizeof query, "/api/v1/quantize/jobs/%s/log?limit=1000&after=%.0f", id, after);
         status = remote_call(r, "GET", query, NULL, &page);
-        if (status != EXIT_DONE) return status;
+        if (status != EXIT_DONE) break;
         json_array_foreach(json_object_get(page, "lines"), i, line) {
-            if (r->json) {
-                print_answer(json_incref(line));
-                continue;
-            }
-            printf("%.24s  %s", text_of(line, "time"), strcmp(text_of(line, "level"), "info") == 0 ? "" : text_of(line, "level"));
-            printf("%s", strcmp(text_of(line, "level"), "info") == 0 ? "" : ": ");
-            print_safe(text_of(line, "text"), 0);
-            putchar('\n');
+            if (r->json) print_answer(json_incref(line));
+            else print_log_line(line);
         }
-        n = json_array_size(json_object_get(page, "lines"));
+        next = number_of(page, "next_after");
+        json_decref(page);
     }
-    json_decref(page);
     return status;
 }
 
@@ -316,6 +324,20 @@ static int download(struct remote *r, int argc, char **argv)
     return status;
 }
 
+/* Does the server take jobs? Its own answer is looked at, so that a container without curl can be asked. */
+static int ready(struct remote *r, int argc, char **argv)
+{
+    json_t *answer;
+    (void)argc;
+    (void)argv;
+    int status = remote_call(r, "GET", "/readyz", NULL, &answer);
+    if (status != EXIT_DONE) return status;
+    if (r->json) return print_answer(answer);
+    json_decref(answer);
+    puts("ready");
+    return EXIT_DONE;
+}
+
 int run_jobs(const struct command *c, int argc, char **argv)
 {
     enum { MANY = 1 << 20 };
@@ -329,6 +351,7 @@ int run_jobs(const struct command *c, int argc, char **argv)
         {"delete", 1, 1, "ID", delete},
         {"log", 1, 1, "ID", log_of},
         {"outputs", 1, 1, "ID", outputs},
+        {"ready", 0, 0, "no argument", ready},
         {"download", 1, MANY, "ID [NAME|TYPE] [-o FILE] [--overwrite]", download},
         {NULL, 0, 0, NULL, NULL}};
     return remote_main(c, verbs, argc, argv);

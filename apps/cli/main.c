@@ -172,7 +172,8 @@ static const struct command jobs = {
     "  cancel ID, retry ID, delete ID\n"
     "  log ID, outputs ID\n"
     "  download ID [NAME|TYPE] [-o FILE] [--overwrite]\n"
-    "                        continues what was interrupted; the file appears when its SHA-256 is right\n\n"
+    "                        continues what was interrupted; the file appears when its SHA-256 is right\n"
+    "  ready                 does the server answer and take jobs? The exit status says it; no token is needed\n\n"
     "ID is a job's id, the end of it, or \"last\".\n\n" REMOTE_OPTIONS
     "Examples:\n"
     "  halftone jobs submit /srv/models/Llama-3.2-1B -t Q4_K_M,Q8_0 --watch\n"

@@ -20,7 +20,8 @@ uint64_t ht__machine_memory(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
     uint64_t all = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : UINT64_MAX;
-    uint64_t allowed = kernel_number("/sys/fs/cgroup/memory.max", UINT64_MAX); /* in a container: its own group's */
+    /* In a container these are its own group's, by the second and the first version of control groups. */
+    uint64_t allowed = kernel_number("/sys/fs/cgroup/memory.max", kernel_number("/sys/fs/cgroup/memory/memory.limit_in_bytes", UINT64_MAX));
     return allowed < all ? allowed : all;
 }
 

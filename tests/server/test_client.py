@@ -62,6 +62,7 @@ def whole_round(folder):
     """Submit, watch, show, download, registry, delete: with the real server."""
     with service(os.path.join(folder, "data"), "--models", os.path.dirname(MODEL)) as server:
         client = Client(server, folder)
+        holds("it is ready", client("jobs", "ready").stdout == "ready\n")
         holds("no jobs at first", client("jobs").stdout == "")
         client("jobs", "show", "last", status=3)
         watched = client("jobs", "submit", MODEL, "-t", "Q4_K_M,Q8_0", "--name", "first", "--priority", "3", "--tensor-type",
@@ -75,6 +76,10 @@ def whole_round(folder):
         holds("in the list", job["id"] in client("jobs", "list", "--status", "completed", "--search", "first").stdout)
         holds("not in another", client("jobs", "list", "--status", "failed").stdout == "")
         client("jobs", "log", "last")
+        logged = client.json("jobs", "submit", MODEL, "-t", "IQ3_M", "--calibration", "default", "--chunks", "2")
+        client("jobs", "watch", logged["id"])
+        holds("a log", "importance" in client("jobs", "log", logged["id"]).stdout)
+        client("jobs", "delete", logged["id"])
         outputs = client.json("jobs", "outputs", "last")["outputs"]
         out = {o["quant_type"]: o for o in outputs}
         client("jobs", "download", "last", status=2)  # of two, which?
@@ -188,6 +193,10 @@ class Liar(http.server.BaseHTTPRequestHandler):
             self.answer(503, json.dumps({"title": "x" * 5000, "detail": "\x1b[31mred", "status": 503, "type": "y"}).encode())
         elif mode == "events":
             self.events()
+        elif mode == "log":
+            after = int(self.path.split("after=")[1])
+            line = {"id": after + 1, "time": "now\x07", "level": "warning", "line": f"line {after}\x1b"}
+            self.answer(200, json.dumps({"lines": [line], "next_after": min(after + 1, 3)}).encode())
         elif self.path.endswith("/outputs"):
             size, sha = len(cls.body), hashlib.sha256(cls.body).hexdigest()
             name = {"path": "../../escape", "hidden": ".bashrc"}.get(mode, "m.gguf")
@@ -250,6 +259,8 @@ def liars(folder):
     ask("huge", "jobs", status=1)
     done = ask("problem", "jobs", status=1)
     holds("a problem is told without control characters", "\x1b" not in done.stderr and "red" in done.stderr, repr(done.stderr[:200]))
+    done = ask("log", "jobs", "log", Liar.ID, status=0)
+    holds("a log ends where it leads no further", [x[-7:] for x in done.stdout.split("\n")] == ["line 0?", "line 1?", "line 2?", "line 3?", ""], done.stdout)
     done = ask("plain", "jobs", status=0)
     holds("a name without control characters", "\x1b" not in done.stdout and "\x07" not in done.stdout and "evil" in done.stdout)
     for mode, status in (("path", 2), ("hidden", 2), ("nohash", 1), ("giant", 4), ("wrong", 1), ("more", 1)):
