@@ -19,7 +19,7 @@ static void mdoc_text(const char *text)
 static void manual_of(const struct command *c)
 {
     struct ht_option_info o;
-    printf(".Dd $Mdocdate$\n.Dt HALFTONE-%s 1\n.Os\n.Sh NAME\n.Nm halftone %s\n.Nd %s\n", c->name, c->name, c->about);
+    printf(".Dd $Mdocdate$\n.Dt HALFTONE-%s 1\n.Os\n.Sh NAME\n.Nm \"halftone %s\"\n.Nd %s\n", c->name, c->name, c->about);
     printf(".Sh SYNOPSIS\n.Nm\n");
     mdoc_text(c->usage);
     printf("\n.Sh OPTIONS\n.Bl -tag -width Ds\n");
@@ -31,9 +31,13 @@ static void manual_of(const struct command *c)
         mdoc_text(o.help);
         printf(".\n");
     }
-    printf(".It Fl -help\nShow the options and examples.\n.El\n.Sh DESCRIPTION\n.Bd -literal\n");
-    mdoc_text(c->details);
-    printf(".Ed\n.Sh EXIT STATUS\n0 done, 1 failed while running, 2 wrong usage, 3 bad or unsupported input,\n"
+    printf(".It Fl -help\nShow the options and examples.\n.El\n");
+    if (*c->details) {
+        printf(".Sh DESCRIPTION\n.Bd -literal\n");
+        mdoc_text(c->details);
+        printf(".Ed\n");
+    }
+    printf(".Sh EXIT STATUS\n0 done, 1 failed while running, 2 wrong usage, 3 bad or unsupported input,\n"
            "4 not enough disk or memory, 130 interrupted.\n");
 }
 
