@@ -209,6 +209,32 @@ def stopping(program):
     return server
 
 
+def nobody_spins(program):
+    """Connections in every state that can last cost no processor time while they last."""
+    server = Server([program, "tick=1000", "body=20"])
+    lasting = {"idle": b"GET /hello" + HOST, "stream": b"GET /events" + HOST, "stream, talking": b"GET /events" + HOST + b"x" * 50000,
+               "deferred": b"GET /defer?ms=6000" + HOST, "deferred, more asked": b"GET /defer?ms=6000" + HOST + (b"GET /hello" + HOST) * 200,
+               "not reading": b"GET /file?size=100000000" + HOST, "not reading, more asked": b"GET /file?size=100000000" + HOST * 500,
+               "half a head": b"GET / HT", "half a body": b"POST /e HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n12",
+               "file that was cut": b"GET /file?size=3000000&cut=1" + HOST}
+    wires = []
+    for request in lasting.values():
+        for half_closed in (False, True):
+            for _ in range(5):
+                wires.append(server.wire())
+                wires[-1].send(request)
+                if half_closed:
+                    wires[-1].half_close()
+    time.sleep(1)
+    before = server.cpu()
+    time.sleep(2)
+    spent = server.cpu() - before
+    check(spent < 1, f"{spent:.2f} s of processor time in two seconds")
+    for wire in wires:
+        wire.close()
+    return server
+
+
 def half_of_a_second_head(program):
     """Deadlines hold for a kept connection's next head, and descriptors come back."""
     server = Server([program, "header=1", "idle=30"])
@@ -247,7 +273,7 @@ def bad_address(program):
 
 
 TESTS = [connections_of_one_peer, connections_of_all, few_descriptors, slow_heads, slow_readers, slow_listeners, complaints, stopping,
-         half_of_a_second_head, version_6, bad_address]
+         nobody_spins, half_of_a_second_head, version_6, bad_address]
 
 
 def run(test, program):
