@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { REPORT_MAX_BYTES = 128 << 20 }; /* tens of outputs with thousands of tensors each */
+
 static const char *text_of(const json_t *o, const char *key)
 {
     return json_string_value(json_object_get(o, key));
@@ -35,16 +37,35 @@ static bool is_there(const char *folder, const json_t *file)
            st.st_size == json_integer_value(json_object_get(file, "size_bytes"));
 }
 
+static bool is_sha256(const char *text)
+{
+    return text && strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
+}
+
 static bool is_whole(const char *folder, const json_t *report)
 {
     const json_t *output, *file;
     size_t i, j, n = 0;
     json_array_foreach (json_object_get(report, "outputs"), i, output)
         json_array_foreach (json_object_get(output, "files"), j, file) {
-            if (!is_there(folder, file)) return false;
+            if (!is_there(folder, file) || !is_sha256(text_of(file, "sha256"))) return false;
             n++;
         }
     return n > 0;
+}
+
+/* The folder was written by a process that read somebody's model: the report must be a plain file of a sane size,
+ * and nothing in it is followed anywhere else. */
+static json_t *load(const char *path)
+{
+    struct stat st;
+    json_t *report = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) return NULL;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= REPORT_MAX_BYTES)
+        report = json_loadfd(fd, JSON_REJECT_DUPLICATES, NULL);
+    close(fd);
+    return report;
 }
 
 json_t *run__read_report(struct run *run, const char *folder)
@@ -52,7 +73,7 @@ json_t *run__read_report(struct run *run, const char *folder)
     char path[4400];
     (void)run;
     snprintf(path, sizeof path, "%s/report.json", folder);
-    json_t *report = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+    json_t *report = load(path);
     if (report && is_whole(folder, report)) return report;
     json_decref(report);
     return NULL;
@@ -100,7 +121,8 @@ static bool sync_folder(const char *folder)
 {
     char path[4400];
     snprintf(path, sizeof path, "%s/report.json", folder);
-    int report = open(path, O_RDONLY | O_CLOEXEC), fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int report = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK),
+        fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool done = report >= 0 && fd >= 0 && fsync(report) == 0 && fsync(fd) == 0;
     if (report >= 0) close(report);
     if (fd >= 0) close(fd);

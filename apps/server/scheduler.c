@@ -66,16 +66,26 @@ static const char *id_at_end(const char *name)
     return id && strspn(id, "0123456789abcdef") == 32 && (id == name || id[-1] == '-') ? id : NULL;
 }
 
-/* Folders that a crash left behind: of jobs that are gone or done, and of files that were deleted. */
-static void sweep(struct scheduler *s, const char *inside, bool models)
+/* May the folder go? Work that no unfinished job needs may. Finished files only when their job is known and nothing
+ * of them is in the registry: after an older database was put back, models that it does not know must stay. */
+static bool is_left_over(struct scheduler *s, const char *name, const char *id, bool models, const char *only)
+{
+    if (only) return strcmp(id, only) == 0 && !(models && store_folder_used(s->store, name));
+    if (models) return store_job_ended(s->store, id) && !store_folder_used(s->store, name);
+    return !store_job_unfinished(s->store, id);
+}
+
+/* Folders that a crash left behind; with `only` an id, those of this job. */
+static void sweep(struct scheduler *s, const char *inside, const char *only)
 {
     char path[4400], name[300];
+    bool models = strcmp(inside, "models") == 0;
     snprintf(path, sizeof path, "%s/%s", store_folder(s->store), inside);
     DIR *dir = opendir(path);
     for (struct dirent *e; dir && (e = readdir(dir)) != NULL;) {
         const char *id = id_at_end(e->d_name);
         snprintf(name, sizeof name, "%s/%s", inside, e->d_name);
-        if (!id || store_job_unfinished(s->store, id) || (models && store_folder_used(s->store, name))) continue;
+        if (!id || !is_left_over(s, name, id, models, only)) continue;
         snprintf(path, sizeof path, "%s/%s", store_folder(s->store), name);
         dir_remove(path);
     }
@@ -125,8 +135,8 @@ bool scheduler_open(struct store *store, struct events *events, const struct sch
         free_scheduler(s);
         return false;
     }
-    sweep(s, "jobs", false);
-    sweep(s, "models", true);
+    sweep(s, "jobs", NULL);
+    sweep(s, "models", NULL);
     for (; s->n_threads < s->settings.parallel; s->n_threads++)
         if (pthread_create(&s->threads[s->n_threads], NULL, work, s) != 0) break;
     s->state.workers = s->n_threads;
@@ -166,10 +176,8 @@ void scheduler_changed(struct scheduler *s, const char *id)
 /* What an unfinished job left: its work, and a published folder that was never recorded. */
 static void remove_remains(struct scheduler *s, const char *id)
 {
-    char path[4400];
-    snprintf(path, sizeof path, "%s/jobs/%s", store_folder(s->store), id);
-    dir_remove(path);
-    sweep(s, "models", true);
+    sweep(s, "jobs", id);
+    sweep(s, "models", id);
 }
 
 enum store_result scheduler_cancel(struct scheduler *s, const char *id)

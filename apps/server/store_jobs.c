@@ -211,7 +211,7 @@ enum store_result store_retry(struct store *s, const char *id)
     result = store__run(s, &s->writer, &changed,
                         "UPDATE jobs SET status = 'queued', step = NULL, current_step = NULL, progress = 0,"
                         " attempt = 0, lease_until = 0, cancel_requested = 0, error = NULL, error_advice ="
-                        " NULL, completed_at = NULL, epoch = epoch + 1 WHERE id = ?1 AND status IN ('failed',"
+                        " NULL, completed_at = NULL, started_at = NULL, epoch = epoch + 1 WHERE id = ?1 AND status IN ('failed',"
                         " 'cancelled')",
                         "s", id);
     if (result == STORE_OK && changed)

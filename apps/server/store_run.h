@@ -47,6 +47,8 @@ enum store_result store_output_status(struct store *store, const struct store_cl
                                       const char *status);
 /* Is the job queued, running or failed (so that its files may be needed)? True when that cannot be told. */
 bool store_job_unfinished(struct store *store, const char *id);
+/* Is it a job that is known, and ended for good? False when that cannot be told. */
+bool store_job_ended(struct store *store, const char *id);
 /* Does the registry have files in this folder (relative to the store's)? True when that cannot be told. */
 bool store_folder_used(struct store *store, const char *folder);
 /* The job's request with source_path, for the runner. */

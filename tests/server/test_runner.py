@@ -128,7 +128,10 @@ def case_complete(where):
     assert os.listdir(os.path.join(where, "jobs")) == [] and len(remains(where)) == 3, remains(where)
     last = w.events[-1]["id"]
     w.close()
+    for left in ("jobs/" + "0" * 32, "models/old-" + id, "models/foreign-" + "1" * 32, "models/mine"):
+        os.makedirs(os.path.join(where, left, "inside"))
     w = Worker(where)
+    assert os.listdir(where + "/jobs") == [] and len(os.listdir(where + "/models")) == 3, "what is not known to be left over stays"
     again = w.submit(SHORT, name="again")
     check_completed(w, w.wait(again), SHORT)
     assert w.events[0]["id"] > last
@@ -292,6 +295,8 @@ def case_misbehaved(where):
              ("echo garbage; echo '[1,2'; echo '{}'; echo boom >&2; exit 3", "boom"),
              ("head -c 100000000 /dev/zero", "more than it may"),
              ("echo '{\"event\":\"progress\",\"step\":\"quantize\",\"done\":-5,\"total\":\"x\"}'; echo '{\"event\":5}'; exit 1", "status 1"),
+             ("mkdir -p out; mkfifo out/report.json", "without a report"), ("mkdir -p out; ln -s /etc/hostname out/report.json", "without a report"),
+             ("echo '{\"outputs\":[{\"files\":[{\"path\":\"/etc/hostname\",\"size_bytes\":1}]}]}' > out/report.json", "without a report"),
              ("echo '{\"outputs\":[]}' > report.json; mkdir -p out; echo '{\"outputs\":[]}' > out/report.json", "without a report")]
     for script, expected in cases:
         w = Worker(where, program=misbehaving(where, script))
