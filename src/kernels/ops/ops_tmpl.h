@@ -207,17 +207,24 @@ static void op_gelu_tanh(float *gate, const float *up, int64_t n)
     times(gate, up, n);
 }
 
+/* Columns d on, `wide` at a time, a constant, so that their sums stay in registers; gives where it ended. */
+OPS_INLINE int64_t sum_columns(float *out, const float *p, const float *rows, int64_t ld, int64_t n, int64_t d, int64_t len,
+                               int wide)
+{
+    for (; d + wide <= len; d += wide) {
+        float sum[64] = {0};
+        for (int64_t j = 0; j < n; j++)
+            for (int i = 0; i < wide; i++)
+                sum[i] += p[j] * rows[j * ld + d + i];
+        memcpy(out + d, sum, (size_t)wide * sizeof *sum);
+    }
+    return d;
+}
+
 static void op_weighted_sum(float *out, const float *p, const float *rows, int64_t ld, int64_t n, int64_t len)
 {
-    enum { WIDE = 64 };
-    int64_t d = 0;
-    for (; d + WIDE <= len; d += WIDE) {
-        float sum[WIDE] = {0};
-        for (int64_t j = 0; j < n; j++)
-            for (int i = 0; i < WIDE; i++)
-                sum[i] += p[j] * rows[j * ld + d + i];
-        memcpy(out + d, sum, sizeof sum);
-    }
+    int64_t d = sum_columns(out, p, rows, ld, n, 0, len, 64);
+    d = sum_columns(out, p, rows, ld, n, d, len, 16); /* heads of 32, 80 or 96 */
     for (; d < len; d++) {
         float sum = 0;
         for (int64_t j = 0; j < n; j++)
