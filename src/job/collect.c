@@ -41,7 +41,8 @@ static enum ht_err run(struct ht_job *job, const struct ht__model *model, const 
 static enum ht_err collect(struct ht_job *job, const struct ht__model *model, struct ht__calibration *cal,
                            struct ht__importance *imp, struct ht__imatrix **out, struct ht_diag *diag)
 {
-    struct ht__calibration_request request = {.text = job->options.calibration};
+    struct ht__calibration_request request = {
+        .text = job->options.calibration, .ctx = ht__chunk_option(job), .chunks = job->options.chunks};
     struct ht__sums_file sums;
     HT_TRY(ht__calibration_open(cal, job, model, &request, diag));
     HT_TRY(job->rehearsal ? pretend(model, imp, diag) : run(job, model, cal, imp, diag));

@@ -1,12 +1,15 @@
 /*
  * Time: every weight is read and, once for each type that it gets, encoded and decoded again, on all threads, while
  * the disk reads and writes beside them: the slower of the two counts. Then each output is read back for its hash and
- * the check of its blocks by one thread; the sources are hashed at the same time on another.
+ * the check of its blocks by one thread; the sources are hashed at the same time on another. Collecting importance
+ * comes before, measuring the outputs behind: engine_time.h.
  */
 #include "job/estimate.h"
 
 #include "base/json.h"
+#include "job/engine_time.h"
 #include "job/hub.h"
+#include "job/measure.h"
 #include "job/rate.h"
 #include "recipe/quality.h"
 
@@ -116,6 +119,18 @@ static double time_of(const struct ht__plan *plan, const char *folder)
     return (encode > read + write ? encode : read + write) + verify;
 }
 
+static enum ht_err engine_time(const struct ht__plan *plan, double *seconds, struct ht_diag *diag)
+{
+    const struct ht__imatrix *collected = plan->job->options.calibration ? plan->imatrix : NULL;
+    struct ht__engine_task task = {.job = plan->job,
+                                   .model = plan->model,
+                                   .n_threads = plan->n_threads,
+                                   .n_ctx = collected ? collected->chunk_size : 0,
+                                   .n_chunks = collected ? collected->chunk_count : 0,
+                                   .n_outputs = ht__measure_wanted(plan->job) ? plan->n_outputs : 0};
+    return ht__engine_time(&task, MEASURED_SECONDS * .3, seconds, diag);
+}
+
 /* The journal: for each tensor a number and, for the source and each output, a float in hexadecimal. */
 static uint64_t journal_bytes(const struct ht__plan *plan)
 {
@@ -129,10 +144,11 @@ enum ht_err ht__estimate_make(const struct ht__plan *plan, struct ht__estimate *
     *e = (struct ht__estimate){.plan = plan, .temporary = journal_bytes(plan)};
     HT_TRY(ht__fit_cache_type(o->cache_type, &e->cache_type, diag));
     if (ht__fit_shape(plan->model, &e->shape, &e->no_shape) == HT_OK) e->ctx = ht__fit_default_ctx(&e->shape);
-    if (o->ctx) HT_TRY(ht__parse_count("ctx", o->ctx, 1, HT__FIT_MOST_CTX, &e->ctx, diag));
+    if (o->ctx && !o->writes) HT_TRY(ht__parse_count("ctx", o->ctx, 1, HT__FIT_MOST_CTX, &e->ctx, diag));
     HT_TRY(ht__space_ask(plan, &e->space, diag));
     e->download = o->no_cache ? 0 : ht__hub_missing(plan->job);
-    e->seconds = time_of(plan, e->space.folder);
+    HT_TRY(engine_time(plan, &e->engine_seconds, diag));
+    e->seconds = time_of(plan, e->space.folder) + e->engine_seconds;
     return HT_OK;
 }
 
@@ -149,9 +165,10 @@ void ht__estimate_put(struct ht__buf *out, const struct ht__estimate *e)
     bool memory_fits = ht__space_check_memory(e->plan, &e->space, &memory) == HT_OK;
     ht__buf_printf(out,
                    "\"download_bytes\": %llu, \"temporary_bytes\": %llu, \"disk_free_bytes\": %llu, \"seconds\": %.3g, "
+                   "\"engine_seconds\": %.3g, "
                    "\"fits\": %s, \"reasons\": [",
                    (unsigned long long)e->download, (unsigned long long)e->temporary,
-                   (unsigned long long)e->space.disk_free, e->seconds, disk_fits && memory_fits ? "true" : "false");
+                   (unsigned long long)e->space.disk_free, e->seconds, e->engine_seconds, disk_fits && memory_fits ? "true" : "false");
     if (!disk_fits) put_reason(out, &disk, true);
     if (!memory_fits) put_reason(out, &memory, disk_fits);
     ht__buf_str(out, "], ");

@@ -14,7 +14,7 @@ struct ht__estimate {
     struct ht__space space;
     uint64_t download; /* bytes to fetch first; 0 where the source lies on this machine, or is not kept */
     uint64_t temporary; /* bytes on the disk beside the outputs, while it runs */
-    double seconds;
+    double seconds, engine_seconds; /* the latter: of them, for collecting importance and measuring */
 };
 
 /* Takes a third of a second: this machine's rates are measured. */

@@ -115,7 +115,8 @@ static enum ht_err read_options(struct ht__eval *e, struct ht_diag *diag)
 {
     const struct ht__options *o = &e->job->options;
     uint64_t ctx = DEFAULT_CTX, chunks = 0, threads = 0, retention = 0;
-    if (o->ctx) HT_TRY(ht__parse_count("ctx", o->ctx, 8, LONGEST_CTX, &ctx, diag));
+    const char *wanted = ht__chunk_option(e->job);
+    if (wanted) HT_TRY(ht__parse_count("ctx", wanted, 8, LONGEST_CTX, &ctx, diag));
     if (o->chunks) HT_TRY(ht__parse_count("chunks", o->chunks, 1, UINT32_MAX, &chunks, diag));
     if (o->threads) HT_TRY(ht__parse_count("threads", o->threads, 1, 1024, &threads, diag));
     if (o->retention) HT_TRY(ht__parse_count("retention", o->retention, 1, 4096, &retention, diag));
@@ -251,7 +252,7 @@ enum ht_err ht__eval_run(struct ht_job *job, const struct ht__eval_request *requ
 }
 
 enum ht_err ht__eval_check(struct ht_job *job, struct ht__model *model, const char *path,
-                           struct ht_diag *diag)
+                           struct ht__eval_size *size, struct ht_diag *diag)
 {
     struct ht__eval_model subject = {.path = path, .label = path, .model = model};
     struct ht__eval e = {.job = job, .models = &subject, .n_models = 1, .n_all = 1, .bos = -1};
@@ -262,6 +263,8 @@ enum ht_err ht__eval_check(struct ht_job *job, struct ht__model *model, const ch
     ht__arena_init(&e.arena, job->alloc);
     enum ht_err err = read_options(&e, diag);
     if (!err) err = ht__eval_read_text(&e, diag);
+    if (!err && size)
+        *size = (struct ht__eval_size){e.n_ctx, e.n_chunks, ht__eval_continued(&e)};
     ht__free(job->alloc, e.tokens);
     ht__arena_close(&e.arena);
     return err;

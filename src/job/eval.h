@@ -23,10 +23,18 @@ struct ht__eval_request {
 };
 
 struct ht__model;
+/* Chunks of n_ctx tokens, scored; and tokens of continuations. */
+struct ht__eval_size {
+    int n_ctx;
+    size_t n_chunks;
+    int continued;
+};
 /* Can this model be measured as the job's options say? Known before any work: the engine runs its
- * architecture, it has a tokenizer, and the text has a chunk at least. */
+ * architecture, it has a tokenizer, and the text has a chunk at least. size, if not NULL:
+ * how much will be measured. */
 HT_MUST_CHECK enum ht_err ht__eval_check(struct ht_job *job, struct ht__model *model,
-                                         const char *path, struct ht_diag *diag);
+                                         const char *path, struct ht__eval_size *size,
+                                         struct ht_diag *diag);
 
 /* Opens models, text and reference, measures everything that the job's options ask for. On failure
  * nothing is left open. Close with ht__eval_close. */

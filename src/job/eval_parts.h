@@ -67,6 +67,8 @@ HT_MUST_CHECK enum ht_err ht__eval_open_engine(struct ht__eval *eval, struct ht_
                                                struct ht_diag *diag);
 /* Tokens of each prompt of the retention: the most that are taken. */
 enum { HT__PROMPT_TOKENS = 24 };
+/* Tokens of all prompts and continuations; 0 where none are wanted. */
+int ht__eval_continued(const struct ht__eval *eval);
 /* Both do nothing when they were not asked for. Retention is last: it takes the reference's engine.
  */
 HT_MUST_CHECK enum ht_err ht__eval_choices(struct ht__eval *eval, struct ht_diag *diag);

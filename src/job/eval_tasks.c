@@ -69,6 +69,11 @@ static void keep_equal(struct ht__eval_model *m, const struct ht__prompts *p, co
     }
 }
 
+int ht__eval_continued(const struct ht__eval *e)
+{
+    return e->retention < 1 ? 0 : N_PROMPTS * (HT__PROMPT_TOKENS + e->retention);
+}
+
 enum ht_err ht__eval_retention(struct ht__eval *e, struct ht_diag *diag)
 {
     struct ht__text *tokenizer = NULL;

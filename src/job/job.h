@@ -30,6 +30,7 @@ struct ht__options {
     bool process_output, statistics;
     bool offline, no_cache; /* of a hub */
     bool convert; /* not an option: the verb */
+    bool writes;  /* likewise: it is quantize or convert, rather than none or estimate */
 };
 
 /* Where models that are named as ORG/NAME come from: see job/hub.h. */
@@ -78,6 +79,12 @@ enum ht_err ht__parse_count(const char *option, const char *text, uint64_t least
 static inline bool ht__job_cancelled(const struct ht_job *job)
 {
     return atomic_load_explicit(&job->cancelled, memory_order_relaxed);
+}
+
+/* Tokens a chunk, as asked for; NULL: not. To an estimate the same option is the context that models will run with. */
+static inline const char *ht__chunk_option(const struct ht_job *job)
+{
+    return job->estimating && !job->options.writes ? NULL : job->options.ctx;
 }
 
 #endif

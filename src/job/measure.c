@@ -38,7 +38,7 @@ enum ht_err ht__measure_check(const struct ht__plan *plan, struct ht_diag *diag)
     if (!ht__measure_wanted(plan->job)) return HT_OK;
     for (size_t i = 0; i < limits->n; i++)
         HT_TRY(ht__limit_parse(limits->items[i], &limit, diag));
-    return ht__eval_check(plan->job, plan->model, plan->job->options.source, diag);
+    return ht__eval_check(plan->job, plan->model, plan->job->options.source, NULL, diag);
 }
 
 /* ---- the outputs under their final names ------------------------------------------------------

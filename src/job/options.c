@@ -115,6 +115,7 @@ enum ht_err ht__options_set(struct ht_job *job, const char *name, const char *va
 {
     if (strcmp(name, "verb") == 0) {
         job->options.convert = value && strcmp(value, "convert") == 0;
+        job->options.writes = true;
         if (job->options.convert || (value && strcmp(value, "quantize") == 0)) return HT_OK;
         return ht__fail(diag, HT_ERR_USAGE, name, -1, "quantize or convert is wanted");
     }

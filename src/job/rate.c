@@ -2,13 +2,15 @@
 
 #include "base/hash.h"
 #include "job/meter.h"
+#include "kernels/ops/ops.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
 /* Rows of a model's length, few enough for the second-level cache; slow encoders are stopped by the clock. */
-enum { ROW = 1024, ROWS = 16, BYTES = 4 << 20 };
+enum { ROW = 1024, ROWS = 16, TOKENS = 256, BYTES = 4 << 20 };
 
 /* The sum of four uniform numbers is near enough to a normal one; always the same. */
 static void gaussian(float *x, size_t n)
@@ -55,6 +57,50 @@ double ht__rate_codec(const struct ht__codec *codec, enum ht__cpu_level level, b
     double seconds = time_codec(codec, level, encode && codec->encode, importance, budget, r);
     ht__free(alloc, r);
     return seconds;
+}
+
+struct product {
+    _Alignas(64) float scratch[HT__MATMUL_SCRATCH];
+    float x[TOKENS * ROW], y[TOKENS * HT__MATMUL_ROWS];
+    unsigned char rows[HT__MATMUL_ROWS * ROW * 4];
+};
+
+double ht__rate_multiply(const struct ht__codec *codec, double budget, const struct ht__alloc *alloc)
+{
+    struct product *p = ht__new(alloc, sizeof *p + 64);
+    const struct ht__ops *ops = ht__ops(ht__cpu_best());
+    struct ht__matmul_weights w = {.decode = ht__decoder(codec, ht__cpu_best()),
+                                   .row_bytes = (size_t)ht__codec_bytes(codec, ROW),
+                                   .block_len = codec->block_len,
+                                   .block_size = codec->block_size,
+                                   .n_in = ROW,
+                                   .n_rows = HT__MATMUL_ROWS};
+    if (!p) return 0;
+    struct product *at = (void *)(((uintptr_t)p + 63) & ~(uintptr_t)63);
+    gaussian(at->x, TOKENS * ROW);
+    w.rows = at->rows; /* zeros: what the weights are does not matter to the time */
+    double start = ht__seconds(), now = start;
+    uint64_t n = 0;
+    do {
+        ops->matmul(&w, at->x, ROW, TOKENS, at->y, HT__MATMUL_ROWS, at->scratch);
+        n += (uint64_t)TOKENS * ROW * HT__MATMUL_ROWS;
+        now = ht__seconds();
+    } while (now - start < budget);
+    ht__free(alloc, p);
+    return (now - start) / (double)n;
+}
+
+double ht__rate_exp(double budget)
+{
+    double start = ht__seconds(), now = start, sum = 0;
+    uint64_t n = 0;
+    do {
+        for (int i = 0; i < ROW; i++)
+            sum += exp(-(double)i * .01 + sum * 0x1p-60);
+        n += ROW;
+        now = ht__seconds();
+    } while (now - start < budget);
+    return sum > 0 ? (now - start) / (double)n : 0;
 }
 
 double ht__rate_sha256(double budget, const struct ht__alloc *alloc)

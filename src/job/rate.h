@@ -10,6 +10,11 @@
  * 0 when memory is out. It takes about `budget` seconds. */
 double ht__rate_codec(const struct ht__codec *codec, enum ht__cpu_level level, bool encode, bool importance, double budget,
                       const struct ht__alloc *alloc);
+/* Seconds on one core for multiplying one weight with one token's activation, as measurements do it: rows in this
+ * format, in floats. 0 when memory is out. */
+double ht__rate_multiply(const struct ht__codec *codec, double budget, const struct ht__alloc *alloc);
+/* Seconds for an exponential in doubles. */
+double ht__rate_exp(double budget);
 /* Bytes a second of SHA-256 on one core. */
 double ht__rate_sha256(double budget, const struct ht__alloc *alloc);
 /* Bytes a second of reading this file here and there: from the disk, or from memory where the system has it there. */

@@ -243,9 +243,10 @@ enum ht_err ht__job_estimate(struct ht_job *job, char **json, struct ht_diag *di
     HT_TRY(ht__hub_source(job, true, diag));
     job->estimating = true;
     enum ht_err err = open_plan(job, true, &plan, diag);
+    if (err == HT_OK) {
+        err = estimate(plan, json, diag);
+        ht__plan_close(&plan);
+    }
     job->estimating = false;
-    if (err != HT_OK) return err;
-    err = estimate(plan, json, diag);
-    ht__plan_close(&plan);
     return err;
 }

@@ -28,6 +28,23 @@ holds "by 34 to 64" test "$(field kv_cache_bytes)" = $((cache / 64 * 34))
 expect "for people" 0 "$halftone" estimate $model -t Q4_K_M
 holds "with the memory to run it" grep -q "cache of 1024 tokens" "$work/out"
 
+# the model's own running: none, then in proportion to the tokens; --ctx is the cache's here, chunks keep their length
+at_least() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a + 0 >= b + 0) }'; }
+expect "neither collecting nor measuring" 0 "$halftone" estimate $model -t Q4_K_M --json
+holds "nothing is run" test "$(field engine_seconds)" = 0
+expect "collecting on little" 0 "$halftone" estimate $model -t Q4_K_M --calibration default --chunks 2 --json
+little=$(field engine_seconds)
+expect "collecting on all" 0 "$halftone" estimate $model -t Q4_K_M --calibration default --ctx 256 --json
+all=$(field engine_seconds)
+holds "20 times as many tokens take longer: $little s, $all s" at_least "$all" "$(awk "BEGIN { print 4 * $little }")"
+holds "a little is more than nothing" at_least "$little" 0.001
+holds "and it is within the whole" at_least "$(field seconds)" "$all"
+expect "measuring one on little" 0 "$halftone" estimate $model -t Q4_K_M --measure --chunks 1 --json
+little=$(field engine_seconds)
+expect "measuring six on all" 0 "$halftone" estimate $model -t Q8_0,Q6_K,Q5_K_M,Q5_K_S,Q4_K_M,Q4_K_S --measure --json
+holds "takes longer: $little s, $(field engine_seconds) s" at_least "$(field engine_seconds)" "$(awk "BEGIN { print 3 * $little }")"
+expect "a text that is not there" 3 "$halftone" estimate $model -t Q4_K_M --measure --text "$work/no.txt"
+
 # what cannot fit
 expect "too little memory is an answer" 0 "$halftone" estimate $model -t Q8_0 --memory 1M --json
 holds "no" test "$(field fits)" = false

@@ -74,7 +74,16 @@ lacks "after errors" "$work/none.gguf"
 expect "quantize --calibration" 0 "$halftone" quantize $model -t IQ2_S --calibration default -o "$work/q" --report "$work/q.json"
 holds "the report says on what" grep -q '"calibration": "default", "calibration_chunks": ' "$work/q.json"
 holds "and so do the metadata" sh -c '"$0" inspect "$1" --json | grep -q "quantize.imatrix.dataset.*halftone default"' "$halftone" "$work/q/model-IQ2_S.gguf"
-expect "an estimate runs nothing" 0 timeout 20 "$halftone" estimate $model -t IQ2_S --calibration default
-holds "and is exact" grep -q "$(stat -c %s "$work/q/model-IQ2_S.gguf") bytes" "$work/out"
+expect "on a part of it" 0 "$halftone" quantize $model -t IQ2_S --calibration default --ctx 128 --chunks 3 -o "$work/part" --report "$work/part.json"
+holds "as the report says" grep -q '"calibration_chunks": 3, "calibration_ctx": 128' "$work/part.json"
+expect "the same in two steps" 0 "$halftone" imatrix $model --ctx 128 --chunks 3 -o "$work/part.gguf"
+expect "the second" 0 "$halftone" quantize $model -t IQ2_S --imatrix "$work/part.gguf" -o "$work/steps"
+last() { tail -c 3000000 "$1" | sha256sum; } # weights alone: metadata name the importance file
+holds "to the same weights" test "$(last "$work/part/model-IQ2_S.gguf")" = "$(last "$work/steps/model-IQ2_S.gguf")"
+holds "which those of the whole text are not" test "$(last "$work/part/model-IQ2_S.gguf")" != "$(last "$work/q/model-IQ2_S.gguf")"
+expect "a context that is no number" 2 "$halftone" quantize $model -t IQ2_S --calibration default --ctx many -o "$work/bad"
+expect "more is asked for than there is" 0 "$halftone" quantize $model -t IQ2_S --calibration default --ctx 1024 --chunks 4000 -o "$work/long" --dry-run
+expect "an estimate runs nothing" 0 timeout 20 "$halftone" estimate $model -t IQ2_S --calibration default --json
+holds "and is exact" grep -q "\"size_bytes\": $(stat -c %s "$work/q/model-IQ2_S.gguf")," "$work/out"
 
 finish

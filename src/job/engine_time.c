@@ -1,0 +1,83 @@
+/*
+ * Every token is multiplied with every weight of the layers (of experts, with those that it is sent to): a multiplication
+ * and an addition each, at the rate at which this machine's kernel does them now. Attention adds, for a token and layer,
+ * half a chunk of keys and as many values.
+ *
+ * Collecting runs the source's layers over its tokens. Measuring runs source and outputs over its own, with logits for
+ * the half of them that is scored, and for the few of every layer that are looked at; of each the exponentials of the
+ * whole vocabulary are taken.
+ */
+#include "job/engine_time.h"
+
+#include "engine/hyper.h"
+#include "engine/lens.h"
+#include "engine/score.h"
+#include "job/eval.h"
+#include "job/rate.h"
+
+#include <string.h>
+
+/* Products of one token. */
+struct work {
+    double layers, output, attention; /* the latter for each token of context */
+    const struct ht__codec *type;     /* of most weights */
+};
+
+static struct work work_of(const struct ht__model *model, const struct ht__hyper *h)
+{
+    struct work k = {.attention = (double)h->n_layers * h->n_heads * (h->key_len + h->value_len)};
+    double embedding = 0, most = 0;
+    for (size_t i = 0; i < model->n_weights; i++) {
+        const struct ht__weight *w = &model->weights[i];
+        double n = (double)w->rows->n_rows * (double)w->rows->row_len;
+        if (w->ne[2] > 1 && h->n_experts > 0) n *= (double)h->n_used / h->n_experts;
+        if (n > most) k.type = w->source;
+        if (n > most) most = n;
+        if (strncmp(w->name, "blk.", 4) == 0) k.layers += n;
+        if (strcmp(w->name, "output.weight") == 0) k.output = n;
+        if (strcmp(w->name, "token_embd.weight") == 0) embedding = n;
+    }
+    if (k.output <= 0) k.output = embedding; /* the same matrix */
+    return k;
+}
+
+static double tokens_through_layers(const struct work *k, double tokens, double n_ctx)
+{
+    return tokens * (k->layers + k->attention * n_ctx / 2);
+}
+
+/* Rows of logits of one model. */
+static double rows_measured(const struct ht__model *model, const struct ht__hyper *h, double tokens, int n_ctx)
+{
+    double passes = tokens / ((double)n_ctx * ht__score_seqs(model, n_ctx)) + 1;
+    if (passes > HT__LENS_PASSES) passes = HT__LENS_PASSES;
+    return tokens / 2 + passes * HT__LENS_ROWS * h->n_layers;
+}
+
+static enum ht_err add_measuring(const struct ht__engine_task *t, const struct ht__hyper *h, const struct work *k,
+                                 double *products, double *exponentials, struct ht_diag *diag)
+{
+    struct ht__eval_size size;
+    double models = (double)t->n_outputs + 1;
+    HT_TRY(ht__eval_check(t->job, t->model, t->job->options.source, &size, diag));
+    double tokens = (double)size.n_chunks * size.n_ctx, rows = rows_measured(t->model, h, tokens, size.n_ctx);
+    *products += models * (tokens_through_layers(k, tokens + size.continued, size.n_ctx) +
+                           (rows + size.continued) * k->output);
+    *exponentials += (models + 1) * rows * h->n_vocab; /* of the reference's twice: its probabilities besides */
+    return HT_OK;
+}
+
+enum ht_err ht__engine_time(const struct ht__engine_task *t, double budget, double *seconds, struct ht_diag *diag)
+{
+    struct ht__hyper h;
+    double products = 0, exponentials = 0;
+    *seconds = 0;
+    if (t->n_chunks == 0 && t->n_outputs == 0) return HT_OK;
+    HT_TRY(ht__hyper_read(t->model, t->job->options.source, &h, diag));
+    struct work k = work_of(t->model, &h);
+    products += tokens_through_layers(&k, (double)t->n_ctx * t->n_chunks, t->n_ctx);
+    if (t->n_outputs) HT_TRY(add_measuring(t, &h, &k, &products, &exponentials, diag));
+    *seconds = products * ht__rate_multiply(k.type, budget, t->job->alloc) + exponentials * ht__rate_exp(budget / 16);
+    *seconds /= t->n_threads;
+    return HT_OK;
+}
