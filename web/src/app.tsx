@@ -2,11 +2,15 @@
 import { useEffect, useState } from 'preact/hooks';
 import { onUnauthorized } from './api';
 import { Mark } from './dots';
+import { JobView } from './job';
 import { Jobs } from './jobs';
 import { start, watch, type Connection } from './live';
 import { Login } from './login';
+import { Compare, Models, ModelView } from './models';
 import { href, useRoute, type Route } from './route';
+import { SystemView } from './system';
 import { ThemeSwitch } from './theme';
+import { Wizard } from './wizard/wizard';
 
 const places: [string, string][] = [['jobs', 'Jobs'], ['models', 'Models'], ['system', 'System']];
 
@@ -25,9 +29,13 @@ function Header({ at, connection }: { at: string; connection: Connection }) {
 }
 
 function View({ route }: { route: Route }) {
-    const [first = 'jobs'] = route.path;
+    const [first = 'jobs', second] = route.path;
     switch (first) {
-        case 'jobs': return <Jobs route={route} />;
+        case 'jobs': return second ? <JobView id={second} /> : <Jobs route={route} />;
+        case 'new': return <Wizard step={Math.min(4, Math.max(1, Number(second) || 1))} />;
+        case 'models': return second ? <ModelView id={second} /> : <Models route={route} />;
+        case 'compare': return <Compare route={route} />;
+        case 'system': return <SystemView />;
         default: return <section><h1>Not here</h1><p>This address leads nowhere. <a href="#/jobs">To the jobs</a></p></section>;
     }
 }
