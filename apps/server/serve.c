@@ -29,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DONE = 0, FAILED = 1, USAGE = 2, HELPERS = 4, MAX_WAITING = 64 };
+enum { DONE = 0, FAILED = 1, USAGE = 2, HELPERS = 4, WRITERS = 2, MAX_WAITING = 64, MAX_WRITES = 512 };
 
 /* What of our environment children may have that reach the hub. */
 static const char *const hub_names[] = {"HF_TOKEN",
@@ -242,7 +242,8 @@ static int open_parts(struct service *s)
         return no_memory();
     server->streams = streams_open(server->events);
     server->helpers = helpers_open(HELPERS, MAX_WAITING);
-    if (!server->streams || !server->helpers) return no_memory();
+    server->writers = helpers_open(WRITERS, MAX_WRITES);
+    if (!server->streams || !server->helpers || !server->writers) return no_memory();
     if (!open_http(s, why, sizeof why)) return failed("the port cannot be listened on", why);
     if (!open_scheduler(s, why, sizeof why)) return failed("the workers", why);
     return DONE;
@@ -258,6 +259,7 @@ static void close_parts(struct service *s)
     if (server->events) events_publish(server->events, "shutdown", NULL, NULL);
     while (atomic_load(&server->in_flight) > 0)
         nanosleep(&moment, NULL);
+    helpers_close(&server->writers); /* these may still give the helpers something to do */
     helpers_close(&server->helpers);
     scheduler_close(&server->scheduler);
     ht__http_close(&server->http);

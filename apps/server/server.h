@@ -26,7 +26,7 @@ struct server {
     struct scheduler *scheduler;
     struct ht__http *http;
     struct access *access;
-    struct helpers *helpers;
+    struct helpers *helpers, *writers; /* wait for children; for the store's turn to write */
     struct metrics *metrics;
     struct roots *roots;
     struct streams *streams;

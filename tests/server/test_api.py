@@ -10,9 +10,11 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -603,6 +605,29 @@ class Sources(Case):
         self.assertEqual(again.stop(), 0)
         c.close()
         shutil.rmtree(one.data)
+
+    def test_who_waits_for_the_database(self):
+        """Another program holds it: what writes waits its turn, and nobody waits for what writes."""
+        database = sqlite3.connect(os.path.join(s.data, "halftone.db"), isolation_level=None)
+        database.execute("BEGIN IMMEDIATE")
+        statuses = []
+        job = {"source_model": EXAMPLE, "gguf_quant_types": ["Q8_0"], "name": "late"}
+        writers = [threading.Thread(target=lambda: statuses.append(s.post(JOBS, job).status)) for _ in range(6)]
+        for w in writers:
+            w.start()
+        time.sleep(0.3)
+        begun = time.monotonic()
+        for _ in range(10): # a connection each: they are shared out among the threads that serve
+            self.assertEqual(s.get("/healthz").status, 200)
+            self.assertEqual(s.get(JOBS + "?limit=1").status, 200)
+        seconds = time.monotonic() - begun
+        self.assertEqual(statuses, [], "they wait")
+        database.execute("ROLLBACK")
+        database.close()
+        for w in writers:
+            w.join()
+        self.assertEqual(statuses, [201] * 6)
+        self.assertLess(seconds, 3)
 
     def test_upload_that_is_cut(self):
         c = socket.create_connection(("127.0.0.1", s.port))

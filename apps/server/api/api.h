@@ -23,6 +23,7 @@ enum route_flags {
     ROUTE_UPLOAD = 2, /* takes its body itself: begin is called when the headers are there */
     ROUTE_OPEN = 4,   /* answers without a token */
     ROUTE_RAW = 8,    /* beside the API: without rate limit, for probes and the page */
+    ROUTE_WRITES = 16, /* though it is a GET: see run_or_wait */
 };
 
 struct route {

@@ -1,5 +1,6 @@
 /* From a request to its handler: the guards, in the order in which they cost least. */
 #include "server/api/access.h"
+#include "server/api/helpers.h"
 #include "server/api/json.h"
 #include "server/api/metrics.h"
 
@@ -234,6 +235,28 @@ static void begin(struct server *server, struct ht__http_request *r)
     if (guard(call) && call->route->begin) call->route->begin(call);
 }
 
+static void run_in_writer(void *ctx, struct child_stop *stop)
+{
+    struct api_call *call = ctx;
+    (void)stop; /* a write is short, or the store says that it is busy */
+    call->route->run(call);
+}
+
+/* What writes may have to wait for the disk, or for another program that holds the database: some seconds in which a thread
+ * that answers requests would leave a share of all clients unheard. */
+static void run_or_wait(struct api_call *call)
+{
+    bool writes = (changes(call) && !(call->route->flags & ROUTE_UPLOAD)) || (call->route->flags & ROUTE_WRITES);
+    if (!writes) {
+        call->route->run(call);
+        return;
+    }
+    ht__http_defer(call->request);
+    if (helpers_do(call->server->writers, run_in_writer, call)) return;
+    api_header(call, "Retry-After", "2");
+    api_problem(call, "busy", "too many changes are waiting for the database");
+}
+
 /* The body came meanwhile: is there still somebody to give it to, and is it what it should be? */
 static void request(struct api_call *call)
 {
@@ -248,7 +271,7 @@ static void request(struct api_call *call)
             return;
         }
     }
-    call->route->run(call);
+    run_or_wait(call);
 }
 
 void api_begin(void *ctx, struct ht__http_request *r)

@@ -43,10 +43,10 @@ const struct route api_routes[] = {
     {"GET", V1 "/openapi.json", SCOPE_READ, ROUTE_OPEN, api_openapi, NULL},
     {"GET", V1 "/problems/{}", SCOPE_READ, ROUTE_OPEN, api_problems, NULL},
     {"GET", "/healthz", SCOPE_READ, ROUTE_OPEN | ROUTE_RAW, api_healthz, NULL},
-    {"GET", "/readyz", SCOPE_READ, ROUTE_OPEN | ROUTE_RAW, api_readyz, NULL},
+    {"GET", "/readyz", SCOPE_READ, ROUTE_OPEN | ROUTE_RAW | ROUTE_WRITES, api_readyz, NULL},
     {"GET", "/metrics", SCOPE_READ, 0, api_metrics, NULL},
     {"GET", V1 "/healthz", SCOPE_READ, ROUTE_OPEN | ROUTE_RAW, api_healthz, NULL},
-    {"GET", V1 "/readyz", SCOPE_READ, ROUTE_OPEN | ROUTE_RAW, api_readyz, NULL},
+    {"GET", V1 "/readyz", SCOPE_READ, ROUTE_OPEN | ROUTE_RAW | ROUTE_WRITES, api_readyz, NULL},
     {"GET", V1 "/metrics", SCOPE_READ, 0, api_metrics, NULL},
     {NULL, NULL, SCOPE_NONE, 0, NULL, NULL},
 };
