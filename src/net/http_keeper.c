@@ -68,10 +68,18 @@ static uint64_t progress(const struct ht__http_conn *c, int phase)
     return phase == HT__PHASE_ANSWER ? ht__http_acked(c->fd) : 0;
 }
 
+/* Whether a client is late, or its bytes wait for a loop that is held up: three times the time is then its share. */
+static bool overdue(const struct ht__http_conn *c, int64_t waited, int64_t allowed)
+{
+    int unread = 0;
+    if (waited < allowed) return false;
+    return waited >= 3 * allowed || ioctl(c->fd, SIOCINQ, &unread) != 0 || unread == 0;
+}
+
 /* Whether the body or the answer stands still: within the last span it moved less than it had to. */
 static bool stalled(struct ht__http_conn *c, int phase, int64_t now, int64_t span)
 {
-    if (now - c->window < span) return false;
+    if (phase == HT__PHASE_BODY ? !overdue(c, now - c->window, span) : now - c->window < span) return false;
     uint64_t moved = progress(c, phase) - c->mark;
     if (moved < LEAST_PROGRESS) return true;
     c->window = now;
@@ -91,10 +99,10 @@ static bool is_late(struct ht__http *server, struct ht__http_conn *c, int64_t no
         c->mark = progress(c, phase);
     }
     switch (phase) {
-    case HT__PHASE_HEADER: return now - since >= 1000 * (int64_t)s->header_seconds;
+    case HT__PHASE_HEADER: return overdue(c, now - since, 1000 * (int64_t)s->header_seconds);
     case HT__PHASE_IDLE:
         if (server->n_conns >= s->max_connections && now - since >= 1000) return true; /* others wait */
-        return atomic_load(&server->stopping) || now - since >= 1000 * (int64_t)s->idle_seconds;
+        return atomic_load(&server->stopping) || overdue(c, now - since, 1000 * (int64_t)s->idle_seconds);
     case HT__PHASE_BODY:
     case HT__PHASE_ANSWER: return stalled(c, phase, now, 1000 * (int64_t)s->body_seconds);
     case HT__PHASE_LINGER: return now - since >= LINGER_MS;

@@ -280,6 +280,8 @@ static void on_request(void *ctx, struct ht__http_request *r)
         ht__http_answer(r, (int)number(r, "code", 200), NULL, NULL, 0);
     else if (is(r, "/counts"))
         text(r, 200, "begun %d done %d freed %d\n", state->n_begun, state->n_done, state->n_freed);
+    else if (is(r, "/block")) /* what nobody should do */
+        sleep_ms((int)number(r, "ms", 100)), text(r, 200, "blocked\n");
     else if (is(r, "/none"))
         return;
     else if (is(r, "/twice"))
