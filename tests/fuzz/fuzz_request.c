@@ -1,0 +1,69 @@
+/* What clients write: a body, the names of hosts and sites, and a child's words with paths in them. */
+#include "server/api/access.h"
+#include "server/api/estimates.h"
+#include "server/api/json.h"
+#include "server/api/roots.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* An object that was taken can be written, and read again as the same. */
+static void check_body(const char *text, size_t len)
+{
+    static const struct field fields[] = {{"a", FIELD_TEXT, 1, 8}, {"b", FIELD_TEXTS, 0, 2}, {"c", FIELD_NUMBER, 0, 1},
+                                          {NULL, FIELD_FLAG, 0, 0}};
+    char why[40] = "";
+    struct faults faults = {0};
+    json_t *body = api_parse_object(text, len, why, sizeof why);
+    if (!body) {
+        if (!*why) abort();
+        return;
+    }
+    fields_check(body, fields, "", &faults);
+    if (json_array_size(faults.list) > 50) abort();
+    char *again = json_dumps(body, JSON_COMPACT);
+    json_t *copy = again ? json_loads(again, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    if (again && !json_equal(copy, body)) abort();
+    json_decref(copy);
+    free(again);
+    json_decref(faults.list);
+    json_decref(body);
+}
+
+static void check_names(const char *text)
+{
+    char own[] = "quant.example.org", *names[] = {own};
+    const struct settings_list allowed = {names, 1};
+    char name[256];
+    bool known = access_host_allowed(text, "10.1.2.3", &allowed);
+    if (known && !access_host_name(text, name)) abort();
+    if (known && !strstr(name, "localhost") && !strstr(name, "quant.example.org") && !strpbrk(name, "0123456789:")) abort();
+    access_same_site(text, "localhost:8700");
+}
+
+/* No word that begins with '/' has a second one, for no folder is allowed. */
+static void check_paths(const struct roots *roots, const char *text)
+{
+    char shown[128];
+    api_hide_paths(roots, text, shown, sizeof shown);
+    if (strlen(shown) >= sizeof shown) abort();
+    if (strncmp(shown, "/etc/", 5) == 0 || strstr(shown, " /etc/")) abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const struct settings_list none = {NULL, 0};
+    struct roots *roots;
+    char why[64], *text = malloc(size + 1);
+    if (!text || !roots_open(&none, &roots, why, sizeof why)) abort();
+    memcpy(text, data, size);
+    text[size] = '\0';
+    check_body(text, size);
+    check_names(text);
+    check_paths(roots, text);
+    roots_close(&roots);
+    free(text);
+    return 0;
+}
