@@ -43,7 +43,7 @@ static void print_estimate(const json_t *e)
     size_t i;
     print_outputs(json_object_get(e, "outputs"));
     if (number(e, "download_bytes") > 0) printf("to download: %s\n", human_bytes(number(e, "download_bytes"), download));
-    printf("to make: disk %s (free: %s), memory %s with %.0f threads, about %s here\n",
+    printf("to make: disk %s (free: %s), memory %s with %.0f threads, about %s if nothing else runs\n",
            human_bytes(number(e, "disk_bytes") + number(e, "temporary_bytes"), disk),
            human_bytes(number(e, "disk_free_bytes"), left), human_bytes(number(e, "memory_bytes"), memory),
            number(e, "threads"), human_time(number(e, "seconds"), time));

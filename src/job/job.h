@@ -50,6 +50,7 @@ struct ht_job {
     struct ht__options options;
     struct ht__job_hub hub;
     bool rehearsal; /* a plan that is not run: importance is not collected for it */
+    double measured_seconds; /* how long an estimate measures this machine */
     bool estimating; /* that it does not fit is an answer, not an error */
     bool survey;     /* likewise that a mix cannot be made; importance is taken to be at hand where one needs it */
     ht_progress_fn *progress;

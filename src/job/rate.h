@@ -1,4 +1,7 @@
-/* How fast this machine is, measured in a fraction of a second: encoders, SHA-256, and the disk. */
+/*
+ * How fast this machine is, measured in a fraction of a second: encoders and SHA-256 in processor time, as if nothing else
+ * ran; the disk by the clock.
+ */
 #ifndef HT_JOB_RATE_H
 #define HT_JOB_RATE_H
 
@@ -6,12 +9,15 @@
 #include "base/file.h"
 #include "kernels/codec.h"
 
+/* What all of these return when memory is out. */
+#define HT__RATE_NO_MEMORY (-1.0)
+
 /* Seconds a weight, on one core, for encoding and decoding again (encode false: for decoding only) on gaussian rows.
- * 0 when memory is out. It takes about `budget` seconds. */
+ * It takes about `budget` seconds. */
 double ht__rate_codec(const struct ht__codec *codec, enum ht__cpu_level level, bool encode, bool importance, double budget,
                       const struct ht__alloc *alloc);
 /* Seconds on one core for multiplying one weight with one token's activation, as measurements do it: rows in this
- * format, in floats. 0 when memory is out. */
+ * format, in floats. */
 double ht__rate_multiply(const struct ht__codec *codec, double budget, const struct ht__alloc *alloc);
 /* Seconds for an exponential in doubles. */
 double ht__rate_exp(double budget);
