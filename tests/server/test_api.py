@@ -488,7 +488,13 @@ class Estimates(Case):
     def test_recommend(self):
         answer = s.post(V1 + "/recommend", {"source_model": EXAMPLE, "memory": "64M", "ctx": 512})
         self.assertEqual(answer.status, 200, answer)
-        for body in ({}, {"source_model": EXAMPLE, "memory": "much"}, {"source_model": EXAMPLE, "ctx": 0}, {"source_model": "/x"}):
+        self.assertEqual(answer.json()["recommended"]["type"], "Q8_0")
+        self.assertNotIn("path", answer.json()["source"])
+        cards = s.post(V1 + "/recommend", {"source_model": EXAMPLE, "gpu": "rtx 3060", "gpu_count": 2, "ctx": 1024, "cache_type": "q8_0"}).json()
+        self.assertEqual((cards["place"]["gpu_count"], cards["place"]["memory_bytes"]), (2, 24 << 30))
+        self.assertEqual(cards["recommended"]["run_memory"]["cache_type"], "q8_0")
+        for body in ({}, {"source_model": EXAMPLE, "gpu": "no such card"}, {"source_model": EXAMPLE, "gpu_count": 2},
+                     {"source_model": EXAMPLE, "cache_type": "q4_k"}, {"source_model": EXAMPLE, "memory": "much"}, {"source_model": EXAMPLE, "ctx": 0}, {"source_model": "/x"}):
             self.assertEqual(s.post(V1 + "/recommend", body).status, 422, body)
 
 

@@ -44,6 +44,7 @@ static void ask(void *ctx, struct child_stop *stop)
                                       .nice = 5,
                                       .network = a->network};
     json_t *answer = api_ask_child(call, &settings, stop, a->what);
+    json_object_del(json_object_get(answer, "source"), "path"); /* an upload lies where nobody needs to know */
     if (answer) api_json(call, 200, answer);
 }
 
@@ -112,19 +113,25 @@ void api_recommend(struct api_call *call)
                                           {"source_revision", FIELD_TEXT, 1, 200},
                                           {"memory", FIELD_TEXT, 1, 32},
                                           {"gpu", FIELD_TEXT, 1, 64},
+                                          {"gpu_count", FIELD_INTEGER, 1, 64},
                                           {"ctx", FIELD_INTEGER, 1, 16777216},
+                                          {"cache_type", FIELD_TEXT, 1, 8},
                                           {NULL, FIELD_FLAG, 0, 0}};
     struct faults faults = {0};
     const json_t *b = call->body;
     const char *model = json_string_value(json_object_get(b, "source_model"));
     const char *memory = json_string_value(json_object_get(b, "memory")),
-               *gpu = json_string_value(json_object_get(b, "gpu"));
+               *gpu = json_string_value(json_object_get(b, "gpu")),
+               *cache = json_string_value(json_object_get(b, "cache_type"));
     json_t *request = json_object();
-    char ctx[32], source[1400];
+    char ctx[32], count[32], source[1400];
     fields_check(b, fields, "", &faults);
     if (!json_object_get(b, "source_model")) faults_add(&faults, "/source_model", "a model is wanted");
     if (memory && settings_size(memory) <= 0) faults_add(&faults, "/memory", "a size is wanted: 8G, 24GB");
     if (gpu && !printable(gpu, 64)) faults_add(&faults, "/gpu", "the name of a card is wanted");
+    if (json_object_get(b, "gpu_count") && !gpu) faults_add(&faults, "/gpu_count", "of which card? gpu says it");
+    if (cache && strcmp(cache, "f16") && strcmp(cache, "q8_0") && strcmp(cache, "q4_0") && strcmp(cache, "f32"))
+        faults_add(&faults, "/cache_type", "f16, q8_0, q4_0 or f32 is wanted");
     if (!faults.list && model)
         source_read(call->server, model, json_string_value(json_object_get(b, "source_type")),
                     json_string_value(json_object_get(b, "source_revision")), "/source_model", request, &faults);
@@ -135,8 +142,11 @@ void api_recommend(struct api_call *call)
     }
     struct asking *a = calloc(1, sizeof *a);
     snprintf(ctx, sizeof ctx, "%lld", (long long)json_integer_value(json_object_get(b, "ctx")));
+    snprintf(count, sizeof count, "%lld", (long long)json_integer_value(json_object_get(b, "gpu_count")));
     bool whole = add(a, "recommend", "") && add(a, "--json", "") && (!memory || add(a, "--memory=", memory)) &&
                  (!gpu || add(a, "--gpu=", gpu)) && (!json_object_get(b, "ctx") || add(a, "--ctx=", ctx)) &&
+                 (!json_object_get(b, "gpu_count") || add(a, "--gpu-count=", count)) &&
+                 (!cache || add(a, "--cache-type=", cache)) &&
                  add(a, "--", "") && add(a, job_request_source(request, source, sizeof source), "");
     if (a) a->network = job_request_is_hub(request), a->seconds = RECOMMEND_SECONDS, a->what = "the recommendation";
     json_decref(request);
