@@ -3,6 +3,7 @@
     HALFTONE=build/halftone python3 tests/server/test_api.py
 """
 import base64
+import http.client
 import json
 import os
 import pathlib
@@ -739,6 +740,23 @@ class Stopping(Case):
         self.assertEqual(again.wait(job["id"])["status"], "completed", "a job goes on after a restart")
         self.assertEqual(again.stop(signal.SIGINT), 0)
         shutil.rmtree(one.data)
+
+    def test_probes_while_it_stops(self):
+        one = Service(models=[os.path.join(ROOT, "examples")])
+        for _ in range(3):
+            one.post(JOBS, {"source_model": "model", "gguf_quant_types": ["Q4_K_M"], "config": {"measure": True}})
+        time.sleep(0.3)
+        statuses = []
+        one.process.send_signal(signal.SIGTERM)
+        while one.process.poll() is None:
+            for path in ("/readyz", "/healthz", JOBS):
+                try:
+                    statuses.append((path, one.get(path, timeout=10).status))
+                except (OSError, http.client.HTTPException):
+                    pass
+        self.assertEqual(one.close(), 0)
+        self.assertLessEqual({status for _, status in statuses}, {200, 503})
+        self.assertIn(("/readyz", 503), statuses)
 
     def test_notify(self):
         folder = tempfile.mkdtemp(prefix="halftone-test-")

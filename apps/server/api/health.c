@@ -17,7 +17,7 @@ void api_readyz(struct api_call *call)
     struct server *server = call->server;
     struct statvfs v;
     bool running = atomic_load(&server->ready) && !atomic_load(&server->stopping);
-    enum store_result database = store_ping(server->store);
+    enum store_result database = running ? store_ping(server->store) : STORE_OK;
     /* what a database needs to go on: less is no place to take work for */
     bool disk = statvfs(store_folder(server->store), &v) == 0 && (uint64_t)v.f_bavail * v.f_frsize >= (16 << 20);
     bool ready = running && database == STORE_OK && disk;
