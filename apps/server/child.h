@@ -24,7 +24,7 @@ struct child_settings {
     const char *writable;           /* the only folder it may write in, where the kernel has Landlock; NULL: any */
     double timeout_seconds;         /* 0: none */
     size_t max_line, max_output;    /* bytes of stdout; 0: 16 MiB a line, 64 MiB in all */
-    uint64_t memory_limit;          /* bytes; 0: none */
+    uint64_t memory_limit;          /* bytes of its own memory (not of mapped files); 0: none */
     int nice;
     bool network; /* false: it cannot make internet sockets */
     int keep_fd;  /* stays open in the child (a lock that lives as long as it does); <= 0: none */

@@ -106,7 +106,8 @@ static void become(struct launch *l)
     reset_signals();
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_NOFILE, 4096);
-    if (s->memory_limit && !SHADOWED) limit(RLIMIT_AS, s->memory_limit);
+    /* What it can write to. Not the address space: each thread's malloc reserves 128 MB of it and uses little. */
+    if (s->memory_limit && !SHADOWED) limit(RLIMIT_DATA, s->memory_limit);
     if (s->nice) setpriority(PRIO_PROCESS, 0, s->nice);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     bool there = chdir(s->folder ? s->folder : "/") == 0;

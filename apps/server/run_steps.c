@@ -207,18 +207,31 @@ static double bytes_held(const struct run *run, const json_t *rows)
     return held;
 }
 
-static bool fits_disk(struct run *run, const json_t *rows, double bytes)
+static bool refuse(struct run *run, const char *code, const char *why)
 {
-    struct statvfs fs;
-    char why[200];
-    if (statvfs(run->work, &fs) != 0) return true; /* writing will tell */
-    double free_bytes = (double)fs.f_bavail * (double)fs.f_frsize;
-    if (bytes - bytes_held(run, rows) <= free_bytes) return true;
-    snprintf(why, sizeof why, "the outputs need %.3f GB, but %.3f GB are free on the disk", bytes / 1e9,
-             free_bytes / 1e9);
-    snprintf(run->failure_code, sizeof run->failure_code, "HT_ERR_NO_SPACE");
+    snprintf(run->failure_code, sizeof run->failure_code, "%s", code);
     run__fail(run, why, NULL);
     return false;
+}
+
+/* Before the first byte is written: is there room, on the disk and in memory? What an earlier attempt holds is room
+ * too; the estimate's own reasons do not know of it, so they count when there was none. */
+static bool fits(struct run *run, const json_t *estimate, const json_t *rows, double bytes)
+{
+    struct statvfs fs;
+    char why[600];
+    double held = bytes_held(run, rows), free_bytes = 1e300; /* where it cannot be told, writing will tell */
+    if (statvfs(run->work, &fs) == 0) free_bytes = (double)fs.f_bavail * (double)fs.f_frsize;
+    if (bytes - held > free_bytes) {
+        snprintf(why, sizeof why, "the outputs need %.3f GB, but %.3f GB are free on the disk", bytes / 1e9,
+                 free_bytes / 1e9);
+        return refuse(run, "HT_ERR_NO_SPACE", why);
+    }
+    const json_t *reasons = json_object_get(estimate, "reasons");
+    const char *first = json_string_value(json_array_get(reasons, 0));
+    if (held > 0 || !json_is_false(json_object_get(estimate, "fits")) || !first) return true;
+    snprintf(why, sizeof why, "%s", first);
+    return refuse(run, "HT_ERR_NO_MEMORY_BUDGET", why);
 }
 
 static bool keep_estimate(struct run *run, const json_t *estimate)
@@ -233,9 +246,9 @@ static bool keep_estimate(struct run *run, const json_t *estimate)
     if (!told) run__fail(run, "the estimate names no outputs", NULL);
     if (told && store_set_outputs(run->scheduler->store, &run->claim, rows) == STORE_CONFLICT) told = false;
     if (told) store_update_job(run->scheduler->store, &run->claim, &update);
-    bool fits = told && fits_disk(run, rows, bytes);
+    bool go_on = told && fits(run, estimate, rows, bytes);
     json_decref(rows);
-    return fits;
+    return go_on;
 }
 
 void run__count_passes(struct run *run)

@@ -273,7 +273,7 @@ static void test_limits_and_lock(void **state)
     unlink(path);
 #if !defined __SANITIZE_ADDRESS__ && !defined __SANITIZE_THREAD__
     struct child_settings small = {.memory_limit = 200 << 20};
-    assert_true(run_with(&small, "[ $(ulimit -v) = 204800 ]", NULL, &s, &e));
+    assert_true(run_with(&small, "[ $(ulimit -d) = 204800 ]", NULL, &s, &e));
 #endif
 }
 
