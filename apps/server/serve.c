@@ -32,28 +32,13 @@
 enum { DONE = 0, FAILED = 1, USAGE = 2, HELPERS = 4, WRITERS = 2, MAX_WAITING = 64, MAX_WRITES = 512 };
 
 /* What of our environment children may have that reach the hub. */
-static const char *const hub_names[] = {"HF_TOKEN",
-                                        "HUGGINGFACE_TOKEN",
-                                        "HUGGING_FACE_HUB_TOKEN",
-                                        "HF_TOKEN_PATH",
-                                        "HF_ENDPOINT",
-                                        "HF_HOME",
-                                        "HF_HUB_CACHE",
-                                        "HUGGINGFACE_HUB_CACHE",
-                                        "HF_HUB_OFFLINE",
-                                        "HF_HUB_DOWNLOAD_TIMEOUT",
-                                        "HALFTONE_HUB_TRIES",
-                                        "XDG_CACHE_HOME",
-                                        "HTTPS_PROXY",
-                                        "https_proxy",
-                                        "ALL_PROXY",
-                                        "all_proxy",
-                                        "NO_PROXY",
-                                        "no_proxy",
-                                        "SSL_CERT_FILE",
-                                        "REQUESTS_CA_BUNDLE",
-                                        "CURL_CA_BUNDLE"};
-enum { N_HUB_NAMES = sizeof hub_names / sizeof *hub_names };
+static const char *const hub_names[] = {
+    /* where the cache is: one of these */
+    "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HOME", /* the rest */
+    "HF_TOKEN", "HUGGINGFACE_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_ENDPOINT", "HF_HUB_OFFLINE",
+    "HF_HUB_DOWNLOAD_TIMEOUT", "HALFTONE_HUB_TRIES", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY",
+    "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"};
+enum { N_HUB_NAMES = sizeof hub_names / sizeof *hub_names, N_CACHE_NAMES = 5 };
 
 struct service {
     struct server server;
@@ -149,13 +134,17 @@ static void on_http_log(void *ctx, const char *line)
     log_event(server->log, LOG_LEVEL_DEBUG, "http", "{s:s}", "text", line);
 }
 
+/* A service without a home (as service managers start them) keeps the hub's cache in its data folder. */
 static void collect_hub_environment(struct service *s)
 {
-    int n = 0;
+    int n = 0, caches = 0;
     for (int i = 0; i < N_HUB_NAMES; i++) {
         const char *value = getenv(hub_names[i]);
-        if (value && asprintf(&s->hub[n], "%s=%s", hub_names[i], value) >= 0) n++;
+        if (!value || !*value || asprintf(&s->hub[n], "%s=%s", hub_names[i], value) < 0) continue;
+        caches += i < N_CACHE_NAMES;
+        n++;
     }
+    if (!caches && asprintf(&s->hub[n], "HF_HOME=%s/hub", store_folder(s->server.store)) >= 0) n++;
     s->hub[n] = NULL;
     s->server.hub_environment = (const char *const *)s->hub;
 }
@@ -224,6 +213,7 @@ static int open_parts(struct service *s)
     if (!store_open(s->data, &server->store, why, sizeof why)) return failed("the data folder", why);
     snprintf(s->uploads, sizeof s->uploads, "%s/uploads", store_folder(server->store));
     server->uploads = s->uploads;
+    collect_hub_environment(s);
     clear_uploads(s->uploads);
     if (!server->loopback && store_token_count(server->store) <= 0) {
         fprintf(stderr,
@@ -343,7 +333,6 @@ int server_main(int argc, char **argv)
         log_level_named(s->settings.log_level, &level);
         s->server.log = log_open(STDOUT_FILENO, level);
         raise_descriptors();
-        collect_hub_environment(s);
         status = s->server.log ? serve(s) : no_memory();
     }
     settings_free(&s->settings);

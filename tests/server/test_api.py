@@ -660,7 +660,7 @@ class Hub(Case):
         cls.hub.add("org/gated", files, gated=True)
         cls.hub.start()
         cls.home = tempfile.mkdtemp(prefix="halftone-test-")
-        cls.service = Service(environment={"HF_HOME": cls.home, "HF_ENDPOINT": cls.hub.url, "HALFTONE_HUB_TRIES": "2", "HF_HUB_DOWNLOAD_TIMEOUT": "5"})
+        cls.service = Service(environment={"HOME": cls.home, "HF_ENDPOINT": cls.hub.url, "HALFTONE_HUB_TRIES": "2", "HF_HUB_DOWNLOAD_TIMEOUT": "5"})
 
     @classmethod
     def tearDownClass(cls):
@@ -716,6 +716,13 @@ class Hub(Case):
             self.assertEqual(self.service.post(JOBS, {"source_model": name, "source_type": "huggingface"}).status, 422, name)
         for job in self.service.get(JOBS).json()["jobs"]:
             self.service.post(f"{JOBS}/{job['id']}/cancel")
+
+    def test_cache_without_a_home(self):
+        one = Service(environment={"HOME": "", "XDG_CACHE_HOME": "", "HF_ENDPOINT": self.hub.url})
+        job = one.post(JOBS, {"source_model": "org/model", "gguf_quant_types": ["Q8_0"]}).json()
+        self.assertEqual(one.wait(job["id"])["status"], "completed")
+        self.assertTrue(os.path.isdir(os.path.join(one.data, "hub", "hub", "models--org--model")))
+        self.assertEqual(one.close(), 0)
 
     def test_job_without_a_model(self):
         job = self.service.post(JOBS, {"source_model": "org/none", "gguf_quant_types": ["Q8_0"]}).json()
