@@ -66,10 +66,21 @@ static bool lock_work(struct run *run)
     return false;
 }
 
+static void suspend(struct run *run)
+{
+    pthread_mutex_lock(&run->lock_live);
+    run->suspended = true;
+    pthread_mutex_unlock(&run->lock_live);
+}
+
 static void work(struct run *run)
 {
     char why[200];
-    if (!lock_work(run)) {
+    if (!lock_work(run) && errno == EWOULDBLOCK) {
+        suspend(run); /* a child of an earlier attempt lives on: the job waits until it has noticed */
+        return;
+    }
+    if (run->lock < 0) {
         snprintf(why, sizeof why, "the work folder cannot be used: %s", strerror(errno));
         run__fail(run, why, NULL);
         return;
@@ -97,13 +108,6 @@ static void count(struct scheduler *s, uint64_t *counter)
     pthread_mutex_lock(&s->lock);
     ++*counter;
     pthread_mutex_unlock(&s->lock);
-}
-
-static void suspend(struct run *run)
-{
-    pthread_mutex_lock(&run->lock_live);
-    run->suspended = true;
-    pthread_mutex_unlock(&run->lock_live);
 }
 
 /* After the work: whoever cancelled, stopped or took over is heeded now. */

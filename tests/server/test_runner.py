@@ -168,6 +168,11 @@ def case_refused(where):
     assert job["status"] == "failed" and job["error"], job
     check_completed(w, w.wait(w.submit(SHORT)), SHORT)
     w.close()
+    w = Worker(where, environment={"WORKER_MEMORY": str(12 << 20)})
+    job = w.wait(w.submit(SHORT))
+    assert job["status"] == "completed" or (job["status"] == "failed" and job["error"] and job["error_advice"]), job
+    print(f"  in 12 MB: {job['error']}")
+    w.close()
 
 
 def case_cancel(where):
@@ -270,6 +275,24 @@ def case_resume(where):
     assert resumed > 0, "nothing was continued"
     print(f"  {resumed} weights were there already")
     w.close()
+
+
+def case_fenced(where):
+    """Somebody else claims a job that runs: the old attempt notices, ends, and publishes nothing; the new one does it."""
+    w = Worker(where, parallel=2)
+    id = w.submit(LONG, options={"threads": "1"})
+    pid = quantizing_child(w, id)
+    os.kill(pid, signal.SIGSTOP) # it would never end by itself
+    db = sqlite3.connect(where + "/halftone.db", timeout=10)
+    db.execute("UPDATE jobs SET epoch = epoch + 1, lease_until = 1")
+    db.commit()
+    db.close()
+    job = w.wait(id, seconds=60)
+    check_completed(w, job, LONG)
+    assert w.ask("state")["fenced"] >= 1 and w.ask("state")["completed"] == 1, w.ask("state")
+    assert not os.path.exists(f"/proc/{pid}"), "the old child lives on"
+    w.close()
+    assert os.listdir(where + "/jobs") == [] and len(os.listdir(where + "/models")) == 1
 
 
 def case_parallel(where):

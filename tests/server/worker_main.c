@@ -131,11 +131,13 @@ int main(int argc, char **argv)
     if (argc < 3) return 2;
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
-    struct scheduler_settings settings = {.program = argv[2],
-                                          .parallel = argc > 3 ? atoi(argv[3]) : 1,
-                                          .max_attempts = argc > 4 ? atoi(argv[4]) : 3,
-                                          .on_log = on_log,
-                                          .hub_environment = argc > 5 ? (const char *const *)argv + 5 : NULL};
+    struct scheduler_settings settings = {
+        .program = argv[2],
+        .parallel = argc > 3 ? atoi(argv[3]) : 1,
+        .memory_limit = getenv("WORKER_MEMORY") ? strtoull(getenv("WORKER_MEMORY"), NULL, 10) : 0,
+        .max_attempts = argc > 4 ? atoi(argv[4]) : 3,
+        .on_log = on_log,
+        .hub_environment = argc > 5 ? (const char *const *)argv + 5 : NULL};
     if (!store_open(argv[1], &w.store, why, sizeof why)) {
         fprintf(stderr, "%s\n", why);
         return 1;
