@@ -117,7 +117,6 @@ static enum ht_err merge(struct pull *p, const struct ht__selection *more)
     return HT_OK;
 }
 
-/* The index says which files: it has to be here first. */
 static enum ht_err read_index(struct pull *p, const struct ht__repo_file *index, struct ht__selection *weights)
 {
     char path[HT__CACHE_PATH];
@@ -158,34 +157,42 @@ static enum ht_err leave_weights(struct pull *p, struct ht__selection *weights)
     return merge(p, &here);
 }
 
-static enum ht_err companions(struct pull *p, const struct ht__repo_file *index)
+/* The index says which files the weights are: it is small, and comes first and untold. */
+static enum ht_err bring_index(struct pull *p, const struct ht__repo_file *index, struct ht__selection *weights)
 {
-    struct ht__selection s = {0}, more = {0};
-    struct ht__repo_file *one = index ? &p->out->repo.files[index - p->out->repo.files] : NULL;
-    HT_TRY(ht__select_companions(&p->out->repo, &s, p->diag));
-    if (one) more = (struct ht__selection){1, &one};
-    HT_TRY(merge(p, &s));
-    HT_TRY(merge(p, &more));
-    HT_TRY(fetch(p, &p->out->files));
+    struct ht__repo_file *one = &p->out->repo.files[index - p->out->repo.files];
+    struct ht__selection alone = {1, &one};
+    struct ht__fetch f = {p->hub, &p->out->repo, &p->out->cache, NULL, NULL};
+    HT_TRY(ht__fetch_files(&f, &alone, p->diag));
+    HT_TRY(merge(p, &alone));
+    return read_index(p, index, weights);
+}
+
+static enum ht_err remember_lacking(struct pull *p)
+{
     const char *name;
     for (size_t at = 0; (name = ht__select_lacking(&p->out->repo, &at)) != NULL;)
         HT_TRY(ht__cache_lacks(&p->out->cache, p->out->repo.commit, name, p->diag));
     return HT_OK;
 }
 
+/* All in one go, so that progress is of the whole. */
 static enum ht_err model_files(struct pull *p)
 {
     struct ht__repo *repo = &p->out->repo;
-    struct ht__selection weights = {0};
+    struct ht__selection weights = {0}, companions = {0};
     const struct ht__repo_file *index = NULL;
-    HT_TRY(repo->name.file[0] ? ht__select_file(repo, repo->name.file, &weights, p->diag)
-                              : ht__select_weights(repo, &weights, &index, p->diag));
-    if (!repo->name.file[0]) HT_TRY(companions(p, index));
-    if (index) HT_TRY(read_index(p, index, &weights));
+    bool one = repo->name.file[0] != '\0';
+    HT_TRY(one ? ht__select_file(repo, repo->name.file, &weights, p->diag)
+               : ht__select_weights(repo, &weights, &index, p->diag));
+    if (index) HT_TRY(bring_index(p, index, &weights));
+    if (!one) HT_TRY(ht__select_companions(repo, &companions, p->diag));
+    HT_TRY(merge(p, &companions));
     HT_TRY(open_model(p, &weights));
-    if (p->request->no_weights) return leave_weights(p, &weights);
-    HT_TRY(fetch(p, &weights));
-    return merge(p, &weights);
+    if (!p->request->no_weights) HT_TRY(merge(p, &weights));
+    HT_TRY(fetch(p, &p->out->files));
+    if (!one) HT_TRY(remember_lacking(p));
+    return p->request->no_weights ? leave_weights(p, &weights) : HT_OK;
 }
 
 static enum ht_err matching_files(struct pull *p)

@@ -108,6 +108,17 @@ class Pull(Case):
         locks = list((self.cache / ".locks" / "models--org--model").iterdir())
         self.assertEqual(len(locks), len(NEEDED))
 
+    def test_progress_is_of_the_whole(self):
+        self.hub.add("org/shards", shards())
+        self.hub.faults["model-00001-of-00002.safetensors"] = {"speed": 8_000_000}
+        _, events = self.pull("org/shards")
+        downloads = [e for e in events if e["step"] == "download"]
+        self.assertEqual(len({e["total"] for e in downloads}), 1)
+        done = [e["done"] for e in downloads]
+        self.assertEqual(done, sorted(done))
+        self.assertGreater(len(set(done)), 2)
+        self.assertTrue(any(e["rate"] > 0 and e["seconds_left"] >= 0 for e in downloads))
+
     def test_again_costs_one_request(self):
         self.pull()
         self.hub.reset()
