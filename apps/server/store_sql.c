@@ -87,23 +87,24 @@ sqlite3_stmt *store__statement(struct store *s, struct connection *c, const char
     return statement;
 }
 
-/* A bind that fails for want of memory leaves NULL in its place, and the columns that matter are NOT NULL:
- * the statement then fails by itself. */
-static void bind_all(sqlite3_stmt *statement, const char *format, va_list values)
+/* The first failure (memory, or a text beyond SQLite's limit). */
+static int bind_all(sqlite3_stmt *statement, const char *format, va_list values)
 {
-    for (int i = 1; *format; format++, i++) {
+    int rc = SQLITE_OK;
+    for (int i = 1; *format && rc == SQLITE_OK; format++, i++) {
         double number;
         switch (*format) {
-        case 's': sqlite3_bind_text(statement, i, va_arg(values, const char *), -1, SQLITE_TRANSIENT); break;
-        case 'i': sqlite3_bind_int64(statement, i, va_arg(values, int64_t)); break;
-        case 'd': sqlite3_bind_double(statement, i, va_arg(values, double)); break;
+        case 's': rc = sqlite3_bind_text(statement, i, va_arg(values, const char *), -1, SQLITE_TRANSIENT); break;
+        case 'i': rc = sqlite3_bind_int64(statement, i, va_arg(values, int64_t)); break;
+        case 'd': rc = sqlite3_bind_double(statement, i, va_arg(values, double)); break;
         case 'D':
             number = va_arg(values, double);
-            if (number >= 0) sqlite3_bind_double(statement, i, number);
+            if (number >= 0) rc = sqlite3_bind_double(statement, i, number);
             break;
         default: break;
         }
     }
+    return rc;
 }
 
 void store__bind(sqlite3_stmt *statement, const char *format, ...)
@@ -121,9 +122,9 @@ enum store_result store__run(struct store *s, struct connection *c, int *changed
     sqlite3_stmt *statement = store__statement(s, c, sql);
     if (!statement) return STORE_FAILED;
     va_start(values, format);
-    bind_all(statement, format, values);
+    int rc = bind_all(statement, format, values);
     va_end(values);
-    int rc;
+    if (rc != SQLITE_OK) return store__result(s, c, rc, sql);
     do
         rc = sqlite3_step(statement);
     while (rc == SQLITE_ROW);
@@ -149,9 +150,9 @@ enum store_result store__first(struct store *s, struct connection *c, sqlite3_st
     *statement = store__statement(s, c, sql);
     if (!*statement) return STORE_FAILED;
     va_start(values, format);
-    bind_all(*statement, format, values);
+    int rc = bind_all(*statement, format, values);
     va_end(values);
-    return store__next(s, c, *statement);
+    return rc == SQLITE_OK ? store__next(s, c, *statement) : store__result(s, c, rc, sql);
 }
 
 enum store_result store__begin(struct store *s)

@@ -94,8 +94,12 @@ static enum store_result replay(struct store *s, const char *token_id, const cha
     if (result != STORE_OK) return result;
     json_t *first = store__json_parsed(row, 1);
     if (strcmp(store__text(row, 0), body) != 0 || json_array_size(first) != n) result = STORE_CONFLICT;
-    for (size_t i = 0; i < n && result == STORE_OK; i++)
-        snprintf(ids[i], STORE_ID_SIZE, "%s", json_string_value(json_array_get(first, i)));
+    for (size_t i = 0; i < n && result == STORE_OK; i++) {
+        const char *id = json_string_value(json_array_get(first, i));
+        snprintf(ids[i], STORE_ID_SIZE, "%s", id ? id : "");
+        /* without memory the JSON library drops characters in silence */
+        if (strlen(ids[i]) != STORE_ID_SIZE - 1) result = store__failed(s, STORE_FAILED, "out of memory");
+    }
     json_decref(first);
     sqlite3_reset(row);
     return result;
