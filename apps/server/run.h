@@ -84,6 +84,12 @@ bool run__download(struct run *run);
 bool run__prepare(struct run *run);
 bool run__quantize(struct run *run);
 
+/* run_tensors.c */
+/* A JSON file that is plain and of a sane size; NULL: none. */
+json_t *run__load(const char *path);
+/* The plan goes to the work folder, for scheduler_tensors. */
+void run__keep_plan(const struct run *run, const json_t *estimate);
+
 /* run_publish.c */
 json_t *run__read_report(struct run *run, const char *folder); /* of a finished run; NULL: there is none */
 bool run__publish(struct run *run);

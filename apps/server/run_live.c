@@ -125,7 +125,10 @@ bool run__step(struct run *run, const char *status, const char *step, const char
         json_object_set_new(run->brief, "current_step", json_string(text));
     }
     pthread_mutex_unlock(&run->lock_live);
-    if (result == STORE_OK) run__refresh(run);
+    if (result == STORE_OK) {
+        run__log(run, "info", text); /* with its time: what took how long */
+        run__refresh(run);
+    }
     return result != STORE_CONFLICT;
 }
 

@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { REPORT_MAX_BYTES = 128 << 20 }; /* tens of outputs with thousands of tensors each */
 
 static const char *text_of(const json_t *o, const char *key)
 {
@@ -54,26 +53,12 @@ static bool is_whole(const char *folder, const json_t *report)
     return n > 0;
 }
 
-/* The folder was written by a process that read somebody's model: the report must be a plain file of a sane size,
- * and nothing in it is followed anywhere else. */
-static json_t *load(const char *path)
-{
-    struct stat st;
-    json_t *report = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0) return NULL;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= REPORT_MAX_BYTES)
-        report = json_loadfd(fd, JSON_REJECT_DUPLICATES, NULL);
-    close(fd);
-    return report;
-}
-
 json_t *run__read_report(struct run *run, const char *folder)
 {
     char path[4400];
     (void)run;
     snprintf(path, sizeof path, "%s/report.json", folder);
-    json_t *report = load(path);
+    json_t *report = run__load(path);
     if (report && is_whole(folder, report)) return report;
     json_decref(report);
     return NULL;
@@ -81,6 +66,7 @@ json_t *run__read_report(struct run *run, const char *folder)
 
 static json_t *published_row(const json_t *output, const json_t *file)
 {
+    json_object_del(json_object_get(output, "quality"), "model"); /* where the file lay: nobody's business */
     return json_pack("{s:s?, s:s, s:s?, s:O?, s:O?, s:s?, s:O?, s:O?}", "name", base_name(text_of(file, "path")),
                      "format", "gguf", "quant_type", text_of(output, "type"), "file_size",
                      json_object_get(file, "size_bytes"), "bits_per_weight", json_object_get(output, "bpw"), "sha256",

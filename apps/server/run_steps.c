@@ -246,6 +246,7 @@ static bool keep_estimate(struct run *run, const json_t *estimate)
     if (!told) run__fail(run, "the estimate names no outputs", NULL);
     if (told && store_set_outputs(run->scheduler->store, &run->claim, rows) == STORE_CONFLICT) told = false;
     if (told) store_update_job(run->scheduler->store, &run->claim, &update);
+    if (told) run__keep_plan(run, estimate);
     bool go_on = told && fits(run, estimate, rows, bytes);
     json_decref(rows);
     return go_on;

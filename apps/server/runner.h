@@ -41,6 +41,10 @@ enum store_result scheduler_delete(struct scheduler *scheduler, const char *id);
 /* Fills live, progress, step, current_step of a REST job object (or of each in an array) when it runs here. */
 void scheduler_add_live(struct scheduler *scheduler, json_t *job_or_jobs);
 
+/* {"tensors": [{name, shape [..], weights, source_type, outputs {Q4_K_M: {type, bytes, relative_rmse|null}}}]}: of the
+ * plan while the job runs, then of its report; empty before. NULL: no such job. The caller's. Reads files. */
+json_t *scheduler_tensors(struct scheduler *scheduler, const char *id);
+
 struct scheduler_state {
     int workers, busy;                              /* threads, and how many have a job */
     uint64_t claimed, completed, failed, cancelled; /* since the start */

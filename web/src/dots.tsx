@@ -76,8 +76,8 @@ export function platesOf(job: Pick<Job, 'status' | 'progress' | 'live' | 'step'>
         case 'downloading': p.fetched = part; break;
         case 'preparing': p.fetched = 1; break;
         case 'quantizing': p.fetched = 1; p.quantized = part || job.progress / 100; break;
-        case 'measuring': p.fetched = p.quantized = 1; break;
         case 'verifying': p.fetched = p.quantized = 1; p.verified = part; break;
+        case 'measuring':
         case 'completed': p.fetched = p.quantized = p.verified = 1; break;
         case 'failed':
         case 'cancelled': p.quantized = job.progress / 100; p.tone = status; break;

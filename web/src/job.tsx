@@ -9,7 +9,7 @@ import { go } from './route';
 import { useTensors, type TensorRow } from './tensors';
 import { active, Announce, Confirm, Copyable, ProblemNote, running, StatusWord, Title, Types, useAction, useLoad } from './ui';
 
-const steps = ['queued', 'downloading', 'preparing', 'quantizing', 'measuring', 'verifying', 'completed'] as const;
+const steps = ['queued', 'downloading', 'preparing', 'quantizing', 'verifying', 'measuring', 'completed'] as const;
 
 // The states that this job goes through, in order.
 function stepsOf(job: Job) {

@@ -92,7 +92,7 @@ char *formats_gguf_types(void);
 /* -- Handlers, one file a resource. -- */
 api_handler api_jobs_list, api_jobs_create, api_jobs_get, api_jobs_patch, api_jobs_delete, api_jobs_cancel,
     api_jobs_retry;
-api_handler api_outputs_list, api_outputs_download, api_jobs_log, api_jobs_events, api_events;
+api_handler api_outputs_list, api_outputs_download, api_jobs_log, api_jobs_tensors, api_jobs_events, api_events;
 api_handler api_estimate, api_recommend, api_formats, api_gguf_types;
 api_handler api_models_list, api_models_get, api_models_patch, api_models_delete, api_variant_download,
     api_variant_delete;

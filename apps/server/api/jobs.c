@@ -284,6 +284,16 @@ void api_jobs_log(struct api_call *call)
         api_problem(call, "not-found", "there is no such job");
 }
 
+void api_jobs_tensors(struct api_call *call)
+{
+    const char *id = job_id(call);
+    json_t *tensors = id ? scheduler_tensors(call->server->scheduler, id) : NULL;
+    if (tensors)
+        api_json(call, 200, tensors);
+    else if (id)
+        api_problem(call, "not-found", "there is no such job");
+}
+
 void api_outputs_list(struct api_call *call)
 {
     const char *id = job_id(call);

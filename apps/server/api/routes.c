@@ -14,6 +14,7 @@ const struct route api_routes[] = {
     {"POST", JOBS "/{}/retry", SCOPE_SUBMIT, 0, api_jobs_retry, NULL},
     {"GET", JOBS "/{}/outputs", SCOPE_READ, 0, api_outputs_list, NULL},
     {"GET", JOBS "/{}/outputs/{}", SCOPE_READ, 0, api_outputs_download, NULL},
+    {"GET", JOBS "/{}/tensors", SCOPE_READ, 0, api_jobs_tensors, NULL},
     {"GET", JOBS "/{}/log", SCOPE_READ, 0, api_jobs_log, NULL},
     {"GET", JOBS "/{}/events", SCOPE_READ, 0, api_jobs_events, NULL},
     {"GET", V1 "/events", SCOPE_READ, 0, api_events, NULL},

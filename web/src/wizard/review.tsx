@@ -27,7 +27,7 @@ function Figures({ draft, estimate }: { draft: Draft; estimate: Estimate | undef
         rows.push(['files', bytes(estimate.outputs.reduce((n, o) => n + o.size_bytes, 0))]);
         if (estimate.download_bytes > 0) rows.push(['download', bytes(estimate.download_bytes)]);
         rows.push(['disk', <>{bytes(estimate.disk_bytes)} <span class="quiet">of {bytes(estimate.disk_free_bytes)} free</span></>]);
-        rows.push(['memory', bytes(estimate.memory_bytes)], ['time', estimate.seconds === null ? 'not known yet' : `about ${duration(estimate.seconds)}`]);
+        rows.push(['memory', bytes(estimate.memory_bytes)], ['time', estimate.seconds === null ? 'not known yet' : estimate.seconds < 1 ? 'under 1 s' : `about ${duration(estimate.seconds)}`]);
     }
     return <dl class="facts">{rows.map(([k, v]) => <div key={k}><dt>{k}</dt><dd>{v}</dd></div>)}</dl>;
 }

@@ -51,7 +51,7 @@ function TypeRow({ type, estimate, on, toggle }: RowProps) {
             <td class="n">{estimate ? bytes(estimate.size_bytes) : '…'}</td>
             <td class="n">{fixed(estimate?.bits_per_weight ?? type.bits_per_weight, 2)}</td>
             <td class="n">{estimate?.run_memory ? bytes(estimate.run_memory.with_margin_bytes) : '…'}</td>
-            <td>{type.hint}{type.needs_importance && <span class="quiet"> needs importance</span>}</td>
+            <td>{type.hint}</td>
         </tr>
     );
 }
