@@ -44,6 +44,16 @@ bool ht__hub_origin(const char *text, char *out, size_t size)
     return ok;
 }
 
+/* Where the endpoint's host is a number it is known at once, also when a proxy connects for us. */
+static void classify_endpoint(struct ht__hub *hub)
+{
+    char host[600];
+    enum ht__address_class class;
+    snprintf(host, sizeof host, "%s", strstr(hub->origin, "//") + 2);
+    *strrchr(host, ':') = '\0';
+    if (ht__address_of_host(host, &class)) atomic_store(&hub->endpoint_class, (int)class);
+}
+
 /* What goes into a header line must be one line. */
 static bool is_plain(const char *text)
 {
@@ -80,7 +90,9 @@ static enum ht_err set_up(struct ht__hub *hub, struct ht_diag *diag)
     if (s->n_parallel <= 0) s->n_parallel = 8;
     if (s->n_tries <= 0) s->n_tries = 6;
     if (s->timeout <= 0) s->timeout = 30;
-    return hub->origin ? HT_OK : ht__fail_memory(diag, "hub");
+    if (!hub->origin) return ht__fail_memory(diag, "hub");
+    classify_endpoint(hub);
+    return HT_OK;
 }
 
 enum ht_err ht__hub_open(const struct ht__hub_settings *settings, const struct ht__alloc *alloc,

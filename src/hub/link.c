@@ -38,7 +38,8 @@ struct ht__hub *ht__link_hub(struct ht__link *link)
 
 /* ---- what curl calls ---- */
 
-/* After names were resolved: the last word on where a connection goes. */
+/* After names were resolved: the last word on where a connection goes. With a proxy, it goes there, or to a host
+ * that was named as one to be reached without it. */
 static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *a)
 {
     struct ht__link *link = ctx;

@@ -11,6 +11,7 @@ them; large ones by a redirect to the store, whose ETag is its own.
 import hashlib
 import http.server
 import json
+import ssl
 import sys
 import threading
 import time
@@ -250,12 +251,12 @@ class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request, client_address):
-        if not isinstance(sys.exc_info()[1], ConnectionError):  # clients that hang up are no fault of ours
+        if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):  # clients that hang up are no fault of ours
             super().handle_error(request, client_address)
 
 
 class FakeHub:
-    def __init__(self, token="hf_right", address="127.0.0.1"):
+    def __init__(self, token="hf_right", address="127.0.0.1", certificate=None):
         self.repos, self.renamed, self.faults, self.busy, self.requests = {}, {}, {}, [], []
         self.token, self.signature, self.served = token, "1", 0
         self.lock = threading.Lock()
@@ -263,8 +264,12 @@ class FakeHub:
         for role in ("endpoint", "store"):
             server = Server((address, 0), Handler)
             server.hub, server.role = self, role
+            if certificate:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(*certificate)
+                server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
             self.servers.append(server)
-        self.url, self.store_url = (f"http://{address}:{s.server_address[1]}" for s in self.servers)
+        self.url, self.store_url = (f"{'https' if certificate else 'http'}://{address}:{s.server_address[1]}" for s in self.servers)
 
     def add(self, name, files, commit=None, **more):
         commit = commit or hashlib.sha1(name.encode()).hexdigest()

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -463,6 +464,63 @@ class Broken(Case):
         self.assertEqual(self.hub.requests, [])
         r = self.run_it("pull", "org/model", HF_ENDPOINT="http://127.0.0.1:9")
         self.assertIn("cannot be reached: org/model is taken from the cache", r.stderr)
+
+
+class Secure(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.keys = tempfile.TemporaryDirectory(prefix="halftone-hub-")
+        cls.addClassCleanup(cls.keys.cleanup)
+        cls.cert, key = (os.path.join(cls.keys.name, n) for n in ("cert.pem", "key.pem"))
+        try:
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                            "-subj", "/CN=hub", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cls.cert],
+                           check=True, capture_output=True)
+        except FileNotFoundError:
+            raise unittest.SkipTest("the openssl program is not here: nothing is tested over TLS")
+        cls.plain, cls.hub = cls.hub, fake_hub.FakeHub(certificate=(cls.cert, key))
+        cls.addClassCleanup(cls.plain.stop)
+        cls.hub.add("org/model", FILES)
+        cls.hub.start()
+
+    def test_whole_and_streamed(self):
+        self.pull(SSL_CERT_FILE=self.cert)
+        self.check_snapshot()
+        self.run_it("quantize", "org/model", "-t", "Q8_0", "-o", "out", "--no-cache", SSL_CERT_FILE=self.cert,
+                    HF_HUB_CACHE=str(self.at / "other"))
+
+    def test_certificate_of_nobody(self):
+        start = time.monotonic()
+        self.fails("pull", "org/model", says="certificate cannot be verified", status=1)
+        self.assertLess(time.monotonic() - start, 2)  # asking again would not help
+
+    def test_no_way_back_to_plain_text(self):
+        self.hub.faults[BIG] = {"redirect": f"{self.plain.store_url}/org/model/{BIG}?signature=1"}
+        self.fails("pull", "org/model", says="from https to http: not followed", SSL_CERT_FILE=self.cert)
+        self.assertEqual(self.plain.requests, [])
+
+    def test_the_proxy_of_the_environment(self):
+        """It is asked to connect, and sees neither path nor token."""
+        proxy = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(proxy.close)
+        seen = []
+
+        def answer():
+            client, _ = proxy.accept()
+            seen.append(client.recv(4096))
+            client.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            client.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        self.fails("pull", "org/model", says="connection failed", status=1, HTTPS_PROXY=url, SSL_CERT_FILE=self.cert,
+                   HF_TOKEN="hf_right", HALFTONE_HUB_TRIES="1")
+        thread.join()
+        self.assertIn(b"CONNECT 127.0.0.1:", seen[0])
+        self.assertNotIn(b"hf_right", seen[0])
+        self.pull(HTTPS_PROXY=url, NO_PROXY="127.0.0.1", SSL_CERT_FILE=self.cert)
 
 
 class Used(Case):
