@@ -82,10 +82,18 @@ static json_t *without_own(const json_t *request)
     return copy;
 }
 
+/* ORG/NAME[@REVISION][:FILE]: the revision goes in unless there is one. */
+static void name_with_revision(const char *model, const char *revision, char *name, size_t size)
+{
+    size_t end = strcspn(model, ":");
+    bool add = revision && !memchr(model, '@', end);
+    snprintf(name, size, "%.*s%s%s%s", (int)end, model, add ? "@" : "", add ? revision : "", model + end);
+}
+
 static char **arguments_for(struct run *run, const char *verb, const char *const *extra)
 {
-    const char *words[12], *source = text_of(run->request, is_streamed(run) ? "source_model" : "source_path");
-    char threads[32];
+    const char *words[12], *path = is_streamed(run) ? NULL : text_of(run->request, "source_path");
+    char threads[32], name[1200];
     size_t n = 0;
     json_t *request = without_own(run->request), *options = command_options(request);
     while (*extra)
@@ -93,8 +101,9 @@ static char **arguments_for(struct run *run, const char *verb, const char *const
     snprintf(threads, sizeof threads, "--threads=%d", run->scheduler->settings.threads);
     if (run->scheduler->settings.threads > 0 && !json_object_get(options, "threads")) words[n++] = threads;
     words[n] = NULL;
-    char **arguments =
-        command_arguments(verb, request, source ? source : text_of(run->request, "source_model"), words);
+    name_with_revision(text_of(run->request, "source_model"),
+                       is_hub(run) ? text_of(run->request, "source_revision") : NULL, name, sizeof name);
+    char **arguments = command_arguments(verb, request, path ? path : name, words);
     json_decref(options);
     json_decref(request);
     if (!arguments) run__fail(run, "out of memory", NULL);
@@ -147,8 +156,7 @@ bool run__download(struct run *run)
     struct child_exit exit;
     if (!is_hub(run) || is_streamed(run) || (path && access(path, R_OK) == 0)) return true;
     if (!run__step(run, "downloading", "download", "downloading")) return false;
-    snprintf(name, sizeof name, "%s%s%s", model, revision && !strchr(model, '@') ? "@" : "",
-             revision && !strchr(model, '@') ? revision : "");
+    name_with_revision(model, revision, name, sizeof name);
     const char *arguments[] = {"pull", "--json", "--", name, NULL};
     struct child_settings settings = settings_for(run, (char **)arguments, true);
     struct pull pull = {run, NULL};

@@ -352,7 +352,7 @@ def case_hub(where):
         f.write(f"""#!/bin/sh
 [ "$1" != pull ] && {{ [ -n "$HF_TOKEN" ] && exit 9; exec {args.program} "$@"; }}
 [ "$HF_TOKEN" = secret ] || {{ echo "no token" >&2; exit 1; }}
-[ "$4" = org/name@main ] || exit 2
+[ "$4" = org/name@main ] || [ "$4" = org/name@main:a.gguf ] || exit 2
 echo pulled >> {where}.count
 for done in 10 50 100; do
 echo '{{"event":"progress","step":"download","tensor":"model.safetensors","unit":"bytes","done":'$done',"total":100,"seconds":1,"rate":1,"seconds_left":1}}'
@@ -377,6 +377,10 @@ echo '{{"path":"{args.model}","commit":"{commit}"}}'
     assert w.wait(id, seconds=2)["status"] == "cancelled" and not any(id in f for f in remains(where))
     w.close()
     with open(where + ".count") as f: assert len(f.readlines()) == 2
+    w = Worker(where, program=path, hub=["HF_TOKEN=secret"])
+    for model in ("org/name:a.gguf", "org/name@main:a.gguf"): # of several files, one
+        check_completed(w, w.wait(w.ask("submit", request={**request, "source_model": model})["id"]), SHORT)
+    w.close()
     w = Worker(where, program=path, hub=["HF_TOKEN=wrong"])
     job = w.wait(w.ask("submit", request=request)["id"])
     assert job["status"] == "failed" and "no token" in job["error"], job
