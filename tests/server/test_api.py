@@ -95,6 +95,15 @@ class Plain(Case):
             for code in operation["responses"]:
                 self.assertTrue(code.isdigit(), (method, path))
 
+    def test_every_route_is_described(self):
+        with open(os.path.join(ROOT, "apps/server/api/routes.c")) as f:
+            rows = re.findall(r'^    \{"([A-Z]+)", ([^,]+),', f.read(), re.M)
+        self.assertGreater(len(rows), 40)
+        described = {(method, re.sub(r"\{[^}]*\}", "{}", path)) for method, path in DOCUMENT.operations if method != "HEAD"}
+        routes = {(method, pattern.replace("JOBS", '"/api/v1/quantize/jobs"').replace("V1", '"/api/v1"').replace('" "', "").strip('"'))
+                  for method, pattern in rows}
+        self.assertEqual(routes ^ described, set())
+
     def test_page(self):
         page = s.get("/")
         self.assertEqual(page.status, 200)
