@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""The service as it is run: start to ready, memory at rest, small requests.
+"""The service as it is run: start to ready, memory at rest, small requests, a thousand listeners while a job runs.
 
     bench/serve.py [HALFTONE]           HT_SECONDS=5
 """
+import http.client
 import json
 import multiprocessing
 import os
+import re
+import resource
+import select
 import shutil
 import signal
 import socket
@@ -17,12 +21,13 @@ import time
 
 PROGRAM = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build/halftone")
 SECONDS = float(os.environ.get("HT_SECONDS", "5"))
+EXAMPLE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "examples", "model")
 CONNECTIONS = 32
 
 
-def start(data):
+def start(data, *more):
     begun = time.monotonic()
-    p = subprocess.Popen([PROGRAM, "serve", "--port", "0", "--data", data], stdout=subprocess.PIPE, text=True)
+    p = subprocess.Popen([PROGRAM, "serve", "--port", "0", "--data", data, *more], stdout=subprocess.PIPE, text=True)
     port = json.loads(p.stdout.readline())["port"]
     with socket.create_connection(("127.0.0.1", port)) as c:
         c.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -77,7 +82,44 @@ def rate(port, pid, path):
     print(f"GET {path:32} {n / SECONDS:9.0f} requests/s  {used / n * 1e6:6.1f} us of processor each: {n / used:9.0f}/s for a core of its own")
 
 
+def listeners(port, pid, n=1000):
+    """Each event's way from the first of the listeners that has it to each of the others."""
+    poll, buffers, arrivals = select.epoll(), {}, {}
+    connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(n)]
+    for c in connections:
+        c.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        c.setblocking(False)
+        poll.register(c, select.EPOLLIN)
+        buffers[c.fileno()] = [c, b""]
+    client = http.client.HTTPConnection("127.0.0.1", port)
+    until = time.monotonic() + 2
+    job = None
+    while time.monotonic() < until:
+        for fd, _ in poll.poll(0.2):
+            c, rest = buffers[fd]
+            data = rest + c.recv(1 << 16)
+            now = time.monotonic()
+            *whole, buffers[fd][1] = data.split(b"\n\n")
+            for event in whole:
+                if m := re.search(rb"^id: (\d+)", event, re.M):
+                    arrivals.setdefault(int(m[1]), []).append(now)
+        if job is None and time.monotonic() > until - 1:
+            body = {"source_model": EXAMPLE, "gguf_quant_types": ["Q4_K_M", "Q5_K_M", "Q8_0"], "config": {"measure": True}, "options": {"chunks": 4}}
+            client.request("POST", "/api/v1/quantize/jobs", json.dumps(body), {"Content-Type": "application/json"})
+            job = client.getresponse().read()
+            until = time.monotonic() + 2 * SECONDS
+    late = sorted((t - min(times)) * 1000 for times in arrivals.values() for t in times)
+    whole = sum(len(times) == n for times in arrivals.values())
+    print(f"{n} listeners, a job runs: {len(arrivals)} events, {whole} of them at every listener; behind the first listener: "
+          f"median {late[len(late) // 2]:.1f} ms, p99 {late[len(late) * 99 // 100]:.1f} ms, last {late[-1]:.1f} ms; "
+          f"memory {field(pid, 'VmRSS') / 1024:.1f} MB")
+    for c in connections:
+        c.close()
+
+
 def main():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     data = tempfile.mkdtemp(prefix="halftone-bench-")
     times = []
     for _ in range(9):
@@ -86,11 +128,12 @@ def main():
         p.send_signal(signal.SIGTERM)
         p.wait()
     print(f"start to ready: median {statistics.median(times):.1f} ms, worst {max(times):.1f} ms")
-    p, port, _ = start(data)
+    p, port, _ = start(data, "--models", os.path.dirname(EXAMPLE))
     time.sleep(1)
     print(f"memory at rest: {field(p.pid, 'VmRSS') / 1024:.1f} MB, of it our own {field(p.pid, 'RssAnon') / 1024:.1f} MB, {field(p.pid, 'Threads')} threads")
     for path in ("/healthz", "/api/v1/quantize/jobs", "/api/v1/quantize/formats/gguf/types"):
         rate(port, p.pid, path)
+    listeners(port, p.pid)
     print(f"memory after it: {field(p.pid, 'VmRSS') / 1024:.1f} MB")
     begun = time.monotonic()
     p.send_signal(signal.SIGTERM)

@@ -187,6 +187,13 @@ class Bodies(Case):
         answer = s.post(JOBS, {**M, "gguf_quant_types": ["Q9"], "config": {"threads": 5000}, "priority": 500})
         self.assertEqual(sorted(answer.pointers()), ["/config/threads", "/priority"])
 
+    def test_long_names_are_cut(self):
+        for name in ("\u00e4" * 100, "x" + "\u00e4" * 400, "\U0001f600" * 70, "~/" * 300, "n" * 5000):
+            for body in ({**M, name: 1}, {**M, "config": {name: 1}}, {**M, "options": {name: True}}, {**M, "gguf_quant_types": [name]}):
+                answer = s.post(JOBS, body)
+                self.assertEqual((answer.status, len(answer.json()["errors"])), (422, 1), (name[:5], answer))
+                self.assertLess(len(answer.body), 3000)
+
     def test_not_built(self):
         for body in ({**M, "output_formats": ["gptq"]}, {**M, "awq_bits": 4}):
             self.assertEqual(s.post(JOBS, body).json()["type"], V1 + "/problems/not-built")

@@ -40,6 +40,15 @@ json_t *api_parse_object(const char *text, size_t len, char *why, size_t size)
     return snprintf(why, size, "the body is not a JSON object"), NULL;
 }
 
+/* A text of ours that holds one of a client's, perhaps cut within a character. */
+static json_t *shown(char *text)
+{
+    json_t *value = json_string(text);
+    for (char *c = text; !value && *c; c++)
+        if ((unsigned char)*c >= 0x80) *c = '?';
+    return value ? value : json_string(text);
+}
+
 void faults_add(struct faults *faults, const char *pointer, const char *format, ...)
 {
     char detail[600];
@@ -47,9 +56,11 @@ void faults_add(struct faults *faults, const char *pointer, const char *format, 
     va_start(args, format);
     vsnprintf(detail, sizeof detail, format, args);
     va_end(args);
+    char at[256];
+    snprintf(at, sizeof at, "%s", pointer);
     if (!faults->list) faults->list = json_array();
     if (json_array_size(faults->list) < 50)
-        json_array_append_new(faults->list, json_pack("{s:s+, s:s+}", "pointer", pointer, "", "detail", detail, ""));
+        json_array_append_new(faults->list, json_pack("{s:o, s:o}", "pointer", shown(at), "detail", shown(detail)));
 }
 
 void faults_pointer(char *pointer, size_t size, const char *parent, const char *name)
