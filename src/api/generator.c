@@ -64,6 +64,7 @@ static enum ht_err open_engine(struct ht_generator *g, struct ht_diag *diag)
     HT_TRY(err);
     if (g->engine.n_ctx == 0)
         g->engine.n_ctx = g->trained_context < DEFAULT_CONTEXT ? g->trained_context : DEFAULT_CONTEXT;
+    g->engine.name = g->checkpoint->n_files ? g->checkpoint->files[0].path : NULL;
     return ht__generator_open(g->model, g->text, &g->engine, NULL, &g->generator, diag);
 }
 

@@ -8,9 +8,9 @@ static enum ht_err stopped(struct ht_diag *diag)
     return ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
 }
 
-static enum ht_err no_number(struct ht_diag *diag)
+static enum ht_err no_number(const struct ht__engine *e, struct ht_diag *diag)
 {
-    return ht__fail(diag, HT_ERR_NONFINITE, "logits", -1, "NaN or infinity among the logits");
+    return ht__fail(diag, HT_ERR_NONFINITE, ht__engine_name(e), -1, "NaN or infinity among the logits");
 }
 
 /* The likeliest token of each of n rows, the first of equals. */
@@ -24,7 +24,7 @@ static enum ht_err best_tokens(struct ht__engine *e, int seq, int token, int n, 
         int64_t top = 0;
         for (int64_t v = 1; v < n_vocab; v++)
             if (x[v] > x[top]) top = v;
-        if (!isfinite(x[top])) return no_number(diag);
+        if (!isfinite(x[top])) return no_number(e, diag);
         best[i] = (int32_t)top;
     }
     return HT_OK;
@@ -124,7 +124,7 @@ static enum ht_err add_up(struct ht__engine *e, int seq, struct ht__continuation
         HT_TRY(ht__engine_logits(e, seq, at, n, logits, diag));
         for (int i = 0; i < n; i++) {
             const float *x = logits + i * n_vocab;
-            if (!ht__log_shift(x, n_vocab, &shift, &best)) return no_number(diag);
+            if (!ht__log_shift(x, n_vocab, &shift, &best)) return no_number(e, diag);
             c->log_likelihood += (double)x[c->tokens[at + i + 1]] - shift;
         }
     }

@@ -130,6 +130,11 @@ void ht__engine_close(struct ht__engine **engine)
     *engine = NULL;
 }
 
+const char *ht__engine_name(const struct ht__engine *e)
+{
+    return e->params.name ? e->params.name : "model";
+}
+
 const struct ht__hyper *ht__engine_hyper(const struct ht__engine *e)
 {
     return &e->hyper;
@@ -164,14 +169,23 @@ static void add_rows(const struct ht__engine *e, float *x, const float *y, int64
     e->ops->add_scaled(x, y, e->hyper.residual_scale, n * e->hyper.n_embd);
 }
 
+enum ht_err ht__engine_check_tokens(const struct ht__engine *e, const char *where, const int32_t *tokens, size_t n,
+                                    struct ht_diag *diag)
+{
+    for (size_t t = 0; t < n; t++)
+        if (tokens[t] < 0 || tokens[t] >= e->hyper.n_vocab)
+            return ht__fail(diag, HT_ERR_FORMAT, where, -1, "token number %zu is %d, outside the vocabulary of %d", t, tokens[t],
+                            e->hyper.n_vocab);
+    return HT_OK;
+}
+
 static enum ht_err embed(struct ht__engine *e, const int32_t *tokens)
 {
     const struct ht__hyper *h = &e->hyper;
     int n = e->n_seqs * e->n_tokens;
+    HT_TRY(ht__engine_check_tokens(e, "tokens", tokens, (size_t)n, e->diag));
     for (int t = 0; t < n; t++) {
         float *x = e->x + (int64_t)t * h->n_embd;
-        if (tokens[t] < 0 || tokens[t] >= h->n_vocab)
-            return ht__fail(e->diag, HT_ERR_FORMAT, "tokens", t, "token %d is outside the vocabulary of %d", tokens[t], h->n_vocab);
         ht__engine_row(&e->weights->embedding, tokens[t], x);
         for (int i = 0; i < h->n_embd; i++)
             x[i] *= h->embed_scale;
@@ -228,7 +242,8 @@ static enum ht_err refuse_nonfinite(const struct ht__engine *e, int layer, int64
     for (int64_t i = 0; i < total; i++)
         sum += e->x[i] * 0;
     if (sum == 0) return HT_OK;
-    return ht__fail(e->diag, HT_ERR_NONFINITE, "activations", -1, "NaN or infinity after layer %d", layer);
+    return ht__fail(e->diag, HT_ERR_NONFINITE, ht__engine_name(e), -1,
+                    "NaN or infinity among the activations after layer %d", layer);
 }
 
 static enum ht_err check_pass(const struct ht__engine *e, int n_seqs, int n_tokens, int at)

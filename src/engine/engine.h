@@ -30,6 +30,7 @@ struct ht__engine_params {
     bool wide;          /* with fast: activations of types of 256-weight blocks share a scale by 256, as in llama.cpp */
     bool cache;         /* keep keys and values of all layers */
     const atomic_bool *cancelled; /* may be NULL: looked at between layers */
+    const char *name;             /* of the model, for errors; outlives the engine; may be NULL */
 };
 
 HT_MUST_CHECK enum ht_err ht__engine_open(const struct ht__model *model, const struct ht__engine_params *params,
@@ -37,6 +38,7 @@ HT_MUST_CHECK enum ht_err ht__engine_open(const struct ht__model *model, const s
                                           struct ht_diag *diag);
 void ht__engine_close(struct ht__engine **engine);
 
+const char *ht__engine_name(const struct ht__engine *engine); /* "model" where it was given none */
 const struct ht__hyper *ht__engine_hyper(const struct ht__engine *engine);
 const struct ht__weights_stats *ht__engine_stats(const struct ht__engine *engine);
 
@@ -51,6 +53,9 @@ void ht__engine_observe(struct ht__engine *engine, ht__observe_fn *fn, void *ctx
 typedef void ht__layer_fn(void *ctx, int layer, const float *x, int64_t n_rows);
 void ht__engine_on_layer(struct ht__engine *engine, ht__layer_fn *fn, void *ctx);
 
+/* Are these all tokens of the model's vocabulary? `where` names them in the error. */
+HT_MUST_CHECK enum ht_err ht__engine_check_tokens(const struct ht__engine *engine, const char *where, const int32_t *tokens,
+                                                  size_t n, struct ht_diag *diag);
 /* tokens: n_seqs x n_tokens, a sequence's together. Token ids outside the vocabulary are refused. */
 HT_MUST_CHECK enum ht_err ht__engine_pass(struct ht__engine *engine, const int32_t *tokens, int n_seqs, int n_tokens,
                                           int at, struct ht_diag *diag);

@@ -182,6 +182,16 @@ static void score_row(void *ctx, int64_t row, int thread)
     }
 }
 
+static const char *name_of_bad(const struct run *r, int row)
+{
+    double shift;
+    int64_t best;
+    size_t m = 0;
+    while (m + 1 < r->n_all && ht__log_shift(row_of(r, m, row), r->n_vocab, &shift, &best))
+        m++;
+    return ht__engine_name(r->all[m]->engine);
+}
+
 static enum ht_err score_block(struct run *r, int seq, int token, int n, struct ht_diag *diag)
 {
     for (size_t m = 0; m < r->n_all; m++) {
@@ -195,7 +205,7 @@ static enum ht_err score_block(struct run *r, int seq, int token, int n, struct 
     ht__pool_run(r->pool, n, score_row, r);
     for (int row = 0; row < n; row++) {
         if (r->bad[row])
-            return ht__fail(diag, HT_ERR_NONFINITE, "logits", -1,
+            return ht__fail(diag, HT_ERR_NONFINITE, name_of_bad(r, row), -1,
                             "NaN or infinity among the logits of position %d", token + row);
         for (size_t m = 0; m < r->n_all; m++)
             HT_TRY(ht__tally_add(&r->all[m]->tally, &r->scores[(size_t)row * r->n_all + m], diag));

@@ -28,8 +28,8 @@ static const char *name_of(const struct ht__model *model)
 }
 
 /* The field's context, or the model's where that is shorter. */
-static enum ht_err read_context(struct ht__calibration *cal, const char *wanted, const struct ht__model *model,
-                                struct ht_diag *diag)
+static enum ht_err read_context(struct ht__calibration *cal, struct ht_job *job, const char *wanted,
+                                const struct ht__model *model, struct ht_diag *diag)
 {
     struct ht__hyper hyper;
     uint64_t ctx = CONTEXT;
@@ -38,6 +38,9 @@ static enum ht_err read_context(struct ht__calibration *cal, const char *wanted,
         HT_TRY(ht__parse_count("ctx", wanted, LEAST_CONTEXT, 1 << 20, &ctx, diag));
     else if (hyper.n_ctx_train > 0 && hyper.n_ctx_train < CONTEXT)
         ctx = (uint64_t)hyper.n_ctx_train;
+    if (hyper.n_ctx_train > 0 && ctx > (uint64_t)hyper.n_ctx_train)
+        ht__log_printf(&job->log, HT__LOG_WARNING, "%s was trained with contexts of %d tokens; chunks have %d", name_of(model),
+                       hyper.n_ctx_train, (int)ctx);
     cal->n_ctx = (int)ctx;
     cal->n_seqs = ht__score_seqs(model, cal->n_ctx);
     return HT_OK;
@@ -136,6 +139,9 @@ static enum ht_err cut(struct ht__calibration *cal, const struct ht__calibration
     uint64_t from = 0, most = UINT32_MAX, all = cal->n_tokens / (size_t)cal->n_ctx;
     if (o->from_chunk) HT_TRY(ht__parse_count("from-chunk", o->from_chunk, 0, UINT32_MAX, &from, diag));
     if (o->chunks) HT_TRY(ht__parse_count("chunks", o->chunks, 1, UINT32_MAX, &most, diag));
+    if (all == 0)
+        return ht__fail(diag, HT_ERR_USAGE, cal->dataset, -1,
+                        "%zu tokens; at least one chunk of %d is needed (--ctx makes chunks shorter)", cal->n_tokens, cal->n_ctx);
     if (all <= from)
         return ht__fail(diag, HT_ERR_USAGE, cal->dataset, -1, "%zu tokens are %llu chunks of %d; none is left after %llu",
                         cal->n_tokens, (unsigned long long)all, cal->n_ctx, (unsigned long long)from);
@@ -151,7 +157,7 @@ enum ht_err ht__calibration_open(struct ht__calibration *cal, struct ht_job *job
     bool is_default = !request->text || strcmp(request->text, DEFAULT_TEXT) == 0;
     *cal = (struct ht__calibration){.alloc = job->alloc, .bos = -1};
     cal->dataset = is_default ? DEFAULT_DATASET : request->text;
-    HT_TRY(read_context(cal, request->ctx, model, diag));
+    HT_TRY(read_context(cal, job, request->ctx, model, diag));
     HT_TRY(request->tokens ? load_ids(cal, request->tokens, model, diag) : tokenize(cal, model, is_default, diag));
     return cut(cal, request, diag);
 }
@@ -233,6 +239,7 @@ static enum ht_err open_engine(const struct ht__calibration *cal, struct ht_job 
         .memory = memory_for(model),
         .spill_dir = job->options.layer_cache,
         .cancelled = &job->cancelled,
+        .name = name_of(model),
     };
     HT_TRY(ht__calibration_threads(job, &params.n_threads, diag));
     if (job->options.memory) HT_TRY(ht__parse_size("memory", job->options.memory, &params.memory, diag));
@@ -259,7 +266,8 @@ enum ht_err ht__calibration_run(const struct ht__calibration *cal, struct ht_job
     ht__meter_begin(&r.meter, job, "calibrate", "tokens", cal->n_chunks * (uint64_t)cal->n_ctx);
     HT_TRY(open_engine(cal, job, model, &engine, diag));
     tell(&r, (uint64_t)state->passes * (uint64_t)cal->n_seqs * (uint64_t)cal->n_ctx);
-    enum ht_err err = ht__collect(engine, imp, &params, state, diag);
+    enum ht_err err = ht__engine_check_tokens(engine, cal->dataset, cal->tokens, cal->n_chunks * (size_t)cal->n_ctx, diag);
+    if (err == HT_OK) err = ht__collect(engine, imp, &params, state, diag);
     ht__engine_close(&engine);
     return err;
 }

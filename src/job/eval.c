@@ -150,6 +150,7 @@ enum ht_err ht__eval_open_engine(struct ht__eval *e, struct ht__eval_model *m,
     p.n_threads = e->n_threads;
     p.fast = p.wide = e->job->options.fast; /* what programs that run such files do */
     p.cancelled = &e->job->cancelled;
+    p.name = m->label;
     HT_TRY(ht__engine_open(m->model, &p, &m->alloc, &m->scored.engine, diag));
     int trained = ht__engine_hyper(m->scored.engine)->n_ctx_train;
     if (e->n_ctx > trained && trained > 0)
@@ -173,6 +174,8 @@ static enum ht_err open_engines(struct ht__eval *e, struct ht_diag *diag)
         .n_ctx = longest, .n_seqs = e->n_seqs, .n_batch = e->n_batch};
     for (size_t i = 0; i < e->n_all; i++)
         HT_TRY(ht__eval_open_engine(e, &e->models[i], &params, diag));
+    for (size_t i = 0; i < e->n_all; i++)
+        HT_TRY(ht__engine_check_tokens(e->models[i].scored.engine, e->text_name, e->tokens, e->n_tokens, diag));
     return HT_OK;
 }
 

@@ -68,7 +68,7 @@ enum ht_err ht__eval_open_tokenizer(struct ht__eval *e, struct ht__text **out, s
     const struct ht__eval_model *m = e->reference ? e->reference : &e->models[0];
     if (!ht__kv_get(&m->model->kvs, "tokenizer.ggml.model"))
         return ht__fail(diag, HT_ERR_UNSUPPORTED, m->path, -1,
-                        "it has no tokenizer, which measuring on a text needs");
+                        "the model has no tokenizer, so nothing turns text into its tokens");
     return ht__text_open(&m->model->kvs, m->path, e->job->alloc, out, diag);
 }
 
@@ -108,7 +108,8 @@ static enum ht_err cut(struct ht__eval *e, const char *path, const struct ht__to
     size_t chunks = e->n_tokens / (size_t)e->n_ctx;
     if (chunks < 1)
         return ht__fail(diag, HT_ERR_USAGE, path, -1,
-                        "a text of %zu tokens; at least one chunk of %d is needed", e->n_tokens,
+                        "a text of %zu tokens; at least one chunk of %d is needed (--ctx makes "
+                        "chunks shorter)", e->n_tokens,
                         e->n_ctx);
     if (e->n_chunks > chunks) e->n_chunks = chunks;
     e->tokens = ht__new_array(e->job->alloc, e->n_tokens, sizeof *e->tokens);

@@ -185,7 +185,7 @@ static enum ht_err tokenizer_keys(struct ht__arch_build *b)
     enum ht_err err = ht__tokenizer_metadata(&job, &b->model->kvs, &diag);
     if (err == HT_ERR_NOT_FOUND) {
         ht__log_printf(b->log, HT__LOG_WARNING,
-                       "%s has no tokenizer: the outputs will have none either", b->ck->dir);
+                       "%s has no tokenizer: files made from it will have none either", b->ck->dir);
         ht__kv_str(&b->model->kvs, "tokenizer.ggml.model", "no_vocab");
         return HT_OK;
     }

@@ -76,6 +76,8 @@ head -c 100 "$text" >"$work/short"
 expect "a short text" 2 "$halftone" eval $model --text "$work/short"
 says "a short text" 'a text of [0-9]* tokens; at least one chunk of 512 is needed'
 expect "a short text, before the work" 2 "$halftone" quantize $model -t Q8_0 -o "$work/none" --measure --text "$work/short"
+expect "a vocabulary that is exceeded" 3 "$halftone" eval $model --tokens "$model/tokenizer.json"
+says "a vocabulary that is exceeded" 'tokenizer.json: .*\(token number 0 is .* outside the vocabulary of 4096\|not a row\)'
 expect "no such text" 3 "$halftone" eval $model --text "$work/absent"
 expect "a context longer than trained" 0 "$halftone" eval $model --text "$work/long" --ctx 4096 --chunks 1
 says "a context longer than trained" 'warning: .* was trained with contexts of'
@@ -92,7 +94,13 @@ expect "another vocabulary" 3 "$halftone" eval "$work/other.gguf" "${few[@]}" --
 says "another vocabulary" "token [0-9]* is \".*${word^^}\""
 printf '\377\377\377\177' | dd of="$work/f32.gguf" bs=1 seek=$(($(stat -c %s "$work/f32.gguf") - 4)) conv=notrunc status=none
 expect "a weight that is no number" 3 "$halftone" eval "$work/f32.gguf" "${few[@]}"
-says "a weight that is no number" 'NaN'
+says "a weight that is no number" 'f32: NaN or infinity among the logits of position'
+expect "beside a sound one" 3 "$halftone" compare "$work/q/model-Q8_0.gguf" "$work/f32.gguf" "${few[@]}" --against $model
+says "beside a sound one" 'f32: NaN or infinity among the logits of position'
+# behind blk.7.attn_v.weight comes the final norm alone, 256 floats
+printf '\377\377\377\177' | dd of="$work/f32.gguf" bs=1 seek=$(($(stat -c %s "$work/f32.gguf") - 1024 - 4)) conv=notrunc status=none
+expect "one of a layer" 3 "$halftone" eval "$work/f32.gguf" "${few[@]}"
+says "one of a layer" 'f32: NaN or infinity among the activations after layer 7'
 
 # a run can be stopped within a second
 "$halftone" eval $model --text "$work/longer" --against $model >/dev/null 2>"$work/err" &

@@ -67,6 +67,15 @@ holds "chunks add up" test "$(chunks "$work/out")" -eq 140
 expect "nothing to do" 2 "$halftone" imatrix -o "$work/none.gguf"
 expect "a file that is none" 3 "$halftone" imatrix --in-file $model/config.json -o "$work/none.gguf"
 expect "a text that is not there" 3 "$halftone" imatrix $model --text "$work/no.txt" -o "$work/none.gguf"
+echo short >"$work/short"
+expect "a short text" 2 "$halftone" imatrix $model --text "$work/short" -o "$work/none.gguf"
+holds "says so" grep -q '[0-9]* tokens; at least one chunk of 512 is needed (--ctx makes chunks shorter)' "$work/err"
+expect "too long a context" 0 "$halftone" imatrix $model --ctx 2048 --chunks 1 -o "$work/long.gguf"
+holds "is warned of" grep -q 'warning: .* was trained with contexts of 1024 tokens; chunks have 2048' "$work/err"
+mkdir "$work/mute"
+cp $model/config.json $model/model.safetensors "$work/mute"
+expect "no tokenizer" 3 "$halftone" imatrix "$work/mute" -o "$work/none.gguf"
+holds "is why" grep -q 'the model has no tokenizer, so nothing turns text into its tokens' "$work/err"
 expect "a vocabulary that is exceeded" 3 "$halftone" imatrix $model --tokens $model/tokenizer.json -o "$work/none.gguf" --chunks 1
 lacks "after errors" "$work/none.gguf"
 

@@ -23,7 +23,8 @@ static enum ht_err choose_kind(struct ht__text *t, const struct ht__kvs *kvs, st
     if (!ht__kv_get_str(kvs, KEY("model"), &model) ||
         (model.len == 4 && memcmp(model.text, "none", 4) == 0) ||
         (model.len == 8 && memcmp(model.text, "no_vocab", 8) == 0))
-        return ht__fail(diag, HT_ERR_UNSUPPORTED, t->where, -1, "the model has no tokenizer");
+        return ht__fail(diag, HT_ERR_UNSUPPORTED, t->where, -1,
+                        "the model has no tokenizer, so nothing turns text into its tokens");
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (strlen(kinds[i].name) != model.len || memcmp(kinds[i].name, model.text, model.len) != 0)
             continue;
