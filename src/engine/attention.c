@@ -69,6 +69,7 @@ static void block(void *ctx, int64_t task, int thread)
 {
     const struct work *w = ctx;
     struct ht__engine *e = w->e;
+    if (ht__engine_stopped(e) && !e->observe) return; /* what attended holds is of no use, but floats */
     const struct ht__hyper *h = &e->hyper;
     int at_block = (int)(task % w->n_blocks), head = (int)(task / w->n_blocks % h->n_heads);
     int seq = (int)(task / w->n_blocks / h->n_heads), kv = head / (h->n_heads / h->n_kv_heads);

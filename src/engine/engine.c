@@ -267,14 +267,14 @@ enum ht_err ht__engine_pass(struct ht__engine *e, const int32_t *tokens, int n_s
     HT_TRY(embed(e, tokens));
     for (int i = 0; i < e->hyper.n_layers; i++) {
         const struct ht__layer *l;
-        if (e->params.cancelled && atomic_load_explicit(e->params.cancelled, memory_order_relaxed))
-            return ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
+        if (ht__engine_stopped(e)) return ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
         HT_TRY(ht__weights_layer(e->weights, i, &l, diag));
         bool parallel = e->hyper.parallel || (e->hyper.recipe->parallel == HT__PARALLEL_BY_NORM && !l->ffn_norm.w);
         if (parallel)
             parallel_layer(e, l, i, n);
         else
             sequential_layer(e, l, i, n);
+        if (ht__engine_stopped(e) && !e->observe) return ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
         HT_TRY(refuse_nonfinite(e, i, n));
         if (e->on_layer) e->on_layer(e->layer_ctx, i, e->x, n);
     }
@@ -303,6 +303,7 @@ enum ht_err ht__engine_logits(struct ht__engine *e, int seq, int token, int n, f
     if (seq < 0 || seq >= e->n_seqs || token < 0 || token >= e->n_tokens || n < 1 || n > (e->n_seqs - seq) * e->n_tokens - token)
         return ht__fail(diag, HT_ERR_USAGE, "logits", -1, "no such tokens in the last pass");
     to_logits(e, e->x + (int64_t)(seq * e->n_tokens + token) * h->n_embd, n, logits, true);
+    if (ht__engine_stopped(e) && !e->observe) return ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
     return HT_OK;
 }
 

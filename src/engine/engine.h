@@ -29,7 +29,7 @@ struct ht__engine_params {
     bool fast;          /* activations in eight bits where the weights are quantized; see below */
     bool wide;          /* with fast: activations of types of 256-weight blocks share a scale by 256, as in llama.cpp */
     bool cache;         /* keep keys and values of all layers */
-    const atomic_bool *cancelled; /* may be NULL: looked at between layers */
+    const atomic_bool *cancelled; /* may be NULL: ends a pass within its layer, or with an observer behind it */
     const char *name;             /* of the model, for errors; outlives the engine; may be NULL */
 };
 

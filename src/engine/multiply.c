@@ -45,12 +45,24 @@ static void one_strip(const struct product *p, int64_t row, int thread)
             p->y[t * p->ldy + row + r] += p->bias[row + r];
 }
 
+/* A cancelled pass is over soon, whatever the layers' size: products become zeros, and nobody sees them. */
+static void nothing(const struct product *p, int64_t row)
+{
+    int64_t left = p->m->n_out - row, n = left < HT__MATMUL_ROWS ? left : HT__MATMUL_ROWS;
+    for (int64_t t = 0; t < p->n; t++)
+        memset(p->y + t * p->ldy + row, 0, (size_t)n * sizeof *p->y);
+}
+
 static void strips(void *ctx, int64_t task, int thread)
 {
     const struct product *p = ctx;
+    bool stopped = ht__engine_stopped(p->e) && !p->e->observe;
     for (int64_t i = task * p->strips;
          i < (task + 1) * p->strips && i * HT__MATMUL_ROWS < p->m->n_out; i++)
-        one_strip(p, i * HT__MATMUL_ROWS, thread);
+        if (stopped)
+            nothing(p, i * HT__MATMUL_ROWS);
+        else
+            one_strip(p, i * HT__MATMUL_ROWS, thread);
 }
 
 static void multiply(struct ht__engine *e, const struct ht__matrix *m, int64_t mat, const float *x,

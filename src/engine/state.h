@@ -44,6 +44,12 @@ struct ht__engine {
     struct ht_diag *diag;
 };
 
+/* Is the pass cancelled? An observer sees whole layers or nothing of them: with one, layers are finished. */
+static inline bool ht__engine_stopped(const struct ht__engine *e)
+{
+    return e->params.cancelled && atomic_load_explicit(e->params.cancelled, memory_order_relaxed);
+}
+
 /* y [n x n_out] = x [n x n_in] * matrix `mat`, plus its bias. Rows of x are ldx apart, of y ldy. */
 void ht__engine_multiply(struct ht__engine *e, const struct ht__matrix *m, int64_t mat, const float *x, int64_t ldx,
                          int64_t n, float *y, int64_t ldy);
