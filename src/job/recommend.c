@@ -308,6 +308,9 @@ static void put_answer(struct ht__buf *out, const struct choice *c)
     ht__buf_str(out, "\"reasons\": [");
     if (c->best < c->n) put_why_best(out, c, &first);
     else put_why_none(out, c, &first);
+    if (c->ctx > c->shape.n_ctx_train)
+        put_sentence(out, &first, "the model was trained on %llu tokens: beyond them it may lose the thread",
+                     (unsigned long long)c->shape.n_ctx_train);
     ht__buf_str(out, "], \"types\": [");
     for (size_t i = 0; i < c->n; i++) {
         if (i) ht__buf_str(out, ", ");

@@ -109,6 +109,9 @@ holds("nothing fits, some layers do", small["recommended"] is None and small["of
 none = run("recommend", path, "--gpu", "GTX 1650", "--ctx", "131072", "--memory", "1M")
 holds("and with no memory beside it none", none["recommended"] is None and none["offload"] is None)
 
+holds("a context beyond what it was trained on is told", not any("trained on" in r for r in small["reasons"]) and
+      any("trained on 131072" in r for r in run("recommend", path, "--memory", "1T", "--ctx", "131073")["reasons"]))
+
 # Experts: of 128 a token reads 8
 shapes.write(path, *shapes.SHAPES["Qwen3-30B-A3B"])
 moe = run("recommend", path, "--gpu", "RTX 4090")["types"][0]
