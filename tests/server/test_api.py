@@ -465,6 +465,33 @@ class EventStreams(Case):
             listener.close()
         self.assertEqual(s.get(V1 + "/events?after=x").status, 422)
 
+    def test_too_far_behind_resyncs(self):
+        one = Service(models=[os.path.join(ROOT, "examples")])
+        first = Events(one)
+        body = {"source_model": "model", "gguf_quant_types": ["Q4_K_M", "Q6_K", "Q5_K_M"], "config": {"measure": True}, "priority": 100}
+        slow = [one.post(JOBS, body).json() for _ in range(8)]  # enough to do for as long as this takes
+        waiting = one.post(JOBS, {"source_model": "model", "gguf_quant_types": ["Q8_0"], "name": "n" * 200}).json()
+        start = first.until(lambda i, kind, data: data.get("id") == waiting["id"])[0]
+        c = one.connection()
+        for n in range(300):  # each is an event of some hundred bytes
+            c.request("PATCH", f"{JOBS}/{waiting['id']}", json.dumps({"priority": n % 100}), {"Content-Type": "application/json"})
+            answer = c.getresponse()
+            answer.read()
+            self.assertEqual(answer.status, 200)
+        latest = first.until(lambda i, kind, data: data.get("id") == waiting["id"] and data.get("priority") == 99 and i > start + 250)[0]
+        late = Events(one, headers={"Last-Event-ID": str(start)})
+        resync = late.until(lambda i, kind, data: kind == "resync")
+        self.assertGreaterEqual(resync[0], latest)
+        self.assertEqual(one.post(f"{JOBS}/{waiting['id']}/cancel").status, 200)
+        late.until(lambda i, kind, data: data.get("status") == "cancelled")
+        ids = [e[0] for e in late.events]
+        self.assertEqual(ids, sorted(set(ids)))
+        first.close()
+        late.close()
+        c.close()
+        self.assertEqual(one.get(f"{JOBS}/{slow[-1]['id']}").json()["status"], "queued", "the work lasted")
+        self.assertEqual(one.close(), 0)
+
     def test_headers(self):
         listener = Events(s)
         self.assertEqual(listener.response.headers["X-Accel-Buffering"], "no")
