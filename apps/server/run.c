@@ -56,7 +56,7 @@ static bool lock_work(struct run *run)
     char path[4200];
     if (!dir_make(run->work)) return false;
     snprintf(path, sizeof path, "%s/lock", run->work);
-    run->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    run->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (run->lock < 0) return false;
     for (int i = 0; i < LOCK_SECONDS * 20; i++) {
         if (flock(run->lock, LOCK_EX | LOCK_NB) == 0) return true;

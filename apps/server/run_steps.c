@@ -301,7 +301,7 @@ bool run__prepare(struct run *run)
     if (!arguments) return false;
     struct child_settings settings = settings_for(run, arguments, is_streamed(run));
     settings.folder = run->work; /* the disk whose space it tells */
-    if (!is_streamed(run)) settings.writable = run->work;
+    if (!is_streamed(run)) settings.writable = run->out; /* is not there yet the first time: nothing is writable */
     bool done = child_run(&settings, &run->stop, on_answer, on_answer_error, &answer, &exit);
     command_free(&arguments);
     if (done && answer.last)
@@ -331,8 +331,8 @@ bool run__quantize(struct run *run)
     char **arguments = arguments_for(run, "quantize", extra);
     if (!arguments) return false;
     struct child_settings settings = settings_for(run, arguments, is_streamed(run));
-    settings.folder = run->work;
-    if (!is_streamed(run)) settings.writable = run->work; /* otherwise the hub's cache gets the small files */
+    settings.folder = run->out;
+    if (!is_streamed(run)) settings.writable = run->out; /* otherwise the hub's cache gets the small files */
     bool done = child_run(&settings, &run->stop, on_line, on_error, run, &exit);
     command_free(&arguments);
     if (!done) run__fail_child(run, "the quantizer was", &exit);

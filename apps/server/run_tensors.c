@@ -26,7 +26,11 @@ void run__keep_plan(const struct run *run, const json_t *estimate)
 {
     char path[4200];
     snprintf(path, sizeof path, "%s/plan.json", run->work);
-    if (json_dump_file(estimate, path, JSON_COMPACT) != 0) unlink(path); /* only the page is poorer for it */
+    unlink(path); /* of an earlier attempt; and whatever lies there, nothing is followed */
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0) return;
+    bool kept = json_dumpfd(estimate, fd, JSON_COMPACT) == 0;
+    if (close(fd) != 0 || !kept) unlink(path); /* only the page is poorer for it */
 }
 
 /* The report lies beside the files that were published. */

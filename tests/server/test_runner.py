@@ -2,7 +2,7 @@
 """Real jobs through store, queue and runner: test_runner.py WORKER PROGRAM MODEL [--kills N] [--seed S] [CASE …].
 
 The worker is tests/server/worker_main.c; it is driven by JSON lines, killed, starved and lied to here."""
-import argparse, hashlib, json, os, queue, random, resource, shutil, signal, sqlite3, subprocess, sys, tempfile, threading, time
+import argparse, ctypes, hashlib, json, os, queue, random, resource, shutil, signal, sqlite3, subprocess, sys, tempfile, threading, time
 
 SHORT = ["Q4_K_M", "Q8_0"]
 LONG = ["Q2_K", "Q3_K_S", "Q3_K_M", "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K", "IQ4_XS", "IQ4_NL"]
@@ -318,9 +318,11 @@ def case_misbehaved(where):
              ("echo garbage; echo '[1,2'; echo '{}'; echo boom >&2; exit 3", "boom"),
              ("head -c 100000000 /dev/zero", "more than it may"),
              ("echo '{\"event\":\"progress\",\"step\":\"quantize\",\"done\":-5,\"total\":\"x\"}'; echo '{\"event\":5}'; exit 1", "status 1"),
-             ("mkdir -p out; mkfifo out/report.json", "without a report"), ("mkdir -p out; ln -s /etc/hostname out/report.json", "without a report"),
-             ("echo '{\"outputs\":[{\"files\":[{\"path\":\"/etc/hostname\",\"size_bytes\":1}]}]}' > out/report.json", "without a report"),
-             ("echo '{\"outputs\":[]}' > report.json; mkdir -p out; echo '{\"outputs\":[]}' > out/report.json", "without a report")]
+             ("mkfifo report.json", "without a report"), ("ln -s /etc/hostname report.json", "without a report"),
+             ("echo '{\"outputs\":[{\"files\":[{\"path\":\"/etc/hostname\",\"size_bytes\":1}]}]}' > report.json", "without a report"),
+             ("echo '{\"outputs\":[]}' > report.json", "without a report")]
+    if ctypes.CDLL(None).syscall(444, None, 0, 1) >= 1: # the kernel has Landlock: nothing can be written outside
+        cases.append(("ln -s /etc/hostname ../plan.json 2>/dev/null && exit 5; rm -f ../lock 2>/dev/null && exit 5; exit 7", "status 7"))
     for script, expected in cases:
         w = Worker(where, program=misbehaving(where, script))
         job = w.wait(w.submit(SHORT))
