@@ -20,6 +20,12 @@ static int count_ahead(const struct ht__remote *r)
     return n;
 }
 
+/* Is `b` the better one to give up? What was read already, and then what is oldest. */
+static bool goes_before(const struct block *b, const struct block *than)
+{
+    return b->fresh != than->fresh ? !b->fresh : b->order < than->order;
+}
+
 /* Room: an empty block, a new one, or the one that was read longest ago. */
 static struct block *room(struct ht__remote *r)
 {
@@ -27,7 +33,7 @@ static struct block *room(struct ht__remote *r)
     for (int i = 0; i < r->n_blocks; i++) {
         struct block *b = &r->blocks[i];
         if (b->state == BLOCK_EMPTY) return b;
-        if (b->state == BLOCK_READY && b->users == 0 && (!oldest || b->order < oldest->order)) oldest = b;
+        if (b->state == BLOCK_READY && b->users == 0 && (!oldest || goes_before(b, oldest))) oldest = b;
     }
     if (r->n_blocks < MAX_BLOCKS) {
         struct block *b = &r->blocks[r->n_blocks];

@@ -9,9 +9,9 @@
 enum {
     BLOCK = 256 << 10,
     MAX_BLOCKS = HT__REMOTE_MEMORY / BLOCK,
-    MAX_RUN = 32,                   /* blocks of one request: 8 MiB */
+    MAX_RUN = 16,                   /* blocks of one request: 4 MiB */
     MAX_AHEAD = MAX_BLOCKS * 3 / 4, /* blocks that were announced but not read */
-    MAX_FETCHERS = 4,
+    MAX_FETCHERS = 8,
 };
 
 struct remote_file {

@@ -5,6 +5,7 @@
  */
 #include "job/stream.h"
 #include "base/check.h"
+#include "model/rows.h"
 
 #include <math.h>
 #include <string.h>
@@ -49,6 +50,18 @@ static bool is_raw(const struct ht__plan *plan, uint32_t weight, size_t output)
     return rows->raw_type && rows->raw_type == plan->outputs[output].choices[weight].type;
 }
 
+/* The weights after this one. Beginnings alone: what reads a tensor announces the rest of it. */
+static void announce_next(const struct stream *s)
+{
+    enum { WEIGHTS = 4 };
+    const struct ht__plan *plan = s->plan;
+    for (size_t i = s->next + 1, n = 0; i < plan->model->n_weights && n < WEIGHTS; i++) {
+        if (s->journal->finished[plan->order[i]]) continue;
+        ht__rows_announce(plan->model->weights[plan->order[i]].rows);
+        n++;
+    }
+}
+
 static bool take(struct stream *s, struct chunk *chunk)
 {
     const struct ht__plan *plan = s->plan;
@@ -63,6 +76,7 @@ static bool take(struct stream *s, struct chunk *chunk)
             continue;
         }
         /* a chunk lies within one matrix: importance changes with the expert */
+        if (s->next_row == 0) announce_next(s);
         int64_t rows = ht__plan_chunk_rows(w), in_matrix = w->ne[1] - s->next_row % w->ne[1];
         *chunk = (struct chunk){i, s->next_row, rows < in_matrix ? rows : in_matrix};
         s->next_row += chunk->n_rows;

@@ -42,6 +42,8 @@ struct ht__rows {
     /* How many weights to ask for at a time, where that matters: a strip of columns costs a read for each row of
      * the source, however wide it is. 0: as the caller likes. */
     int64_t chunk_weights;
+    const struct ht__rows *first; /* the source that is read first, where rows come from others; or NULL */
+    void (*announce)(const struct ht__rows *rows); /* see ht__rows_announce; NULL: nobody needs to know */
     const void *ctx; /* the implementation's own */
 };
 

@@ -55,6 +55,22 @@ static enum ht_err read_tensor_part(const struct ht__rows *rows, int64_t row, in
     return HT_OK;
 }
 
+static void announce_tensor(const struct ht__rows *rows)
+{
+    enum { AHEAD = 8 << 20 };
+    const struct tensor *t = rows->ctx;
+    const struct ht__file *file = &t->ck->files[t->tensor->file];
+    if (file->backend)
+        ht__file_expect(file, t->tensor->offset, t->tensor->n_bytes < AHEAD ? t->tensor->n_bytes : AHEAD);
+}
+
+void ht__rows_announce(const struct ht__rows *rows)
+{
+    while (rows->first)
+        rows = rows->first;
+    if (rows->announce) rows->announce(rows);
+}
+
 struct ht__rows *ht__rows_tensor(struct ht__arena *arena, const struct ht__checkpoint *ck,
                                  const struct ht__tensor *tensor, int64_t row_len)
 {
@@ -64,6 +80,7 @@ struct ht__rows *ht__rows_tensor(struct ht__arena *arena, const struct ht__check
     struct ht__rows *rows = new_rows(arena, n_rows, row_len, read_tensor, sizeof(struct tensor), &ctx);
     if (!rows) return NULL;
     *(struct tensor *)ctx = (struct tensor){ck, tensor};
+    rows->announce = announce_tensor;
     if (!tensor->strides && !tensor->big_endian && tensor->dtype->block_len == 1)
         rows->read_part = read_tensor_part;
     if (!tensor->strides && !tensor->big_endian && tensor->dtype->ggml_id != HT__NO_GGML_ID) {
@@ -113,6 +130,7 @@ struct ht__rows *ht__rows_slice(struct ht__arena *arena, const struct ht__rows *
         of ? new_rows(arena, n, of->row_len, read_slice, sizeof(struct slice), &ctx) : NULL;
     if (!rows) return NULL;
     *(struct slice *)ctx = (struct slice){of, first, step};
+    rows->first = first == 0 ? of : NULL;
     rows->raw_type = of->raw_type;
     rows->read_raw = of->raw_type ? read_slice_raw : NULL;
     rows->chunk_weights = of->chunk_weights;
@@ -164,7 +182,9 @@ struct ht__rows *ht__rows_concat(struct ht__arena *arena, const struct ht__rows 
     }
     struct ht__rows *rows = new_rows(arena, starts[n_parts], own[0]->row_len, read_concat,
                                      sizeof(struct concat), &ctx);
-    if (rows) *(struct concat *)ctx = (struct concat){own, n_parts, starts};
+    if (!rows) return NULL;
+    *(struct concat *)ctx = (struct concat){own, n_parts, starts};
+    rows->first = own[0];
     return rows;
 }
 
@@ -198,6 +218,7 @@ struct ht__rows *ht__rows_permute(struct ht__arena *arena, const struct ht__rows
     struct ht__rows *rows =
         of ? new_rows(arena, of->n_rows, of->row_len, read_permute, sizeof(struct permute), &ctx) : NULL;
     if (!rows) return NULL;
+    rows->first = of;
     struct permute *p = ctx;
     *p = (struct permute){.of = of, .map = map};
     memcpy(p->params, params, sizeof p->params);

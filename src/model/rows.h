@@ -7,6 +7,9 @@
 
 #include "model/model.h"
 
+/* These rows will be read soon, from the beginning. Costs nothing where the file is on this machine. */
+void ht__rows_announce(const struct ht__rows *rows);
+
 /* A tensor as a matrix of rows of its last dimension (or of row_len, where given; 0: the last). */
 struct ht__rows *ht__rows_tensor(struct ht__arena *arena, const struct ht__checkpoint *ck,
                                  const struct ht__tensor *tensor, int64_t row_len);

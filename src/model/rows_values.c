@@ -26,7 +26,7 @@ struct ht__rows *ht__rows_affine(struct ht__arena *arena, const struct ht__rows 
     if (!a) return NULL;
     *a = (struct affine){.of = of, .scale = scale, .offset = offset};
     a->rows = (struct ht__rows){
-        .n_rows = of->n_rows, .row_len = of->row_len, .read = read_affine, .ctx = a};
+        .n_rows = of->n_rows, .row_len = of->row_len, .read = read_affine, .first = of, .ctx = a};
     return &a->rows;
 }
 
@@ -61,7 +61,7 @@ struct ht__rows *ht__rows_scaled(struct ht__arena *arena, const struct ht__rows 
     if (!s) return NULL;
     *s = (struct scaled){.of = of, .scales = scales, .block = {block[0], block[1]}};
     s->rows = (struct ht__rows){
-        .n_rows = of->n_rows, .row_len = of->row_len, .read = read_scaled, .ctx = s};
+        .n_rows = of->n_rows, .row_len = of->row_len, .read = read_scaled, .first = of, .ctx = s};
     return &s->rows;
 }
 

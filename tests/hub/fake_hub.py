@@ -85,6 +85,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def give(self, data, headers, etag, fault):
         """The content or a range of it, with what goes wrong on the way."""
         first, last, status = 0, len(data) - 1, 200
+        time.sleep(fault.get("far_away", 0))
         want = self.headers.get("Range")
         held = self.headers.get("If-Range")
         if want and not fault.get("no_ranges") and (held is None or held == f'"{etag}"'):
