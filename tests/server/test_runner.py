@@ -10,6 +10,8 @@ ENDED = ("completed", "failed", "cancelled")
 
 
 class Worker:
+    all = []
+
     def __init__(self, where, program=None, parallel=1, attempts=3, limit=None, hub=(), environment=None):
         def prepare():
             if limit: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
@@ -18,6 +20,7 @@ class Worker:
         self.answers, self.events, self.where = queue.Queue(), [], where
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
+        Worker.all.append(self.p)
         assert self.answers.get(timeout=10) == "ready", "the worker did not start"
 
     def read(self):
@@ -561,6 +564,7 @@ def main():
         start = time.monotonic()
         try: cases[name](os.path.join(folder, "data"))
         except BaseException:
+            for p in Worker.all: p.kill()
             print(f"FAILED {name} (seed {args.seed}), data in {folder}")
             raise
         shutil.rmtree(folder)
