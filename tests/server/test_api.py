@@ -304,7 +304,7 @@ class Jobs(Case):
     def test_list(self):
         mark = "list-%d" % time.monotonic_ns()
         ids = [self.submit(name=f"{mark} {n}")["id"] for n in ("b", "a", "c")]
-        for i in ids:
+        for i in ids:  # one after the other
             s.wait(i)
         page = s.get(f"{JOBS}?search={mark}&sort=name&limit=2")
         names = [j["name"][-1] for j in page.json()["jobs"]]
@@ -324,7 +324,7 @@ class Jobs(Case):
             self.assertEqual(answer.status, 422, query)
 
     def test_priority(self):
-        slow = self.submit(["Q4_K_M"], config={"measure": True}, options={"chunks": 2})
+        slow = self.submit(["Q4_K_M"], config={"measure": True}, options={"chunks": 1})
         late = self.submit(name="late")
         answer = s.request("PATCH", f"{JOBS}/{late['id']}", {"priority": 7})
         if answer.status == 200:  # it may have begun by now
@@ -777,7 +777,7 @@ class Hub(Case):
 class Stopping(Case):
     def test_stop_and_come_back(self):
         one = Service(models=[os.path.join(ROOT, "examples")])
-        job = one.post(JOBS, {"source_model": "model", "gguf_quant_types": ["Q4_K_M", "Q6_K"], "config": {"measure": True}, "options": {"chunks": 4}}).json()
+        job = one.post(JOBS, {"source_model": "model", "gguf_quant_types": ["Q4_K_M"], "config": {"measure": True}, "options": {"chunks": 1}}).json()
         one.wait(job["id"], "preparing", "quantizing", "measuring")
         listener = Events(one)
         begun = time.monotonic()
