@@ -12,11 +12,12 @@ static void print_output(const json_t *o)
 {
     char size[32], run[32], weights[32], cache[32], rest[32];
     const json_t *need = json_object_get(o, "run_memory");
-    printf("%-9s %9s %6.3f ", json_string_value(json_object_get(o, "type")), human_bytes(number(o, "size_bytes"), size),
-           number(o, "bits_per_weight"));
+    printf("%-9s %9s %6.3f ", json_string_value(json_object_get(o, "type")),
+           human_bytes(number(o, "size_bytes"), size), number(o, "bits_per_weight"));
     if (json_is_object(need))
         printf("%9s = %s + %s + %s", human_bytes(number(need, "with_margin_bytes"), run),
-               human_bytes(number(need, "weights_bytes"), weights), human_bytes(number(need, "kv_cache_bytes"), cache),
+               human_bytes(number(need, "weights_bytes"), weights),
+               human_bytes(number(need, "kv_cache_bytes"), cache),
                human_bytes(number(need, "overhead_bytes"), rest));
     else
         printf("%9s", "?");
@@ -33,7 +34,8 @@ static void print_outputs(const json_t *outputs)
                json_string_value(json_object_get(need, "cache_type")));
     printf("\n");
     json_array_foreach(outputs, i, o) print_output(o);
-    if (!json_is_object(need)) printf("%s\n", json_string_value(json_object_get(json_array_get(outputs, 0), "run_memory_unknown")));
+    if (!json_is_object(need))
+        printf("%s\n", json_string_value(json_object_get(json_array_get(outputs, 0), "run_memory_unknown")));
 }
 
 static void print_estimate(const json_t *e)
@@ -42,12 +44,14 @@ static void print_estimate(const json_t *e)
     const json_t *reason;
     size_t i;
     print_outputs(json_object_get(e, "outputs"));
-    if (number(e, "download_bytes") > 0) printf("to download: %s\n", human_bytes(number(e, "download_bytes"), download));
+    if (number(e, "download_bytes") > 0)
+        printf("to download: %s\n", human_bytes(number(e, "download_bytes"), download));
     printf("to make: disk %s (free: %s), memory %s with %.0f threads, about %s if nothing else runs\n",
            human_bytes(number(e, "disk_bytes") + number(e, "temporary_bytes"), disk),
            human_bytes(number(e, "disk_free_bytes"), left), human_bytes(number(e, "memory_bytes"), memory),
            number(e, "threads"), human_time(number(e, "seconds"), time));
-    json_array_foreach(json_object_get(e, "reasons"), i, reason) printf("it does not fit: %s\n", json_string_value(reason));
+    json_array_foreach(json_object_get(e, "reasons"), i, reason)
+        printf("it does not fit: %s\n", json_string_value(reason));
 }
 
 int run_estimate(const struct command *c, int argc, char **argv)

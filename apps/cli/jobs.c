@@ -29,10 +29,13 @@ int remote_main(const struct command *c, const struct remote_verb *verbs, int ar
     while (argc > 1 && verb->name && strcmp(verb->name, argv[1]) != 0)
         verb++;
     if (!verb->name) return usage_error(c, "there is no \"%s\"", argv[1]);
-    if (argc > 1) argc--, argv++;
-    else argc = 0;
+    if (argc > 1)
+        argc--, argv++;
+    else
+        argc = 0;
     int given = argc > 0 ? argc - 1 : 0;
-    if (given < verb->least || given > verb->most) return usage_error(c, "%s %s is wanted", verb->name, verb->wants);
+    if (given < verb->least || given > verb->most)
+        return usage_error(c, "%s %s is wanted", verb->name, verb->wants);
     status = remote_open(&remote, c, &options);
     if (status == EXIT_DONE) status = verb->run(&remote, argc, argv);
     remote_close(&remote);
@@ -59,7 +62,8 @@ static int search_page(struct remote *r, const char *end, char **cursor, char id
     free(*cursor);
     *cursor = NULL;
     if (status != EXIT_DONE) return status;
-    json_array_foreach(json_object_get(page, "jobs"), i, job) {
+    json_array_foreach(json_object_get(page, "jobs"), i, job)
+    {
         const char *its = text_of(job, "id");
         if (strlen(its) != 32 || (*end && !ends_with(its, end))) continue;
         if (++*found == 1) snprintf(id, 33, "%s", its);
@@ -80,14 +84,17 @@ int find_job(struct remote *r, const char *text, char id[33])
         memcpy(id, text, 33);
         return EXIT_DONE;
     }
-    if (!last && (!hex || n < 4 || n > 32)) return usage_error(r->command, "\"%s\" is no job's id, nor \"last\"", text);
+    if (!last && (!hex || n < 4 || n > 32))
+        return usage_error(r->command, "\"%s\" is no job's id, nor \"last\"", text);
     do
         status = search_page(r, last ? "" : text, &cursor, id, &found);
     while (status == EXIT_DONE && cursor && found < 2);
     free(cursor);
     if (status != EXIT_DONE || found == 1) return status;
     fprintf(stderr, "halftone %s: %s\n", r->command->name,
-            found ? "several jobs' ids end so" : last ? "there is no job" : "no job's id ends so");
+            found  ? "several jobs' ids end so"
+            : last ? "there is no job"
+                   : "no job's id ends so");
     return EXIT_INPUT;
 }
 
@@ -97,7 +104,8 @@ static void print_job_line(const json_t *job)
 {
     printf("%s  ", text_of(job, "id"));
     print_safe(text_of(job, "status"), 11);
-    printf(" %5.1f %%  %.0f/%.0f  ", number_of(job, "progress"), number_of(job, "completed_outputs"), number_of(job, "total_outputs"));
+    printf(" %5.1f %%  %.0f/%.0f  ", number_of(job, "progress"), number_of(job, "completed_outputs"),
+           number_of(job, "total_outputs"));
     print_safe(text_of(job, "name"), 0);
     putchar('\n');
 }
@@ -134,7 +142,8 @@ static int list(struct remote *r, int argc, char **argv)
     if (r->json) return print_answer(page);
     json_array_foreach(json_object_get(page, "jobs"), i, job) print_job_line(job);
     if (number_of(page, "total") > (double)json_array_size(json_object_get(page, "jobs")))
-        printf("of %.0f; --limit, --offset and --cursor %s show others\n", number_of(page, "total"), text_of(page, "next_cursor"));
+        printf("of %.0f; --limit, --offset and --cursor %s show others\n", number_of(page, "total"),
+               text_of(page, "next_cursor"));
     json_decref(page);
     return EXIT_DONE;
 }
@@ -146,7 +155,8 @@ static void print_output(const json_t *o)
     print_safe(text_of(o, "name"), 32);
     printf(" ");
     print_safe(text_of(o, "status"), 10);
-    if (json_is_number(json_object_get(o, "file_size"))) printf(" %9s %6.3f bits", human_bytes(number_of(o, "file_size"), size), number_of(o, "bits_per_weight"));
+    if (json_is_number(json_object_get(o, "file_size")))
+        printf(" %9s %6.3f bits", human_bytes(number_of(o, "file_size"), size), number_of(o, "bits_per_weight"));
     if (json_is_number(json_object_get(o, "perplexity"))) printf("  perplexity %.4f", number_of(o, "perplexity"));
     if (json_is_number(json_object_get(o, "kld"))) printf("  divergence %.6f", number_of(o, "kld"));
     if (*text_of(o, "error")) {
@@ -166,23 +176,32 @@ static void print_outputs(const json_t *outputs)
 
 static void print_job(const json_t *job)
 {
-    static const char *const rows[][2] = {
-        {"id", "id"}, {"name", "name"}, {"description", "description"}, {"status", "status"}, {"now", "current_step"},
-        {"source", "source_model"}, {"created", "created_at"}, {"started", "started_at"}, {"ended", "completed_at"},
-        {"error", "error"}, {"advice", "error_advice"}, {"command", "command"}};
+    static const char *const rows[][2] = {{"id", "id"},
+                                          {"name", "name"},
+                                          {"description", "description"},
+                                          {"status", "status"},
+                                          {"now", "current_step"},
+                                          {"source", "source_model"},
+                                          {"created", "created_at"},
+                                          {"started", "started_at"},
+                                          {"ended", "completed_at"},
+                                          {"error", "error"},
+                                          {"advice", "error_advice"},
+                                          {"command", "command"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (!*text_of(job, rows[i][1])) continue;
         printf("%-12s ", rows[i][0]);
         print_safe(text_of(job, rows[i][1]), 0);
         putchar('\n');
     }
-    printf("%-12s %.1f %%, %.0f of %.0f outputs\n", "progress", number_of(job, "progress"), number_of(job, "completed_outputs"),
-           number_of(job, "total_outputs"));
+    printf("%-12s %.1f %%, %.0f of %.0f outputs\n", "progress", number_of(job, "progress"),
+           number_of(job, "completed_outputs"), number_of(job, "total_outputs"));
     print_outputs(json_object_get(job, "outputs"));
 }
 
 /* One request about one job, whose answer is shown. */
-static int about(struct remote *r, const char *method, const char *what, const char *text, void (*show)(const json_t *))
+static int about(struct remote *r, const char *method, const char *what, const char *text,
+                 void (*show)(const json_t *))
 {
     char id[33];
     json_t *answer;
@@ -215,7 +234,7 @@ static int retry(struct remote *r, int argc, char **argv)
     return about(r, "POST", "/quantize/jobs/%s/retry", argv[1], print_job_line);
 }
 
-static int delete(struct remote *r, int argc, char **argv)
+static int delete (struct remote *r, int argc, char **argv)
 {
     (void)argc;
     return about(r, "DELETE", "/quantize/jobs/%s", argv[1], print_job_line);
@@ -258,9 +277,12 @@ static int log_of(struct remote *r, int argc, char **argv)
         snprintf(query, sizeof query, "/api/v1/quantize/jobs/%s/log?limit=1000&after=%.0f", id, after);
         status = remote_call(r, "GET", query, NULL, &page);
         if (status != EXIT_DONE) break;
-        json_array_foreach(json_object_get(page, "lines"), i, line) {
-            if (r->json) print_answer(json_incref(line));
-            else print_log_line(line);
+        json_array_foreach(json_object_get(page, "lines"), i, line)
+        {
+            if (r->json)
+                print_answer(json_incref(line));
+            else
+                print_log_line(line);
         }
         next = number_of(page, "next_after");
         json_decref(page);
@@ -276,8 +298,8 @@ static const json_t *find_output(const json_t *list, const char *name)
     const json_t *o;
     size_t i;
     if (!name) return json_array_size(list) == 1 ? json_array_get(list, 0) : NULL;
-    json_array_foreach(list, i, o)
-        if (strcmp(text_of(o, "name"), name) == 0 || strcmp(text_of(o, "quant_type"), name) == 0) return o;
+    json_array_foreach(list, i, o) if (strcmp(text_of(o, "name"), name) == 0 ||
+                                       strcmp(text_of(o, "quant_type"), name) == 0) return o;
     return NULL;
 }
 
@@ -288,14 +310,20 @@ static int fetch(struct remote *r, const char *id, const json_t *o, const char *
         fprintf(stderr, "halftone %s: this output is not completed\n", r->command->name);
         return EXIT_INPUT;
     }
-    if (!to && (!*name || strchr(name, '/') || *name == '.')) return usage_error(r->command, "the output's name is no file's: -o FILE gives one");
+    if (!to && (!*name || strchr(name, '/') || *name == '.'))
+        return usage_error(r->command, "the output's name is no file's: -o FILE gives one");
     char *path = remote_path(r, "/quantize/jobs/%s/outputs/%s", id, name);
-    struct remote_file file = {.path = path, .to = to ? to : name, .sha256 = text_of(o, "sha256"), .overwrite = overwrite,
-                               .size = (uint64_t)json_integer_value(json_object_get(o, "file_size")), .quiet = r->json};
+    struct remote_file file = {.path = path,
+                               .to = to ? to : name,
+                               .sha256 = text_of(o, "sha256"),
+                               .overwrite = overwrite,
+                               .size = (uint64_t)json_integer_value(json_object_get(o, "file_size")),
+                               .quiet = r->json};
     int status = path ? remote_download(r, &file) : EXIT_RESOURCES;
     free(path);
     if (status == EXIT_DONE && r->json)
-        return print_answer(json_pack("{s:s, s:I, s:s}", "path", file.to, "size_bytes", (json_int_t)file.size, "sha256", file.sha256));
+        return print_answer(json_pack("{s:s, s:I, s:s}", "path", file.to, "size_bytes", (json_int_t)file.size,
+                                      "sha256", file.sha256));
     if (status == EXIT_DONE) printf("%s\n", file.to);
     return status;
 }
@@ -308,9 +336,12 @@ static int download(struct remote *r, int argc, char **argv)
     json_t *answer;
     for (int i = 2; i < argc; i++) {
         if (take_value("-o", argc, argv, &i, &to) || take_value("--output", argc, argv, &i, &to)) continue;
-        if (strcmp(argv[i], "--overwrite") == 0) overwrite = true;
-        else if (argv[i][0] == '-' || name) return usage_error(r->command, "\"%s\" was not expected", argv[i]);
-        else name = argv[i];
+        if (strcmp(argv[i], "--overwrite") == 0)
+            overwrite = true;
+        else if (argv[i][0] == '-' || name)
+            return usage_error(r->command, "\"%s\" was not expected", argv[i]);
+        else
+            name = argv[i];
     }
     int status = find_job(r, argv[1], id);
     char *path = status == EXIT_DONE ? remote_path(r, "/quantize/jobs/%s/outputs", id, NULL) : NULL;
@@ -318,8 +349,13 @@ static int download(struct remote *r, int argc, char **argv)
     free(path);
     if (status != EXIT_DONE) return status;
     const json_t *o = find_output(json_object_get(answer, "outputs"), name);
-    if (o) status = fetch(r, id, o, to, overwrite);
-    else status = usage_error(r->command, name ? "the job has no output \"%s\"" : "which output? `halftone jobs outputs` lists them%s", name ? name : "");
+    if (o)
+        status = fetch(r, id, o, to, overwrite);
+    else
+        status = usage_error(r->command,
+                             name ? "the job has no output \"%s\""
+                                  : "which output? `halftone jobs outputs` lists them%s",
+                             name ? name : "");
     json_decref(answer);
     return status;
 }

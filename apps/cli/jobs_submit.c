@@ -59,7 +59,8 @@ static int quantize_option(const struct command *c, struct submission *s, int ar
     return EXIT_DONE;
 }
 
-/* What lies here is named by its whole path to a server that runs here too; anything else is the server's to understand. */
+/* What lies here is named by its whole path to a server that runs here too; anything else is the server's to
+ * understand. */
 static void add_model(const struct remote *r, struct submission *s, const char *model)
 {
     char path[PATH_MAX];
@@ -69,8 +70,10 @@ static void add_model(const struct remote *r, struct submission *s, const char *
 
 static int own_option(const struct command *c, struct submission *s, int argc, char **argv, int *i)
 {
-    static const char *const texts[][2] = {
-        {"--name", "name"}, {"--description", "description"}, {"--source-type", "source_type"}, {"--revision", "source_revision"}};
+    static const char *const texts[][2] = {{"--name", "name"},
+                                           {"--description", "description"},
+                                           {"--source-type", "source_type"},
+                                           {"--revision", "source_revision"}};
     const char *value;
     char *end;
     for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
@@ -81,13 +84,17 @@ static int own_option(const struct command *c, struct submission *s, int argc, c
     if (take_value("--idempotency-key", argc, argv, i, &s->key)) return EXIT_DONE;
     if (take_value("--priority", argc, argv, i, &value)) {
         long n = strtol(value, &end, 10);
-        if (!*value || *end || n < -100 || n > 100) return usage_error(c, "a priority is a number from -100 to 100");
+        if (!*value || *end || n < -100 || n > 100)
+            return usage_error(c, "a priority is a number from -100 to 100");
         json_object_set_new(s->body, "priority", json_integer(n));
         return EXIT_DONE;
     }
-    if (strcmp(argv[*i], "--watch") == 0) s->watch = true;
-    else if (strcmp(argv[*i], "--dry-run") == 0) s->dry_run = true;
-    else return quantize_option(c, s, argc, argv, i);
+    if (strcmp(argv[*i], "--watch") == 0)
+        s->watch = true;
+    else if (strcmp(argv[*i], "--dry-run") == 0)
+        s->dry_run = true;
+    else
+        return quantize_option(c, s, argc, argv, i);
     return EXIT_DONE;
 }
 
@@ -97,15 +104,20 @@ static int read_arguments(const struct remote *r, struct submission *s, int argc
     bool options = true;
     int status = EXIT_DONE;
     for (int i = 1; i < argc && status == EXIT_DONE; i++) {
-        if (options && strcmp(argv[i], "--") == 0) options = false;
-        else if (options && argv[i][0] == '-') status = own_option(c, s, argc, argv, &i);
-        else add_model(r, s, argv[i]);
+        if (options && strcmp(argv[i], "--") == 0)
+            options = false;
+        else if (options && argv[i][0] == '-')
+            status = own_option(c, s, argc, argv, &i);
+        else
+            add_model(r, s, argv[i]);
     }
     if (status != EXIT_DONE) return status;
     size_t n = json_array_size(s->models);
     if (n == 0) return usage_error(c, "no model was named");
-    if (n == 1) json_object_set(s->body, "source_model", json_array_get(s->models, 0));
-    else json_object_set(s->body, "source_models", s->models);
+    if (n == 1)
+        json_object_set(s->body, "source_model", json_array_get(s->models, 0));
+    else
+        json_object_set(s->body, "source_models", s->models);
     if (json_array_size(s->types)) json_object_set(s->body, "gguf_quant_types", s->types);
     if (json_object_size(s->options)) json_object_set(s->body, "options", s->options);
     return EXIT_DONE;
@@ -127,7 +139,8 @@ static int after(struct remote *r, const struct submission *s, json_t *answer)
     fflush(stdout);
     snprintf(id, sizeof id, "%s", text_of(answer, "id"));
     if (s->watch && *id) status = watch_remote_job(r, id);
-    json_array_foreach(jobs, i, job) {
+    json_array_foreach(jobs, i, job)
+    {
         snprintf(id, sizeof id, "%s", text_of(job, "id"));
         int one = s->watch ? watch_remote_job(r, id) : EXIT_DONE;
         if (one != EXIT_DONE) status = one;
@@ -138,7 +151,8 @@ static int after(struct remote *r, const struct submission *s, json_t *answer)
 
 int jobs_submit(struct remote *r, int argc, char **argv)
 {
-    struct submission s = {.body = json_object(), .options = json_object(), .types = json_array(), .models = json_array()};
+    struct submission s = {
+        .body = json_object(), .options = json_object(), .types = json_array(), .models = json_array()};
     json_t *answer = NULL;
     int status = read_arguments(r, &s, argc, argv);
     if (status == EXIT_DONE)

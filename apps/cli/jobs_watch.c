@@ -30,8 +30,8 @@ static void draw(struct watch *w, const json_t *job)
     for (int i = 0; i < WIDTH; i++)
         strcat(bar, i < (int)(progress / 100 * WIDTH) ? "●" : "·");
     if (json_is_number(seconds) && json_number_value(seconds) >= 0) human_time(json_number_value(seconds), left);
-    snprintf(line, sizeof line, "%s %5.1f %%  %.30s%s%s  %.40s", bar, progress, text_of(job, "current_step"), *left ? "  left " : "",
-             left, text_of(live, "tensor"));
+    snprintf(line, sizeof line, "%s %5.1f %%  %.30s%s%s  %.40s", bar, progress, text_of(job, "current_step"),
+             *left ? "  left " : "", left, text_of(live, "tensor"));
     fputs("\r\033[K", stdout);
     print_safe(line, 0);
     fflush(stdout);
@@ -44,9 +44,12 @@ static bool tell(struct watch *w, const json_t *job)
     const char *status = text_of(job, "status");
     bool changed = strcmp(w->status, status) != 0;
     snprintf(w->status, sizeof w->status, "%s", status);
-    if (w->remote->json) print_answer(json_incref((json_t *)job));
-    else if (w->terminal) draw(w, job);
-    else if (changed) printf("%s\n", w->status);
+    if (w->remote->json)
+        print_answer(json_incref((json_t *)job));
+    else if (w->terminal)
+        draw(w, job);
+    else if (changed)
+        printf("%s\n", w->status);
     fflush(stdout);
     if (!is_end(w->status)) return false;
     if (w->shown) printf("\r\033[K%s\n", w->status);
@@ -77,7 +80,9 @@ static bool hear(void *ctx, const char *kind, const char *data)
 {
     struct watch *w = ctx;
     if (strcmp(kind, "resync") == 0) return ask(w);
-    json_t *job = strcmp(kind, "job") == 0 || strcmp(kind, "removed") == 0 ? json_loads(data, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    json_t *job = strcmp(kind, "job") == 0 || strcmp(kind, "removed") == 0
+                      ? json_loads(data, JSON_REJECT_DUPLICATES, NULL)
+                      : NULL;
     bool ended = false;
     if (strcmp(text_of(job, "id"), w->id) == 0) {
         if (strcmp(kind, "removed") == 0) {

@@ -9,7 +9,8 @@ static void print_tags(const json_t *model)
 {
     const json_t *tag;
     size_t i;
-    json_array_foreach(json_object_get(model, "tags"), i, tag) {
+    json_array_foreach(json_object_get(model, "tags"), i, tag)
+    {
         printf("%s", i ? " " : "  [");
         print_safe(json_string_value(tag) ? json_string_value(tag) : "", 0);
     }
@@ -25,15 +26,16 @@ static void print_model(const json_t *model)
     print_safe(text_of(model, "name"), 0);
     print_tags(model);
     putchar('\n');
-    json_array_foreach(json_object_get(model, "variants"), i, v) {
+    json_array_foreach(json_object_get(model, "variants"), i, v)
+    {
         const json_t *need = json_object_get(v, "run_memory");
         printf("  %s  ", text_of(v, "id"));
         print_safe(text_of(v, "quant_type"), 9);
         printf(" %9s %6.3f bits", human_bytes(number_of(v, "file_size"), size), number_of(v, "bits_per_weight"));
-        if (json_is_number(json_object_get(v, "perplexity"))) printf("  perplexity %.4f", number_of(v, "perplexity"));
+        if (json_is_number(json_object_get(v, "perplexity")))
+            printf("  perplexity %.4f", number_of(v, "perplexity"));
         if (json_is_number(json_object_get(v, "kld"))) printf("  divergence %.6f", number_of(v, "kld"));
-        if (json_is_object(need))
-            printf("  %s to run", human_bytes(number_of(need, "with_margin_bytes"), run));
+        if (json_is_object(need)) printf("  %s to run", human_bytes(number_of(need, "with_margin_bytes"), run));
         printf("  ");
         print_safe(text_of(v, "name"), 0);
         putchar('\n');
@@ -91,18 +93,24 @@ static int tag(struct remote *r, int argc, char **argv)
     return one(r, "PATCH", "/models/%s", argv[1], NULL, json_pack("{s:o}", "tags", tags));
 }
 
-static int delete(struct remote *r, int argc, char **argv)
+static int delete (struct remote *r, int argc, char **argv)
 {
-    return one(r, "DELETE", argc > 2 ? "/models/%s/variants/%s" : "/models/%s", argv[1], argc > 2 ? argv[2] : NULL, NULL);
+    return one(r, "DELETE", argc > 2 ? "/models/%s/variants/%s" : "/models/%s", argv[1], argc > 2 ? argv[2] : NULL,
+               NULL);
 }
 
 static int fetch(struct remote *r, const char *model, const json_t *v, const char *to, bool overwrite)
 {
     const char *name = text_of(v, "name");
-    if (!to && (!*name || strchr(name, '/') || *name == '.')) return usage_error(r->command, "the variant's name is no file's: -o FILE gives one");
+    if (!to && (!*name || strchr(name, '/') || *name == '.'))
+        return usage_error(r->command, "the variant's name is no file's: -o FILE gives one");
     char *path = remote_path(r, "/models/%s/variants/%s", model, text_of(v, "id"));
-    struct remote_file file = {.path = path, .to = to ? to : name, .sha256 = text_of(v, "sha256"), .overwrite = overwrite,
-                               .size = (uint64_t)json_integer_value(json_object_get(v, "file_size")), .quiet = r->json};
+    struct remote_file file = {.path = path,
+                               .to = to ? to : name,
+                               .sha256 = text_of(v, "sha256"),
+                               .overwrite = overwrite,
+                               .size = (uint64_t)json_integer_value(json_object_get(v, "file_size")),
+                               .quiet = r->json};
     int status = path ? remote_download(r, &file) : EXIT_RESOURCES;
     free(path);
     if (status == EXIT_DONE) printf("%s\n", file.to);
@@ -118,20 +126,24 @@ static int download(struct remote *r, int argc, char **argv)
     size_t i;
     for (int k = 2; k < argc; k++) {
         if (take_value("-o", argc, argv, &k, &to) || take_value("--output", argc, argv, &k, &to)) continue;
-        if (strcmp(argv[k], "--overwrite") == 0) overwrite = true;
-        else if (argv[k][0] == '-' || name) return usage_error(r->command, "\"%s\" was not expected", argv[k]);
-        else name = argv[k];
+        if (strcmp(argv[k], "--overwrite") == 0)
+            overwrite = true;
+        else if (argv[k][0] == '-' || name)
+            return usage_error(r->command, "\"%s\" was not expected", argv[k]);
+        else
+            name = argv[k];
     }
     if (!name) return usage_error(r->command, "which variant? Its id, type or name is wanted");
     char *path = remote_path(r, "/models/%s", argv[1], NULL);
     int status = remote_call(r, "GET", path, NULL, &model);
     free(path);
     if (status != EXIT_DONE) return status;
-    json_array_foreach(json_object_get(model, "variants"), i, each)
-        if (!v && (strcmp(text_of(each, "id"), name) == 0 || strcmp(text_of(each, "quant_type"), name) == 0 ||
-                   strcmp(text_of(each, "name"), name) == 0))
-            v = each;
-    status = v ? fetch(r, argv[1], v, to, overwrite) : usage_error(r->command, "the model has no variant \"%s\"", name);
+    json_array_foreach(json_object_get(model, "variants"), i,
+                       each) if (!v && (strcmp(text_of(each, "id"), name) == 0 ||
+                                        strcmp(text_of(each, "quant_type"), name) == 0 ||
+                                        strcmp(text_of(each, "name"), name) == 0)) v = each;
+    status =
+        v ? fetch(r, argv[1], v, to, overwrite) : usage_error(r->command, "the model has no variant \"%s\"", name);
     json_decref(model);
     return status;
 }

@@ -14,9 +14,11 @@ int remote_take_options(const struct command *c, int *argc, char **argv, struct 
     for (int i = 1; i < *argc; i++) {
         const char *arg = argv[i], *equals = strchr(arg, '=');
         size_t len = equals ? (size_t)(equals - arg) : strlen(arg);
-        bool server = len == 8 && strncmp(arg, "--server", 8) == 0, token = len == 7 && strncmp(arg, "--token", 7) == 0;
+        bool server = len == 8 && strncmp(arg, "--server", 8) == 0,
+             token = len == 7 && strncmp(arg, "--token", 7) == 0;
         if (strcmp(arg, "--") == 0) { /* what follows is no option of anybody's */
-            while (i < *argc) argv[kept++] = argv[i++];
+            while (i < *argc)
+                argv[kept++] = argv[i++];
         } else if (strcmp(arg, "--json") == 0) {
             o->json = true;
         } else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
@@ -87,7 +89,8 @@ int remote_open(struct remote *r, const struct command *command, const struct re
     int n = snprintf(r->server, sizeof r->server, "%s%s", strstr(server, "://") ? "" : "http://", server);
     if (n < 0 || n >= (int)sizeof r->server || (r->token && strlen(r->token) > 512))
         return usage_error(command, "the server or the token is too long");
-    while (n > 0 && r->server[n - 1] == '/') r->server[--n] = '\0';
+    while (n > 0 && r->server[n - 1] == '/')
+        r->server[--n] = '\0';
     if (strncmp(r->server, "http://", 7) != 0 && strncmp(r->server, "https://", 8) != 0)
         return usage_error(command, "a server is http://… or https://…");
     r->here = is_here(r->server);
@@ -110,7 +113,8 @@ void remote_close(struct remote *r)
 
 char *remote_path(struct remote *r, const char *fmt, const char *a, const char *b)
 {
-    char *ea = a ? curl_easy_escape(r->curl, a, 0) : NULL, *eb = b ? curl_easy_escape(r->curl, b, 0) : NULL, *path = NULL;
+    char *ea = a ? curl_easy_escape(r->curl, a, 0) : NULL, *eb = b ? curl_easy_escape(r->curl, b, 0) : NULL,
+         *path = NULL;
     size_t size = strlen(fmt) + (ea ? strlen(ea) : 0) + (eb ? strlen(eb) : 0) + 16;
     if ((ea || !a) && (eb || !b)) path = malloc(size);
     const char *pieces[] = {ea, eb};
@@ -151,10 +155,10 @@ static size_t take(char *data, size_t size, size_t n, void *ctx)
 
 static int status_of(long http)
 {
-    return http == 400 || http == 422      ? EXIT_USAGE
-           : http == 404 || http == 413    ? EXIT_INPUT
-           : http == 507                   ? EXIT_RESOURCES
-                                           : EXIT_FAILED;
+    return http == 400 || http == 422   ? EXIT_USAGE
+           : http == 404 || http == 413 ? EXIT_INPUT
+           : http == 507                ? EXIT_RESOURCES
+                                        : EXIT_FAILED;
 }
 
 /* What the server says of its refusal. */
@@ -169,16 +173,19 @@ static int refused(struct remote *r, long http, const struct body *b)
     }
     const char *what = *text_of(problem, "detail") ? text_of(problem, "detail") : text_of(problem, "title");
     fprintf(stderr, "halftone %s: ", r->command->name);
-    if (json_is_object(problem)) put_safe(stderr, what);
-    else fprintf(stderr, "%s answers with status %ld", r->server, http);
+    if (json_is_object(problem))
+        put_safe(stderr, what);
+    else
+        fprintf(stderr, "%s answers with status %ld", r->server, http);
     fputc('\n', stderr);
-    if (json_array_size(errors) > 1) json_array_foreach(errors, i, e) {
-        fputs("  ", stderr);
-        put_safe(stderr, text_of(e, "pointer"));
-        fputs(": ", stderr);
-        put_safe(stderr, text_of(e, "detail"));
-        fputc('\n', stderr);
-    }
+    if (json_array_size(errors) > 1) json_array_foreach(errors, i, e)
+        {
+            fputs("  ", stderr);
+            put_safe(stderr, text_of(e, "pointer"));
+            fputs(": ", stderr);
+            put_safe(stderr, text_of(e, "detail"));
+            fputc('\n', stderr);
+        }
     if (http == 401) fprintf(stderr, "  --token TOKEN or HALFTONE_TOKEN gives a token\n");
     json_decref(problem);
     return status_of(http);
@@ -195,7 +202,8 @@ static int perform(struct remote *r, const char *path, struct body *b, json_t **
 {
     char url[4096];
     long http = 0;
-    if (snprintf(url, sizeof url, "%s%s", r->server, path) >= (int)sizeof url) return usage_error(r->command, "too long a name");
+    if (snprintf(url, sizeof url, "%s%s", r->server, path) >= (int)sizeof url)
+        return usage_error(r->command, "too long a name");
     r->fault[0] = '\0';
     curl_easy_setopt(r->curl, CURLOPT_URL, url);
     curl_easy_setopt(r->curl, CURLOPT_TIMEOUT, (long)ANSWER_SECONDS);
@@ -207,15 +215,19 @@ static int perform(struct remote *r, const char *path, struct body *b, json_t **
     if (http < 200 || http > 299) return refused(r, http, b);
     json_t *value = b->len ? json_loadb(b->data, b->len, JSON_REJECT_DUPLICATES, NULL) : NULL;
     if (b->len && !value) {
-        fprintf(stderr, "halftone %s: %s is no Halftone server: its answer is not JSON\n", r->command->name, r->server);
+        fprintf(stderr, "halftone %s: %s is no Halftone server: its answer is not JSON\n", r->command->name,
+                r->server);
         return EXIT_FAILED;
     }
-    if (answer) *answer = value;
-    else json_decref(value);
+    if (answer)
+        *answer = value;
+    else
+        json_decref(value);
     return EXIT_DONE;
 }
 
-int remote_send(struct remote *r, const char *method, const char *path, json_t *body, const char *key, json_t **answer)
+int remote_send(struct remote *r, const char *method, const char *path, json_t *body, const char *key,
+                json_t **answer)
 {
     struct body b = {0};
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL, header[320];
@@ -256,7 +268,8 @@ static int write_safe(FILE *to, const char *text, size_t most)
     int n = 0;
     const unsigned char *p = (const unsigned char *)text;
     for (size_t i = 0; p[i] && i < most; i++) {
-        bool pair = p[i] == 0xc2 && p[i + 1] >= 0x80 && p[i + 1] < 0xa0, control = p[i] < 0x20 || p[i] == 0x7f || pair;
+        bool pair = p[i] == 0xc2 && p[i + 1] >= 0x80 && p[i + 1] < 0xa0,
+             control = p[i] < 0x20 || p[i] == 0x7f || pair;
         i += pair;
         putc(control ? '?' : p[i], to);
         n += control || (p[i] & 0xc0) != 0x80; /* characters, not bytes */

@@ -1,6 +1,6 @@
 /*
- * A Halftone server that runs elsewhere: requests and answers in JSON, events, files. The token goes to the server that was
- * named and nowhere else: redirects are not followed.
+ * A Halftone server that runs elsewhere: requests and answers in JSON, events, files. The token goes to the server
+ * that was named and nowhere else: redirects are not followed.
  */
 #ifndef HT_CLI_REMOTE_H
 #define HT_CLI_REMOTE_H
@@ -17,8 +17,8 @@ struct remote {
     struct curl_slist *headers;
     char server[1024]; /* without a slash at the end */
     const char *token;
-    bool json;         /* what is told is JSON */
-    bool here;         /* the server runs on this machine */
+    bool json; /* what is told is JSON */
+    bool here; /* the server runs on this machine */
     char fault[CURL_ERROR_SIZE];
 };
 
@@ -38,20 +38,22 @@ void remote_close(struct remote *remote);
 char *remote_path(struct remote *remote, const char *fmt, const char *a, const char *b);
 
 /*
- * One request. body is stolen, NULL: none. *answer (may be NULL) is the caller's; NULL for an empty one. Returns EXIT_DONE, or
- * has told what went wrong and returns its status.
+ * One request. body is stolen, NULL: none. *answer (may be NULL) is the caller's; NULL for an empty one. Returns
+ * EXIT_DONE, or has told what went wrong and returns its status.
  */
 int remote_call(struct remote *remote, const char *method, const char *path, json_t *body, json_t **answer);
 /* The same with an Idempotency-Key (or NULL). */
-int remote_send(struct remote *remote, const char *method, const char *path, json_t *body, const char *key, json_t **answer);
+int remote_send(struct remote *remote, const char *method, const char *path, json_t *body, const char *key,
+                json_t **answer);
 
 /* An event of the stream at the path. true ends the stream. */
 typedef bool remote_event_fn(void *ctx, const char *kind, const char *data);
 /* Called when a connection stands: what was missed before it can be asked for. true ends the stream. */
 typedef bool remote_begin_fn(void *ctx);
-/* Reads events, and connects again, going on behind the last, when the connection ends. Returns when a callback ends it
- * (EXIT_DONE), or when the server cannot be reached any more. */
-int remote_events(struct remote *remote, const char *path, remote_begin_fn *begin, remote_event_fn *event, void *ctx);
+/* Reads events, and connects again, going on behind the last, when the connection ends. Returns when a callback
+ * ends it (EXIT_DONE), or when the server cannot be reached any more. */
+int remote_events(struct remote *remote, const char *path, remote_begin_fn *begin, remote_event_fn *event,
+                  void *ctx);
 
 /* A file of known size and SHA-256 into `to`, by way of `to`.part, which a later call continues. */
 struct remote_file {

@@ -1,6 +1,6 @@
 /*
- * Files from a server: into NAME.part, continued where an earlier try ended, hashed on the way, renamed when size and
- * hash are right. The server's entity tag is the hash, so that a part is only continued with the same file.
+ * Files from a server: into NAME.part, continued where an earlier try ended, hashed on the way, renamed when size
+ * and hash are right. The server's entity tag is the hash, so that a part is only continued with the same file.
  */
 #include "remote.h"
 
@@ -60,7 +60,8 @@ static int told(const struct download *d, int status, const char *why)
 static bool start_over(struct download *d)
 {
     d->done = 0;
-    return ftruncate(d->fd, 0) == 0 && lseek(d->fd, 0, SEEK_SET) == 0 && EVP_DigestInit_ex(d->sha, EVP_sha256(), NULL) == 1;
+    return ftruncate(d->fd, 0) == 0 && lseek(d->fd, 0, SEEK_SET) == 0 &&
+           EVP_DigestInit_ex(d->sha, EVP_sha256(), NULL) == 1;
 }
 
 static bool write_all(struct download *d, const char *data, size_t n)
@@ -158,7 +159,9 @@ static int fetch_all(struct download *d)
     for (int tries = 0; d->done < d->file->size;) {
         uint64_t before = d->done;
         CURLcode code = fetch(d, url, fault);
-        if (d->error) return told(d, d->error == ENOSPC || d->error == EDQUOT ? EXIT_RESOURCES : EXIT_FAILED, strerror(d->error));
+        if (d->error)
+            return told(d, d->error == ENOSPC || d->error == EDQUOT ? EXIT_RESOURCES : EXIT_FAILED,
+                        strerror(d->error));
         if (d->grows) return told(d, EXIT_FAILED, "the server sends more than the file has");
         if (d->done == d->file->size) break;
         tries = d->done > before ? 0 : tries + 1;
@@ -186,7 +189,8 @@ static int publish(struct download *d)
     if (fsync(d->fd) != 0) return told(d, EXIT_FAILED, strerror(errno));
     unsigned flags = d->file->overwrite ? 0 : RENAME_NOREPLACE;
     int failed = renameat2(AT_FDCWD, d->part, AT_FDCWD, d->file->to, flags);
-    if (failed && flags && errno == EINVAL) failed = rename(d->part, d->file->to); /* a file system that cannot; it was looked at */
+    if (failed && flags && errno == EINVAL)
+        failed = rename(d->part, d->file->to); /* a file system that cannot; it was looked at */
     return failed ? told(d, EXIT_FAILED, strerror(errno)) : EXIT_DONE;
 }
 
@@ -195,7 +199,8 @@ static int check_place(const struct download *d)
     char folder[4200];
     struct stat info;
     struct statvfs fs;
-    if (!d->file->overwrite && lstat(d->file->to, &info) == 0) return told(d, EXIT_USAGE, "it exists; --overwrite replaces it");
+    if (!d->file->overwrite && lstat(d->file->to, &info) == 0)
+        return told(d, EXIT_USAGE, "it exists; --overwrite replaces it");
     if (strspn(d->file->sha256, "0123456789abcdef") != 64 || strlen(d->file->sha256) != 64)
         return told(d, EXIT_FAILED, "the server does not say its SHA-256");
     snprintf(folder, sizeof folder, "%s", d->file->to);
@@ -203,13 +208,15 @@ static int check_place(const struct download *d)
     if (slash) slash[slash == folder] = '\0';
     if (statvfs(slash ? folder : ".", &fs) != 0) return told(d, EXIT_INPUT, strerror(errno));
     uint64_t space = (uint64_t)fs.f_bavail * fs.f_frsize + (stat(d->part, &info) == 0 ? (uint64_t)info.st_size : 0);
-    return space < d->file->size ? told(d, EXIT_RESOURCES, "there is not enough space for it on the disk") : EXIT_DONE;
+    return space < d->file->size ? told(d, EXIT_RESOURCES, "there is not enough space for it on the disk")
+                                 : EXIT_DONE;
 }
 
 int remote_download(struct remote *r, const struct remote_file *file)
 {
     struct download d = {.remote = r, .file = file, .fd = -1};
-    if (snprintf(d.part, sizeof d.part, "%s.part", file->to) >= 4100) return told(&d, EXIT_USAGE, "the name is too long");
+    if (snprintf(d.part, sizeof d.part, "%s.part", file->to) >= 4100)
+        return told(&d, EXIT_USAGE, "the name is too long");
     int status = check_place(&d);
     if (status != EXIT_DONE) return status;
     d.fd = open(d.part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);

@@ -1,6 +1,6 @@
 /*
- * Server-sent events, as far as our server sends them: "id:", "event:", "data:", "retry:" and comments, a line each, an
- * empty line behind each event.
+ * Server-sent events, as far as our server sends them: "id:", "event:", "data:", "retry:" and comments, a line
+ * each, an empty line behind each event.
  */
 #include "remote.h"
 
@@ -33,7 +33,8 @@ static void field(struct stream *s, const char *name, const char *value)
         long ms = strtol(value, NULL, 10);
         if (ms >= 0 && ms <= 60000) s->retry_ms = ms;
     } else if (strcmp(name, "data") == 0 && s->data_len + strlen(value) + 2 < MOST_LINE) {
-        s->data_len += (size_t)snprintf(s->data + s->data_len, MOST_LINE - s->data_len, "%s%s", s->data_len ? "\n" : "", value);
+        s->data_len += (size_t)snprintf(s->data + s->data_len, MOST_LINE - s->data_len, "%s%s",
+                                        s->data_len ? "\n" : "", value);
     }
 }
 
@@ -61,13 +62,16 @@ static size_t take(char *data, size_t size, size_t n, void *ctx)
         s->ended = s->begin(s->ctx);
     }
     for (size_t i = 0; i < size * n && !s->ended; i++) {
-        if (data[i] == '\n') end_line(s);
-        else if (s->len + 1 < MOST_LINE) s->line[s->len++] = data[i];
+        if (data[i] == '\n')
+            end_line(s);
+        else if (s->len + 1 < MOST_LINE)
+            s->line[s->len++] = data[i];
     }
     return s->ended ? 0 : size * n;
 }
 
-static CURL *prepare(const struct remote *r, struct stream *s, const char *url, struct curl_slist **headers, char *fault)
+static CURL *prepare(const struct remote *r, struct stream *s, const char *url, struct curl_slist **headers,
+                     char *fault)
 {
     char header[64];
     CURL *c = curl_easy_duphandle(r->curl);
@@ -75,7 +79,8 @@ static CURL *prepare(const struct remote *r, struct stream *s, const char *url, 
     for (const struct curl_slist *h = r->headers; h; h = h->next)
         *headers = curl_slist_append(*headers, h->data);
     *headers = curl_slist_append(*headers, "Accept: text/event-stream");
-    if (s->id[0] && snprintf(header, sizeof header, "Last-Event-ID: %s", s->id) > 0) *headers = curl_slist_append(*headers, header);
+    if (s->id[0] && snprintf(header, sizeof header, "Last-Event-ID: %s", s->id) > 0)
+        *headers = curl_slist_append(*headers, header);
     curl_easy_setopt(c, CURLOPT_URL, url);
     curl_easy_setopt(c, CURLOPT_HTTPGET, 1L);
     curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, NULL);
@@ -127,7 +132,8 @@ int remote_events(struct remote *r, const char *path, remote_begin_fn *begin, re
     int status = EXIT_RESOURCES;
     s.line = malloc(MOST_LINE);
     s.data = malloc(MOST_LINE);
-    if (s.line && s.data && snprintf(url, sizeof url, "%s%s", r->server, path) < (int)sizeof url) status = keep_listening(r, &s, url);
+    if (s.line && s.data && snprintf(url, sizeof url, "%s%s", r->server, path) < (int)sizeof url)
+        status = keep_listening(r, &s, url);
     free(s.line);
     free(s.data);
     return status;

@@ -35,7 +35,8 @@ static const struct ht__kv *find(const struct source *s, const char *suffix)
     return ht__kv_get(&s->model->kvs, key);
 }
 
-/* A number at most `most`, of one layer where the key is a list. An absent key is `otherwise`; < 0: it is required. */
+/* A number at most `most`, of one layer where the key is a list. An absent key is `otherwise`; < 0: it is required.
+ */
 static uint64_t number(struct source *s, const char *suffix, uint64_t layer, int64_t otherwise, uint64_t most)
 {
     const struct ht__kv *kv = find(s, suffix);
@@ -49,12 +50,14 @@ static uint64_t number(struct source *s, const char *suffix, uint64_t layer, int
         known = ht__kv_get_u64(&s->model->kvs, kv->key, &value);
     }
     if (known && value <= most) return value;
-    s->err = ht__fail(s->diag, HT_ERR_UNSUPPORTED, s->model->arch, -1, "memory to run it cannot be told: metadata key %s %s",
-                      suffix, kv ? "has a value that no model has" : "is missing");
+    s->err = ht__fail(s->diag, HT_ERR_UNSUPPORTED, s->model->arch, -1,
+                      "memory to run it cannot be told: metadata key %s %s", suffix,
+                      kv ? "has a value that no model has" : "is missing");
     return 0;
 }
 
-/* Llama.cpp keeps the whole context where every layer has a window: only a mixture of both gets caches of two sizes. */
+/* Llama.cpp keeps the whole context where every layer has a window: only a mixture of both gets caches of two
+ * sizes. */
 static uint64_t window_of(struct source *s, uint64_t layer)
 {
     const struct ht__recipe *recipe = ht__recipe_of(s->model->arch);
@@ -86,12 +89,13 @@ static void read_layer(struct source *s, uint64_t i, struct ht__fit_shape *shape
     uint64_t full_key = number(s, "attention.key_length_mla", i, 0, MOST_WIDTH);
     bool latent = rank > 0 && full_key > 0;
     shape->layers[i] = (struct ht__fit_layer){kv_heads * key, latent ? 0 : kv_heads * value, window_of(s, i)};
-    /* queries, keys, values and results. Latent attention: queries, their unturned part apart, that part against the
-     * latent, and both joined again: key_mla + (key_mla - turned) + rank + (rank + turned) */
+    /* queries, keys, values and results. Latent attention: queries, their unturned part apart, that part against
+     * the latent, and both joined again: key_mla + (key_mla - turned) + rank + (rank + turned) */
     uint64_t attention = latent ? heads * 2 * (full_key + rank) : (heads + kv_heads) * (key + value);
     uint64_t ff = 3 * number(s, "feed_forward_length", i, 0, MOST_ROWS);
     if (shape->experts)
-        ff = larger(ff, shape->experts_used * (3 * number(s, "expert_feed_forward_length", i, 0, MOST_ROWS) + shape->n_embd));
+        ff = larger(ff, shape->experts_used *
+                            (3 * number(s, "expert_feed_forward_length", i, 0, MOST_ROWS) + shape->n_embd));
     shape->attention = larger(shape->attention, attention);
     shape->ff = larger(shape->ff, ff);
 }
@@ -131,7 +135,8 @@ static uint64_t cells(uint64_t n)
     return (n + HT__FIT_CELLS - 1) / HT__FIT_CELLS * HT__FIT_CELLS;
 }
 
-uint64_t ht__fit_cache_of_layer(const struct ht__fit_shape *shape, uint64_t layer, uint64_t ctx, const struct ht__codec *type)
+uint64_t ht__fit_cache_of_layer(const struct ht__fit_shape *shape, uint64_t layer, uint64_t ctx,
+                                const struct ht__codec *type)
 {
     const struct ht__fit_layer *l = &shape->layers[layer];
     uint64_t n = cells(ctx);
@@ -144,7 +149,8 @@ uint64_t ht__fit_overhead(const struct ht__fit_shape *shape, uint64_t ctx)
     uint64_t batch = ctx < HT__FIT_BATCH ? ctx : HT__FIT_BATCH, mask = batch * cells(ctx) * 2;
     uint64_t logits = shape->n_vocab + 2 * shape->n_embd;
     uint64_t layer = larger(shape->ff, shape->attention) + 4 * shape->n_embd;
-    return larger(batch * logits * sizeof(float), batch * layer * sizeof(float) + mask) + shape->n_vocab * sizeof(float);
+    return larger(batch * logits * sizeof(float), batch * layer * sizeof(float) + mask) +
+           shape->n_vocab * sizeof(float);
 }
 
 struct ht__fit_need ht__fit_need(const struct ht__fit_shape *shape, uint64_t weights, uint64_t ctx,

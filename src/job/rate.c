@@ -60,8 +60,8 @@ static double time_codec(const struct ht__codec *codec, enum ht__cpu_level level
     return (cpu_seconds() - start) / (double)weights;
 }
 
-double ht__rate_codec(const struct ht__codec *codec, enum ht__cpu_level level, bool encode, bool importance, double budget,
-                      const struct ht__alloc *alloc)
+double ht__rate_codec(const struct ht__codec *codec, enum ht__cpu_level level, bool encode, bool importance,
+                      double budget, const struct ht__alloc *alloc)
 {
     struct rows *r = ht__new(alloc, sizeof *r);
     if (!r) return HT__RATE_NO_MEMORY;
@@ -140,7 +140,8 @@ double ht__rate_read(const struct ht__file *file, double budget, const struct ht
     double start = ht__seconds(), now = start;
     if (!data) return HT__RATE_NO_MEMORY;
     /* steps of about a golden section meet cached and other parts alike */
-    for (uint64_t i = 0, at = 0; i < n_pieces && now - start < budget; i++, at = (at + n_pieces * 5 / 8 + 1) % n_pieces) {
+    for (uint64_t i = 0, at = 0; i < n_pieces && now - start < budget;
+         i++, at = (at + n_pieces * 5 / 8 + 1) % n_pieces) {
         if (ht__file_read(file, at * piece, data, piece, NULL) != HT_OK) break;
         bytes += piece;
         now = ht__seconds();

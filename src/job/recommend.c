@@ -37,7 +37,7 @@ struct choice {
     uint64_t ctx;
     struct place place;
     struct option options[64]; /* best first */
-    size_t n, best; /* best == n: none fits */
+    size_t n, best;            /* best == n: none fits */
 };
 
 static enum ht_err read_place(const struct ht__options *o, struct place *p, struct ht_diag *diag)
@@ -54,8 +54,8 @@ static enum ht_err read_place(const struct ht__options *o, struct place *p, stru
     }
     HT_TRY(ht__gpu_by_name(o->gpu, &p->gpu, diag));
     if (!p->gpu->memory && !memory)
-        return ht__fail(diag, HT_ERR_USAGE, "memory", -1, "%s comes with memory of several sizes: --memory SIZE says which",
-                        p->gpu->name);
+        return ht__fail(diag, HT_ERR_USAGE, "memory", -1,
+                        "%s comes with memory of several sizes: --memory SIZE says which", p->gpu->name);
     p->memory = ht__gpu_share(p->gpu, memory) * p->gpus;
     p->ram = p->gpu->memory ? memory : 0;
     return HT_OK;
@@ -97,10 +97,14 @@ static void count_bytes(const struct choice *c, const struct ht__plan_output *o,
         bool embedding = untied && strcmp(w->name, "token_embd.weight") == 0;
         bool experts = strstr(w->name, "_exps.") && c->shape.experts;
         b->all += n;
-        if (embedding) b->embedding += n; /* a row of it is read for a token */
-        else b->active += experts ? n / c->shape.experts * c->shape.experts_used : n;
-        if (layer >= 0 && layer < HT__FIT_LAYERS) b->layers[layer] += n;
-        else if (!embedding) b->apart += n;
+        if (embedding)
+            b->embedding += n; /* a row of it is read for a token */
+        else
+            b->active += experts ? n / c->shape.experts * c->shape.experts_used : n;
+        if (layer >= 0 && layer < HT__FIT_LAYERS)
+            b->layers[layer] += n;
+        else if (!embedding)
+            b->apart += n;
     }
 }
 
@@ -144,7 +148,8 @@ static enum ht_err weigh_all(struct choice *c, struct ht_diag *diag)
     if (!b) return ht__fail_memory(diag, "recommend");
     for (size_t q = 0; ht__quality_at(q); q++)
         for (size_t i = 0; i < plan->n_outputs; i++) {
-            if (plan->outputs[i].refused || strcmp(plan->outputs[i].mix->name, ht__quality_at(q)->mix) != 0) continue;
+            if (plan->outputs[i].refused || strcmp(plan->outputs[i].mix->name, ht__quality_at(q)->mix) != 0)
+                continue;
             c->options[c->n] = (struct option){.output = &plan->outputs[i], .quality = ht__quality_at(q)};
             weigh(c, &c->options[c->n++], b);
         }
@@ -176,21 +181,25 @@ static void put_option(struct ht__buf *out, const struct choice *c, const struct
     ht__buf_str(out, "{");
     put_str(out, "type", p->mix->name);
     put_str(out, "hint", ht__quality_hint(p->mix));
-    ht__buf_printf(out,
-                   "\"size_bytes\": %llu, \"bits_per_weight\": %.4f, \"with_importance\": %s, "
-                   "\"measured\": {\"divergence\": %g, \"same_top_token\": %g}, "
-                   "\"run_memory\": {\"ctx\": %llu, \"cache_type\": \"%s\", \"weights_bytes\": %llu, \"kv_cache_bytes\": %llu, "
-                   "\"overhead_bytes\": %llu, \"total_bytes\": %llu, \"with_margin_bytes\": %llu}, \"beside_gpu_bytes\": %llu, ",
-                   (unsigned long long)p->size, c->plan->n_weights ? (double)bytes * 8 / (double)c->plan->n_weights : 0,
-                   p->with_importance ? "true" : "false", o->quality->divergence, o->quality->same,
-                   (unsigned long long)c->ctx, c->cache_type->name, (unsigned long long)o->need.weights,
-                   (unsigned long long)o->need.cache, (unsigned long long)o->need.overhead,
-                   (unsigned long long)o->need.total, (unsigned long long)o->need.with_margin, (unsigned long long)o->beside);
+    ht__buf_printf(
+        out,
+        "\"size_bytes\": %llu, \"bits_per_weight\": %.4f, \"with_importance\": %s, "
+        "\"measured\": {\"divergence\": %g, \"same_top_token\": %g}, "
+        "\"run_memory\": {\"ctx\": %llu, \"cache_type\": \"%s\", \"weights_bytes\": %llu, \"kv_cache_bytes\": "
+        "%llu, "
+        "\"overhead_bytes\": %llu, \"total_bytes\": %llu, \"with_margin_bytes\": %llu}, \"beside_gpu_bytes\": "
+        "%llu, ",
+        (unsigned long long)p->size, c->plan->n_weights ? (double)bytes * 8 / (double)c->plan->n_weights : 0,
+        p->with_importance ? "true" : "false", o->quality->divergence, o->quality->same, (unsigned long long)c->ctx,
+        c->cache_type->name, (unsigned long long)o->need.weights, (unsigned long long)o->need.cache,
+        (unsigned long long)o->need.overhead, (unsigned long long)o->need.total,
+        (unsigned long long)o->need.with_margin, (unsigned long long)o->beside);
     ht__buf_printf(out, "\"fits\": %s, \"missing_bytes\": %llu", o->fits ? "true" : "false",
                    (unsigned long long)(o->fits ? 0 : o->need.with_margin - c->place.memory));
     if (!o->fits && c->place.gpu && c->place.gpu->memory)
         ht__buf_printf(out, ", \"offload\": {\"gpu_layers\": %llu, \"layers\": %llu, \"ram_bytes\": %llu}",
-                       (unsigned long long)o->layers, (unsigned long long)c->shape.n_layers, (unsigned long long)o->rest);
+                       (unsigned long long)o->layers, (unsigned long long)c->shape.n_layers,
+                       (unsigned long long)o->rest);
     put_speed(out, c, o);
     ht__buf_str(out, "}");
 }
@@ -198,8 +207,10 @@ static void put_option(struct ht__buf *out, const struct choice *c, const struct
 static void put_member(struct ht__buf *out, const char *key, const struct choice *c, size_t i)
 {
     ht__buf_printf(out, "\"%s\": ", key);
-    if (i < c->n) put_option(out, c, &c->options[i]);
-    else ht__buf_str(out, "null");
+    if (i < c->n)
+        put_option(out, c, &c->options[i]);
+    else
+        ht__buf_str(out, "null");
     ht__buf_str(out, ", ");
 }
 
@@ -234,11 +245,14 @@ static void put_why_best(struct ht__buf *out, const struct choice *c, bool *firs
 {
     const struct option *o = &c->options[c->best];
     size_t better = next_better(c);
-    put_sentence(out, first, "%s takes %.2f GB at %llu tokens (weights %.2f, cache %.2f, buffers %.2f), %.2f GB with a fifth to spare, of %.2f GB",
-                 o->output->mix->name, (double)o->need.total / 1e9, (unsigned long long)c->ctx, (double)o->need.weights / 1e9,
-                 (double)o->need.cache / 1e9, (double)o->need.overhead / 1e9, (double)o->need.with_margin / 1e9,
-                 (double)c->place.memory / 1e9);
-    put_sentence(out, first, "in our measurements it lost %g nats a token, and %.1f %% of the likeliest tokens stayed the same",
+    put_sentence(out, first,
+                 "%s takes %.2f GB at %llu tokens (weights %.2f, cache %.2f, buffers %.2f), %.2f GB with a fifth "
+                 "to spare, of %.2f GB",
+                 o->output->mix->name, (double)o->need.total / 1e9, (unsigned long long)c->ctx,
+                 (double)o->need.weights / 1e9, (double)o->need.cache / 1e9, (double)o->need.overhead / 1e9,
+                 (double)o->need.with_margin / 1e9, (double)c->place.memory / 1e9);
+    put_sentence(out, first,
+                 "in our measurements it lost %g nats a token, and %.1f %% of the likeliest tokens stayed the same",
                  o->quality->divergence, o->quality->same * 100);
     if (better < c->n)
         put_sentence(out, first, "%s, the next better, lacks %.2f GB", c->options[better].output->mix->name,
@@ -255,7 +269,8 @@ static void put_why_best(struct ht__buf *out, const struct choice *c, bool *firs
 static size_t offloadable(const struct choice *c)
 {
     size_t i = 0;
-    while (i < c->n && (strcmp(c->options[i].output->mix->name, "Q4_K_M") != 0 && c->options[i].quality->divergence < .0027))
+    while (i < c->n &&
+           (strcmp(c->options[i].output->mix->name, "Q4_K_M") != 0 && c->options[i].quality->divergence < .0027))
         i++;
     while (i < c->n && (c->options[i].layers == 0 || (c->place.ram && c->options[i].rest > c->place.ram)))
         i++;
@@ -267,17 +282,20 @@ static void put_why_none(struct ht__buf *out, const struct choice *c, bool *firs
     size_t i = c->place.gpu && c->place.gpu->memory ? offloadable(c) : c->n;
     if (c->n == 0) {
         put_sentence(out, first, "this model cannot be quantized in any of the types: %s",
-                     c->plan->n_outputs && c->plan->outputs[0].refused ? c->plan->outputs[0].refused : "none is known");
+                     c->plan->n_outputs && c->plan->outputs[0].refused ? c->plan->outputs[0].refused
+                                                                       : "none is known");
         return;
     }
     const struct option *last = &c->options[c->n - 1];
     put_sentence(out, first, "not even %s fits: it lacks %.2f GB of %.2f GB", last->output->mix->name,
                  (double)(last->need.with_margin - c->place.memory) / 1e9, (double)c->place.memory / 1e9);
     if (i < c->n)
-        put_sentence(out, first, "%s with %llu of %llu layers on the card needs %.2f GB of the machine's memory beside it",
+        put_sentence(out, first,
+                     "%s with %llu of %llu layers on the card needs %.2f GB of the machine's memory beside it",
                      c->options[i].output->mix->name, (unsigned long long)c->options[i].layers,
                      (unsigned long long)c->shape.n_layers, (double)c->options[i].rest / 1e9);
-    if (c->ctx > 1024) put_sentence(out, first, "a shorter context (--ctx) or a smaller cache (--cache-type q8_0) takes less");
+    if (c->ctx > 1024)
+        put_sentence(out, first, "a shorter context (--ctx) or a smaller cache (--cache-type q8_0) takes less");
 }
 
 static void put_place(struct ht__buf *out, const struct place *p)
@@ -285,8 +303,8 @@ static void put_place(struct ht__buf *out, const struct place *p)
     ht__buf_str(out, "\"place\": {");
     if (p->gpu) {
         put_str(out, "gpu", p->gpu->name);
-        ht__buf_printf(out, "\"gpu_count\": %llu, \"bandwidth_bytes_per_second\": %llu, ", (unsigned long long)p->gpus,
-                       (unsigned long long)p->gpu->bandwidth);
+        ht__buf_printf(out, "\"gpu_count\": %llu, \"bandwidth_bytes_per_second\": %llu, ",
+                       (unsigned long long)p->gpus, (unsigned long long)p->gpu->bandwidth);
     }
     if (p->ram) ht__buf_printf(out, "\"ram_bytes\": %llu, ", (unsigned long long)p->ram);
     ht__buf_printf(out, "\"memory_bytes\": %llu}, ", (unsigned long long)p->memory);
@@ -306,8 +324,10 @@ static void put_answer(struct ht__buf *out, const struct choice *c)
     put_member(out, "next_smaller", c, c->best < c->n ? next_smaller(c, c->best) : c->n);
     put_member(out, "offload", c, c->best < c->n || !c->place.gpu || !c->place.gpu->memory ? c->n : offloadable(c));
     ht__buf_str(out, "\"reasons\": [");
-    if (c->best < c->n) put_why_best(out, c, &first);
-    else put_why_none(out, c, &first);
+    if (c->best < c->n)
+        put_why_best(out, c, &first);
+    else
+        put_why_none(out, c, &first);
     if (c->ctx > c->shape.n_ctx_train)
         put_sentence(out, &first, "the model was trained on %llu tokens: beyond them it may lose the thread",
                      (unsigned long long)c->shape.n_ctx_train);

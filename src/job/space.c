@@ -21,7 +21,8 @@ uint64_t ht__machine_memory(void)
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
     uint64_t all = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : UINT64_MAX;
     /* In a container these are its own group's, by the second and the first version of control groups. */
-    uint64_t allowed = kernel_number("/sys/fs/cgroup/memory.max", kernel_number("/sys/fs/cgroup/memory/memory.limit_in_bytes", UINT64_MAX));
+    uint64_t allowed = kernel_number("/sys/fs/cgroup/memory.max",
+                                     kernel_number("/sys/fs/cgroup/memory/memory.limit_in_bytes", UINT64_MAX));
     return allowed < all ? allowed : all;
 }
 
@@ -31,8 +32,10 @@ enum ht_err ht__space_ask(const struct ht__plan *plan, struct ht__space *space, 
     snprintf(folder, sizeof space->folder, "%s", plan->outputs[0].files[0].path);
     do { /* up to what exists: the folder is made when the job runs */
         char *slash = strrchr(folder, '/');
-        if (!slash) strcpy(folder, ".");
-        else slash[slash == folder] = '\0';
+        if (!slash)
+            strcpy(folder, ".");
+        else
+            slash[slash == folder] = '\0';
     } while (!ht__path_exists(folder) && strcmp(folder, ".") != 0 && strcmp(folder, "/") != 0);
     space->memory = ht__machine_memory();
     return ht__disk_free(folder, &space->disk_free, diag);
@@ -53,7 +56,8 @@ enum ht_err ht__space_check_memory(const struct ht__plan *plan, const struct ht_
                         "this model needs %llu MB even with one thread; %llu MB are allowed", need,
                         (unsigned long long)(plan->memory_limit >> 20));
     if (plan->memory > space->memory)
-        return ht__fail(diag, HT_ERR_NO_MEMORY_BUDGET, "memory", -1, "this model needs %llu MB; this machine has %llu MB",
-                        need, (unsigned long long)(space->memory >> 20));
+        return ht__fail(diag, HT_ERR_NO_MEMORY_BUDGET, "memory", -1,
+                        "this model needs %llu MB; this machine has %llu MB", need,
+                        (unsigned long long)(space->memory >> 20));
     return HT_OK;
 }

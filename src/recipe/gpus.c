@@ -5,8 +5,8 @@
 #include <string.h>
 
 static const struct ht__gpu gpus[] = {
-#define HT_GPU(name_, gib, gb_s)                                                                                       \
-    {.name = name_, .memory = (uint64_t)(gib) << 30, .bandwidth = (uint64_t)(gb_s) * 1000000000u},
+#define HT_GPU(name_, gib, gb_s)                                                                                   \
+    {.name = name_, .memory = (uint64_t)(gib) << 30, .bandwidth = (uint64_t)(gb_s)*1000000000u},
 #include "recipe/gpus.def"
 #undef HT_GPU
 };
@@ -20,7 +20,8 @@ const struct ht__gpu *ht__gpu_at(size_t index)
 /* Words that say no more than the rest of a name does. */
 static bool is_common(const char *word, size_t len)
 {
-    static const char *const words[] = {"nvidia", "geforce", "amd", "radeon", "intel", "apple", "rtx", "gtx", "rx", "graphics", "gpu", "instinct", "tesla"};
+    static const char *const words[] = {"nvidia", "geforce", "amd",      "radeon", "intel",    "apple", "rtx",
+                                        "gtx",    "rx",      "graphics", "gpu",    "instinct", "tesla"};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (strlen(words[i]) == len && strncmp(words[i], word, len) == 0) return true;
     return false;
@@ -37,7 +38,8 @@ static void normalize(const char *name, bool bare, char out[MOST_NAME])
     if (strlen(name) >= sizeof lower) lower[0] = '\0';
     for (const char *p = lower + strspn(lower, " "); *p; p += strspn(p, " ")) {
         size_t len = strcspn(p, " "), letters = strspn(p, "abcdefghijklmnopqrstuvwxyz");
-        size_t skip = bare && is_common(p, letters) && (letters == len || isdigit((unsigned char)p[letters])) ? letters : 0;
+        size_t skip =
+            bare && is_common(p, letters) && (letters == len || isdigit((unsigned char)p[letters])) ? letters : 0;
         for (size_t i = skip; i < len && n + 1 < MOST_NAME; i++)
             out[n++] = p[i];
         p += len;
@@ -77,11 +79,12 @@ enum ht_err ht__gpu_by_name(const char *name, const struct ht__gpu **gpu, struct
         size_t used = strlen(near);
         snprintf(near + used, sizeof near - used, "%s%s", n++ ? ", " : "; near to it: ", gpus[i].name);
     }
-    return ht__fail(diag, HT_ERR_USAGE, "gpu", -1, "no card is called \"%.80s\"%s; `halftone gpus` lists them", name, near);
+    return ht__fail(diag, HT_ERR_USAGE, "gpu", -1, "no card is called \"%.80s\"%s; `halftone gpus` lists them",
+                    name, near);
 }
 
-/* Apple's system gives graphics two thirds of up to 32 GiB and three quarters of more; others are told by hand how much,
- * and three quarters is what their makers advise. */
+/* Apple's system gives graphics two thirds of up to 32 GiB and three quarters of more; others are told by hand how
+ * much, and three quarters is what their makers advise. */
 uint64_t ht__gpu_share(const struct ht__gpu *gpu, uint64_t memory)
 {
     if (gpu->memory) return gpu->memory;

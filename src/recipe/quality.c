@@ -3,7 +3,7 @@
 #include <string.h>
 
 static const struct ht__quality ladder[] = {
-#define HT_QUALITY(mix_, divergence_, same_, importance_)                                                              \
+#define HT_QUALITY(mix_, divergence_, same_, importance_)                                                          \
     {.mix = mix_, .divergence = divergence_, .same = same_, .importance = importance_},
 #include "recipe/quality.def"
 #undef HT_QUALITY
