@@ -15,6 +15,17 @@ static const char *text(const json_t *o, const char *key)
     return s ? s : "";
 }
 
+/* Under a cap on memory: were layers there in time, and what was read? */
+static void print_layers(const json_t *m, const char *indent)
+{
+    char bytes[32];
+    const json_t *l = json_object_get(m, "layers");
+    if (!l) return;
+    printf("%slayers: %.0f hits, %.0f misses; %.0f read, %.0f of them from the cache on disk, %s in all\n", indent,
+           number(l, "hits"), number(l, "misses"), number(l, "reads"), number(l, "cache_reads"),
+           human_bytes(number(l, "bytes_read"), bytes));
+}
+
 /* The one-model form: a figure a line. */
 static void print_one(const json_t *m)
 {
@@ -49,6 +60,7 @@ static void print_one(const json_t *m)
                100 * number(c, "accuracy_by_length"), number(c, "tasks"));
     printf("  %.0f tokens/s, %s of memory\n", number(m, "tokens_per_second"),
            human_bytes(number(m, "memory_bytes"), memory));
+    print_layers(m, "  ");
 }
 
 static void print_row(const json_t *m, bool retention, bool choices)
@@ -74,6 +86,13 @@ static void print_row(const json_t *m, bool retention, bool choices)
            human_bytes(number(m, "memory_bytes"), memory));
 }
 
+static void print_table_layers(const json_t *m)
+{
+    char indent[96];
+    snprintf(indent, sizeof indent, "%.60s, ", text(m, "label"));
+    print_layers(m, indent);
+}
+
 static void print_table(const json_t *report)
 {
     const json_t *models = json_object_get(report, "models"),
@@ -91,6 +110,8 @@ static void print_table(const json_t *report)
            choices ? " choice" : "", "tokens/s", "memory");
     if (reference && !listed) print_row(reference, retention, choices);
     json_array_foreach(models, i, m) print_row(m, retention, choices);
+    if (reference && !listed) print_table_layers(reference);
+    json_array_foreach(models, i, m) print_table_layers(m);
 }
 
 static void show(const json_t *report, bool compare)

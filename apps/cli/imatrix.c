@@ -42,6 +42,10 @@ static void print_report(const json_t *r)
            (long long)json_integer_value(json_object_get(r, "ctx")));
     if (tokens) printf(", in %.1f s (%.0f tokens/s)", number(r, "seconds"), number(r, "tokens_per_second"));
     printf("%s%s\n", path ? ": " : "", path ? path : "");
+    const json_t *l = json_object_get(r, "layers");
+    if (l)
+        printf("layers: %.0f hits, %.0f misses; %.0f read, %.0f MB\n", number(l, "hits"), number(l, "misses"),
+               number(l, "reads"), number(l, "bytes_read") / 1e6);
 }
 
 static void show(const char *text, bool json, bool statistics)

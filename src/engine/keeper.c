@@ -189,7 +189,10 @@ enum ht_err ht__keeper_layer(struct ht__keeper *k, int layer, const uint8_t **ba
     if (k->in_place) return HT_OK;
     pthread_mutex_lock(&k->lock);
     struct slot *s = &k->slots[slot_of(k, layer)];
-    if (s->layer == layer && s->ready) k->w->stats.layer_hits++;
+    if (s->layer == layer && s->ready)
+        k->w->stats.layer_hits++;
+    else
+        k->w->stats.layer_misses++;
     while (!(s->layer == layer && s->ready)) {
         ask(k, layer);
         pthread_cond_wait(&k->changed, &k->lock);

@@ -38,10 +38,14 @@ struct ht__layer {
 
 struct ht__weights_stats {
     uint64_t layer_hits;  /* layers that were there when they were needed */
+    uint64_t layer_misses; /* layers that had to be waited for */
     uint64_t layer_reads; /* layers read, from the source or from where they were spilled to */
     uint64_t spill_reads; /* the latter */
     uint64_t bytes_read;
 };
+
+/* `"layers": {"hits": …}, `; nothing where no layer was read. */
+void ht__weights_put_stats(const struct ht__weights_stats *stats, struct ht__buf *out);
 
 struct ht__weights_params {
     uint64_t memory;              /* bytes that matrices may take; 0: as many as there are */

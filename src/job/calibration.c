@@ -246,7 +246,7 @@ static enum ht_err open_engine(const struct ht__calibration *cal, struct ht_job 
     return ht__engine_open(model, &params, job->alloc, engine, diag);
 }
 
-enum ht_err ht__calibration_run(const struct ht__calibration *cal, struct ht_job *job, const struct ht__model *model,
+enum ht_err ht__calibration_run(struct ht__calibration *cal, struct ht_job *job, const struct ht__model *model,
                                 struct ht__importance *imp, struct ht__sums_state *state,
                                 const struct ht__calibration_watch *watch, struct ht_diag *diag)
 {
@@ -268,6 +268,7 @@ enum ht_err ht__calibration_run(const struct ht__calibration *cal, struct ht_job
     tell(&r, (uint64_t)state->passes * (uint64_t)cal->n_seqs * (uint64_t)cal->n_ctx);
     enum ht_err err = ht__engine_check_tokens(engine, cal->dataset, cal->tokens, cal->n_chunks * (size_t)cal->n_ctx, diag);
     if (err == HT_OK) err = ht__collect(engine, imp, &params, state, diag);
+    cal->layers = *ht__engine_stats(engine);
     ht__engine_close(&engine);
     return err;
 }

@@ -3,6 +3,7 @@
 #define HT_JOB_CALIBRATION_H
 
 #include "calibrate/importance.h"
+#include "engine/weights.h"
 #include "job/job.h"
 
 /* What is run: chunks of n_ctx tokens. */
@@ -11,6 +12,7 @@ struct ht__calibration {
     const char *dataset; /* name of the text, as the importance file says it; the options' own, or constant */
     int32_t *tokens;     /* from the first chunk that is run */
     size_t n_tokens, n_chunks;
+    struct ht__weights_stats layers; /* of the run, after it */
     int n_ctx, n_seqs;
     int32_t bos; /* -1: chunks keep their first token */
 };
@@ -42,7 +44,7 @@ struct ht__calibration_watch {
  * Opens an engine and collects, from `state` on; with the job's threads, memory, progress (step "calibrate") and
  * cancellation. state is then where the sums stand: after HT_ERR_CANCELLED one can go on from there.
  */
-HT_MUST_CHECK enum ht_err ht__calibration_run(const struct ht__calibration *cal, struct ht_job *job,
+HT_MUST_CHECK enum ht_err ht__calibration_run(struct ht__calibration *cal, struct ht_job *job,
                                               const struct ht__model *model, struct ht__importance *imp,
                                               struct ht__sums_state *state, const struct ht__calibration_watch *watch,
                                               struct ht_diag *diag);

@@ -29,7 +29,7 @@ static enum ht_err pretend(const struct ht__model *model, struct ht__importance 
     return err;
 }
 
-static enum ht_err run(struct ht_job *job, const struct ht__model *model, const struct ht__calibration *cal,
+static enum ht_err run(struct ht_job *job, const struct ht__model *model, struct ht__calibration *cal,
                        struct ht__importance *imp, struct ht_diag *diag)
 {
     struct ht__sums_state state = {.passes = 0};

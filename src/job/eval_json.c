@@ -134,13 +134,7 @@ void ht__eval_put_model(const struct ht__eval *e, const struct ht__eval_model *m
     ht__buf_printf(out, "\"memory_bytes\": %llu, ", (unsigned long long)ht__eval_memory(e, m));
     const struct ht__weights_stats *layers =
         m->scored.engine ? ht__engine_stats(m->scored.engine) : NULL;
-    if (layers && layers->layer_reads)
-        ht__buf_printf(
-            out,
-            "\"layers\": {\"hits\": %llu, \"reads\": %llu, \"cache_reads\": %llu, \"bytes_read\": "
-            "%llu}, ",
-            (unsigned long long)layers->layer_hits, (unsigned long long)layers->layer_reads,
-            (unsigned long long)layers->spill_reads, (unsigned long long)layers->bytes_read);
+    if (layers) ht__weights_put_stats(layers, out);
     if (m->scored.tally.against) {
         put_against(m, out);
         ht__buf_printf(out, "\"pareto_front\": %s, ", m->front ? "true" : "false");

@@ -216,6 +216,7 @@ static void put_report(struct collection *c, struct ht__buf *out)
     ht__buf_printf(out, "], \"entries\": %zu, \"chunks\": %u, \"ctx\": %u, \"tokens\": %llu, \"seconds\": %.3f, ", file.n,
                    file.chunk_count, file.chunk_size, (unsigned long long)c->tokens, c->seconds);
     ht__buf_printf(out, "\"tokens_per_second\": %.1f, ", c->seconds > 0 ? (double)c->tokens / c->seconds : 0);
+    ht__weights_put_stats(&c->cal.layers, out);
     put_unreached(out, &file);
     ht__buf_str(out, "\"statistics\": [");
     for (size_t i = 0; i < file.n; i++)

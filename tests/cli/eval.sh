@@ -70,6 +70,16 @@ answers "with activations in eight bits" '"activations": "eight bits"'
 answers "with activations in eight bits" '"kld": {"mean": 0.000[0-9]*,'
 expect "the same by name" 0 "$halftone" eval $model --text default --ctx 64
 
+# under a cap on memory: what was there in time and what was read is told
+expect "under a cap" 0 "$halftone" eval $model --text default --ctx 64 --memory 8M --json
+answers "under a cap" '"layers": {"hits": [0-9]*, "misses": [1-9][0-9]*, "reads": [1-9][0-9]*, "cache_reads": 0, "bytes_read": [1-9][0-9]*}'
+expect "as text" 0 "$halftone" eval $model --text default --ctx 64 --memory 8M
+answers "as text" 'layers: [0-9]* hits, [0-9]* misses; [0-9]* read'
+expect "side by side" 0 "$halftone" compare $model "$work/q/model-Q8_0.gguf" --text default --ctx 64 --memory 16M
+answers "side by side" 'model-Q8_0, layers: [0-9]* hits'
+expect "of what is collected on" 0 "$halftone" imatrix $model --memory 8M --chunks 2 -o "$work/capped.gguf"
+answers "of what is collected on" 'layers: [0-9]* hits'
+
 # bad input
 expect "no text" 2 "$halftone" eval $model
 head -c 100 "$text" >"$work/short"
