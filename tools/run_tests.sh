@@ -28,7 +28,7 @@ run_build() { # build folder, prefix for the names
     local build=$1 prefix=$2 test script
     check "${prefix}build" ninja -C "$build"
     local tests=()
-    mapfile -t tests < <(meson test -C "$build" --list 2>/dev/null | grep -E '^((test|fuzz)_|server |hub )')
+    mapfile -t tests < <(meson test -C "$build" --list 2>/dev/null | grep -E '^((test|fuzz)_|server |hub |packaging )')
     [ ${#tests[@]} -gt 0 ] || check "${prefix}a list of tests" false
     for test in "${tests[@]}"; do
         check "$prefix$test" meson test -C "$build" --no-rebuild --print-errorlogs "$test"
