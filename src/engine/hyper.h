@@ -8,7 +8,7 @@
 enum { HT__MOST_LAYERS = 1024 };
 
 struct ht__hyper {
-    const struct ht__recipe *recipe;
+    const struct ht__arch_recipe *recipe;
     int n_layers, n_embd, n_heads, n_kv_heads, n_vocab, n_ctx_train;
     int key_len, value_len; /* of a head, as they are cached */
     float eps;

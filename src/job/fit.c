@@ -60,7 +60,7 @@ static uint64_t number(struct source *s, const char *suffix, uint64_t layer, int
  * sizes. */
 static uint64_t window_of(struct source *s, uint64_t layer)
 {
-    const struct ht__recipe *recipe = ht__recipe_of(s->model->arch);
+    const struct ht__arch_recipe *recipe = ht__recipe_of(s->model->arch);
     const struct ht__kv *list = find(s, "attention.sliding_window_pattern");
     uint64_t window = number(s, "attention.sliding_window", layer, 0, UINT32_MAX);
     bool slides = false;

@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 
-static const struct ht__recipe recipes[] = {
+static const struct ht__arch_recipe recipes[] = {
     {.arch = "llama", .window = HT__WINDOW_ALL, .normalized_experts = true},
     {.arch = "qwen2", .rope = HT__ROPE_HALVES},
     {.arch = "qwen2moe", .rope = HT__ROPE_HALVES},
@@ -34,7 +34,7 @@ static const struct ht__recipe recipes[] = {
     {.arch = "granitemoe", .softmax_chosen = true},
 };
 
-const struct ht__recipe *ht__recipe_of(const char *arch)
+const struct ht__arch_recipe *ht__recipe_of(const char *arch)
 {
     for (size_t i = 0; i < sizeof recipes / sizeof recipes[0]; i++)
         if (strcmp(recipes[i].arch, arch) == 0) return &recipes[i];

@@ -9,7 +9,7 @@
 
 enum ht__act { HT__ACT_SILU, HT__ACT_GELU, HT__ACT_GELU_TANH, HT__ACT_SWIGLU_OAI };
 
-struct ht__recipe {
+struct ht__arch_recipe {
     const char *arch; /* general.architecture */
     bool layer_norm;  /* with the mean taken off; otherwise RMS */
     enum { HT__ROPE_PAIRS, HT__ROPE_HALVES, HT__ROPE_NONE } rope; /* which weights of a head turn together */
@@ -31,7 +31,7 @@ struct ht__recipe {
 };
 
 /* NULL for an architecture that the engine does not run. */
-const struct ht__recipe *ht__recipe_of(const char *arch);
+const struct ht__arch_recipe *ht__recipe_of(const char *arch);
 /* The n-th name, or NULL. */
 const char *ht__recipe_name(int n);
 
