@@ -65,6 +65,9 @@ static void names_that_are(void **state)
     }
 }
 
+#define FIFTY "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define TOO_LONG FIFTY "/" FIFTY
+
 static void names_that_are_not(void **state)
 {
     (void)state;
@@ -113,8 +116,7 @@ static void names_that_are_not(void **state)
         "a/b:\xff",
         "a/\xc3\xa4",
         "https://example.com/a/b",
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/"
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        TOO_LONG,
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct ht__hub_name name;
