@@ -41,8 +41,14 @@ demo: packages ## install, build, and quantize the example model
 	@$(MAKE) --no-print-directory all
 	@rm -rf out/demo
 	$(BUILD)/halftone quantize examples/model -t Q4_K_M,Q5_K_M,Q8_0 -o out/demo
+	@echo "Next: $(BUILD)/halftone serve --models examples   and http://127.0.0.1:8700/ in a browser"
 
-test: packages ## install, build, and pass every test
+# The browser that the page is tested in: not needed to build, and missed aloud by the tests.
+.PHONY: test-packages
+test-packages: packages
+	@command -v chromium >/dev/null || $(SUDO) apt-get install -y -qq chromium >/dev/null 2>&1 || echo "no Chromium: the page is not tested"
+
+test: test-packages ## install, build, and pass every test
 	@$(MAKE) --no-print-directory all
 	@tools/run_tests.sh $(BUILD)
 

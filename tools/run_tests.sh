@@ -54,8 +54,28 @@ run_sanitized() {
     unset ASAN_OPTIONS UBSAN_OPTIONS
 }
 
+# The page in a browser; where there is none, or no Node, that is said and nothing counted.
+run_page() {
+    local log status
+    log=$(mktemp)
+    tests/web/run.sh "$build/halftone" >"$log" 2>&1
+    status=$?
+    if [ $status -eq 77 ]; then
+        cat "$log"
+    elif [ $status -eq 0 ]; then
+        passed=$((passed + 1))
+        echo "ok    tests/web"
+    else
+        failed=$((failed + 1))
+        echo "FAIL  tests/web"
+        tail -n 60 "$log"
+    fi
+    rm -f "$log"
+}
+
 check "floors" tools/check_floors.sh
 run_build "$build" ""
+run_page
 check "exports" tools/check_exports.sh "$build"
 [ "${HT_SKIP_SANITIZED:-}" = 1 ] || run_sanitized "${build%/}-asan"
 if [ -x tests/parity/run.sh ] && [ "${HT_SKIP_PARITY:-}" != 1 ]; then

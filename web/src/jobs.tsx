@@ -6,6 +6,7 @@ import { bytes, duration, percent, rate, when, between } from './format';
 import { listen } from './live';
 import { href, replaceQuery, type Route } from './route';
 import { useTensors } from './tensors';
+import { lastPart } from './wizard/draft';
 import { active, Announce, Pager, ProblemNote, running, StatusWord, Title, Types, useAction, useLoad } from './ui';
 
 const limit = 20;
@@ -49,7 +50,7 @@ function Row({ job, tensors, onChanged }: { job: Job; tensors: Tensor[] | undefi
             <a class="picture" href={href('jobs', job.id)} tabIndex={-1} aria-hidden="true"><Field job={job} tensors={tensors} width={200} height={52} pitch={7} /></a>
             <div class="what">
                 <h2><a href={href('jobs', job.id)}>{job.name}</a></h2>
-                <p class="from"><span class="source">{job.source_model}</span> <span class="arrow" aria-label="to">→</span> <Types names={job.gguf_quant_types} /></p>
+                <p class="from"><span class="source" title={job.source_model}>{job.source_type === 'huggingface' ? job.source_model : lastPart(job.source_model)}</span> <span class="arrow" aria-label="to">→</span> <Types names={job.gguf_quant_types} /></p>
                 <p class="say">
                     <StatusWord status={job.status} /> <LiveLine job={job} />
                     {job.error && <span class="wrong">{job.error}</span>}
