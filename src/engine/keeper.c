@@ -289,6 +289,7 @@ static enum ht_err plan_slots(struct ht__keeper *k, uint64_t memory, struct ht_d
                         (unsigned long long)((outside + 2 * largest) >> 20) + 1,
                         (unsigned long long)(memory >> 20));
     k->n_kept = k->n_slots == n ? n : k->n_slots - 2;
+    k->w->stats.taking_turns = k->n_slots < n;
     k->slots = ht__new_array(k->alloc, (size_t)k->n_slots, sizeof *k->slots);
     if (!k->slots) return ht__fail_memory(diag, "layers");
     for (int i = 0; i < k->n_slots; i++) {

@@ -12,7 +12,11 @@ static float yarn_dimension(const struct ht__hyper *h, float base, float turns)
 /* 1 where the wave is long and positions are scaled down, 0 where it is kept, a ramp between. */
 static float yarn_share(const struct ht__hyper *h, float base, int i)
 {
-    float low = floorf(yarn_dimension(h, base, h->yarn_fast)), high = ceilf(yarn_dimension(h, base, h->yarn_slow));
+    float low = yarn_dimension(h, base, h->yarn_fast), high = yarn_dimension(h, base, h->yarn_slow);
+    if (!h->recipe->fine_ramp) {
+        low = floorf(low);
+        high = ceilf(high);
+    }
     low = fmaxf(low, 0);
     high = fminf(high, (float)h->n_rot - 1);
     float ramp = ((float)i - low) / fmaxf(0.001f, high - low);

@@ -291,7 +291,7 @@ enum ht_err ht__weights_layer(struct ht__weights *w, int layer, const struct ht_
 
 void ht__weights_put_stats(const struct ht__weights_stats *s, struct ht__buf *out)
 {
-    if (!s->layer_reads) return;
+    if (!s->taking_turns) return;
     ht__buf_printf(out, "\"layers\": {\"hits\": %llu, \"misses\": %llu, \"reads\": %llu, \"cache_reads\": %llu, \"bytes_read\": %llu}, ",
                    (unsigned long long)s->layer_hits, (unsigned long long)s->layer_misses, (unsigned long long)s->layer_reads,
                    (unsigned long long)s->spill_reads, (unsigned long long)s->bytes_read);

@@ -37,6 +37,7 @@ struct ht__layer {
 };
 
 struct ht__weights_stats {
+    bool taking_turns;    /* not all layers have a place of their own */
     uint64_t layer_hits;  /* layers that were there when they were needed */
     uint64_t layer_misses; /* layers that had to be waited for */
     uint64_t layer_reads; /* layers read, from the source or from where they were spilled to */
@@ -44,7 +45,7 @@ struct ht__weights_stats {
     uint64_t bytes_read;
 };
 
-/* `"layers": {"hits": …}, `; nothing where no layer was read. */
+/* `"layers": {"hits": …}, `; nothing where all layers are in memory. */
 void ht__weights_put_stats(const struct ht__weights_stats *stats, struct ht__buf *out);
 
 struct ht__weights_params {

@@ -56,7 +56,8 @@ def compare(name, engine, work):
     same = numpy.array_equal(from_gguf, stepped) and numpy.array_equal(from_gguf, capped)
     if name.startswith("gemma3") and "vision" not in name:
         same = same and numpy.array_equal(from_gguf, engine.logits(without_sliding_base(out), ids, n_ctx))
-    good = error < 1e-3 and folder_error < 1e-3 and same
+    limit = 1e-5 if name.startswith("gpt-oss") else 1e-3  # its ramp of angles, rounded, would be off by 5e-5
+    good = error < limit and folder_error < limit and same
     print(f"{'ok' if good else 'FAILED':7}{name}: largest difference {error:.1e} of the largest logit, from the folder "
           f"{folder_error:.1e}, in steps and capped {'the same bits' if same else 'OTHER BITS'}", flush=True)
     return good

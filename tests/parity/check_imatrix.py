@@ -24,8 +24,6 @@ import torch
 SHARED = os.environ.get("HT_SHARED", os.path.join(ROOT, "..", "shared"))
 CTX, CHUNKS = 32, 6
 TINY = ["llama-gqa", "gpt2", "phi3", "mixtral", "qwen2-moe", "qwen3-moe", "deepseek-v2", "deepseek-v3", "gpt-oss"]
-# its YaRN ramp is not rounded in transformers, and is in the field's runtime and ours: positions that need none
-CHANGES = {"gpt-oss": dict(rope_parameters=dict(rope_type="default", rope_theta=150000.0))}
 NAMES = [(r"self_attn\.([qkv])_proj", r"attn_\1"), (r"self_attn\.o_proj", "attn_output"),
          (r"self_attn\.qkv_proj", "attn_qkv"), (r"mlp\.gate_up_proj", "ffn_up"), (r"attn\.c_attn", "attn_qkv"),
          (r"attn\.c_proj", "attn_output"), (r"mlp\.c_fc", "ffn_up"), (r"mlp\.c_proj", "ffn_down"),
@@ -150,7 +148,7 @@ def with_bos(folder, ids):
 
 def check_tiny(name, work):
     folder = os.path.join(work, name)
-    model = check_arch.build(name, CHANGES.get(name, {}))
+    model = check_arch.build(name, {})
     model.save_pretrained(folder)
     tokenizer_of(folder)
     ids = (numpy.arange(CTX * CHUNKS, dtype=numpy.int32) * 7919 % (VOCAB - 5)).reshape(CHUNKS, CTX)

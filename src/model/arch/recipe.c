@@ -28,7 +28,7 @@ static const struct ht__arch_recipe recipes[] = {
     {.arch = "olmo2", .rope = HT__ROPE_HALVES, .window = HT__WINDOW_LISTED, .sliding_unscaled = true},
     {.arch = "deepseek2"},
     {.arch = "gpt-oss", .rope = HT__ROPE_HALVES, .act = HT__ACT_SWIGLU_OAI, .window = HT__WINDOW_EVEN,
-     .post_is_ffn_norm = true, .softmax_chosen = true},
+     .post_is_ffn_norm = true, .fine_ramp = true, .softmax_chosen = true},
     {.arch = "smollm3", .no_rope_every = 4},
     {.arch = "granite"},
     {.arch = "granitemoe", .softmax_chosen = true},

@@ -24,6 +24,7 @@ struct ht__arch_recipe {
     /* sliding layers turn by a base of their own (a key may give another), or at least without the context's scaling */
     float sliding_base;
     bool sliding_unscaled;
+    bool fine_ramp;         /* YaRN's ramp runs between what is computed, not between whole pairs: no key says so */
     int no_rope_every;      /* every n-th layer does not rotate; 0: all do */
     int wide_scale_layers;  /* with so many layers the attention scale is by embedding / heads (Gemma 27B) */
     bool normalized_experts; /* the chosen experts' shares are made to add to 1 where no key says */
