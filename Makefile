@@ -58,6 +58,14 @@ parity: all ## compare with the programs that people use (installs them once)
 bench: all ## times, side by side with the reference library
 	@bench/run.sh $(BUILD)
 
+# What takes too long for every change: 200 kills of the service and of its jobs, full disks, and the fuzzers.
+.PHONY: nightly
+nightly: all ## the long tests: kill -9 at 200 moments, every fuzzer (clang)
+	@ninja -C $(BUILD) tests/worker tests/libkill_at.so
+	@python3 tests/server/test_runner.py $(BUILD)/tests/worker $(BUILD)/halftone examples/model \
+	    killed killed_at full_at --kills 200 --kill-at $(BUILD)/tests/libkill_at.so
+	@tests/fuzz/run.sh
+
 fuzz: ## run every fuzzer for a minute (clang)
 	@tests/fuzz/run.sh
 
