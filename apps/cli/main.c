@@ -14,7 +14,7 @@ static const struct command quantize = {
     "it has been read back and checked.\n\n"
     "Examples:\n"
     "  halftone quantize Llama-3.2-1B -t Q4_K_M,Q5_K_M,Q8_0 -o out\n"
-    "  halftone quantize model.gguf -t IQ3_M --imatrix imatrix.gguf -o out\n"
+    "  halftone quantize model-BF16.gguf -t IQ3_M --imatrix imatrix.gguf -o out\n"
     "  halftone quantize Llama-3.2-1B -t IQ3_M,Q4_K_M --calibration default -o out\n"
     "  halftone quantize MODEL -t Q4_K_M --tensor-type 'ffn_down=q6_k' --dry-run\n",
     run_quantize};
