@@ -1,7 +1,8 @@
 /*
  * Every token is multiplied with every weight of the layers (of experts, with those that it is sent to): a multiplication
  * and an addition each, at the rate at which this machine's kernel does them now. Attention adds, for a token and layer,
- * half a chunk of keys and as many values.
+ * half a chunk of keys and as many values; with its exponentials, one of its products takes as long as four of those with
+ * weights (of the example model, whose heads are of 32: 0.66 s for 21 G of them, 1.16 s for 143 G of the others).
  *
  * Collecting runs the source's layers over its tokens. Measuring runs source and outputs over its own, with logits for
  * the half of them that is scored, and for the few of every layer that are looked at; of each the exponentials of the
@@ -17,6 +18,8 @@
 
 #include <string.h>
 
+enum { ATTENTION = 4 };
+
 /* Products of one token. */
 struct work {
     double layers, output, attention; /* the latter for each token of context */
@@ -25,7 +28,7 @@ struct work {
 
 static struct work work_of(const struct ht__model *model, const struct ht__hyper *h)
 {
-    struct work k = {.attention = (double)h->n_layers * h->n_heads * (h->key_len + h->value_len)};
+    struct work k = {.attention = ATTENTION * (double)h->n_layers * h->n_heads * (h->key_len + h->value_len)};
     double embedding = 0, most = 0;
     for (size_t i = 0; i < model->n_weights; i++) {
         const struct ht__weight *w = &model->weights[i];
