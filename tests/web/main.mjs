@@ -206,6 +206,7 @@ await test('the registry: tags, comparing, deleting', async () => {
     await page.keyboard.press('Enter');
     await page.getByRole('button', { name: 'Remove tag bedtime' }).waitFor();
     await page.getByRole('img', { name: /relative error of weights of 3 files/ }).waitFor();
+    assert.equal(await page.getByRole('combobox', { name: /^Size against/ }).locator('option').count(), 1, 'what was not measured is not offered');
     await page.goto(`${service.url}/#/models`);
     await page.getByRole('button', { name: 'bedtime' }).click();
     await page.getByText('1 in all').waitFor();

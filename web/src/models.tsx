@@ -74,7 +74,7 @@ export function VariantTable({ rows, onDelete }: { rows: { variant: Variant; mod
 }
 
 const plotted = (rows: { variant: Variant; model?: Model }[], several: boolean) =>
-    rows.map(({ variant: v, model }) => ({ ...v, name: several && model ? `${model.name} ${v.quant_type}` : v.quant_type }));
+    rows.map(({ variant: v, model }) => ({ ...v, speed: speedOf(v), name: several && model ? `${model.name} ${v.quant_type}` : v.quant_type }));
 
 export function ModelView({ id }: { id: string }) {
     const { data: model, problem, reload } = useLoad<Model>(id, (signal) => get(`/models/${encodeURIComponent(id)}`, signal));
