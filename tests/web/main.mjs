@@ -111,7 +111,9 @@ await test('the wizard from end to end, and the download has the hash that is sh
 
 await test('progress is live, and cancel stops', async () => {
     const page = await open('jobs');
-    const job = await service.submit({ name: 'slow one', source_model: join(files, 'story'), gguf_quant_types: ['Q4_K_M'], config: { threads: 1, use_imatrix: true, measure: true } });
+    // enough to do for a fast machine not to be done before the press of a button
+    const many = ['IQ1_S', 'IQ1_M', 'IQ2_XXS', 'IQ2_XS', 'IQ2_S', 'IQ3_XXS', 'IQ3_S', 'Q2_K', 'Q3_K_M', 'Q4_K_M', 'Q5_K_M', 'Q6_K', 'Q8_0', 'F16', 'F32'];
+    const job = await service.submit({ name: 'slow one', source_model: join(files, 'story'), gguf_quant_types: many, config: { threads: 1, use_imatrix: true, measure: true } });
     const row = page.getByRole('listitem').filter({ hasText: 'slow one' });
     await row.waitFor(); // nobody reloaded
     await row.locator('.status.live').waitFor();

@@ -108,24 +108,26 @@ export function Jobs({ route }: { route: Route }) {
     const search = query({ limit, offset, status: q.get('status'), search: q.get('search'), sort: q.get('sort') ?? '-created' });
     const list = useLoad<JobList>(search, (signal) => get(`/quantize/jobs${search}`, signal));
     const { data, set, reload } = list;
+    const latest = useRef(data);
+    latest.current = data;
     useEffect(() => {
+        // one subscription for as long as the view stands: what an event puts off must outlive the change it makes
         let timer = 0;
         const soon = () => {
             clearTimeout(timer);
             timer = setTimeout(reload, 150) as unknown as number;
         };
-        const known = (id: string) => data?.jobs.some((j) => j.id === id);
         const stop = listen((e) => {
-            if (e.kind !== 'job' || !known(e.job.id)) return soon();
-            const old = data?.jobs.find((j) => j.id === e.job.id);
+            const old = e.kind === 'job' ? latest.current?.jobs.find((j) => j.id === e.job.id) : undefined;
+            if (e.kind !== 'job' || !old) return soon();
             set((l) => l && { ...l, jobs: l.jobs.map((j) => (j.id === e.job.id ? ({ ...j, ...e.job } as Job) : j)) });
-            if (old && old.status !== e.job.status) soon(); // outputs and times come with the whole answer
+            if (old.status !== e.job.status) soon(); // outputs and times come with the whole answer
         });
         return () => {
             clearTimeout(timer);
             stop();
         };
-    }, [data, set, reload]);
+    }, [set, reload]);
     const tensors = useTensors(data?.jobs ?? []);
     const change = (name: string, value: string) => {
         const next = new URLSearchParams(q);
