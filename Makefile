@@ -2,7 +2,7 @@
 BUILD ?= build
 SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
 PACKAGES := gcc meson ninja-build pkg-config libssl-dev libyaml-dev libpcre2-dev libutf8proc-dev \
-            libjansson-dev zlib1g-dev libcurl4-openssl-dev libsqlite3-dev libmicrohttpd-dev libcmocka-dev
+            libjansson-dev zlib1g-dev libcurl4-openssl-dev libsqlite3-dev libcmocka-dev
 
 .PHONY: all page demo test parity bench fuzz packages install clean help format lint
 
@@ -28,7 +28,7 @@ page: ## fetch what the web page needs (npm), and build
 .PHONY: check-packages
 check-packages:
 	@missing=; for p in meson ninja pkg-config cc; do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
-	 for l in libcrypto yaml-0.1 libpcre2-8 libutf8proc jansson zlib libcurl sqlite3 libmicrohttpd cmocka; do \
+	 for l in libcrypto yaml-0.1 libpcre2-8 libutf8proc jansson zlib libcurl sqlite3 cmocka; do \
 	   pkg-config --exists $$l 2>/dev/null || missing="$$missing $$l"; done; \
 	 if [ -n "$$missing" ]; then echo "missing:$$missing"; \
 	   echo "Debian: $(SUDO) apt-get install $(PACKAGES)   (or: make packages)"; exit 1; fi
@@ -43,9 +43,10 @@ demo: packages ## install, build, and quantize the example model
 	$(BUILD)/halftone quantize examples/model -t Q4_K_M,Q5_K_M,Q8_0 -o out/demo
 	@echo "Next: $(BUILD)/halftone serve --models examples   and http://127.0.0.1:8700/ in a browser"
 
-# The browser that the page is tested in: not needed to build, and missed aloud by the tests.
+# The browser that the page is tested in and the formatter: not needed to build, and missed aloud by the tests.
 .PHONY: test-packages
 test-packages: packages
+	@dpkg -s clang-format >/dev/null 2>&1 || $(SUDO) apt-get install -y -qq clang-format >/dev/null 2>&1 || echo "no clang-format: the format is not checked"
 	@command -v chromium >/dev/null || $(SUDO) apt-get install -y -qq chromium >/dev/null 2>&1 || echo "no Chromium: the page is not tested"
 
 test: test-packages ## install, build, and pass every test
@@ -55,28 +56,41 @@ test: test-packages ## install, build, and pass every test
 parity: all ## compare with the programs that people use (installs them once)
 	@tests/parity/run.sh $(BUILD)
 
-bench: all ## times, side by side with the reference library
+bench: all ## times, side by side with llama.cpp
 	@bench/run.sh $(BUILD)
 
-# What takes too long for every change: 200 kills of the service and of its jobs, full disks, and the fuzzers.
+# Without these a part of the long tests is skipped, which it says.
+.PHONY: nightly-packages
+nightly-packages: test-packages ## install what the long tests need beside that: clang with its sanitizers, gcc for 32 bits
+	@for p in clang libclang-rt-dev gcc-multilib; do dpkg -s $$p >/dev/null 2>&1 || $(SUDO) apt-get install -y -qq $$p >/dev/null 2>&1 \
+	   || echo "no $$p: what needs it is skipped"; done
+
+# What takes too long for every change, a line a part (tools/nightly.sh).
 .PHONY: nightly
-nightly: all ## the long tests: kill -9 at 200 moments, every fuzzer (clang)
-	@ninja -C $(BUILD) tests/worker tests/libkill_at.so
-	@python3 tests/server/test_runner.py $(BUILD)/tests/worker $(BUILD)/halftone examples/model \
-	    killed killed_at full_at --kills 200 --kill-at $(BUILD)/tests/libkill_at.so
-	@tests/fuzz/run.sh
+nightly: nightly-packages all ## the long tests, for hours: crashes, a soak, fuzzers, races, sanitizers, 32 bits (or PARTS="tsan 32bit" alone)
+	@ninja -C $(BUILD) $(NINJAFLAGS) meson-test-prereq
+	@tools/nightly.sh $(BUILD) $(PARTS)
 
 fuzz: ## run every fuzzer for a minute (clang)
 	@tests/fuzz/run.sh
 
+.PHONY: coverage
+coverage: check-packages ## how much of the parsers their tests run through, a line a file (gcc)
+	@tools/coverage.py
+
+.PHONY: dist
+dist: all ## the release archive: unpack it anywhere and run it
+	@tools/dist.sh $(BUILD)
+
 install: all ## install to the prefix that meson was given
 	@meson install -C $(BUILD)
 
-format: ## format the sources
-	@git ls-files '*.c' '*.h' | xargs clang-format -i
+# Lists of macros settle only after several passes.
+format: ## format the sources (clang-format 14)
+	@for pass in 1 2 3 4; do git ls-files -z '*.c' '*.h' | xargs -0 clang-format -i || exit 1; done
 
-lint: ## floors, exports, style
-	@tools/check_floors.sh && tools/check_exports.sh $(BUILD)
+lint: ## floors, exports, format
+	@tools/check_floors.sh && tools/check_exports.sh $(BUILD) && tools/check_format.sh
 
 clean: ## remove what was built
 	@rm -rf $(BUILD) out

@@ -1,10 +1,11 @@
 /*
- * Decoding, side by side with the reference library, one thread each, in one run:
+ * Decoding, side by side with libggml-base, one thread each, in one run:
  *     bench_decode FOLDER_OF_LIBGGML_BASE [type …]
  * For each type that is written and each CPU level that this machine has: million weights a second of both (best
  * of several alternating tries), their ratio, and whether the floats are the same.
  */
 #include "kernels/codec.h"
+#include "clock.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -24,14 +25,6 @@ struct traits {
 };
 typedef const struct traits *traits_fn(int type);
 
-/* The thread's own time: what else runs on the machine does not count. */
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static void bench(const struct traits *reference, const struct ht__codec *c, enum ht__cpu_level level,
                   const void *packed)
 {
@@ -39,11 +32,11 @@ static void bench(const struct traits *reference, const struct ht__codec *c, enu
     ht__decode_fn *decode = ht__decoder(c, level);
     double best_ours = 1e9, best_reference = 1e9;
     for (int i = 0; i < 40; i++) {
-        double start = now();
+        double start = thread_seconds();
         reference->to_float(packed, theirs, N);
-        double middle = now();
+        double middle = thread_seconds();
         decode(packed, N, ours);
-        double end = now();
+        double end = thread_seconds();
         if (middle - start < best_reference) best_reference = middle - start;
         if (end - middle < best_ours) best_ours = end - middle;
     }

@@ -1,10 +1,11 @@
 /*
- * Encoding, side by side with the reference library, one thread each, in one run:
+ * Encoding, side by side with libggml-base, one thread each, in one run:
  *     bench_encode FOLDER_OF_LIBGGML_BASE [type …]
  * For each type, with and without importance, and each CPU level that this machine has: million weights a
  * second of both (best of several alternating tries), their ratio, and whether the bytes are the same.
  */
 #include "kernels/codec.h"
+#include "clock.h"
 
 #include <dlfcn.h>
 #include <math.h>
@@ -17,14 +18,6 @@ enum { ROWS = 128, LEN = 2048, N = ROWS * LEN };
 
 typedef size_t quantize_fn(int type, const float *src, void *dst, int64_t start, int64_t n_rows, int64_t n_per_row,
                            const float *importance);
-
-/* The thread's own time: what else runs on the machine does not count. */
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static float uniform(unsigned *s)
 {
@@ -50,16 +43,16 @@ static void fill(float *x, float *importance)
 static double time_reference(quantize_fn *quantize, const struct ht__codec *c, const float *x, const float *importance,
                              int rows, void *out)
 {
-    double start = now();
+    double start = thread_seconds();
     quantize((int)c->ggml_id, x, out, 0, rows, LEN, importance);
-    return (now() - start) / rows;
+    return (thread_seconds() - start) / rows;
 }
 
 static double time_ours(ht__encode_fn *encode, const float *x, const float *importance, int rows, void *out)
 {
-    double start = now();
+    double start = thread_seconds();
     encode(x, rows, LEN, importance, out);
-    return (now() - start) / rows;
+    return (thread_seconds() - start) / rows;
 }
 
 static void bench(quantize_fn *quantize, const struct ht__codec *c, enum ht__cpu_level level, const float *x,

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -25,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { N_KEEP_ALIVE = 64, N_STREAMS = 1000, N_SLOW = 1000, SLOW_DEADLINE = 5 };
+enum { MOST_KEEP_ALIVE = 1000, N_STREAMS = 1000, N_SLOW = 1000, SLOW_DEADLINE = 5 };
 #define DOWNLOAD (4ull << 30)
 #define HEAD_END " HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -197,50 +198,91 @@ static void print_latencies(const char *what, double *ms, size_t n)
                ms[n - 1]);
 }
 
-/* -- Small requests: 64 connections, the next request when the answer is there. -- */
+/* -- Small requests: some connections, the next request when the answer is there. -- */
 
-static void requests(double seconds)
+/* All answers are as long as the first. */
+static size_t answer_length(int fd, char *answer, size_t size)
 {
-    struct epoll_event e, ready[N_KEEP_ALIVE];
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    say(fd, job_request);
+    ssize_t n = poll(&p, 1, 5000) > 0 ? recv(fd, answer, size - 1, 0) : 0;
+    answer[n > 0 ? n : 0] = '\0';
+    const char *end = strstr(answer, "\r\n\r\n"), *length = strcasestr(answer, "\r\nContent-Length:");
+    if (!end || !length || n <= 0) die("no answer whose length is known");
+    size_t len = (size_t)(end + 4 - answer) + strtoull(length + 17, NULL, 10);
+    if (len != (size_t)n) die("the answer came in pieces");
+    return len;
+}
+
+/* Requests a second, and how long they took. */
+static double requests_on(int n_conns, double seconds)
+{
+    static double ms[1 << 20];
+    static int fds[MOST_KEEP_ALIVE];
+    static size_t got[MOST_KEEP_ALIVE];
+    static double asked[MOST_KEEP_ALIVE];
+    struct epoll_event e, ready[MOST_KEEP_ALIVE];
     char answer[65536];
     int ep = epoll_create1(EPOLL_CLOEXEC);
-    size_t answer_len = 0, got[N_KEEP_ALIVE] = {0};
-    int fds[N_KEEP_ALIVE];
-    uint64_t n_done = 0;
-    for (uint32_t i = 0; i < N_KEEP_ALIVE; i++) {
-        e = (struct epoll_event){.events = EPOLLIN, .data.u32 = i};
+    uint64_t n_done = 0, n_lost = 0;
+    for (int i = 0; i < n_conns; i++) {
+        e = (struct epoll_event){.events = EPOLLIN, .data.u32 = (uint32_t)i};
         fds[i] = dial();
+        got[i] = 0;
         epoll_ctl(ep, EPOLL_CTL_ADD, fds[i], &e);
     }
-    say(fds[0], job_request); /* all answers are as long as the first */
-    while (answer_len == 0 && epoll_wait(ep, &e, 1, 1000) > 0) {
-        ssize_t n = recv(fds[0], answer, sizeof answer - 1, 0);
-        answer[n > 0 ? n : 0] = '\0';
-        const char *end = strstr(answer, "\r\n\r\n"), *length = strcasestr(answer, "\r\nContent-Length:");
-        if (!end || !length || n <= 0) die("no answer whose length is known");
-        answer_len = (size_t)(end + 4 - answer) + strtoull(length + 17, NULL, 10);
-        if (answer_len != (size_t)n) die("the answer came in pieces");
-    }
-    for (int i = 0; i < N_KEEP_ALIVE; i++)
+    size_t answer_len = answer_length(fds[0], answer, sizeof answer);
+    double start = now(), cpu = server_cpu(), end = start + seconds;
+    for (int i = 0; i < n_conns; i++) {
+        asked[i] = now();
         say(fds[i], job_request);
-    double start = now(), cpu = server_cpu();
-    while (now() - start < seconds) {
-        int n_ready = epoll_wait(ep, ready, N_KEEP_ALIVE, 1000);
+    }
+    while (now() < end) {
+        int n_ready = epoll_wait(ep, ready, MOST_KEEP_ALIVE, 100);
         for (int k = 0; k < n_ready; k++) {
             uint32_t i = ready[k].data.u32;
             ssize_t n = recv(fds[i], answer, sizeof answer, 0);
-            if (n <= 0) die("recv");
+            if (n <= 0) { /* the server has hung up: counted, and not asked again */
+                n_lost++;
+                epoll_ctl(ep, EPOLL_CTL_DEL, fds[i], NULL);
+                continue;
+            }
             got[i] += (size_t)n;
             if (got[i] < answer_len) continue;
+            double t = now();
+            if (n_done < sizeof ms / sizeof *ms) ms[n_done] = 1000 * (t - asked[i]);
             got[i] = 0;
+            asked[i] = t;
             n_done++;
             say(fds[i], job_request);
         }
     }
     double spent = now() - start;
     cpu = server_cpu() - cpu;
-    printf("requests  %d connections: %.0f a second; %.1f us of the server's processor each; %ld KB\n", N_KEEP_ALIVE,
-           (double)n_done / spent, 1e6 * cpu / (double)n_done, server_memory());
+    for (int i = 0; i < n_conns; i++)
+        close(fds[i]);
+    close(ep);
+    printf("requests  %4d connections: %.0f a second; %.1f us of the server's processor each; %ld KB; %llu closed\n",
+           n_conns, (double)n_done / spent, n_done ? 1e6 * cpu / (double)n_done : 0, server_memory(),
+           (unsigned long long)n_lost);
+    print_latencies("answers", ms, n_done < sizeof ms / sizeof *ms ? n_done : sizeof ms / sizeof *ms);
+    return (double)n_done / spent;
+}
+
+/* Whole multiples of 128 among them: servers that look at so many events a turn have stumbled there. */
+static void requests(double seconds)
+{
+    static const int numbers[] = {64, 128, 192, 256, 512, 1000};
+    double rates[6], best = 0, worst = INFINITY;
+    for (int i = 0; i < 6; i++) {
+        rates[i] = requests_on(numbers[i], seconds);
+        best = fmax(best, rates[i]);
+        worst = fmin(worst, rates[i]);
+    }
+    printf("    of the best rate:");
+    for (int i = 0; i < 6; i++)
+        printf(" %d: %.2f", numbers[i], rates[i] / best);
+    printf("%s\n", worst < best / 2 ? "   BELOW HALF" : "");
 }
 
 /* -- Event streams: a thousand clients, an event a second, while all processors are busy below us. -- */
@@ -288,8 +330,9 @@ static void streams(double seconds)
         kill(burners[i], SIGKILL);
         waitpid(burners[i], NULL, 0);
     }
-    printf("streams   %d clients, an event a second each, %d processes busy at nice 10: %ld KB, %.1f %% of a processor\n",
-           N_STREAMS, n_cpus, kb, 100 * cpu / seconds);
+    printf(
+        "streams   %d clients, an event a second each, %d processes busy at nice 10: %ld KB, %.1f %% of a processor\n",
+        N_STREAMS, n_cpus, kb, 100 * cpu / seconds);
     print_latencies("events", ms, n_events);
 }
 
@@ -358,8 +401,9 @@ static void slow(void)
             if (first == 0) first = last;
         }
     }
-    printf("slow      %d connections, a byte each half second: %d closed, %.1f to %.1f s after the start (deadline %d s)\n",
-           N_SLOW, N_SLOW - n_open, first, last, SLOW_DEADLINE);
+    printf(
+        "slow      %d connections, a byte each half second: %d closed, %.1f to %.1f s after the start (deadline %d s)\n",
+        N_SLOW, N_SLOW - n_open, first, last, SLOW_DEADLINE);
     print_latencies("another client's requests meanwhile", ms, n_asked);
 }
 

@@ -3,6 +3,8 @@
  * new one under TMPDIR, removed afterwards) and times ht_inspect on each, the best and the median of five. Weights
  * are holes in sparse files: only headers count.
  */
+#include "base/clock.h"
+
 #include <halftone/halftone.h>
 
 #include <stdio.h>
@@ -20,13 +22,6 @@ static void die(const char *what)
 {
     perror(what);
     exit(1);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 static FILE *create(const char *name, char path[4096])
@@ -50,9 +45,11 @@ static void end_header(FILE *f, uint64_t data)
 /* Tensor `name`, the i-th of its file. */
 static void put_tensor(FILE *f, uint64_t name, uint64_t i, const char *before)
 {
-    fprintf(f, "%s\"model.layers.%llu.mlp.experts.%llu.down_proj.weight\":{\"dtype\":\"BF16\",\"shape\":[1,2],"
-               "\"data_offsets\":[%llu,%llu]}", before, (unsigned long long)(name / 256),
-            (unsigned long long)(name % 256), (unsigned long long)(i * 4), (unsigned long long)(i * 4 + 4));
+    fprintf(f,
+            "%s\"model.layers.%llu.mlp.experts.%llu.down_proj.weight\":{\"dtype\":\"BF16\",\"shape\":[1,2],"
+            "\"data_offsets\":[%llu,%llu]}",
+            before, (unsigned long long)(name / 256), (unsigned long long)(name % 256), (unsigned long long)(i * 4),
+            (unsigned long long)(i * 4 + 4));
 }
 
 static void tensors(const char *name, uint64_t first, uint64_t n)
@@ -108,12 +105,12 @@ static void time_opening(const char *what, const char *path)
     for (int i = 0; i < RUNS; i++) {
         struct ht_diag diag;
         char *json;
-        double start = now();
+        double start = ht__seconds();
         if (ht_inspect(path, 0, &json, &diag) != HT_OK) {
             fprintf(stderr, "%s: %s: %s\n", what, diag.where, diag.message);
             exit(1);
         }
-        times[i] = now() - start;
+        times[i] = ht__seconds() - start;
         ht_free(json);
     }
     qsort(times, RUNS, sizeof times[0], by_time);

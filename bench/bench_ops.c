@@ -7,6 +7,7 @@
  * registers alone, and reading memory alone.
  */
 #include "kernels/ops/ops.h"
+#include "clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,47 +23,38 @@ static float x[TOKENS * N_IN], y[TOKENS * ROWS];
 static int8_t codes[TOKENS * N_IN];
 static float scales[TOKENS * N_IN / 32];
 static int32_t sums[TOKENS * N_IN / 16];
-static struct ht__activations activations = {codes, scales, sums, N_IN};
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
+static struct ht__activations activations = {codes, scales, sums, N_IN, false};
 
 /* ---- limits ---- */
 
 #if defined(__x86_64__)
 /* Twenty independent sums: more than any core has in flight. */
-#define LIMIT(name, features, type, zero, step, per_step)                                          \
-    __attribute__((target(features))) static double name(void)                                     \
-    {                                                                                              \
-        enum { STEPS = 1 << 20 };                                                                  \
-        double best = 0;                                                                           \
-        for (int try = 0; try < TRIES; try++) {                                                    \
-            type s[10], one = zero();                                                              \
-            __asm__ volatile("" : "+v"(one));                                                      \
-            for (int i = 0; i < 10; i++)                                                           \
-                s[i] = zero();                                                                     \
-            double start = now();                                                                  \
-            for (int k = 0; k < STEPS; k++) {                                                      \
-                for (int i = 0; i < 10; i++) {                                                     \
-                    s[i] = step;                                                                   \
-                    __asm__ volatile("" : "+v"(s[i]));                                             \
-                }                                                                                  \
-            }                                                                                      \
-            double rate = 10.0 * STEPS * (per_step) / (now() - start) / 1e9;                       \
-            best = rate > best ? rate : best;                                                      \
-        }                                                                                          \
-        return best;                                                                               \
+#define LIMIT(name, features, type, zero, step, per_step)                                                              \
+    __attribute__((target(features))) static double name(void)                                                         \
+    {                                                                                                                  \
+        enum { STEPS = 1 << 20 };                                                                                      \
+        double best = 0;                                                                                               \
+        for (int try = 0; try < TRIES; try++) {                                                                        \
+            type s[10], one = zero();                                                                                  \
+            __asm__ volatile("" : "+v"(one));                                                                          \
+            for (int i = 0; i < 10; i++)                                                                               \
+                s[i] = zero();                                                                                         \
+            double start = thread_seconds();                                                                           \
+            for (int k = 0; k < STEPS; k++) {                                                                          \
+                for (int i = 0; i < 10; i++) {                                                                         \
+                    s[i] = step;                                                                                       \
+                    __asm__ volatile("" : "+v"(s[i]));                                                                 \
+                }                                                                                                      \
+            }                                                                                                          \
+            double rate = 10.0 * STEPS * (per_step) / (thread_seconds() - start) / 1e9;                                \
+            best = rate > best ? rate : best;                                                                          \
+        }                                                                                                              \
+        return best;                                                                                                   \
     }
 LIMIT(floats_avx2, "avx2,fma", __m256, _mm256_setzero_ps, _mm256_fmadd_ps(one, one, s[i]), 16)
 LIMIT(floats_avx512, "avx512f", __m512, _mm512_setzero_ps, _mm512_fmadd_ps(one, one, s[i]), 32)
-LIMIT(bytes_avx2, "avx2", __m256i, _mm256_setzero_si256,
-      _mm256_add_epi16(s[i], _mm256_maddubs_epi16(one, s[i])), 64)
-LIMIT(bytes_avx512, "avx512f,avx512vnni", __m512i, _mm512_setzero_si512,
-      _mm512_dpbusd_epi32(s[i], one, one), 128)
+LIMIT(bytes_avx2, "avx2", __m256i, _mm256_setzero_si256, _mm256_add_epi16(s[i], _mm256_maddubs_epi16(one, s[i])), 64)
+LIMIT(bytes_avx512, "avx512f,avx512vnni", __m512i, _mm512_setzero_si512, _mm512_dpbusd_epi32(s[i], one, one), 128)
 #undef LIMIT
 #endif
 
@@ -71,14 +63,14 @@ static double reading(const uint8_t *big)
     double best = 0;
     for (int try = 0; try < 3; try++) {
         uint64_t sum[8] = {0};
-        double start = now();
+        double start = thread_seconds();
         for (size_t i = 0; i < BIG; i += 64) {
             uint64_t line[8];
             memcpy(line, big + i, sizeof line);
             for (int j = 0; j < 8; j++)
                 sum[j] += line[j];
         }
-        double rate = (double)BIG / (now() - start) / 1e9;
+        double rate = (double)BIG / (thread_seconds() - start) / 1e9;
         __asm__ volatile("" ::"r"(sum) : "memory");
         best = rate > best ? rate : best;
     }
@@ -89,11 +81,9 @@ static void print_limits(const uint8_t *big)
 {
 #if defined(__x86_64__)
     if (ht__cpu_has(HT__CPU_avx2))
-        printf("limits    avx2    %8.1f Gop/s in eight bits, %8.1f in floats\n", bytes_avx2(),
-               floats_avx2());
+        printf("limits    avx2    %8.1f Gop/s in eight bits, %8.1f in floats\n", bytes_avx2(), floats_avx2());
     if (ht__cpu_has(HT__CPU_avx512))
-        printf("limits    avx512  %8.1f Gop/s in eight bits, %8.1f in floats\n", bytes_avx512(),
-               floats_avx512());
+        printf("limits    avx512  %8.1f Gop/s in eight bits, %8.1f in floats\n", bytes_avx512(), floats_avx512());
 #endif
     printf("limits    reading %8.1f GB/s\n\n", reading(big));
 }
@@ -111,7 +101,7 @@ static double seconds(const struct product *p, const uint8_t *rows, int64_t n_ro
 {
     static _Alignas(64) float scratch[HT__MATMUL_SCRATCH];
     struct ht__matmul_weights w = p->w;
-    double start = now();
+    double start = thread_seconds();
     for (int64_t row = 0; row < n_rows; row += HT__MATMUL_ROWS) {
         float *out = y + row % ROWS;
         w.rows = rows + (size_t)row * w.row_bytes;
@@ -122,7 +112,7 @@ static double seconds(const struct product *p, const uint8_t *rows, int64_t n_ro
         else
             p->ops->matmul(&w, x, N_IN, n, out, ROWS, scratch);
     }
-    return now() - start;
+    return thread_seconds() - start;
 }
 
 static void bench(const struct ht__codec *c, enum ht__cpu_level level, const uint8_t *big)
@@ -153,9 +143,8 @@ static void bench(const struct ht__codec *c, enum ht__cpu_level level, const uin
     double ops = 2.0 * ROWS * TOKENS * N_IN / 1e9;
     printf("%-9s %-7s", c->name, ht__cpu_level_name(level));
     p.matmul8 ? printf(" %9.1f", ops / many) : printf(" %9s", "-");
-    printf(" %9.1f %10.2f %9.2f%s\n", ops / floats,
-           (double)n_rows * (double)p.w.row_bytes / one / 1e9, (double)n_rows * N_IN / one / 1e9,
-           p.matmul8 || p.vector ? "" : "  (floats)");
+    printf(" %9.1f %10.2f %9.2f%s\n", ops / floats, (double)n_rows * (double)p.w.row_bytes / one / 1e9,
+           (double)n_rows * N_IN / one / 1e9, p.matmul8 || p.vector ? "" : "  (floats)");
     fflush(stdout);
 }
 

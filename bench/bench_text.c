@@ -8,7 +8,8 @@
  */
 #include "base/file.h"
 #include "formats/checkpoint.h"
-#include "model/text/text.h"
+#include "model/tokenizer/tokenizer.h"
+#include "clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,13 +17,6 @@
 #include <time.h>
 
 enum { ROUNDS = 5 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static char *read_all(const char *path, size_t *n)
 {
@@ -40,39 +34,36 @@ static char *read_all(const char *path, size_t *n)
 static int bench(const char *path, const char *text, size_t n)
 {
     struct ht__checkpoint *checkpoint;
-    struct ht__text *t;
+    struct ht__tokenizer *t;
     struct ht__tokens ids;
     struct ht__buf out;
     struct ht_diag diag = {0};
     double mb = (double)n / 1e6, best = 1e9, cold = 0, start;
-    if (ht__checkpoint_open(path, NULL, &checkpoint, &diag))
-        return fprintf(stderr, "%s\n", diag.message), 1;
-    start = now();
-    if (ht__text_open(checkpoint->kvs, path, NULL, &t, &diag))
-        return fprintf(stderr, "%s\n", diag.message), 1;
-    double opened = now() - start;
+    if (ht__checkpoint_open(path, NULL, &checkpoint, &diag)) return fprintf(stderr, "%s\n", diag.message), 1;
+    start = thread_seconds();
+    if (ht__tokenizer_open(checkpoint->kvs, path, NULL, &t, &diag)) return fprintf(stderr, "%s\n", diag.message), 1;
+    double opened = thread_seconds() - start;
     ht__tokens_init(&ids, NULL);
     ht__buf_init(&out, NULL);
     for (int i = 0; i < ROUNDS; i++) {
         ids.n = 0;
-        start = now();
-        if (ht__text_encode(t, text, n, 0, &ids, &diag))
-            return fprintf(stderr, "%s\n", diag.message), 1;
-        double seconds = now() - start;
+        start = thread_seconds();
+        if (ht__tokenizer_encode(t, text, n, 0, &ids, &diag)) return fprintf(stderr, "%s\n", diag.message), 1;
+        double seconds = thread_seconds() - start;
         if (i == 0)
             cold = seconds;
         else if (seconds < best)
             best = seconds;
     }
-    start = now();
-    if (ht__text_decode(t, ids.ids, ids.n, 0, &out)) return 1;
+    start = thread_seconds();
+    if (ht__tokenizer_decode(t, ids.ids, ids.n, 0, &out)) return 1;
     const char *name = strrchr(path, '/');
     printf("%-36s open %4.0f ms  cold %6.1f MB/s  warm %6.1f MB/s  decode %6.1f MB/s  %zu tokens\n",
            name ? name + 1 : path, 1e3 * opened, mb / cold, mb / best,
-           (double)out.len / 1e6 / (now() - start), ids.n);
+           (double)out.len / 1e6 / (thread_seconds() - start), ids.n);
     ht__buf_close(&out);
     ht__tokens_close(&ids);
-    ht__text_close(&t);
+    ht__tokenizer_close(&t);
     ht__checkpoint_close(&checkpoint);
     return 0;
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A whole job, side by side with the reference library in one run: a folder of random BF16 weights in the shape of a
-1.1 B-parameter Llama to Q4_K_M, ours from the folder, the reference's from a ready F16 GGUF; then three types in one
+"""A whole job, side by side with libggml-base in one run: a folder of random BF16 weights in the shape of a
+1.1 B-parameter Llama to Q4_K_M, ours from the folder, llama.cpp's from a ready F16 GGUF; then three types in one
 pass and one by one.
 
     HT_CLI=build/halftone HT_LLAMA_LIB=FOLDER bench/job.py WORK_FOLDER [--threads N] [--rounds N]
@@ -44,7 +44,7 @@ class Reference:
         ints[0], ints[1] = threads, FTYPES[name]
         start = time.perf_counter()
         if self.lib.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(params)) != 0:
-            raise RuntimeError("the reference failed")
+            raise RuntimeError("llama.cpp failed")
         return time.perf_counter() - start
 
 

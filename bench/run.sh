@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Encoding (with -d: decoding) side by side with the reference library: bench/run.sh BUILD [-d] [type …]
+# Encoding (with -d: decoding) side by side with libggml-base: bench/run.sh BUILD [-d] [type …]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}

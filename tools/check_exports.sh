@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The shared library exports ht_ names and nothing else; every public header compiles alone.
+# The shared library exports what the public headers declare as HT_API, all of it and nothing else; every public header
+# compiles alone.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}
@@ -12,6 +13,12 @@ if [ -n "$others" ]; then
 fi
 if nm -D --defined-only "$build/libhalftone.so" | grep -q ' ht__'; then
     echo "internal ht__ names are exported"
+    bad=1
+fi
+declared=$(sed -n '/^HT_API /{:more;/[(]/!{N;b more};s/^HT_API [^(]*[ *]\(ht_[a-z0-9_]*\)(.*/\1/p}' include/halftone/*.h | sort)
+exported=$(nm -D --defined-only "$build/libhalftone.so" | awk '$3 ~ /^ht_/ {print $3}' | sort)
+if ! diff <(echo "$declared") <(echo "$exported"); then
+    echo "< is declared in include/halftone and not exported, > is exported and not declared there"
     bad=1
 fi
 for header in include/halftone/*.h; do

@@ -14,20 +14,13 @@ struct grid {
     int n;
 };
 
-#define HT_GRID(name, shells, levels, dim, bits, ...)                                              \
-    static const int points_##name[] = {__VA_ARGS__};
+#define HT_GRID(name, shells, levels, dim, bits, ...) static const int points_##name[] = {__VA_ARGS__};
 #include "kernels/search/iq_grids.def"
 #undef HT_GRID
 
 static const struct grid grids[] = {
-#define HT_GRID(name, shells, levels, dim, bits, ...)                                              \
-    {#name,                                                                                        \
-     shells,                                                                                       \
-     levels,                                                                                       \
-     dim,                                                                                          \
-     bits,                                                                                         \
-     points_##name,                                                                                \
-     (int)(sizeof points_##name / sizeof points_##name[0])},
+#define HT_GRID(name, shells, levels, dim, bits, ...)                                                                  \
+    {#name, shells, levels, dim, bits, points_##name, (int)(sizeof points_##name / sizeof points_##name[0])},
 #include "kernels/search/iq_grids.def"
 #undef HT_GRID
 };
@@ -56,8 +49,7 @@ static int in_shells(const struct grid *g, const struct near *near)
     return n;
 }
 
-/* Lists are filled up with their first point, so that vectors may read sixteen at a time, or eight.
- */
+/* Lists are filled up with their first point, so that vectors may read sixteen at a time, or eight. */
 enum { SHORT = 8 };
 
 static int padded(int n)
@@ -172,8 +164,7 @@ static void write_grid(const struct grid *g)
 {
     static struct near near[4096];
     int n_codes = 1 << g->bits * g->dim;
-    int *map = calloc((size_t)n_codes, sizeof *map),
-        *near_map = calloc((size_t)n_codes, sizeof *near_map);
+    int *map = calloc((size_t)n_codes, sizeof *map), *near_map = calloc((size_t)n_codes, sizeof *near_map);
     long offset = 0;
     struct text lists[N_LISTS];
     for (int i = 0; i < N_LISTS; i++)

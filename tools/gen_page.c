@@ -128,7 +128,7 @@ int main(int argc, char **argv)
     FILE *out = must(fopen(argv[2], "w"), argv[2]);
     const char *slash = strrchr(argv[1], '/');
     int folder = slash ? (int)(slash + 1 - argv[1]) : 0;
-    fprintf(out, "#include \"server/page_data.h\"\n\n");
+    fprintf(out, "#include \"service/page/page_data.h\"\n\n");
     while (n < MAX_FILES && fgets(line, sizeof line, list)) {
         char *tab = strchr(line, '\t');
         line[strcspn(line, "\n")] = '\0';

@@ -9,7 +9,8 @@ plain() {
 }
 command -v node >/dev/null && command -v npm >/dev/null || plain "no Node"
 [ "$(node -p 'Number(process.versions.node.split(".")[0])')" -ge 18 ] || plain "Node $(node --version) is older than 18"
-[ $# -gt 0 ] || set -- --omit=dev
+# What type checks and tests need stays where it is: `npm ci` makes the folder anew.
+[ $# -gt 0 ] || [ -e node_modules/typescript ] || set -- --omit=dev
 [ node_modules/.package-lock.json -nt package-lock.json ] && exit 0
 echo "page: npm ci"
 log=$(mktemp)

@@ -15,7 +15,7 @@ function licences() {
         return `${name} ${version} (${license})\n\n${readFileSync(join(here, 'node_modules', name, 'LICENSE'), 'utf8').trim()}\n`;
     };
     const own = 'This page is part of Halftone, under the Apache License 2.0. It contains:\n';
-    return [own, one('preact'), one('uplot')].join('\n' + '-'.repeat(72) + '\n\n');
+    return [own, one('preact')].join('\n' + '-'.repeat(72) + '\n\n');
 }
 
 rmSync(folder, { recursive: true, force: true });

@@ -10,7 +10,7 @@
 
 struct generate_args {
     const char *model, *prompt, *file, *system;
-    bool chat, json, quiet, help;
+    bool chat, json, quiet;
 };
 
 static struct ht_generator *volatile generating; /* for the signal handler */
@@ -66,19 +66,19 @@ static int take_option(const struct command *c, int argc, char **argv, int i, st
     const char *name = long_name(argv[i]), *value = NULL;
     struct ht_option_info o = {0};
     struct ht_diag diag = {0};
-    if (!name) return *status = usage_error(c, "there is no option %s", argv[i]), 1;
+    if (!name) return *status = unknown_argument(c, argv[i]), 1;
     if (own_flag(name, a) || hub_flag(argv[i])) return 1;
     size_t len = strcspn(name, "=");
     const char **own = own_text(name, len, a);
     bool found = own != NULL;
     for (size_t at = 0; !found && ht_generator_option_at(at, &o); at++)
         found = strlen(o.name) == len && strncmp(o.name, name, len) == 0;
-    if (!found) return *status = usage_error(c, "there is no option %s", argv[i]), 1;
+    if (!found) return *status = unknown_argument(c, argv[i]), 1;
     int used = 1;
     if (name[len] == '=') {
         value = name + len + 1;
     } else if (own || o.kind != HT_OPTION_FLAG) {
-        if (i + 1 >= argc) return *status = usage_error(c, "%s wants a value", argv[i]), 1;
+        if (i + 1 >= argc) return *status = usage_error(c, "%s needs a value", argv[i]), 1;
         value = argv[i + 1];
         used = 2;
     }
@@ -99,13 +99,10 @@ static int read_args(const struct command *c, int argc, char **argv, struct ht_g
         if (options && strcmp(arg, "--") == 0) {
             options = false;
             i++;
-        } else if (options && (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)) {
-            a->help = true;
-            return EXIT_DONE;
         } else if (options && arg[0] == '-' && arg[1]) {
             i += take_option(c, argc, argv, i, g, a, &status);
         } else if (a->model && a->model != arg) {
-            return usage_error(c, "one model is wanted, but \"%s\" and \"%s\" were given", a->model, arg);
+            return usage_error(c, "expected one model, got \"%s\" and \"%s\"", a->model, arg);
         } else {
             a->model = arg;
             i++;
@@ -116,10 +113,11 @@ static int read_args(const struct command *c, int argc, char **argv, struct ht_g
 
 static int check_args(const struct command *c, const struct generate_args *a)
 {
-    if (!a->model) return usage_error(c, "a model is wanted");
-    if (a->prompt && a->file) return usage_error(c, "one prompt is wanted: -p or -f");
-    if (!a->prompt && !a->file && !a->chat) return usage_error(c, "a prompt is wanted: -p TEXT or -f FILE, or --chat");
-    if (a->system && !a->chat) return usage_error(c, "--system goes with --chat");
+    if (!a->model) return usage_error(c, "which model? Give a file, a folder or ORG/NAME");
+    if (a->prompt && a->file) return usage_error(c, "give either -p or -f, not both");
+    if (!a->prompt && !a->file && !a->chat)
+        return usage_error(c, "give a prompt with -p TEXT or -f FILE, or use --chat");
+    if (a->system && !a->chat) return usage_error(c, "--system needs --chat");
     return EXIT_DONE;
 }
 
@@ -151,8 +149,8 @@ static void warn_of_context(const struct command *c, const struct ht_generator *
     struct ht_generator_stats s;
     ht_generator_stats(g, &s);
     if (a->quiet || s.context <= s.trained_context || s.trained_context <= 0) return;
-    fprintf(stderr, "halftone %s: a context of %d tokens; the model was trained with %d\n", c->name, s.context,
-            s.trained_context);
+    fprintf(stderr, "halftone %s: warning: the context is %d tokens, but the model was trained with %d\n", c->name,
+            s.context, s.trained_context);
 }
 
 /* ---- answers ------------------------------------------------------------------------------------ */
@@ -196,7 +194,8 @@ static int say_once(const struct command *c, struct ht_generator *g, const struc
     struct output out;
     bool interrupted = false;
     output_init(&out, a->json, a->quiet);
-    enum ht_err err = a->chat ? ht_generator_say(g, "user", text, len, &diag) : ht_generator_prompt(g, text, len, &diag);
+    enum ht_err err =
+        a->chat ? ht_generator_say(g, "user", text, len, &diag) : ht_generator_prompt(g, text, len, &diag);
     int status = begun(c, g, a, err, &diag);
     if (status == EXIT_DONE) status = write_text(c, g, &out, &interrupted, false);
     generating = NULL;
@@ -264,7 +263,6 @@ int run_generate(const struct command *c, int argc, char **argv)
     struct ht_generator *g = NULL;
     struct ht_diag diag = {0};
     int status = read_args(c, argc, argv, NULL, &a);
-    if (a.help) return print_help(c), EXIT_DONE;
     if (status == EXIT_DONE) status = check_args(c, &a);
     if (status != EXIT_DONE) return status;
     const char *path = a.model;

@@ -8,7 +8,7 @@ struct output {
     bool json, quiet;
     bool terminal;  /* control characters are made visible */
     bool progress;  /* a counter on stderr: it is a terminal, and the text goes elsewhere */
-    bool shown;     /* the counter stands there */
+    bool shown;     /* the counter is on the terminal */
     bool line_open; /* the last character was no newline */
     int pieces;
     double begun, last_shown;
@@ -16,7 +16,7 @@ struct output {
 
 void output_init(struct output *out, bool json, bool quiet);
 void output_begin(struct output *out);
-/* A piece of text. false: nobody takes it any more. */
+/* A piece of text. false: it cannot be written. */
 bool output_text(struct output *out, const char *text, size_t len);
 /* The end of an answer: a newline on a terminal (or when `line`), figures to stderr or as a JSON line. */
 bool output_end(struct output *out, const struct ht_generator_stats *stats, bool interrupted, bool line);

@@ -1,5 +1,5 @@
-/* Text of a model on its way out. What a model writes is a stranger's: no control character of it reaches a
- * terminal, where it could move the cursor, set the title or answer for the user. */
+/* Text of a model on its way out. What a model writes is not trusted: its control characters do not reach a
+ * terminal, where they could move the cursor, set the title or answer for the user. */
 #include "generate.h"
 
 #include <stdio.h>
@@ -29,7 +29,7 @@ static size_t character(const unsigned char *p, size_t n)
     return len;
 }
 
-/* ^[ for escape, \x9b for a byte that is no character, \u009b for a control character beyond ASCII. */
+/* ^[ for escape, \x9b for a byte that is not part of a character, \u009b for a control character beyond ASCII. */
 static void put_safely(const unsigned char *p, size_t n)
 {
     for (size_t at = 0, len; at < n; at += len ? len : 1) {
@@ -115,12 +115,11 @@ static double rate(int n, double seconds)
 /* The first token comes with the prompt; the rate is that of the others. */
 static bool put_figures(const struct ht_generator_stats *s, const char *reason)
 {
-    return put_line(json_pack("{s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f}", "event", "done", "reason", reason,
-                              "context_full", s->context_full, "context", s->context, "prompt_tokens",
-                              s->prompt_tokens, "read_tokens", s->read_tokens, "tokens", s->new_tokens, "prompt_seconds",
-                              s->prompt_seconds, "seconds", s->seconds, "prompt_tokens_per_second",
-                              rate(s->read_tokens, s->prompt_seconds), "tokens_per_second",
-                              rate(s->new_tokens - 1, s->seconds)));
+    return put_line(json_pack(
+        "{s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:f, s:f, s:f, s:f}", "event", "done", "reason", reason, "context_full",
+        s->context_full, "context", s->context, "prompt_tokens", s->prompt_tokens, "read_tokens", s->read_tokens,
+        "tokens", s->new_tokens, "prompt_seconds", s->prompt_seconds, "seconds", s->seconds, "prompt_tokens_per_second",
+        rate(s->read_tokens, s->prompt_seconds), "tokens_per_second", rate(s->new_tokens - 1, s->seconds)));
 }
 
 bool output_end(struct output *out, const struct ht_generator_stats *s, bool interrupted, bool line)

@@ -9,6 +9,8 @@
 
 /* ---- the environment ---- */
 
+#define HUB_SOCKET "HALFTONE_HUB_SOCKET"
+
 /* The first variable that is set to something. */
 static const char *variable(const char *const *names)
 {
@@ -91,6 +93,7 @@ void hub_from_environment(struct ht_job *job)
         {"hub-ca-file", {"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}},
         {"hub-timeout", {"HF_HUB_DOWNLOAD_TIMEOUT"}},
         {"hub-tries", {"HALFTONE_HUB_TRIES"}},
+        {"hub-socket", {HUB_SOCKET}}, /* what `halftone hub lend` holds the other end of */
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         set(job, texts[i].option, variable(texts[i].names));
@@ -105,25 +108,21 @@ void hub_from_environment(struct ht_job *job)
 
 /* ---- pull ---- */
 
-static int pull(const struct command *c, struct ht_job *job, const char *name, bool json, char **text)
-{
-    struct ht_diag diag = {0};
-    enum ht_err err = ht_hub_pull(job, name, text, &diag);
-    progress_done();
-    return err == HT_OK ? EXIT_DONE : report_error(c, err, &diag, json);
-}
-
 int hub_model(const struct command *c, const char **model, bool tokenizer, bool json)
 {
     static char path[4200];
     struct ht_job *job;
     char *text = NULL;
-    if (!ht_hub_is_name(*model)) return EXIT_DONE;
+    struct arguments args = {.model = *model, .quiet = json};
+    struct ht_diag diag = {0};
+    if (!ht_hub_is_name(*model)) return check_model(c, *model, json);
     if (ht_job_open(&job) != HT_OK) return EXIT_RESOURCES;
     hub_from_environment(job);
     if (tokenizer) ht_job_set(job, "vocab-only", "true", NULL);
-    watch_job(job, false, json); /* the output is the command's own */
-    int status = pull(c, job, *model, json, &text);
+    watch_job(job, &args, true); /* the output is the command's own */
+    enum ht_err err = ht_hub_pull(job, *model, &text, &diag);
+    progress_done();
+    int status = err == HT_OK ? EXIT_DONE : report_error(c, err, &diag, json);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     if (status == EXIT_DONE) {
@@ -142,47 +141,39 @@ static void print_files(const json_t *answer)
     const json_t *file;
     size_t i;
     char size[32];
-    json_array_foreach(json_object_get(answer, "files"), i, file)
-        printf("%10s  %s\n",
-               json_object_get(file, "size")
-                   ? human_bytes((double)json_integer_value(json_object_get(file, "size")), size)
-                   : "",
-               json_string_value(json_object_get(file, "name")));
+    json_array_foreach(json_object_get(answer, "files"), i, file) {
+        printf("%10s  ", json_object_get(file, "size") ? human_bytes(number_of(file, "size"), size) : "");
+        print_safe(text_of(file, "name"), 0);
+        putchar('\n');
+    }
+}
+
+static void show_pulled(const struct command *c, const json_t *answer, const struct arguments *args)
+{
+    (void)c, (void)args;
+    print_files(answer);
+    print_safe(text_of(answer, "path"), 0);
+    putchar('\n');
+}
+
+static enum ht_err run(struct ht_job *job, const struct command *c, const struct arguments *args, char **json,
+                       struct ht_diag *diag)
+{
+    (void)c;
+    return ht_hub_pull(job, args->model, json, diag);
 }
 
 int run_pull(const struct command *c, int argc, char **argv)
 {
-    struct ht_job *job;
-    struct arguments args = {0};
-    char *text = NULL;
-    if (ht_job_open(&job) != HT_OK) return EXIT_RESOURCES;
-    int status = parse_job_arguments(c, argc, argv, job, &args);
-    if (args.help) {
-        print_help(c);
-    } else if (status == EXIT_DONE && !args.model) {
-        status = usage_error(c, "no model was named");
-    } else if (status == EXIT_DONE) {
-        watch_job(job, args.json, args.quiet);
-        status = pull(c, job, args.model, args.json, &text);
-    }
-    if (text && args.json) {
-        puts(text);
-    } else if (text) {
-        json_t *answer = json_loads(text, 0, NULL);
-        print_files(answer);
-        printf("%s\n", json_string_value(json_object_get(answer, "path")));
-        json_decref(answer);
-    }
-    ht_free(text);
-    ht_job_close(&job);
-    return status;
+    static const struct job_verb verb = {.run = run, .show = show_pulled, .needs_model = true};
+    return run_job(c, argc, argv, &verb);
 }
 
 /* ---- hub ---- */
 
 struct hub_args {
     const char *verb, *what, *limit;
-    bool json, help;
+    bool json;
 };
 
 static int read_args(const struct command *c, int argc, char **argv, struct hub_args *a)
@@ -193,41 +184,46 @@ static int read_args(const struct command *c, int argc, char **argv, struct hub_
             options = false;
         else if (options && strcmp(argv[i], "--json") == 0)
             a->json = true;
-        else if (options && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0))
-            a->help = true;
         else if (options && strcmp(argv[i], "--limit") == 0 && i + 1 < argc)
             a->limit = argv[++i];
         else if ((options && argv[i][0] == '-') || a->what)
-            return usage_error(c, "\"%s\" was not expected", argv[i]);
+            return unknown_argument(c, argv[i]);
         else if (!a->verb)
             a->verb = argv[i];
         else
             a->what = argv[i];
     }
-    if (a->help) return EXIT_DONE;
-    if (!a->verb || (strcmp(a->verb, "search") != 0 && strcmp(a->verb, "info") != 0))
-        return usage_error(c, "search or info is wanted");
+    if (!a->verb) return usage_error(c, "expected a command: search or info");
+    if (strcmp(a->verb, "lend") == 0 && a->what) return EXIT_DONE;
+    if (strcmp(a->verb, "search") != 0 && strcmp(a->verb, "info") != 0)
+        return unknown_name(c, "command", a->verb, subcommand_name_at, (void *)(uintptr_t)c);
     return a->what ? EXIT_DONE
-                   : usage_error(c, "%s is wanted", strcmp(a->verb, "search") == 0 ? "a text" : "a model's name");
+                   : usage_error(c, "%s needs %s", a->verb,
+                                 strcmp(a->verb, "search") == 0 ? "a text" : "the name of a model");
 }
 
 static void print_models(const json_t *answer)
 {
     const json_t *m;
     size_t i;
-    json_array_foreach(json_object_get(answer, "models"), i, m)
-        printf("%-60s %12lld downloads%s\n", json_string_value(json_object_get(m, "id")),
-               (long long)json_integer_value(json_object_get(m, "downloads")),
+    json_array_foreach(json_object_get(answer, "models"), i, m) {
+        print_safe(text_of(m, "id"), 60);
+        printf(" %12.0f downloads%s\n", number_of(m, "downloads"),
                json_is_true(json_object_get(m, "gated")) ? ", gated" : "");
+    }
 }
 
 static void print_info(const json_t *answer)
 {
     char size[32];
     print_files(answer);
-    printf("%10s  %s at commit %s\n",
-           human_bytes((double)json_integer_value(json_object_get(answer, "bytes")), size),
-           json_string_value(json_object_get(answer, "id")), json_string_value(json_object_get(answer, "commit")));
+    printf("%10s  ", human_bytes(number_of(answer, "bytes"), size));
+    print_safe(text_of(answer, "id"), 0);
+    printf(" at commit ");
+    print_safe(text_of(answer, "commit"), 0);
+    fputs(*text_of(answer, "license") ? ", license " : "", stdout);
+    print_safe(text_of(answer, "license"), 0);
+    puts(json_is_true(json_object_get(answer, "gated")) ? ", gated" : "");
 }
 
 static int show(const struct command *c, struct ht_job *job, const struct hub_args *a)
@@ -237,7 +233,7 @@ static int show(const struct command *c, struct ht_job *job, const struct hub_ar
     bool search = strcmp(a->verb, "search") == 0;
     long limit = a->limit ? strtol(a->limit, &end, 10) : 20;
     if (a->limit && (*end || end == a->limit || limit < 1 || limit > 100))
-        return usage_error(c, "--limit %s: a number from 1 to 100 is wanted", a->limit);
+        return usage_error(c, "--limit: expected a number from 1 to 100, got \"%s\"", a->limit);
     enum ht_err err =
         search ? ht_hub_search(job, a->what, (int)limit, &text, &diag) : ht_hub_info(job, a->what, &text, &diag);
     if (err != HT_OK) return report_error(c, err, &diag, a->json);
@@ -252,17 +248,34 @@ static int show(const struct command *c, struct ht_job *job, const struct hub_ar
     return EXIT_DONE;
 }
 
+static void say(void *ctx, const char *json)
+{
+    (void)ctx;
+    puts(json);
+    fflush(stdout);
+}
+
+/* For the service alone, and in no help: reads from the hub for a process that may not (ht_hub_lend). */
+static int lend(const struct command *c, struct ht_job *job, const char *name)
+{
+    struct ht_diag diag = {0};
+    const char *number = getenv(HUB_SOCKET);
+    if (!number) return usage_error(c, "%s names no socket", HUB_SOCKET);
+    enum ht_err err = ht_hub_lend(job, name, atoi(number), say, NULL, &diag);
+    return err == HT_OK ? EXIT_DONE : report_error(c, err, &diag, true);
+}
+
 int run_hub(const struct command *c, int argc, char **argv)
 {
     struct ht_job *job;
     struct hub_args a = {0};
     int status = read_args(c, argc, argv, &a);
-    if (a.help) return print_help(c), EXIT_DONE;
     if (status != EXIT_DONE) return status;
     if (ht_job_open(&job) != HT_OK) return EXIT_RESOURCES;
     hub_from_environment(job);
-    watch_job(job, false, true);
-    status = show(c, job, &a);
+    bool lends = strcmp(a.verb, "lend") == 0;
+    watch_job(job, &(struct arguments){.quiet = true, .json = lends}, !lends);
+    status = lends ? lend(c, job, a.what) : show(c, job, &a);
     ht_job_close(&job);
     return status;
 }

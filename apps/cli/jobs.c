@@ -18,6 +18,19 @@ bool take_value(const char *name, int argc, char **argv, int *i, const char **va
     return true;
 }
 
+/* What the command takes is said by the list that help is made from. */
+static int wrong_count(const struct command *c, const char *name, int given)
+{
+    const struct subcommand *s;
+    for (size_t i = 0; (s = subcommand_at(c, i)) != NULL; i++)
+        if (strcmp(s->name, name) == 0 && !*s->arguments)
+            return usage_error(c, "%s takes no argument", name);
+        else if (strcmp(s->name, name) == 0)
+            break;
+    return usage_error(c, "usage: halftone %s %s %s (got %d argument%s)", c->name, name, s ? s->arguments : "", given,
+                       given == 1 ? "" : "s");
+}
+
 int remote_main(const struct command *c, const struct remote_verb *verbs, int argc, char **argv)
 {
     struct remote_options options = {0};
@@ -25,17 +38,15 @@ int remote_main(const struct command *c, const struct remote_verb *verbs, int ar
     const struct remote_verb *verb = verbs;
     int status = remote_take_options(c, &argc, argv, &options);
     if (status != EXIT_DONE) return status;
-    if (options.help) return print_help(c), EXIT_DONE;
     while (argc > 1 && verb->name && strcmp(verb->name, argv[1]) != 0)
         verb++;
-    if (!verb->name) return usage_error(c, "there is no \"%s\"", argv[1]);
+    if (!verb->name) return unknown_name(c, "command", argv[1], subcommand_name_at, (void *)(uintptr_t)c);
     if (argc > 1)
         argc--, argv++;
     else
         argc = 0;
     int given = argc > 0 ? argc - 1 : 0;
-    if (given < verb->least || given > verb->most)
-        return usage_error(c, "%s %s is wanted", verb->name, verb->wants);
+    if (given < verb->least || given > verb->most) return wrong_count(c, verb->name, given);
     status = remote_open(&remote, c, &options);
     if (status == EXIT_DONE) status = verb->run(&remote, argc, argv);
     remote_close(&remote);
@@ -62,8 +73,7 @@ static int search_page(struct remote *r, const char *end, char **cursor, char id
     free(*cursor);
     *cursor = NULL;
     if (status != EXIT_DONE) return status;
-    json_array_foreach(json_object_get(page, "jobs"), i, job)
-    {
+    json_array_foreach(json_object_get(page, "jobs"), i, job) {
         const char *its = text_of(job, "id");
         if (strlen(its) != 32 || (*end && !ends_with(its, end))) continue;
         if (++*found == 1) snprintf(id, 33, "%s", its);
@@ -85,26 +95,32 @@ int find_job(struct remote *r, const char *text, char id[33])
         return EXIT_DONE;
     }
     if (!last && (!hex || n < 4 || n > 32))
-        return usage_error(r->command, "\"%s\" is no job's id, nor \"last\"", text);
+        return usage_error(r->command, "\"%s\" is not the id of a job, the end of one, or \"last\"", text);
     do
         status = search_page(r, last ? "" : text, &cursor, id, &found);
     while (status == EXIT_DONE && cursor && found < 2);
     free(cursor);
     if (status != EXIT_DONE || found == 1) return status;
     fprintf(stderr, "halftone %s: %s\n", r->command->name,
-            found  ? "several jobs' ids end so"
+            found  ? "the ids of several jobs end with this; give more of it"
             : last ? "there is no job"
-                   : "no job's id ends so");
+                   : "there is no job whose id ends with this");
     return EXIT_INPUT;
 }
 
 /* -- Showing. -- */
 
+/* The end of an id tells jobs apart, and every command takes it. */
+enum { SHORT_ID = 8 };
+
 static void print_job_line(const json_t *job)
 {
-    printf("%s  ", text_of(job, "id"));
+    const char *id = text_of(job, "id");
+    size_t n = strlen(id);
+    print_safe(n > SHORT_ID ? id + n - SHORT_ID : id, SHORT_ID);
+    printf("  ");
     print_safe(text_of(job, "status"), 11);
-    printf(" %5.1f %%  %.0f/%.0f  ", number_of(job, "progress"), number_of(job, "completed_outputs"),
+    printf("  %5.1f %%  %3.0f of %-3.0f  ", number_of(job, "progress"), number_of(job, "completed_outputs"),
            number_of(job, "total_outputs"));
     print_safe(text_of(job, "name"), 0);
     putchar('\n');
@@ -123,7 +139,7 @@ static int list_path(struct remote *r, int argc, char **argv, char *query, size_
             if (take_value(option, argc, argv, &i, &value)) break;
         }
         char *escaped = value ? curl_easy_escape(r->curl, value, 0) : NULL;
-        if (!escaped) return usage_error(r->command, "\"%s\" was not expected", argv[i]);
+        if (!escaped) return unknown_argument(r->command, argv[i]);
         n += (size_t)snprintf(query + n, size - n, "%c%s=%s", strchr(query, '?') ? '&' : '?', names[k], escaped);
         curl_free(escaped);
         if (n >= size) return usage_error(r->command, "the arguments are too long");
@@ -140,7 +156,12 @@ static int list(struct remote *r, int argc, char **argv)
     if (status == EXIT_DONE) status = remote_call(r, "GET", query, NULL, &page);
     if (status != EXIT_DONE) return status;
     if (r->json) return print_answer(page);
-    json_array_foreach(json_object_get(page, "jobs"), i, job) print_job_line(job);
+    if (json_array_size(json_object_get(page, "jobs")))
+        printf("%-*s  %-11s  %7s  %-10s  %s\n", SHORT_ID, "id", "status", "done", "outputs", "name");
+    else
+        puts("no jobs");
+    json_array_foreach(json_object_get(page, "jobs"), i, job)
+        print_job_line(job);
     if (number_of(page, "total") > (double)json_array_size(json_object_get(page, "jobs")))
         printf("of %.0f; --limit, --offset and --cursor %s show others\n", number_of(page, "total"),
                text_of(page, "next_cursor"));
@@ -165,13 +186,15 @@ static void print_output(const json_t *o)
     }
     printf("\n");
     if (*text_of(o, "sha256")) printf("    sha256 %.64s\n", text_of(o, "sha256"));
+    print_files(json_object_get(o, "files"));
 }
 
 static void print_outputs(const json_t *outputs)
 {
     const json_t *o;
     size_t i;
-    json_array_foreach(outputs, i, o) print_output(o);
+    json_array_foreach(outputs, i, o)
+        print_output(o);
 }
 
 static void print_job(const json_t *job)
@@ -200,8 +223,7 @@ static void print_job(const json_t *job)
 }
 
 /* One request about one job, whose answer is shown. */
-static int about(struct remote *r, const char *method, const char *what, const char *text,
-                 void (*show)(const json_t *))
+static int about(struct remote *r, const char *method, const char *what, const char *text, void (*show)(const json_t *))
 {
     char id[33];
     json_t *answer;
@@ -277,8 +299,7 @@ static int log_of(struct remote *r, int argc, char **argv)
         snprintf(query, sizeof query, "/api/v1/quantize/jobs/%s/log?limit=1000&after=%.0f", id, after);
         status = remote_call(r, "GET", query, NULL, &page);
         if (status != EXIT_DONE) break;
-        json_array_foreach(json_object_get(page, "lines"), i, line)
-        {
+        json_array_foreach(json_object_get(page, "lines"), i, line) {
             if (r->json)
                 print_answer(json_incref(line));
             else
@@ -292,70 +313,32 @@ static int log_of(struct remote *r, int argc, char **argv)
 
 /* -- Downloads. -- */
 
-/* The output of that name, or of that type; the only one where none is named. */
-static const json_t *find_output(const json_t *list, const char *name)
-{
-    const json_t *o;
-    size_t i;
-    if (!name) return json_array_size(list) == 1 ? json_array_get(list, 0) : NULL;
-    json_array_foreach(list, i, o) if (strcmp(text_of(o, "name"), name) == 0 ||
-                                       strcmp(text_of(o, "quant_type"), name) == 0) return o;
-    return NULL;
-}
-
-static int fetch(struct remote *r, const char *id, const json_t *o, const char *to, bool overwrite)
-{
-    const char *name = text_of(o, "name");
-    if (strcmp(text_of(o, "status"), "completed") != 0) {
-        fprintf(stderr, "halftone %s: this output is not completed\n", r->command->name);
-        return EXIT_INPUT;
-    }
-    if (!to && (!*name || strchr(name, '/') || *name == '.'))
-        return usage_error(r->command, "the output's name is no file's: -o FILE gives one");
-    char *path = remote_path(r, "/quantize/jobs/%s/outputs/%s", id, name);
-    struct remote_file file = {.path = path,
-                               .to = to ? to : name,
-                               .sha256 = text_of(o, "sha256"),
-                               .overwrite = overwrite,
-                               .size = (uint64_t)json_integer_value(json_object_get(o, "file_size")),
-                               .quiet = r->json};
-    int status = path ? remote_download(r, &file) : EXIT_RESOURCES;
-    free(path);
-    if (status == EXIT_DONE && r->json)
-        return print_answer(json_pack("{s:s, s:I, s:s}", "path", file.to, "size_bytes", (json_int_t)file.size,
-                                      "sha256", file.sha256));
-    if (status == EXIT_DONE) printf("%s\n", file.to);
-    return status;
-}
-
 static int download(struct remote *r, int argc, char **argv)
 {
-    const char *to = NULL, *name = NULL;
-    bool overwrite = false;
+    struct wish wish;
     char id[33];
     json_t *answer;
-    for (int i = 2; i < argc; i++) {
-        if (take_value("-o", argc, argv, &i, &to) || take_value("--output", argc, argv, &i, &to)) continue;
-        if (strcmp(argv[i], "--overwrite") == 0)
-            overwrite = true;
-        else if (argv[i][0] == '-' || name)
-            return usage_error(r->command, "\"%s\" was not expected", argv[i]);
-        else
-            name = argv[i];
-    }
-    int status = find_job(r, argv[1], id);
+    int status = read_wish(r->command, argc, argv, &wish);
+    if (status == EXIT_DONE) status = find_job(r, argv[1], id);
     char *path = status == EXIT_DONE ? remote_path(r, "/quantize/jobs/%s/outputs", id, NULL) : NULL;
     if (status == EXIT_DONE) status = remote_call(r, "GET", path, NULL, &answer);
     free(path);
     if (status != EXIT_DONE) return status;
-    const json_t *o = find_output(json_object_get(answer, "outputs"), name);
-    if (o)
-        status = fetch(r, id, o, to, overwrite);
-    else
+    const json_t *list = json_object_get(answer, "outputs");
+    const json_t *o = wish.name                    ? find_wished(list, wish.name)
+                      : json_array_size(list) == 1 ? json_array_get(list, 0)
+                                                   : NULL;
+    if (!o) {
         status = usage_error(r->command,
-                             name ? "the job has no output \"%s\""
-                                  : "which output? `halftone jobs outputs` lists them%s",
-                             name ? name : "");
+                             wish.name ? "the job has no output \"%s\""
+                                       : "which output? `halftone jobs outputs ID` lists them%s",
+                             wish.name ? wish.name : "");
+    } else if (strcmp(text_of(o, "status"), "completed") != 0) {
+        fprintf(stderr, "halftone %s: this output is not completed\n", r->command->name);
+        status = EXIT_INPUT;
+    } else {
+        status = download_item(r, remote_path(r, "/quantize/jobs/%s/outputs/%s", id, text_of(o, "name")), o, &wish);
+    }
     json_decref(answer);
     return status;
 }
@@ -377,18 +360,11 @@ static int ready(struct remote *r, int argc, char **argv)
 int run_jobs(const struct command *c, int argc, char **argv)
 {
     enum { MANY = 1 << 20 };
-    static const struct remote_verb verbs[] = {
-        {"list", 0, MANY, "[--status S] [--search TEXT] [--sort KEY] [--limit N]", list},
-        {"show", 1, 1, "ID", show},
-        {"submit", 1, MANY, "MODEL -t TYPE[,TYPE…] [options of quantize]", jobs_submit},
-        {"watch", 1, 1, "ID", jobs_watch},
-        {"cancel", 1, 1, "ID", cancel},
-        {"retry", 1, 1, "ID", retry},
-        {"delete", 1, 1, "ID", delete},
-        {"log", 1, 1, "ID", log_of},
-        {"outputs", 1, 1, "ID", outputs},
-        {"ready", 0, 0, "no argument", ready},
-        {"download", 1, MANY, "ID [NAME|TYPE] [-o FILE] [--overwrite]", download},
-        {NULL, 0, 0, NULL, NULL}};
+    static const struct remote_verb verbs[] = {{"list", 0, MANY, list},          {"show", 1, 1, show},
+                                               {"submit", 1, MANY, jobs_submit}, {"watch", 1, 1, jobs_watch},
+                                               {"cancel", 1, 1, cancel},         {"retry", 1, 1, retry},
+                                               {"delete", 1, 1, delete},         {"log", 1, 1, log_of},
+                                               {"outputs", 1, 1, outputs},       {"ready", 0, 0, ready},
+                                               {"download", 1, MANY, download},  {NULL, 0, 0, NULL}};
     return remote_main(c, verbs, argc, argv);
 }

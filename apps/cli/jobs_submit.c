@@ -12,23 +12,25 @@ struct submission {
     bool watch, dry_run;
 };
 
-static bool is_option(const char *name, size_t len, struct ht_option_info *o)
+/* Length of the first type: "gptq:bits=3,group=64" has commas between its options. */
+static size_t type_length(const char *text)
 {
-    for (size_t i = 0; ht_option_at(i, o); i++)
-        if (strlen(o->name) == len && strncmp(o->name, name, len) == 0 && option_is_for(o, "quantize")) return true;
-    return false;
+    size_t n = strcspn(text, ",");
+    while (text[n] == ',' && text[n + 1 + strcspn(text + n + 1, "=:,")] == '=')
+        n += 1 + strcspn(text + n + 1, ",");
+    return n;
 }
 
 static void add_types(struct submission *s, const char *value)
 {
     for (const char *p = value; *p; p += strspn(p, ",")) {
-        size_t n = strcspn(p, ",");
-        json_array_append_new(s->types, json_stringn(p, n));
+        size_t n = type_length(p);
+        json_array_append_new(s->types, json_pack("{s:s%}", "type", p, n));
         p += n;
     }
 }
 
-static void set_option(struct submission *s, const struct ht_option_info *o, const char *value)
+static void set_option(struct submission *s, const struct option *o, const char *value)
 {
     if (strcmp(o->name, "type") == 0) {
         add_types(s, value);
@@ -42,17 +44,14 @@ static void set_option(struct submission *s, const struct ht_option_info *o, con
     }
 }
 
-/* An option of quantize at argv[*i]. EXIT_DONE or a status. */
+/* An option of quantize at argv[*i], of those that are the library's. EXIT_DONE or a status. */
 static int quantize_option(const struct command *c, struct submission *s, int argc, char **argv, int *i)
 {
-    const char *name = strcmp(argv[*i], "-t") == 0 ? "type" : argv[*i] + 2;
-    struct ht_option_info o;
-    size_t len = strcspn(name, "=");
-    const char *value = name[len] == '=' ? name + len + 1 : NULL;
-    if ((strcmp(argv[*i], "-t") != 0 && strncmp(argv[*i], "--", 2) != 0) || !is_option(name, len, &o))
-        return usage_error(c, "there is no option %s", argv[*i]);
+    struct option o;
+    const char *equals = strchr(argv[*i], '='), *value = equals ? equals + 1 : NULL;
+    if (!find_option("quantize", argv[*i], &o) || strcmp(o.group, "General") == 0) return unknown_argument(c, argv[*i]);
     if (!value && o.kind != HT_OPTION_FLAG) {
-        if (*i + 1 >= argc) return usage_error(c, "%s wants a value", argv[*i]);
+        if (*i + 1 >= argc) return usage_error(c, "%s needs a value: %s", argv[*i], o.metavar);
         value = argv[++*i];
     }
     set_option(s, &o, value);
@@ -85,7 +84,7 @@ static int own_option(const struct command *c, struct submission *s, int argc, c
     if (take_value("--priority", argc, argv, i, &value)) {
         long n = strtol(value, &end, 10);
         if (!*value || *end || n < -100 || n > 100)
-            return usage_error(c, "a priority is a number from -100 to 100");
+            return usage_error(c, "--priority: expected a number from -100 to 100, got \"%s\"", value);
         json_object_set_new(s->body, "priority", json_integer(n));
         return EXIT_DONE;
     }
@@ -113,12 +112,12 @@ static int read_arguments(const struct remote *r, struct submission *s, int argc
     }
     if (status != EXIT_DONE) return status;
     size_t n = json_array_size(s->models);
-    if (n == 0) return usage_error(c, "no model was named");
+    if (n == 0) return usage_error(c, "which model? Give its name or path");
     if (n == 1)
         json_object_set(s->body, "source_model", json_array_get(s->models, 0));
     else
         json_object_set(s->body, "source_models", s->models);
-    if (json_array_size(s->types)) json_object_set(s->body, "gguf_quant_types", s->types);
+    if (json_array_size(s->types)) json_object_set(s->body, "outputs", s->types);
     if (json_object_size(s->options)) json_object_set(s->body, "options", s->options);
     return EXIT_DONE;
 }
@@ -132,15 +131,15 @@ static int after(struct remote *r, const struct submission *s, json_t *answer)
     if (r->json || s->dry_run) {
         if (!s->watch || s->dry_run) return print_answer(answer);
     } else if (jobs) {
-        json_array_foreach(jobs, i, job) printf("%s\n", text_of(job, "id"));
+        json_array_foreach(jobs, i, job)
+            printf("%s\n", text_of(job, "id"));
     } else {
         printf("%s\n", text_of(answer, "id"));
     }
     fflush(stdout);
     snprintf(id, sizeof id, "%s", text_of(answer, "id"));
     if (s->watch && *id) status = watch_remote_job(r, id);
-    json_array_foreach(jobs, i, job)
-    {
+    json_array_foreach(jobs, i, job) {
         snprintf(id, sizeof id, "%s", text_of(job, "id"));
         int one = s->watch ? watch_remote_job(r, id) : EXIT_DONE;
         if (one != EXIT_DONE) status = one;

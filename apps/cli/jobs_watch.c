@@ -64,7 +64,7 @@ static bool tell(struct watch *w, const json_t *job)
     return true;
 }
 
-/* How the job stands: events before the connection are not heard of otherwise. */
+/* The state of the job: events from before the connection do not come. */
 static bool ask(void *ctx)
 {
     struct watch *w = ctx;

@@ -9,8 +9,7 @@ static void print_tags(const json_t *model)
 {
     const json_t *tag;
     size_t i;
-    json_array_foreach(json_object_get(model, "tags"), i, tag)
-    {
+    json_array_foreach(json_object_get(model, "tags"), i, tag) {
         printf("%s", i ? " " : "  [");
         print_safe(json_string_value(tag) ? json_string_value(tag) : "", 0);
     }
@@ -26,18 +25,18 @@ static void print_model(const json_t *model)
     print_safe(text_of(model, "name"), 0);
     print_tags(model);
     putchar('\n');
-    json_array_foreach(json_object_get(model, "variants"), i, v)
-    {
+    json_array_foreach(json_object_get(model, "variants"), i, v) {
         const json_t *need = json_object_get(v, "run_memory");
         printf("  %s  ", text_of(v, "id"));
         print_safe(text_of(v, "quant_type"), 9);
         printf(" %9s %6.3f bits", human_bytes(number_of(v, "file_size"), size), number_of(v, "bits_per_weight"));
-        if (json_is_number(json_object_get(v, "perplexity")))
-            printf("  perplexity %.4f", number_of(v, "perplexity"));
+        if (json_is_number(json_object_get(v, "perplexity"))) printf("  perplexity %.4f", number_of(v, "perplexity"));
         if (json_is_number(json_object_get(v, "kld"))) printf("  divergence %.6f", number_of(v, "kld"));
         if (json_is_object(need)) printf("  %s to run", human_bytes(number_of(need, "with_margin_bytes"), run));
         printf("  ");
         print_safe(text_of(v, "name"), 0);
+        if (json_is_array(json_object_get(v, "files")))
+            printf("/ (%zu files)", json_array_size(json_object_get(v, "files")));
         putchar('\n');
     }
 }
@@ -49,7 +48,7 @@ static int list(struct remote *r, int argc, char **argv)
     size_t i;
     for (int k = 1; k < argc; k++)
         if (!take_value("--search", argc, argv, &k, &search) && !take_value("--tag", argc, argv, &k, &tag))
-            return usage_error(r->command, "\"%s\" was not expected", argv[k]);
+            return unknown_argument(r->command, argv[k]);
     char *path = search && tag ? remote_path(r, "/models?limit=200&search=%s&tag=%s", search, tag)
                  : search      ? remote_path(r, "/models?limit=200&search=%s", search, NULL)
                  : tag         ? remote_path(r, "/models?limit=200&tag=%s", tag, NULL)
@@ -58,7 +57,8 @@ static int list(struct remote *r, int argc, char **argv)
     free(path);
     if (status != EXIT_DONE) return status;
     if (r->json) return print_answer(page);
-    json_array_foreach(json_object_get(page, "models"), i, model) print_model(model);
+    json_array_foreach(json_object_get(page, "models"), i, model)
+        print_model(model);
     if (number_of(page, "total") > (double)json_array_size(json_object_get(page, "models")))
         printf("of %.0f; --search and --tag narrow it down\n", number_of(page, "total"));
     json_decref(page);
@@ -99,63 +99,28 @@ static int delete (struct remote *r, int argc, char **argv)
                NULL);
 }
 
-static int fetch(struct remote *r, const char *model, const json_t *v, const char *to, bool overwrite)
-{
-    const char *name = text_of(v, "name");
-    if (!to && (!*name || strchr(name, '/') || *name == '.'))
-        return usage_error(r->command, "the variant's name is no file's: -o FILE gives one");
-    char *path = remote_path(r, "/models/%s/variants/%s", model, text_of(v, "id"));
-    struct remote_file file = {.path = path,
-                               .to = to ? to : name,
-                               .sha256 = text_of(v, "sha256"),
-                               .overwrite = overwrite,
-                               .size = (uint64_t)json_integer_value(json_object_get(v, "file_size")),
-                               .quiet = r->json};
-    int status = path ? remote_download(r, &file) : EXIT_RESOURCES;
-    free(path);
-    if (status == EXIT_DONE) printf("%s\n", file.to);
-    return status;
-}
-
 static int download(struct remote *r, int argc, char **argv)
 {
-    const char *to = NULL, *name = NULL;
-    const json_t *v = NULL, *each;
-    bool overwrite = false;
+    struct wish wish;
     json_t *model;
-    size_t i;
-    for (int k = 2; k < argc; k++) {
-        if (take_value("-o", argc, argv, &k, &to) || take_value("--output", argc, argv, &k, &to)) continue;
-        if (strcmp(argv[k], "--overwrite") == 0)
-            overwrite = true;
-        else if (argv[k][0] == '-' || name)
-            return usage_error(r->command, "\"%s\" was not expected", argv[k]);
-        else
-            name = argv[k];
-    }
-    if (!name) return usage_error(r->command, "which variant? Its id, type or name is wanted");
+    int status = read_wish(r->command, argc, argv, &wish);
+    if (status != EXIT_DONE) return status;
+    if (!wish.name) return usage_error(r->command, "which variant? Give its id, type or name");
     char *path = remote_path(r, "/models/%s", argv[1], NULL);
-    int status = remote_call(r, "GET", path, NULL, &model);
+    status = remote_call(r, "GET", path, NULL, &model);
     free(path);
     if (status != EXIT_DONE) return status;
-    json_array_foreach(json_object_get(model, "variants"), i,
-                       each) if (!v && (strcmp(text_of(each, "id"), name) == 0 ||
-                                        strcmp(text_of(each, "quant_type"), name) == 0 ||
-                                        strcmp(text_of(each, "name"), name) == 0)) v = each;
-    status =
-        v ? fetch(r, argv[1], v, to, overwrite) : usage_error(r->command, "the model has no variant \"%s\"", name);
+    const json_t *v = find_wished(json_object_get(model, "variants"), wish.name);
+    status = v ? download_item(r, remote_path(r, "/models/%s/variants/%s", argv[1], text_of(v, "id")), v, &wish)
+               : usage_error(r->command, "the model has no variant \"%s\"", wish.name);
     json_decref(model);
     return status;
 }
 
 int run_registry(const struct command *c, int argc, char **argv)
 {
-    static const struct remote_verb verbs[] = {
-        {"list", 0, 4, "[--search TEXT] [--tag TAG]", list},
-        {"show", 1, 1, "ID", show},
-        {"tag", 1, 65, "ID [TAG…]", tag},
-        {"delete", 1, 2, "ID [VARIANT]", delete},
-        {"download", 2, 6, "ID VARIANT|TYPE|NAME [-o FILE] [--overwrite]", download},
-        {NULL, 0, 0, NULL, NULL}};
+    static const struct remote_verb verbs[] = {{"list", 0, 4, list},         {"show", 1, 1, show},
+                                               {"tag", 1, 65, tag},          {"delete", 1, 2, delete},
+                                               {"download", 2, 8, download}, {NULL, 0, 0, NULL}};
     return remote_main(c, verbs, argc, argv);
 }

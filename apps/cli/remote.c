@@ -14,18 +14,15 @@ int remote_take_options(const struct command *c, int *argc, char **argv, struct 
     for (int i = 1; i < *argc; i++) {
         const char *arg = argv[i], *equals = strchr(arg, '=');
         size_t len = equals ? (size_t)(equals - arg) : strlen(arg);
-        bool server = len == 8 && strncmp(arg, "--server", 8) == 0,
-             token = len == 7 && strncmp(arg, "--token", 7) == 0;
-        if (strcmp(arg, "--") == 0) { /* what follows is no option of anybody's */
+        bool server = len == 8 && strncmp(arg, "--server", 8) == 0, token = len == 7 && strncmp(arg, "--token", 7) == 0;
+        if (strcmp(arg, "--") == 0) { /* what follows are not options */
             while (i < *argc)
                 argv[kept++] = argv[i++];
         } else if (strcmp(arg, "--json") == 0) {
             o->json = true;
-        } else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
-            o->help = true;
         } else if (server || token) {
             const char *value = equals ? equals + 1 : i + 1 < *argc ? argv[++i] : NULL;
-            if (!value || !*value) return usage_error(c, "%.*s wants a value", (int)len, arg);
+            if (!value || !*value) return usage_error(c, "%.*s needs a value", (int)len, arg);
             *(server ? &o->server : &o->token) = value;
         } else {
             argv[kept++] = argv[i];
@@ -58,8 +55,9 @@ static int check_token(struct remote *r)
 {
     bool safe = r->here || strncmp(r->server, "https://", 8) == 0;
     for (const char *p = r->token; p && *p; p++)
-        if (*p <= ' ' || *p > '~') return usage_error(r->command, "the token holds a character that no token has");
-    if (r->token && !safe) fprintf(stderr, "warning: the token goes to %s unencrypted\n", r->server);
+        if (*p <= ' ' || *p > '~')
+            return usage_error(r->command, "the token contains a character that tokens cannot have");
+    if (r->token && !safe) fprintf(stderr, "warning: the token is sent to %s unencrypted\n", r->server);
     return EXIT_DONE;
 }
 
@@ -92,7 +90,7 @@ int remote_open(struct remote *r, const struct command *command, const struct re
     while (n > 0 && r->server[n - 1] == '/')
         r->server[--n] = '\0';
     if (strncmp(r->server, "http://", 7) != 0 && strncmp(r->server, "https://", 8) != 0)
-        return usage_error(command, "a server is http://… or https://…");
+        return usage_error(command, "the address of a server begins with http:// or https://");
     r->here = is_here(r->server);
     int status = check_token(r);
     if (status != EXIT_DONE) return status;
@@ -176,24 +174,24 @@ static int refused(struct remote *r, long http, const struct body *b)
     if (json_is_object(problem))
         put_safe(stderr, what);
     else
-        fprintf(stderr, "%s answers with status %ld", r->server, http);
+        fprintf(stderr, "%s answered with status %ld", r->server, http);
     fputc('\n', stderr);
-    if (json_array_size(errors) > 1) json_array_foreach(errors, i, e)
-        {
+    if (json_array_size(errors) > 1)
+        json_array_foreach(errors, i, e) {
             fputs("  ", stderr);
             put_safe(stderr, text_of(e, "pointer"));
             fputs(": ", stderr);
             put_safe(stderr, text_of(e, "detail"));
             fputc('\n', stderr);
         }
-    if (http == 401) fprintf(stderr, "  --token TOKEN or HALFTONE_TOKEN gives a token\n");
+    if (http == 401) fprintf(stderr, "  give a token with --token TOKEN or HALFTONE_TOKEN\n");
     json_decref(problem);
     return status_of(http);
 }
 
 static int unreachable(struct remote *r, CURLcode code)
 {
-    fprintf(stderr, "halftone %s: %s cannot be asked: %s\n", r->command->name, r->server,
+    fprintf(stderr, "halftone %s: cannot reach %s: %s\n", r->command->name, r->server,
             r->fault[0] ? r->fault : curl_easy_strerror(code));
     return EXIT_FAILED;
 }
@@ -203,7 +201,7 @@ static int perform(struct remote *r, const char *path, struct body *b, json_t **
     char url[4096];
     long http = 0;
     if (snprintf(url, sizeof url, "%s%s", r->server, path) >= (int)sizeof url)
-        return usage_error(r->command, "too long a name");
+        return usage_error(r->command, "the name is too long");
     r->fault[0] = '\0';
     curl_easy_setopt(r->curl, CURLOPT_URL, url);
     curl_easy_setopt(r->curl, CURLOPT_TIMEOUT, (long)ANSWER_SECONDS);
@@ -215,7 +213,7 @@ static int perform(struct remote *r, const char *path, struct body *b, json_t **
     if (http < 200 || http > 299) return refused(r, http, b);
     json_t *value = b->len ? json_loadb(b->data, b->len, JSON_REJECT_DUPLICATES, NULL) : NULL;
     if (b->len && !value) {
-        fprintf(stderr, "halftone %s: %s is no Halftone server: its answer is not JSON\n", r->command->name,
+        fprintf(stderr, "halftone %s: %s is not a Halftone server: its answer is not JSON\n", r->command->name,
                 r->server);
         return EXIT_FAILED;
     }
@@ -226,8 +224,7 @@ static int perform(struct remote *r, const char *path, struct body *b, json_t **
     return EXIT_DONE;
 }
 
-int remote_send(struct remote *r, const char *method, const char *path, json_t *body, const char *key,
-                json_t **answer)
+int remote_send(struct remote *r, const char *method, const char *path, json_t *body, const char *key, json_t **answer)
 {
     struct body b = {0};
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL, header[320];
@@ -260,50 +257,4 @@ int remote_call(struct remote *r, const char *method, const char *path, json_t *
     if (path) return remote_send(r, method, path, body, NULL, answer);
     json_decref(body);
     return EXIT_RESOURCES;
-}
-
-/* Control characters, also those beyond ASCII and in 8 bits, become question marks. */
-static int write_safe(FILE *to, const char *text, size_t most)
-{
-    int n = 0;
-    const unsigned char *p = (const unsigned char *)text;
-    for (size_t i = 0; p[i] && i < most; i++) {
-        bool pair = p[i] == 0xc2 && p[i + 1] >= 0x80 && p[i + 1] < 0xa0,
-             control = p[i] < 0x20 || p[i] == 0x7f || pair;
-        i += pair;
-        putc(control ? '?' : p[i], to);
-        n += control || (p[i] & 0xc0) != 0x80; /* characters, not bytes */
-    }
-    return n;
-}
-
-void print_safe(const char *text, int width)
-{
-    for (int n = write_safe(stdout, text, SIZE_MAX); n < width; n++)
-        putchar(' ');
-}
-
-void put_safe(FILE *to, const char *text)
-{
-    write_safe(to, text, 500);
-}
-
-int print_answer(json_t *answer)
-{
-    char *text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
-    if (text) puts(text);
-    free(text);
-    json_decref(answer);
-    return EXIT_DONE;
-}
-
-const char *text_of(const json_t *object, const char *key)
-{
-    const char *value = json_string_value(json_object_get(object, key));
-    return value ? value : "";
-}
-
-double number_of(const json_t *object, const char *key)
-{
-    return json_number_value(json_object_get(object, key));
 }

@@ -25,9 +25,9 @@ struct remote {
 /* Options that every command of this kind takes; the rest of argv stays. */
 struct remote_options {
     const char *server, *token;
-    bool json, help;
+    bool json;
 };
-/* Takes --server, --token, --json, --help out of argv. EXIT_DONE or a status. */
+/* Takes --server, --token, --json out of argv. EXIT_DONE or a status. */
 int remote_take_options(const struct command *command, int *argc, char **argv, struct remote_options *options);
 
 /* Servers without a scheme are http. EXIT_DONE, or what went wrong has been told. */
@@ -48,12 +48,11 @@ int remote_send(struct remote *remote, const char *method, const char *path, jso
 
 /* An event of the stream at the path. true ends the stream. */
 typedef bool remote_event_fn(void *ctx, const char *kind, const char *data);
-/* Called when a connection stands: what was missed before it can be asked for. true ends the stream. */
+/* Called when a connection is made, to ask for what was missed before. true ends the stream. */
 typedef bool remote_begin_fn(void *ctx);
 /* Reads events, and connects again, going on behind the last, when the connection ends. Returns when a callback
  * ends it (EXIT_DONE), or when the server cannot be reached any more. */
-int remote_events(struct remote *remote, const char *path, remote_begin_fn *begin, remote_event_fn *event,
-                  void *ctx);
+int remote_events(struct remote *remote, const char *path, remote_begin_fn *begin, remote_event_fn *event, void *ctx);
 
 /* A file of known size and SHA-256 into `to`, by way of `to`.part, which a later call continues. */
 struct remote_file {
@@ -63,14 +62,13 @@ struct remote_file {
 };
 int remote_download(struct remote *remote, const struct remote_file *file);
 
-/* Prints text of the server's: control characters do not reach the terminal. */
-void print_safe(const char *text, int width);
-/* The same to another file, no more than 500 bytes. */
-void put_safe(FILE *to, const char *text);
-/* Prints JSON and frees it. */
-int print_answer(json_t *answer);
-/* Members of an object: "" and 0 where they are not there. */
-const char *text_of(const json_t *object, const char *key);
-double number_of(const json_t *object, const char *key);
+/* A folder: `files` is [{name, size, sha256}], each at path + "/files/" + name. They come into `to`.part, which a later
+ * call continues; `to` is there when all of them are right. */
+struct remote_folder {
+    const char *path, *to;
+    const json_t *files;
+    bool overwrite, quiet;
+};
+int remote_download_folder(struct remote *remote, const struct remote_folder *folder);
 
 #endif

@@ -160,8 +160,7 @@ static int fetch_all(struct download *d)
         uint64_t before = d->done;
         CURLcode code = fetch(d, url, fault);
         if (d->error)
-            return told(d, d->error == ENOSPC || d->error == EDQUOT ? EXIT_RESOURCES : EXIT_FAILED,
-                        strerror(d->error));
+            return told(d, d->error == ENOSPC || d->error == EDQUOT ? EXIT_RESOURCES : EXIT_FAILED, strerror(d->error));
         if (d->grows) return told(d, EXIT_FAILED, "the server sends more than the file has");
         if (d->done == d->file->size) break;
         tries = d->done > before ? 0 : tries + 1;
@@ -208,8 +207,7 @@ static int check_place(const struct download *d)
     if (slash) slash[slash == folder] = '\0';
     if (statvfs(slash ? folder : ".", &fs) != 0) return told(d, EXIT_INPUT, strerror(errno));
     uint64_t space = (uint64_t)fs.f_bavail * fs.f_frsize + (stat(d->part, &info) == 0 ? (uint64_t)info.st_size : 0);
-    return space < d->file->size ? told(d, EXIT_RESOURCES, "there is not enough space for it on the disk")
-                                 : EXIT_DONE;
+    return space < d->file->size ? told(d, EXIT_RESOURCES, "there is not enough space for it on the disk") : EXIT_DONE;
 }
 
 int remote_download(struct remote *r, const struct remote_file *file)

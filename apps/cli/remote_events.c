@@ -33,8 +33,8 @@ static void field(struct stream *s, const char *name, const char *value)
         long ms = strtol(value, NULL, 10);
         if (ms >= 0 && ms <= 60000) s->retry_ms = ms;
     } else if (strcmp(name, "data") == 0 && s->data_len + strlen(value) + 2 < MOST_LINE) {
-        s->data_len += (size_t)snprintf(s->data + s->data_len, MOST_LINE - s->data_len, "%s%s",
-                                        s->data_len ? "\n" : "", value);
+        s->data_len +=
+            (size_t)snprintf(s->data + s->data_len, MOST_LINE - s->data_len, "%s%s", s->data_len ? "\n" : "", value);
     }
 }
 

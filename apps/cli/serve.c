@@ -1,13 +1,17 @@
 /* serve: the service is a part of its own. */
 #include "cli.h"
 
-#include "server/serve.h"
+#include "service/serve.h"
 
 #include <string.h>
 
+/* Unknown options are reported here, with the nearest one; the service reads the others. */
 int run_serve(const struct command *c, int argc, char **argv)
 {
-    for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return print_help(c), EXIT_DONE;
+    struct option o;
+    for (int i = 1; i < argc; i++) {
+        if (!find_option(c->name, argv[i], &o)) return unknown_argument(c, argv[i]);
+        if (o.kind != HT_OPTION_FLAG && !strchr(argv[i], '=')) i++;
+    }
     return server_main(argc, argv);
 }

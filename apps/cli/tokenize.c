@@ -33,12 +33,14 @@ static int read_args(const struct command *c, int argc, char **argv, struct toke
             a->flags &= ~(unsigned)HT_TOKENIZE_SPECIAL;
         else if (strcmp(argv[i], "--text") == 0 && i + 1 < argc)
             a->text = argv[++i];
-        else if (argv[i][0] == '-' || a->model)
-            return usage_error(c, "\"%s\" was not expected", argv[i]);
+        else if (argv[i][0] == '-')
+            return unknown_argument(c, argv[i]);
+        else if (a->model)
+            return usage_error(c, "expected one model, got \"%s\" and \"%s\"", a->model, argv[i]);
         else
             a->model = argv[i];
     }
-    return a->model ? EXIT_DONE : usage_error(c, "no model was named");
+    return a->model ? EXIT_DONE : usage_error(c, "which model? Give a file, a folder or ORG/NAME");
 }
 
 static bool read_stream(FILE *f, struct input *in)
@@ -65,13 +67,12 @@ static int read_input(const struct command *c, const char *path, struct input *i
     return good ? EXIT_DONE : EXIT_INPUT;
 }
 
-static json_t *encode_json(struct ht_tokenizer *t, unsigned flags, const json_t *text,
-                           enum ht_err *err, struct ht_diag *diag)
+static json_t *encode_json(struct ht_tokenizer *t, unsigned flags, const json_t *text, enum ht_err *err,
+                           struct ht_diag *diag)
 {
     int32_t *ids;
     size_t n;
-    *err = ht_tokenizer_encode(t, json_string_value(text), json_string_length(text), flags, &ids,
-                               &n, diag);
+    *err = ht_tokenizer_encode(t, json_string_value(text), json_string_length(text), flags, &ids, &n, diag);
     if (*err) return NULL;
     json_t *out = json_array();
     for (size_t i = 0; i < n; i++)
@@ -81,8 +82,8 @@ static json_t *encode_json(struct ht_tokenizer *t, unsigned flags, const json_t 
 }
 
 /* The text of a list of ids; bytes that are no UTF-8 are shown as U+FFFD. */
-static json_t *decode_json(struct ht_tokenizer *t, unsigned flags, const json_t *list,
-                           enum ht_err *err, struct ht_diag *diag)
+static json_t *decode_json(struct ht_tokenizer *t, unsigned flags, const json_t *list, enum ht_err *err,
+                           struct ht_diag *diag)
 {
     size_t n = json_array_size(list), len, used = 0;
     int32_t *ids = malloc((n + 1) * sizeof *ids);
@@ -117,15 +118,14 @@ static int run_json(const struct command *c, struct ht_tokenizer *t, const struc
     json_t *list = json_loadb(in->data, in->n, JSON_ALLOW_NUL, NULL), *out = json_array(), *item;
     size_t i;
     if (!json_is_array(list)) {
-        fprintf(stderr, "halftone %s: %s: the input is no JSON array\n", c->name, a->text);
+        fprintf(stderr, "halftone %s: %s: the input is not a JSON array\n", c->name, a->text);
         json_decref(list);
         json_decref(out);
         return EXIT_INPUT;
     }
-    json_array_foreach(list, i, item)
-    {
-        json_t *done = a->decode ? decode_json(t, a->flags, item, &err, &diag)
-                                 : encode_json(t, a->flags, item, &err, &diag);
+    json_array_foreach(list, i, item) {
+        json_t *done =
+            a->decode ? decode_json(t, a->flags, item, &err, &diag) : encode_json(t, a->flags, item, &err, &diag);
         if (!done) break;
         json_array_append_new(out, done);
     }
@@ -135,8 +135,8 @@ static int run_json(const struct command *c, struct ht_tokenizer *t, const struc
     return err ? report_error(c, err, &diag, false) : EXIT_DONE;
 }
 
-static int run_encode(const struct command *c, struct ht_tokenizer *t,
-                      const struct tokenize_args *a, const struct input *in)
+static int run_encode(const struct command *c, struct ht_tokenizer *t, const struct tokenize_args *a,
+                      const struct input *in)
 {
     struct ht_diag diag = {0};
     int32_t *ids;
@@ -150,8 +150,8 @@ static int run_encode(const struct command *c, struct ht_tokenizer *t,
 }
 
 /* Ids separated by whatever is no digit. */
-static int run_decode(const struct command *c, struct ht_tokenizer *t,
-                      const struct tokenize_args *a, const struct input *in)
+static int run_decode(const struct command *c, struct ht_tokenizer *t, const struct tokenize_args *a,
+                      const struct input *in)
 {
     struct ht_diag diag = {0};
     int32_t *ids = malloc((in->n / 2 + 1) * sizeof *ids);
@@ -167,8 +167,7 @@ static int run_decode(const struct command *c, struct ht_tokenizer *t,
         else
             i++;
     }
-    enum ht_err err =
-        ids ? ht_tokenizer_decode(t, ids, n, a->flags, &text, &len, &diag) : HT_ERR_MEMORY;
+    enum ht_err err = ids ? ht_tokenizer_decode(t, ids, n, a->flags, &text, &len, &diag) : HT_ERR_MEMORY;
     free(ids);
     if (err) return report_error(c, err, &diag, false);
     fwrite(text, 1, len, stdout);
@@ -182,9 +181,6 @@ int run_tokenize(const struct command *c, int argc, char **argv)
     struct input in = {0};
     struct ht_tokenizer *t = NULL;
     struct ht_diag diag = {0};
-    for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
-            return print_help(c), EXIT_DONE;
     int status = read_args(c, argc, argv, &a);
     if (status == EXIT_DONE) status = hub_model(c, &a.model, true, a.json);
     if (status == EXIT_DONE) {
@@ -193,9 +189,7 @@ int run_tokenize(const struct command *c, int argc, char **argv)
     }
     if (status == EXIT_DONE) status = read_input(c, a.text, &in);
     if (status == EXIT_DONE)
-        status = a.json     ? run_json(c, t, &a, &in)
-                 : a.decode ? run_decode(c, t, &a, &in)
-                            : run_encode(c, t, &a, &in);
+        status = a.json ? run_json(c, t, &a, &in) : a.decode ? run_decode(c, t, &a, &in) : run_encode(c, t, &a, &in);
     free(in.data);
     ht_tokenizer_close(&t);
     return status;

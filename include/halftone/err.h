@@ -9,27 +9,34 @@
 
 #include <stdint.h>
 
+/* What leaves the shared library. */
+#if defined(__GNUC__)
+#define HT_API __attribute__((visibility("default")))
+#else
+#define HT_API
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /* Numbers are pinned: they cross the foreign-function interface. Columns: code, number, text. */
-#define HT_ERR_LIST(X)                                                                             \
-    X(HT_OK, 0, "success")                                                                         \
-    X(HT_ERR_USAGE, 1, "wrong argument")                                                           \
-    X(HT_ERR_MEMORY, 2, "out of memory")                                                           \
-    X(HT_ERR_IO, 3, "input or output failed")                                                      \
-    X(HT_ERR_NOT_FOUND, 4, "not found")                                                            \
-    X(HT_ERR_EXISTS, 5, "already exists")                                                          \
-    X(HT_ERR_DENIED, 6, "not permitted")                                                           \
-    X(HT_ERR_FORMAT, 10, "malformed input")                                                        \
-    X(HT_ERR_UNSUPPORTED, 11, "unsupported input")                                                 \
-    X(HT_ERR_NONFINITE, 12, "non-finite weight")                                                   \
-    X(HT_ERR_LIMIT, 13, "limit exceeded")                                                          \
-    X(HT_ERR_NO_SPACE, 20, "not enough disk space")                                                \
-    X(HT_ERR_NO_MEMORY_BUDGET, 21, "memory budget too small")                                      \
-    X(HT_ERR_CANCELLED, 30, "cancelled")                                                           \
-    X(HT_ERR_VERIFY, 31, "verification failed")                                                    \
+#define HT_ERR_LIST(X)                                                                                                 \
+    X(HT_OK, 0, "success")                                                                                             \
+    X(HT_ERR_USAGE, 1, "wrong argument")                                                                               \
+    X(HT_ERR_MEMORY, 2, "out of memory")                                                                               \
+    X(HT_ERR_IO, 3, "input or output failed")                                                                          \
+    X(HT_ERR_NOT_FOUND, 4, "not found")                                                                                \
+    X(HT_ERR_EXISTS, 5, "already exists")                                                                              \
+    X(HT_ERR_DENIED, 6, "not permitted")                                                                               \
+    X(HT_ERR_FORMAT, 10, "malformed input")                                                                            \
+    X(HT_ERR_UNSUPPORTED, 11, "unsupported input")                                                                     \
+    X(HT_ERR_NONFINITE, 12, "non-finite weight")                                                                       \
+    X(HT_ERR_LIMIT, 13, "limit exceeded")                                                                              \
+    X(HT_ERR_NO_SPACE, 20, "not enough disk space")                                                                    \
+    X(HT_ERR_NO_MEMORY_BUDGET, 21, "memory budget too small")                                                          \
+    X(HT_ERR_CANCELLED, 30, "cancelled")                                                                               \
+    X(HT_ERR_VERIFY, 31, "verification failed")                                                                        \
     X(HT_ERR_INTERNAL, 40, "internal error")
 
 enum ht_err {
@@ -47,9 +54,9 @@ struct ht_diag {
 };
 
 /* The fixed English text of a code, never NULL. */
-const char *ht_err_text(enum ht_err code);
+HT_API const char *ht_err_text(enum ht_err code);
 /* The name of a code ("HT_ERR_FORMAT"), never NULL. */
-const char *ht_err_name(enum ht_err code);
+HT_API const char *ht_err_name(enum ht_err code);
 
 #ifdef __cplusplus
 }

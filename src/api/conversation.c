@@ -15,13 +15,12 @@ static const char *role_of(const char *role)
 static enum ht_err add(struct ht_generator *g, const char *role, const char *text, size_t len, struct ht_diag *diag)
 {
     struct ht__buf marked;
-    struct ht__chat_message *grown = realloc(g->messages, (g->n_messages + 1) * sizeof *grown);
+    struct ht__chat_message *grown = ht__resize(g->alloc, g->messages, (g->n_messages + 1) * sizeof *grown);
     if (!grown) return ht__fail_memory(diag, "conversation");
     g->messages = grown;
-    ht__buf_init(&marked, NULL);
-    ht__text_mark(g->text, text, len, &marked);
-    char *copy = marked.failed ? NULL : malloc(marked.len + 1);
-    if (copy && marked.len) memcpy(copy, marked.data, marked.len);
+    ht__buf_init(&marked, g->alloc);
+    ht__tokenizer_mark(g->text, text, len, &marked);
+    char *copy = marked.failed ? NULL : ht__generator_copy(g, ht__buf_text(&marked), marked.len);
     grown[g->n_messages] = (struct ht__chat_message){.role = role, .text = {copy, marked.len}};
     ht__buf_close(&marked);
     if (!copy) return ht__fail_memory(diag, "conversation");
@@ -31,49 +30,59 @@ static enum ht_err add(struct ht_generator *g, const char *role, const char *tex
 
 static void forget(struct ht_generator *g)
 {
-    free((char *)(uintptr_t)g->messages[--g->n_messages].text.text);
+    ht__free(g->alloc, (char *)(uintptr_t)g->messages[--g->n_messages].text.text);
 }
 
 void ht__conversation_close(struct ht_generator *g)
 {
     while (g->n_messages)
         forget(g);
-    free(g->messages);
-    free(g->chat_template);
+    ht__free(g->alloc, g->messages);
+    ht__free(g->alloc, g->chat_template);
     ht__buf_close(&g->answer);
 }
 
 /* The conversation as the template writes it, with marks. */
 static enum ht_err render(const struct ht_generator *g, struct ht__buf *out, struct ht_diag *diag)
 {
-    const char *source = g->chat_template ? g->chat_template : ht__text_chat_template(g->text);
+    struct ht__chat chat = ht__chat_of(g->text, g->chat_template);
     time_t seconds = time(NULL);
     struct tm now;
-    if (!source)
+    if (!chat.source)
         return ht__fail(diag, HT_ERR_UNSUPPORTED, "chat", -1,
                         "the model has no chat template: give one with chat-template, or the whole text as a prompt "
                         "(generate -p TEXT, without --chat)");
     localtime_r(&seconds, &now);
-    struct ht__chat chat = {.source = source,
-                            .bos = ht__text_piece(g->text, ht__text_bos(g->text)),
-                            .eos = ht__text_piece(g->text, ht__text_eos(g->text)),
-                            .unk = ht__text_piece(g->text, ht__text_unk(g->text)),
-                            .pad = ht__text_piece(g->text, ht__text_pad(g->text)),
-                            .now = &now,
-                            .messages = g->messages,
-                            .n = g->n_messages};
+    chat.now = &now;
+    chat.messages = g->messages;
+    chat.n = g->n_messages;
     struct ht_diag found = {0};
-    enum ht_err err = ht__chat_render(&chat, NULL, out, &found);
+    enum ht_err err = ht__chat_render(&chat, g->alloc, out, &found);
     if (err == HT_ERR_UNSUPPORTED || err == HT_ERR_FORMAT)
-        return ht__fail(diag, err, found.where, -1, "%s; the whole text can be given as a prompt instead (generate -p "
-                        "TEXT, without --chat)", found.message);
+        return ht__fail(diag, err, found.where, -1,
+                        "%s; the whole text can be given as a prompt instead (generate -p "
+                        "TEXT, without --chat)",
+                        found.message);
     return err ? ht__fail(diag, err, found.where, -1, "%s", found.message) : HT_OK;
+}
+
+/* A rendered conversation without its marks, in memory of the caller's. */
+static enum ht_err hand_out(const struct ht__buf *marked, char **text, size_t *len, struct ht_diag *diag)
+{
+    char *copy = malloc(marked->len + 1);
+    if (!copy) return ht__fail_memory(diag, "conversation");
+    *len = 0;
+    for (size_t i = 0; i < marked->len; i++)
+        if (marked->data[i] != 0xff) copy[(*len)++] = (char)marked->data[i];
+    copy[*len] = '\0';
+    *text = copy;
+    return HT_OK;
 }
 
 /* gpt-oss says in control tokens which part of what it writes is thought and which is the answer. */
 static bool has_channels(const struct ht_generator *g)
 {
-    return ht__text_find(g->text, "<|channel|>", 11) >= 0 && ht__text_find(g->text, "<|message|>", 11) >= 0;
+    return ht__tokenizer_find(g->text, "<|channel|>", 11) >= 0 && ht__tokenizer_find(g->text, "<|message|>", 11) >= 0;
 }
 
 static enum ht_err answer_now(struct ht_generator *g, struct ht_diag *diag)
@@ -81,11 +90,12 @@ static enum ht_err answer_now(struct ht_generator *g, struct ht_diag *diag)
     struct ht__buf text;
     struct ht__tokens ids;
     unsigned flags = HT__GENERATE_FRESH | (has_channels(g) ? HT__GENERATE_CONTROL : 0u);
-    ht__buf_init(&text, NULL);
-    ht__tokens_init(&ids, NULL);
+    ht__buf_init(&text, g->alloc);
+    ht__tokens_init(&ids, g->alloc);
     enum ht_err err = render(g, &text, diag);
     if (err == HT_OK)
-        err = ht__text_encode(g->text, ht__buf_text(&text), text.len, HT__TEXT_PARSE_SPECIAL | HT__TEXT_MARKED, &ids, diag);
+        err = ht__tokenizer_encode(g->text, ht__buf_text(&text), text.len,
+                                   HT__TOKENIZER_PARSE_SPECIAL | HT__TOKENIZER_MARKED, &ids, diag);
     if (err == HT_OK) err = ht__generator_start(g, &ids, flags, diag);
     ht__tokens_close(&ids);
     ht__buf_close(&text);
@@ -127,13 +137,13 @@ enum ht_err ht__conversation_heard(struct ht_generator *g, struct ht__str piece,
     return g->answer.failed ? ht__fail_memory(diag, "conversation") : HT_OK;
 }
 
-HT_EXPORT enum ht_err ht_generator_say(struct ht_generator *g, const char *role, const char *text, size_t len,
-                                       struct ht_diag *diag)
+enum ht_err ht_generator_say(struct ht_generator *g, const char *role, const char *text, size_t len,
+                             struct ht_diag *diag)
 {
     ht__diag_clear(diag);
     const char *known = role_of(role);
-    if (!g || (!text && len)) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "a generator and a text are wanted");
-    if (!known) return ht__fail(diag, HT_ERR_USAGE, "role", -1, "system, user or assistant is wanted");
+    if (!g || (!text && len)) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "expected a generator and a text");
+    if (!known) return ht__fail(diag, HT_ERR_USAGE, "role", -1, "expected system, user or assistant");
     HT_TRY(drop_answer(g, diag));
     HT_TRY(add(g, known, text ? text : "", len, diag));
     if (strcmp(known, "user") != 0) return HT_OK;
@@ -142,23 +152,57 @@ HT_EXPORT enum ht_err ht_generator_say(struct ht_generator *g, const char *role,
     return err;
 }
 
-HT_EXPORT enum ht_err ht_generator_conversation(struct ht_generator *g, char **text, size_t *len, struct ht_diag *diag)
+enum ht_err ht_generator_conversation(struct ht_generator *g, char **text, size_t *len, struct ht_diag *diag)
 {
     struct ht__buf out;
     ht__diag_clear(diag);
-    if (!g || !text || !len) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "a generator and places for the text are wanted");
+    if (!g || !text || !len)
+        return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "expected a generator and places for the text");
     *text = NULL;
     *len = 0;
     HT_TRY(drop_answer(g, diag));
-    ht__buf_init(&out, NULL);
+    ht__buf_init(&out, g->alloc);
     enum ht_err err = render(g, &out, diag);
-    char *copy = err ? NULL : malloc(out.len + 1);
-    for (size_t i = 0; copy && i < out.len; i++)
-        if (out.data[i] != 0xff) copy[(*len)++] = (char)out.data[i];
+    if (!err) err = hand_out(&out, text, len, diag);
     ht__buf_close(&out);
-    HT_TRY(err);
-    if (!copy) return ht__fail_memory(diag, "conversation");
-    copy[*len] = '\0';
-    *text = copy;
+    return err;
+}
+
+/* ---- of an open model --------------------------------------------------------------------------- */
+
+const char *ht_model_chat_template(struct ht_model *model)
+{
+    const struct ht__tokenizer *text;
+    return model && ht__handle_text(model, &text, NULL) == HT_OK ? ht__tokenizer_chat_template(text) : NULL;
+}
+
+static enum ht_err add_all(struct ht_generator *g, const struct ht_message *messages, size_t n, struct ht_diag *diag)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct ht_message m;
+        if (!ht__sized_take(&m, ht__sized_at(messages, i), sizeof m))
+            return ht__fail(diag, HT_ERR_USAGE, "messages", -1, "the size of message %zu is not set", i);
+        const char *role = role_of(m.role);
+        if (!role || (!m.text && m.len))
+            return ht__fail(diag, HT_ERR_USAGE, "messages", -1,
+                            "message %zu: expected a text, and the role system, user or assistant", i);
+        HT_TRY(add(g, role, m.text ? m.text : "", m.len, diag));
+    }
     return HT_OK;
+}
+
+enum ht_err ht_model_chat(struct ht_model *model, const struct ht_message *messages, size_t n, char **text, size_t *len,
+                          struct ht_diag *diag)
+{
+    struct ht_generator *g;
+    ht__diag_clear(diag);
+    if (!model || (!messages && n) || !text || !len)
+        return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "expected a model, messages and places for the text");
+    *text = NULL;
+    *len = 0;
+    HT_TRY(ht_model_generator(model, &g, diag));
+    enum ht_err err = add_all(g, messages, n, diag);
+    if (!err) err = ht_generator_conversation(g, text, len, diag);
+    ht_generator_close(&g);
+    return err;
 }

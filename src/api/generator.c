@@ -1,7 +1,6 @@
 /* Text from a model, from a program. */
 #include "api/generator.h"
 #include "base/file.h"
-#include "job/job.h"
 
 #include <locale.h>
 #include <stdlib.h>
@@ -11,44 +10,55 @@ enum { DEFAULT_CONTEXT = 4096, DEFAULT_TOKENS = 256, MAX_TEMPLATE = 4 << 20 };
 
 /* ---- opening ------------------------------------------------------------------------------------ */
 
-static enum ht_err open_parts(struct ht_generator *g, const char *path, struct ht_diag *diag)
-{
-    HT_TRY(ht__checkpoint_open(path, NULL, &g->checkpoint, diag));
-    HT_TRY(ht__model_open(g->checkpoint, NULL, NULL, &g->model, diag));
-    return ht__text_open(&g->model->kvs, path, NULL, &g->text, diag);
-}
-
-HT_EXPORT enum ht_err ht_generator_open(const char *path, struct ht_generator **generator, struct ht_diag *diag)
+enum ht_err ht_model_generator(struct ht_model *model, struct ht_generator **generator, struct ht_diag *diag)
 {
     ht__diag_clear(diag);
-    if (!path || !generator) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "no path or no place for the generator");
-    *generator = NULL;
-    struct ht_generator *g = calloc(1, sizeof *g);
-    if (!g) return ht__fail_memory(diag, path);
+    if (generator) *generator = NULL;
+    if (!model || !generator) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "no model or no place for the generator");
+    struct ht_generator *g = ht__new(model->alloc, sizeof *g);
+    if (!g) return ht__fail_memory(diag, "generator");
+    g->alloc = model->alloc;
+    g->model = model;
     g->sampling = ht__sampler_defaults();
     g->max_tokens = DEFAULT_TOKENS;
     g->engine.fast = true;
     g->engine.cancelled = &g->cancelled;
     g->options_changed = true;
-    enum ht_err err = open_parts(g, path, diag);
+    ht__buf_init(&g->answer, g->alloc);
+    enum ht_err err = ht__handle_text(model, &g->text, diag);
     if (err) ht_generator_close(&g);
     *generator = g;
     return err;
 }
 
-HT_EXPORT void ht_generator_close(struct ht_generator **generator)
+enum ht_err ht_generator_open(const char *path, struct ht_generator **generator, struct ht_diag *diag)
+{
+    struct ht_model *model;
+    ht__diag_clear(diag);
+    if (generator) *generator = NULL;
+    if (!path || !generator) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "no path or no place for the generator");
+    HT_TRY(ht_model_open_with(path, NULL, &model, diag));
+    enum ht_err err = ht_model_generator(model, generator, diag);
+    if (err)
+        ht_model_close(&model);
+    else
+        (*generator)->owns_model = true;
+    return err;
+}
+
+void ht_generator_close(struct ht_generator **generator)
 {
     if (!generator || !*generator) return;
     struct ht_generator *g = *generator;
+    const struct ht__alloc *alloc = g->alloc;
+    struct ht_model *own = g->owns_model ? g->model : NULL;
     ht__generator_close(&g->generator);
-    ht__text_close(&g->text);
-    ht__model_close(&g->model);
-    ht__checkpoint_close(&g->checkpoint);
     for (size_t i = 0; i < g->n_stops; i++)
-        free(g->stops[i]);
-    free(g->stops);
+        ht__free(alloc, g->stops[i]);
+    ht__free(alloc, g->stops);
     ht__conversation_close(g);
-    free(g);
+    ht__free(alloc, g);
+    ht_model_close(&own);
     *generator = NULL;
 }
 
@@ -56,28 +66,31 @@ HT_EXPORT void ht_generator_close(struct ht_generator **generator)
 static enum ht_err open_engine(struct ht_generator *g, struct ht_diag *diag)
 {
     if (g->generator) return HT_OK;
-    struct ht__hyper *hyper = calloc(1, sizeof *hyper);
-    if (!hyper) return ht__fail_memory(diag, "engine");
-    enum ht_err err = ht__hyper_read(g->model, g->checkpoint->n_files ? g->checkpoint->files[0].path : "model", hyper, diag);
-    g->trained_context = hyper->n_ctx_train;
-    free(hyper);
-    HT_TRY(err);
+    struct ht__hparams *hparams;
+    HT_TRY(ht__handle_hparams(g->model, &hparams, diag));
+    g->trained_context = hparams->n_ctx_train;
+    ht__free(g->alloc, hparams);
     if (g->engine.n_ctx == 0)
         g->engine.n_ctx = g->trained_context < DEFAULT_CONTEXT ? g->trained_context : DEFAULT_CONTEXT;
-    g->engine.name = g->checkpoint->n_files ? g->checkpoint->files[0].path : NULL;
-    return ht__generator_open(g->model, g->text, &g->engine, NULL, &g->generator, diag);
+    g->engine.name = ht__handle_name(g->model);
+    return ht__generator_open(g->model->model, g->text, &g->engine, g->alloc, &g->generator, diag);
 }
 
 /* ---- options ------------------------------------------------------------------------------------ */
 
 static const struct ht_option_info options[] = {
-#define HT_OPT(name_, kind_, metavar_, help_)                                                                          \
-    {.name = name_, .kind = HT_OPTION_##kind_, .verbs = "generate", .metavar = metavar_, .help = help_},
+#define HT_OPT(name_, kind_, group_, metavar_, help_)                                                                  \
+    {.name = name_,                                                                                                    \
+     .kind = HT_OPTION_##kind_,                                                                                        \
+     .verbs = "generate",                                                                                              \
+     .group = group_,                                                                                                  \
+     .metavar = metavar_,                                                                                              \
+     .help = help_},
 #include "api/generator_options.def"
 #undef HT_OPT
 };
 
-HT_EXPORT bool ht_generator_option_at(size_t index, struct ht_option_info *info)
+bool ht_generator_option_at(size_t index, struct ht_option_info *info)
 {
     if (index >= sizeof options / sizeof options[0]) return false;
     *info = options[index];
@@ -105,12 +118,21 @@ static enum ht_err set_count(const char *name, const char *text, uint64_t least,
     return HT_OK;
 }
 
+char *ht__generator_copy(const struct ht_generator *g, const char *text, size_t len)
+{
+    char *copy = ht__resize(g->alloc, NULL, len + 1);
+    if (!copy) return NULL;
+    if (len) memcpy(copy, text, len);
+    copy[len] = '\0';
+    return copy;
+}
+
 static enum ht_err add_stop(struct ht_generator *g, const char *value, struct ht_diag *diag)
 {
-    char **grown = realloc(g->stops, (g->n_stops + 1) * sizeof *grown);
+    char **grown = ht__resize(g->alloc, g->stops, (g->n_stops + 1) * sizeof *grown);
     if (!grown) return ht__fail_memory(diag, "stop");
     g->stops = grown;
-    if (!(g->stops[g->n_stops] = strdup(value))) return ht__fail_memory(diag, "stop");
+    if (!(g->stops[g->n_stops] = ht__generator_copy(g, value, strlen(value)))) return ht__fail_memory(diag, "stop");
     g->n_stops++;
     return HT_OK;
 }
@@ -118,15 +140,15 @@ static enum ht_err add_stop(struct ht_generator *g, const char *value, struct ht
 static enum ht_err read_template(struct ht_generator *g, const char *path, struct ht_diag *diag)
 {
     struct ht__buf text;
-    ht__buf_init(&text, NULL);
+    ht__buf_init(&text, g->alloc);
     enum ht_err err = ht__file_load(path, MAX_TEMPLATE, &text, diag);
-    char *copy = err ? NULL : strdup(ht__buf_text(&text));
+    char *copy = err ? NULL : ht__generator_copy(g, ht__buf_text(&text), text.len);
+    if (!err && !copy) err = ht__fail_memory(diag, path);
     bool whole = copy && strlen(copy) == text.len;
     ht__buf_close(&text);
-    if (err == HT_OK && !copy) err = ht__fail_memory(diag, path);
-    if (err == HT_OK && !whole) err = ht__fail(diag, HT_ERR_FORMAT, path, -1, "a template is text; this has a NUL");
-    if (err) return free(copy), err;
-    free(g->chat_template);
+    if (!err && !whole) err = ht__fail(diag, HT_ERR_FORMAT, path, -1, "a template is text; this has a NUL");
+    if (err) return ht__free(g->alloc, copy), err;
+    ht__free(g->alloc, g->chat_template);
     g->chat_template = copy;
     return HT_OK;
 }
@@ -139,9 +161,12 @@ static enum ht_err set_sampling(struct ht_generator *g, const char *name, const 
         const char *name;
         double *number;
         int *count;
-    } slots[] = {{"temperature", &p.temperature, NULL}, {"top-k", NULL, &p.top_k},
-                 {"top-p", &p.top_p, NULL},             {"min-p", &p.min_p, NULL},
-                 {"repeat-last", NULL, &p.repeat_last}, {"repeat-penalty", &p.repeat_penalty, NULL}};
+    } slots[] = {{"temperature", &p.temperature, NULL},
+                 {"top-k", NULL, &p.top_k},
+                 {"top-p", &p.top_p, NULL},
+                 {"min-p", &p.min_p, NULL},
+                 {"repeat-last", NULL, &p.repeat_last},
+                 {"repeat-penalty", &p.repeat_penalty, NULL}};
     if (strcmp(name, "seed") == 0) {
         HT_TRY(ht__parse_count(name, value, 0, UINT64_MAX - 1, &p.seed, diag)); /* a larger one reads as UINT64_MAX */
         return g->sampling = p, HT_OK;
@@ -179,17 +204,16 @@ static const struct ht_option_info *find_option(const char *name)
     return NULL;
 }
 
-HT_EXPORT enum ht_err ht_generator_set(struct ht_generator *g, const char *name, const char *value,
-                                       struct ht_diag *diag)
+enum ht_err ht_generator_set(struct ht_generator *g, const char *name, const char *value, struct ht_diag *diag)
 {
     ht__diag_clear(diag);
-    if (!g || !name) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "a generator and an option are wanted");
+    if (!g || !name) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "expected a generator and an option");
     const struct ht_option_info *option = find_option(name);
-    if (!option) return ht__fail(diag, HT_ERR_USAGE, name, -1, "there is no such option");
+    if (!option) return ht__fail(diag, HT_ERR_USAGE, name, -1, "no such option");
     if (option->kind == HT_OPTION_FLAG && !value) value = "true";
-    if (!value || !*value) return ht__fail(diag, HT_ERR_USAGE, name, -1, "a value is wanted");
+    if (!value || !*value) return ht__fail(diag, HT_ERR_USAGE, name, -1, "expected a value");
     if (option->kind == HT_OPTION_FLAG && strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
-        return ht__fail(diag, HT_ERR_USAGE, name, -1, "true or false is wanted, not \"%s\"", value);
+        return ht__fail(diag, HT_ERR_USAGE, name, -1, "expected true or false, got \"%s\"", value);
     g->options_changed = true;
     if (strcmp(name, "max-tokens") == 0) return ht__parse_count(name, value, 1, INT32_MAX, &g->max_tokens, diag);
     if (strcmp(name, "stop") == 0) return add_stop(g, value, diag);
@@ -216,22 +240,22 @@ enum ht_err ht__generator_start(struct ht_generator *g, const struct ht__tokens 
 static enum ht_err encode(const struct ht_generator *g, const char *text, size_t len, struct ht__tokens *ids,
                           struct ht_diag *diag)
 {
-    int32_t bos = ht__text_bos(g->text);
-    bool put = bos >= 0 && ht__text_adds_bos(g->text);
+    int32_t bos = ht__tokenizer_bos(g->text);
+    bool put = bos >= 0 && ht__tokenizer_adds_bos(g->text);
     if (put) ht__tokens_put(ids, bos);
-    HT_TRY(ht__text_encode(g->text, text, len, HT__TEXT_PARSE_SPECIAL, ids, diag));
+    HT_TRY(ht__tokenizer_encode(g->text, text, len, HT__TOKENIZER_PARSE_SPECIAL, ids, diag));
     if (ids->failed) return ht__fail_memory(diag, "prompt");
     if (put && ids->n > 1 && ids->ids[1] == bos) memmove(ids->ids, ids->ids + 1, --ids->n * sizeof *ids->ids);
     if (ids->n == 0 && bos >= 0) ht__tokens_put(ids, bos);
     return ids->failed ? ht__fail_memory(diag, "prompt") : HT_OK;
 }
 
-HT_EXPORT enum ht_err ht_generator_prompt(struct ht_generator *g, const char *text, size_t len, struct ht_diag *diag)
+enum ht_err ht_generator_prompt(struct ht_generator *g, const char *text, size_t len, struct ht_diag *diag)
 {
     struct ht__tokens ids;
     ht__diag_clear(diag);
-    if (!g || (!text && len)) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "a generator and a text are wanted");
-    ht__tokens_init(&ids, NULL);
+    if (!g || (!text && len)) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "expected a generator and a text");
+    ht__tokens_init(&ids, g->alloc);
     enum ht_err err = encode(g, text ? text : "", len, &ids, diag);
     if (err == HT_OK) err = ht__generator_start(g, &ids, 0, diag);
     g->answering = false;
@@ -241,12 +265,12 @@ HT_EXPORT enum ht_err ht_generator_prompt(struct ht_generator *g, const char *te
 
 /* ---- what comes out ----------------------------------------------------------------------------- */
 
-HT_EXPORT enum ht_err ht_generator_next(struct ht_generator *g, const char **text, size_t *len, struct ht_diag *diag)
+enum ht_err ht_generator_next(struct ht_generator *g, const char **text, size_t *len, struct ht_diag *diag)
 {
     struct ht__str piece;
     ht__diag_clear(diag);
     if (!g || !text || !len || !g->generator)
-        return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "a generator with a prompt and places for the text are wanted");
+        return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "expected a generator with a prompt and places for the text");
     enum ht_err err = ht__generator_next(g->generator, &piece, diag);
     if (err == HT_ERR_CANCELLED) atomic_store(&g->cancelled, false);
     if (err == HT_OK) err = ht__conversation_heard(g, piece, diag);
@@ -255,7 +279,7 @@ HT_EXPORT enum ht_err ht_generator_next(struct ht_generator *g, const char **tex
     return err;
 }
 
-HT_EXPORT void ht_generator_rest(struct ht_generator *g, const char **text, size_t *len)
+void ht_generator_rest(struct ht_generator *g, const char **text, size_t *len)
 {
     struct ht__str piece = {"", 0};
     if (g->generator) piece = ht__generator_rest(g->generator);
@@ -264,7 +288,7 @@ HT_EXPORT void ht_generator_rest(struct ht_generator *g, const char **text, size
     *len = piece.len;
 }
 
-HT_EXPORT void ht_generator_stats(const struct ht_generator *g, struct ht_generator_stats *stats)
+void ht_generator_stats(const struct ht_generator *g, struct ht_generator_stats *stats)
 {
     static const char *const reasons[] = {[HT__ENDED_BY_MODEL] = "end",
                                           [HT__ENDED_BY_STOP] = "stop",
@@ -282,7 +306,7 @@ HT_EXPORT void ht_generator_stats(const struct ht_generator *g, struct ht_genera
     stats->context_full = s->ending == HT__ENDED_BY_CONTEXT;
 }
 
-HT_EXPORT void ht_generator_cancel(struct ht_generator *g)
+void ht_generator_cancel(struct ht_generator *g)
 {
     if (g) atomic_store_explicit(&g->cancelled, true, memory_order_relaxed);
 }

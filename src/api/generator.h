@@ -2,15 +2,16 @@
 #ifndef HT_API_GENERATOR_H
 #define HT_API_GENERATOR_H
 
-#include "api/export.h"
+#include "api/model.h"
 #include "engine/generator.h"
 #include "model/chat/chat.h"
 
 struct ht_generator {
-    struct ht__checkpoint *checkpoint;
-    struct ht__model *model;
-    struct ht__text *text;
-    struct ht__generator *generator; /* from the first prompt on */
+    const struct ht__alloc *alloc; /* the model's */
+    struct ht_model *model;
+    bool owns_model;
+    const struct ht__tokenizer *text; /* the model's */
+    struct ht__generator *generator;  /* from the first prompt on */
     struct ht__engine_params engine;
     struct ht__sampler_params sampling;
     uint64_t max_tokens;
@@ -20,13 +21,15 @@ struct ht_generator {
     int trained_context;
     atomic_bool cancelled;
     /* the conversation */
-    char *chat_template; /* NULL: the model's own */
-    struct ht__chat_message *messages; /* roles are literals; texts are owned, and marked (ht__text_mark) */
+    char *chat_template;               /* NULL: the model's own */
+    struct ht__chat_message *messages; /* roles are literals; texts are owned, and marked (ht__tokenizer_mark) */
     size_t n_messages;
     bool answering;
     struct ht__buf answer;
 };
 
+/* Some text in memory of the generator's, with a NUL; NULL: memory is out. */
+char *ht__generator_copy(const struct ht_generator *g, const char *text, size_t len);
 /* Begins to continue the ids; the engine is opened when it is not yet. */
 HT_MUST_CHECK enum ht_err ht__generator_start(struct ht_generator *g, const struct ht__tokens *ids, unsigned flags,
                                               struct ht_diag *diag);

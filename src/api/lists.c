@@ -1,21 +1,36 @@
-/* The lists: types, mixes, architectures, options. */
-#include "api/export.h"
+/* The lists: types, mixes, containers, methods, architectures, options. */
+#include "api/sized.h"
+#include "base/escape.h"
+#include "base/nearest.h"
+#include "formats/container.h"
+#include "methods/method.h"
 #include "model/model.h"
+#include "recipe/quality.h"
 #include "recipe/recipe.h"
 
 #include <stdlib.h>
 
-HT_EXPORT const char *ht_version(void)
+const char *ht_version(void)
 {
     return HT_VERSION;
 }
 
-HT_EXPORT void ht_free(void *text)
+void ht_free(void *text)
 {
     free(text);
 }
 
-HT_EXPORT bool ht_type_at(size_t index, struct ht_type_info *info)
+size_t ht_text_escape(const char *text, size_t len, char *out, size_t size)
+{
+    return ht__escape(text, len, out, size);
+}
+
+const char *ht_text_nearest(const char *word, ht__name_fn *name, void *ctx)
+{
+    return ht__nearest(word, name, ctx);
+}
+
+bool ht_type_at(size_t index, struct ht_type_info *info)
 {
     for (size_t i = 0; i < ht__codec_count(); i++) {
         const struct ht__codec *c = ht__codec_at(i);
@@ -34,31 +49,58 @@ HT_EXPORT bool ht_type_at(size_t index, struct ht_type_info *info)
 }
 
 /* A mix whose default type this build lacks is not offered. */
-HT_EXPORT bool ht_mix_at(size_t index, struct ht_mix_info *info)
+bool ht_mix_at(size_t index, struct ht_mix_info *info)
 {
     const struct ht__mix *mix;
     for (size_t i = 0; (mix = ht__mix_at(i)) != NULL; i++) {
         if (!ht__codec_by_name(mix->default_type) || index-- > 0) continue;
-        *info = (struct ht_mix_info){mix->name, mix->ftype, mix->default_type, mix->about};
+        const struct ht__quality *q = ht__quality_of(mix);
+        *info = (struct ht_mix_info){mix->name,
+                                     mix->ftype,
+                                     mix->default_type,
+                                     mix->about,
+                                     mix->needs_importance,
+                                     q ? q->divergence : 0,
+                                     q ? q->same : 0,
+                                     q && q->importance};
         return true;
     }
     return false;
 }
 
-HT_EXPORT bool ht_arch_at(size_t index, struct ht_arch_info *info)
+bool ht_container_at(size_t index, struct ht_container_info *info)
+{
+    const struct ht__container *c = ht__container_at(index);
+    if (!c) return false;
+    struct ht_container_info full = {.name = c->name,
+                                     .suffix = c->suffix,
+                                     .is_folder = c->dialect == HT__DIALECT_NATIVE,
+                                     .can_write = c->lay_out != NULL};
+    return ht__sized_give(info, &full, sizeof full);
+}
+
+bool ht_method_at(size_t index, struct ht_method_info *info)
+{
+    const struct ht__method *m = ht__method_at(index);
+    if (!m) return false;
+    struct ht_method_info full = {.name = m->name, .about = m->about};
+    return ht__sized_give(info, &full, sizeof full);
+}
+
+bool ht_arch_at(size_t index, struct ht_arch_info *info)
 {
     info->name = ht__arch_at(index, &info->classes);
     return info->name != NULL;
 }
 
 static const struct ht_option_info options[] = {
-#define HT_OPT(name_, kind_, verbs_, metavar_, help_)                                              \
-    {.name = name_, .kind = HT_OPTION_##kind_, .verbs = verbs_, .metavar = metavar_, .help = help_},
+#define HT_OPT(name_, kind_, group_, verbs_, metavar_, help_)                                                          \
+    {.name = name_, .kind = HT_OPTION_##kind_, .verbs = verbs_, .group = group_, .metavar = metavar_, .help = help_},
 #include "job/options.def"
 #undef HT_OPT
 };
 
-HT_EXPORT bool ht_option_at(size_t index, struct ht_option_info *info)
+bool ht_option_at(size_t index, struct ht_option_info *info)
 {
     if (index >= sizeof options / sizeof options[0]) return false;
     *info = options[index];

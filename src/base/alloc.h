@@ -1,6 +1,6 @@
 /*
  * The allocator of a job. It is a parameter everywhere, so that tests can fail the n-th request.
- * NULL stands for malloc.
+ * NULL means malloc.
  */
 #ifndef HT_BASE_ALLOC_H
 #define HT_BASE_ALLOC_H

@@ -6,9 +6,9 @@
 #include <string.h>
 
 struct ht__arena_chunk {
-    struct ht__arena_chunk *next;
-    size_t padding; /* keeps what follows aligned to 16 */
+    _Alignas(16) struct ht__arena_chunk *next; /* what follows is aligned to 16, also where pointers have 4 bytes */
 };
+_Static_assert(sizeof(struct ht__arena_chunk) == 16, "the payload of a chunk is aligned");
 
 enum { FIRST_CHUNK = 16 << 10, LARGEST_CHUNK = 1 << 20 };
 

@@ -79,3 +79,10 @@ const char *ht__buf_text(struct ht__buf *buf)
     buf->data[buf->len] = '\0';
     return (const char *)buf->data;
 }
+
+enum ht_err ht__buf_hand_out(struct ht__buf *buf, const char *where, char **text, struct ht_diag *diag)
+{
+    const char *whole = ht__buf_text(buf);
+    *text = buf->failed ? NULL : strdup(whole);
+    return *text ? HT_OK : ht__fail_memory(diag, where);
+}

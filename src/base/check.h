@@ -36,9 +36,7 @@ static inline bool ht__extents_ok(const int64_t *extents, int n, uint64_t *out)
 {
     uint64_t product = 1;
     for (int i = 0; i < n; i++)
-        if (extents[i] < 0 || !ht__mul_ok(product, (uint64_t)extents[i], &product) ||
-            product > INT64_MAX)
-            return false;
+        if (extents[i] < 0 || !ht__mul_ok(product, (uint64_t)extents[i], &product) || product > INT64_MAX) return false;
     *out = product;
     return true;
 }

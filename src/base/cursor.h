@@ -38,13 +38,13 @@ static inline const uint8_t *ht__cursor_take(struct ht__cursor *c, uint64_t n)
     return p;
 }
 
-#define HT__CURSOR_GET(name, type)                                                                 \
-    static inline type ht__cursor_##name(struct ht__cursor *c)                                     \
-    {                                                                                              \
-        type v = 0;                                                                                \
-        const uint8_t *p = ht__cursor_take(c, sizeof v);                                           \
-        if (p) memcpy(&v, p, sizeof v);                                                            \
-        return v;                                                                                  \
+#define HT__CURSOR_GET(name, type)                                                                                     \
+    static inline type ht__cursor_##name(struct ht__cursor *c)                                                         \
+    {                                                                                                                  \
+        type v = 0;                                                                                                    \
+        const uint8_t *p = ht__cursor_take(c, sizeof v);                                                               \
+        if (p) memcpy(&v, p, sizeof v);                                                                                \
+        return v;                                                                                                      \
     }
 HT__CURSOR_GET(u8, uint8_t)
 HT__CURSOR_GET(u16, uint16_t)

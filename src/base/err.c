@@ -1,16 +1,15 @@
 /* Error codes as text, and the filling of a diagnosis. */
 #include "base/err.h"
+#include "base/escape.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#define HT_EXPORT __attribute__((visibility("default")))
-
-HT_EXPORT const char *ht_err_text(enum ht_err code)
+const char *ht_err_text(enum ht_err code)
 {
     switch (code) {
-#define HT_ERR_TEXT(name, number, text)                                                            \
+#define HT_ERR_TEXT(name, number, text)                                                                                \
     case name: return text;
         HT_ERR_LIST(HT_ERR_TEXT)
 #undef HT_ERR_TEXT
@@ -18,10 +17,10 @@ HT_EXPORT const char *ht_err_text(enum ht_err code)
     return "unknown error";
 }
 
-HT_EXPORT const char *ht_err_name(enum ht_err code)
+const char *ht_err_name(enum ht_err code)
 {
     switch (code) {
-#define HT_ERR_NAME(name, number, text)                                                            \
+#define HT_ERR_NAME(name, number, text)                                                                                \
     case name: return #name;
         HT_ERR_LIST(HT_ERR_NAME)
 #undef HT_ERR_NAME
@@ -37,24 +36,33 @@ void ht__diag_clear(struct ht_diag *diag)
     diag->where[0] = diag->message[0] = '\0';
 }
 
-HT_PRINTF(5, 0)
-static enum ht_err fill(struct ht_diag *diag, enum ht_err code, const char *where, int64_t offset,
+/* Names in it may come from a file: they are escaped, or a tensor's name could steer the reader's terminal. */
+static void copy(char *out, size_t size, const char *text)
+{
+    ht__escape(text, strlen(text), out, size);
+}
+
+HT_PRINTF(6, 0)
+static enum ht_err fill(struct ht_diag *diag, enum ht_err code, const char *where, int64_t offset, const char *reason,
                         const char *fmt, va_list args)
 {
+    char message[2 * sizeof diag->message];
     if (!diag || diag->code != HT_OK) return code;
+    int n = vsnprintf(message, sizeof message, fmt, args);
+    if (reason && n >= 0 && (size_t)n < sizeof message)
+        snprintf(message + n, sizeof message - (size_t)n, ": %s", reason);
     diag->code = code;
     diag->offset = offset;
-    snprintf(diag->where, sizeof diag->where, "%s", where ? where : "");
-    vsnprintf(diag->message, sizeof diag->message, fmt, args);
+    copy(diag->where, sizeof diag->where, where ? where : "");
+    copy(diag->message, sizeof diag->message, message);
     return code;
 }
 
-enum ht_err ht__fail(struct ht_diag *diag, enum ht_err code, const char *where, int64_t offset,
-                     const char *fmt, ...)
+enum ht_err ht__fail(struct ht_diag *diag, enum ht_err code, const char *where, int64_t offset, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    fill(diag, code, where, offset, fmt, args);
+    fill(diag, code, where, offset, NULL, fmt, args);
     va_end(args);
     return code;
 }
@@ -68,12 +76,8 @@ enum ht_err ht__fail_errno(struct ht_diag *diag, int error, const char *where, c
                                                           : HT_ERR_IO;
     va_list args;
     va_start(args, fmt);
-    fill(diag, code, where, -1, fmt, args);
+    fill(diag, code, where, -1, strerror(error), fmt, args);
     va_end(args);
-    if (diag && diag->code == code) {
-        size_t used = strlen(diag->message);
-        snprintf(diag->message + used, sizeof diag->message - used, ": %s", strerror(error));
-    }
     return code;
 }
 

@@ -1,5 +1,6 @@
 #include "base/file.h"
 #include "base/check.h"
+#include "base/lock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,6 +9,17 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+
+static struct ht__file_state state_of(const struct stat *st)
+{
+    return (struct ht__file_state){
+        .device = (uint64_t)st->st_dev,
+        .inode = (uint64_t)st->st_ino,
+        .size = (uint64_t)st->st_size,
+        .written = {st->st_mtim.tv_sec, st->st_mtim.tv_nsec},
+        .changed = {st->st_ctim.tv_sec, st->st_ctim.tv_nsec},
+    };
+}
 
 enum ht_err ht__file_open(struct ht__file *file, const char *path, struct ht_diag *diag)
 {
@@ -24,6 +36,31 @@ enum ht_err ht__file_open(struct ht__file *file, const char *path, struct ht_dia
     }
     file->fd = fd;
     file->size = (uint64_t)st.st_size;
+    file->state = state_of(&st);
+    return HT_OK;
+}
+
+enum ht_err ht__file_check_unchanged(const struct ht__file *file, struct ht_diag *diag)
+{
+    struct stat its, there;
+    const struct ht__file_state *was = &file->state;
+    if (file->backend || file->fd < 0) return HT_OK;
+    if (fstat(file->fd, &its) != 0) return ht__fail_errno(diag, errno, file->path, "cannot look at the file");
+    struct ht__file_state now = state_of(&its);
+    if (now.size != was->size)
+        return ht__fail(diag, HT_ERR_VERIFY, file->path, -1,
+                        "the file changed while it was read: it had %llu bytes and now has %llu",
+                        (unsigned long long)was->size, (unsigned long long)now.size);
+    if (memcmp(now.written, was->written, sizeof now.written) != 0)
+        return ht__fail(diag, HT_ERR_VERIFY, file->path, -1, "the file was written to while it was read");
+    if (stat(file->path, &there) != 0)
+        return ht__fail(diag, HT_ERR_VERIFY, file->path, -1, "the file was removed while it was read");
+    if ((uint64_t)there.st_ino != was->inode || (uint64_t)there.st_dev != was->device)
+        return ht__fail(diag, HT_ERR_VERIFY, file->path, -1, "another file took its place while it was read");
+    if (memcmp(now.changed, was->changed, sizeof now.changed) != 0)
+        return ht__fail(diag, HT_ERR_VERIFY, file->path, -1,
+                        "the file was touched while it was read (written and its time set back, renamed, linked, or "
+                        "given another owner or mode)");
     return HT_OK;
 }
 
@@ -62,13 +99,12 @@ bool ht__path_exists_in(const struct ht__remote_folder *folder, const char *path
     return ht__path_exists(path) || (folder && remote_index(folder, path) < folder->n);
 }
 
-enum ht_err ht__file_read(const struct ht__file *file, uint64_t offset, void *dst, uint64_t n,
-                          struct ht_diag *diag)
+enum ht_err ht__file_read(const struct ht__file *file, uint64_t offset, void *dst, uint64_t n, struct ht_diag *diag)
 {
     if (!ht__range_ok(offset, n, file->size))
         return ht__fail(diag, HT_ERR_FORMAT, file->path, (int64_t)offset,
-                        "%llu bytes are wanted here, but the file has %llu bytes: it is truncated",
-                        (unsigned long long)n, (unsigned long long)file->size);
+                        "expected %llu bytes here, but the file has %llu bytes: it is truncated", (unsigned long long)n,
+                        (unsigned long long)file->size);
     if (HT_UNLIKELY(file->backend != NULL)) return file->backend->read(file->ctx, offset, dst, n, diag);
     unsigned char *p = dst;
     while (n > 0) {
@@ -77,8 +113,7 @@ enum ht_err ht__file_read(const struct ht__file *file, uint64_t offset, void *ds
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return ht__fail_errno(diag, errno, file->path, "cannot read");
         if (got == 0)
-            return ht__fail(diag, HT_ERR_IO, file->path, (int64_t)offset,
-                            "the file became shorter while it was read");
+            return ht__fail(diag, HT_ERR_IO, file->path, (int64_t)offset, "the file became shorter while it was read");
         p += got;
         offset += (uint64_t)got;
         n -= (uint64_t)got;
@@ -95,8 +130,7 @@ void ht__file_expect(const struct ht__file *file, uint64_t offset, uint64_t n)
         (void)posix_fadvise(file->fd, (off_t)offset, (off_t)n, POSIX_FADV_WILLNEED);
 }
 
-enum ht_err ht__file_load(const char *path, uint64_t limit, struct ht__buf *out,
-                          struct ht_diag *diag)
+enum ht_err ht__file_load(const char *path, uint64_t limit, struct ht__buf *out, struct ht_diag *diag)
 {
     struct ht__file file;
     HT_TRY(ht__file_open(&file, path, diag));
@@ -123,8 +157,7 @@ bool ht__path_is_dir(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-enum ht_err ht__path_join(char *out, size_t size, const char *dir, const char *name,
-                          struct ht_diag *diag)
+enum ht_err ht__path_join(char *out, size_t size, const char *dir, const char *name, struct ht_diag *diag)
 {
     size_t len = strlen(dir);
     const char *slash = len && dir[len - 1] != '/' ? "/" : "";
@@ -145,44 +178,85 @@ static enum ht_err reserve(int fd, uint64_t size, const char *path, struct ht_di
     if (size == 0) return HT_OK;
     if (fallocate(fd, 0, 0, (off_t)size) == 0) return HT_OK;
     if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
-        return ht__fail_errno(diag, errno, path, "cannot reserve %llu bytes",
-                              (unsigned long long)size);
-    if (ftruncate(fd, (off_t)size) != 0)
-        return ht__fail_errno(diag, errno, path, "cannot set the length");
+        return ht__fail_errno(diag, errno, path, "cannot reserve %llu bytes", (unsigned long long)size);
+    if (ftruncate(fd, (off_t)size) != 0) return ht__fail_errno(diag, errno, path, "cannot set the length");
     return HT_OK;
 }
 
-enum ht_err ht__output_open(struct ht__output *output, const char *path, uint64_t size,
-                            bool overwrite, bool resume, struct ht_diag *diag)
+static enum ht_err refuse_existing(const char *path, bool overwrite, struct ht_diag *diag)
 {
-    output->fd = -1;
-    output->keep = output->published = output->replaced = false;
+    if (overwrite || !ht__path_exists(path)) return HT_OK;
+    return ht__fail(diag, HT_ERR_EXISTS, path, -1, "the file exists; --overwrite replaces it");
+}
+
+/* Does the path still lead to the open file? */
+static bool is_at(int fd, const char *path)
+{
+    struct stat its, there;
+    return fstat(fd, &its) == 0 && lstat(path, &there) == 0 && its.st_dev == there.st_dev && its.st_ino == there.st_ino;
+}
+
+/*
+ * Opens and locks <final>.part. Between opening and locking another run may have renamed or removed it: then once more.
+ * What a run that ended has left is not continued unless asked: it goes, and its name gets a new file.
+ */
+static enum ht_err open_part(struct ht__output *output, bool resume, struct ht_diag *diag)
+{
+    enum { ATTEMPTS = 100 };
+    const char *path = output->part_path;
+    bool supported = true;
+    for (int i = 0; i < ATTEMPTS; i++) {
+        int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+        bool is_new = fd >= 0;
+        if (!is_new && errno == EEXIST) {
+            fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+            if (fd < 0 && errno == ENOENT) continue; /* it went meanwhile */
+        }
+        if (fd < 0) return ht__fail_errno(diag, errno, path, "cannot create");
+        enum ht_err err = ht__lock_file(fd, output->final_path, &supported, diag);
+        if (err == HT_OK && is_at(fd, path)) {
+            output->fd = fd;
+            output->unlocked = !supported;
+            output->resumed = !is_new;
+            if (is_new || resume) return HT_OK;
+            unlink(path);
+            output->fd = -1;
+        }
+        close(fd);
+        if (err != HT_OK) return err;
+    }
+    return ht__fail(diag, HT_ERR_EXISTS, path, -1, "other runs keep making and removing this file");
+}
+
+enum ht_err ht__output_open(struct ht__output *output, const char *path, uint64_t size, bool overwrite, bool resume,
+                            struct ht_diag *diag)
+{
     size_t room = sizeof output->part_path;
+    output->fd = -1;
+    output->keep = output->published = output->replaced = output->resumed = output->unlocked = false;
     if ((size_t)snprintf(output->final_path, room, "%s", path) >= room ||
         (size_t)snprintf(output->part_path, room, "%s.part", path) >= room)
         return ht__fail(diag, HT_ERR_LIMIT, path, -1, "the path is too long");
-    if (!overwrite && ht__path_exists(path))
-        return ht__fail(diag, HT_ERR_EXISTS, path, -1,
-                        "the file exists; --overwrite replaces it");
-    int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (resume ? 0 : O_TRUNC);
-    int fd = open(output->part_path, flags, 0666);
-    if (fd < 0) return ht__fail_errno(diag, errno, output->part_path, "cannot create");
-    output->fd = fd;
-    enum ht_err err = reserve(fd, size, output->part_path, diag);
-    if (err != HT_OK) ht__output_close(output);
+    HT_TRY(refuse_existing(path, overwrite, diag));
+    HT_TRY(open_part(output, resume, diag));
+    enum ht_err err = refuse_existing(path, overwrite, diag); /* another run may have just published it */
+    if (err == HT_OK) err = reserve(output->fd, size, output->part_path, diag);
+    if (err != HT_OK) {
+        output->keep = output->resumed; /* what could not be continued now may be later */
+        ht__output_close(output);
+    }
     return err;
 }
 
-enum ht_err ht__output_write(const struct ht__output *output, uint64_t offset, const void *data,
-                             uint64_t n, struct ht_diag *diag)
+enum ht_err ht__output_write(const struct ht__output *output, uint64_t offset, const void *data, uint64_t n,
+                             struct ht_diag *diag)
 {
     const unsigned char *p = data;
     while (n > 0) {
         size_t ask = n < (1u << 30) ? (size_t)n : 1u << 30;
         ssize_t put = pwrite(output->fd, p, ask, (off_t)offset);
         if (put < 0 && errno == EINTR) continue;
-        if (put <= 0)
-            return ht__fail_errno(diag, put < 0 ? errno : EIO, output->final_path, "cannot write");
+        if (put <= 0) return ht__fail_errno(diag, put < 0 ? errno : EIO, output->final_path, "cannot write");
         p += put;
         offset += (uint64_t)put;
         n -= (uint64_t)put;
@@ -192,8 +266,7 @@ enum ht_err ht__output_write(const struct ht__output *output, uint64_t offset, c
 
 enum ht_err ht__output_sync(const struct ht__output *output, struct ht_diag *diag)
 {
-    if (fdatasync(output->fd) != 0)
-        return ht__fail_errno(diag, errno, output->final_path, "cannot sync");
+    if (fdatasync(output->fd) != 0) return ht__fail_errno(diag, errno, output->final_path, "cannot sync");
     return HT_OK;
 }
 
@@ -218,8 +291,7 @@ static enum ht_err sync_folder_of(const char *path, struct ht_diag *diag)
 
 enum ht_err ht__output_publish(struct ht__output *output, struct ht_diag *diag)
 {
-    if (fsync(output->fd) != 0)
-        return ht__fail_errno(diag, errno, output->final_path, "cannot sync");
+    if (fsync(output->fd) != 0) return ht__fail_errno(diag, errno, output->final_path, "cannot sync");
     output->replaced = ht__path_exists(output->final_path);
     if (rename(output->part_path, output->final_path) != 0)
         return ht__fail_errno(diag, errno, output->final_path, "cannot rename into place");
@@ -240,9 +312,9 @@ void ht__output_retract(struct ht__output *output)
 void ht__output_close(struct ht__output *output)
 {
     if (output->fd < 0) return;
+    if (!output->keep) unlink(output->part_path); /* while it is locked: afterwards it may be another run's */
     close(output->fd);
     output->fd = -1;
-    if (!output->keep) unlink(output->part_path);
 }
 
 enum ht_err ht__file_publish(const char *path, const void *data, size_t n, struct ht_diag *diag)
@@ -277,8 +349,7 @@ enum ht_err ht__make_dirs(const char *path, struct ht_diag *diag)
 enum ht_err ht__disk_free(const char *path, uint64_t *bytes, struct ht_diag *diag)
 {
     struct statvfs fs;
-    if (statvfs(path, &fs) != 0)
-        return ht__fail_errno(diag, errno, path, "cannot ask for free space");
+    if (statvfs(path, &fs) != 0) return ht__fail_errno(diag, errno, path, "cannot ask for free space");
     *bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
     return HT_OK;
 }

@@ -1,8 +1,10 @@
 /* The pull parser: see json.h. */
 #include "base/json.h"
+#include "base/escape.h"
 #include "base/utf8.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,8 +83,7 @@ static int unicode_escape(const char *p, const char *end, char out[4], int *out_
     if (!hex4(p, end, &high)) return 0;
     int used = 4;
     if (high >= 0xd800 && high < 0xdc00) {
-        if (end - p < 10 || p[4] != '\\' || p[5] != 'u' || !hex4(p + 6, end, &low) ||
-            low < 0xdc00 || low > 0xdfff)
+        if (end - p < 10 || p[4] != '\\' || p[5] != 'u' || !hex4(p + 6, end, &low) || low < 0xdc00 || low > 0xdfff)
             return 0;
         high = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
         used = 10;
@@ -107,8 +108,7 @@ static bool unescape(struct ht__json *json, const char *p, const char *end, stru
         if (known) {
             ht__buf_put(out, &to[known - from], 1);
             p += 2;
-        } else if (p + 1 < end && p[1] == 'u' &&
-                   (used = unicode_escape(p + 2, end, utf8, &len)) > 0) {
+        } else if (p + 1 < end && p[1] == 'u' && (used = unicode_escape(p + 2, end, utf8, &len)) > 0) {
             ht__buf_put(out, utf8, (size_t)len);
             p += 2 + used;
         } else {
@@ -207,7 +207,7 @@ static struct ht__json_value number(struct ht__json *json)
         whole = false;
     }
     char copy[512];
-    struct ht__json_value v = {.type = HT__JSON_NUMBER};
+    struct ht__json_value v = {.type = HT__JSON_NUMBER, .text = t + start, .len = i - start};
     json->pos = i;
     if (whole && small_integer(t + start, i - start, &v)) return v;
     json->pos = start;
@@ -228,10 +228,19 @@ static struct ht__json_value number(struct ht__json *json)
 static bool word(struct ht__json *json, const char *expected)
 {
     size_t len = strlen(expected);
-    if (json->size - json->pos < len || memcmp(json->text + json->pos, expected, len) != 0)
-        return false;
+    if (json->size - json->pos < len || memcmp(json->text + json->pos, expected, len) != 0) return false;
     json->pos += len;
     return true;
+}
+
+static bool not_finite(struct ht__json *json, struct ht__json_value *v)
+{
+    v->type = HT__JSON_NUMBER;
+    v->text = json->text + json->pos;
+    v->number = word(json, "NaN") ? (double)NAN : word(json, "Infinity") ? (double)INFINITY : 0;
+    if (v->number == 0 && word(json, "-Infinity")) v->number = -(double)INFINITY;
+    v->len = (size_t)(json->text + json->pos - v->text);
+    return !isfinite(v->number);
 }
 
 static struct ht__json_value value_at(struct ht__json *json, int c)
@@ -250,6 +259,7 @@ static struct ht__json_value value_at(struct ht__json *json, int c)
         if (!string(json, &json->scratch[0], &v.text, &v.len)) v.type = HT__JSON_ERROR;
         return v;
     }
+    if (json->python && not_finite(json, &v)) return v;
     if (c == '-' || (c >= '0' && c <= '9')) return number(json);
     v.type = HT__JSON_BOOL;
     if (word(json, "true")) {
@@ -305,8 +315,7 @@ struct ht__json_value ht__json_next(struct ht__json *json)
     return value_at(json, c);
 }
 
-bool ht__json_member(struct ht__json *json, const char **key, size_t *key_len,
-                     struct ht__json_value *value)
+bool ht__json_member(struct ht__json *json, const char **key, size_t *key_len, struct ht__json_value *value)
 {
     *value = (struct ht__json_value){.type = json->err ? HT__JSON_ERROR : HT__JSON_END};
     if (json->err) return false;
@@ -346,16 +355,17 @@ void ht__json_quote(struct ht__buf *buf, const char *text, size_t len)
     ht__buf_put(buf, "\"", 1);
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
-        uint32_t code;
-        int n = c < 0x80 ? 1 : ht__utf8_get(text + i, len - i, &code);
+        uint32_t code = 0;
+        int n = ht__utf8_get(text + i, len - i, &code);
         if (c == '"' || c == '\\') {
             ht__buf_printf(buf, "\\%c", c);
         } else if (c == '\n') {
             ht__buf_str(buf, "\\n");
-        } else if (c < 0x20 || c == 0x7f) {
-            ht__buf_printf(buf, "\\u%04x", c);
         } else if (n == 0) {
-            ht__buf_str(buf, "\\ufffd"); /* a byte that is not UTF-8 */
+            ht__buf_str(buf, "\\ufffd");       /* a byte that is not UTF-8 */
+        } else if (ht__is_unprintable(code)) { /* also where JSON would allow it: the line may reach a terminal */
+            ht__buf_printf(buf, "\\u%04x", code);
+            i += (size_t)n - 1;
         } else {
             ht__buf_put(buf, text + i, (size_t)n);
             i += (size_t)n - 1;

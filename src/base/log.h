@@ -7,13 +7,12 @@
 enum ht__log_level { HT__LOG_INFO, HT__LOG_WARNING };
 
 struct ht__log {
-    /* May be called from any thread. `line` has no newline and is borrowed. */
+    /* May be called from any thread. `line` is borrowed, and escaped (base/escape.h). */
     void (*line)(void *ctx, enum ht__log_level level, const char *line);
     void *ctx;
 };
 
 /* NULL-safe: without a log, or without a callback, the line is dropped. */
-void ht__log_printf(const struct ht__log *log, enum ht__log_level level, const char *fmt, ...)
-    HT_PRINTF(3, 4);
+void ht__log_printf(const struct ht__log *log, enum ht__log_level level, const char *fmt, ...) HT_PRINTF(3, 4);
 
 #endif

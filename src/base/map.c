@@ -32,8 +32,7 @@ uint32_t ht__hash(const char *key, size_t len)
     return (uint32_t)(h >> 32);
 }
 
-static struct ht__map_slot *find(const struct ht__map *map, const char *key, size_t len,
-                                 uint32_t hash)
+static struct ht__map_slot *find(const struct ht__map *map, const char *key, size_t len, uint32_t hash)
 {
     size_t mask = map->cap - 1, i = hash & mask;
     for (;; i = (i + 1) & mask) {

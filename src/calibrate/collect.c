@@ -56,7 +56,7 @@ static enum ht_err passes(struct run *r, struct ht__engine *engine, int32_t *bat
 enum ht_err ht__collect(struct ht__engine *engine, struct ht__importance *imp, const struct ht__collect_params *params,
                         struct ht__sums_state *at, struct ht_diag *diag)
 {
-    struct run r = {.p = params, .imp = imp, .n_layers = ht__engine_hyper(engine)->n_layers};
+    struct run r = {.p = params, .imp = imp, .n_layers = ht__engine_hparams(engine)->n_layers};
     *at = params->from;
     int32_t *batch = ht__new_array(imp->alloc, (size_t)params->n_seqs, (size_t)params->n_ctx * sizeof *batch);
     if (!batch) return ht__fail_memory(diag, "importance");

@@ -1,8 +1,7 @@
 #include "calibrate/statistics.h"
+#include "model/slot.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static double count_of(const struct ht__sums *s, uint64_t column)
@@ -16,13 +15,12 @@ static double mean_square(const struct ht__sums *s, uint64_t column)
     return count > 0 ? s->sums[column] / count : 1;
 }
 
-/* "blk.7.x" -> "blk.6.x" in the list, or NULL. */
+/* The same tensor in the list, or NULL. */
 static const struct ht__sums *one_layer_before(const struct ht__sums_file *file, const struct ht__sums *s)
 {
-    char name[256], *end;
-    long layer = strncmp(s->name, "blk.", 4) == 0 ? strtol(s->name + 4, &end, 10) : 0;
-    if (layer < 1) return NULL;
-    if (snprintf(name, sizeof name, "blk.%ld%s", layer - 1, end) >= (int)sizeof name) return NULL;
+    char name[256];
+    int32_t layer = ht__slot_of_name(s->name).layer;
+    if (layer < 1 || !ht__name_in_layer(s->name, layer - 1, name, sizeof name)) return NULL;
     size_t low = 0, high = file->n;
     while (low < high) {
         size_t mid = low + (high - low) / 2;

@@ -1,4 +1,4 @@
-/* What the inputs of a tensor's columns are like, as the field's tool shows it. */
+/* What the inputs of a tensor's columns are like, as llama-imatrix --show-statistics shows it. */
 #ifndef HT_CALIBRATE_STATISTICS_H
 #define HT_CALIBRATE_STATISTICS_H
 

@@ -38,15 +38,18 @@ static void score(const struct work *w, const float *q, int n, const float *keys
     const struct ht__engine *e = w->e;
     if (n == 1 && e->params.fast) { /* turning keys for one query would cost more than its products */
         for (int j = first; j < last; j++)
-            scores[j - first] = e->ops->dot(q, keys + (size_t)j * (size_t)e->hyper.key_len, e->hyper.key_len);
+            scores[j - first] = e->ops->dot(q, keys + (size_t)j * (size_t)e->hparams.key_len, e->hparams.key_len);
         return;
     }
     const struct ht__codec *f32 = ht__codec_by_name("f32");
-    struct ht__matmul_weights m = {.decode = f32->decode, .row_bytes = (size_t)e->hyper.key_len * sizeof(float),
-                                   .block_len = 1, .block_size = 4, .n_in = e->hyper.key_len};
+    struct ht__matmul_weights m = {.decode = f32->decode,
+                                   .row_bytes = (size_t)e->hparams.key_len * sizeof(float),
+                                   .block_len = 1,
+                                   .block_size = 4,
+                                   .n_in = e->hparams.key_len};
     for (int j = first; j < last; j += HT__MATMUL_ROWS) {
         m.n_rows = last - j < HT__MATMUL_ROWS ? last - j : HT__MATMUL_ROWS;
-        m.rows = keys + (size_t)j * (size_t)e->hyper.key_len;
+        m.rows = keys + (size_t)j * (size_t)e->hparams.key_len;
         e->ops->matmul(&m, q, w->ldq, n, scores + (j - first), ld, scratch);
     }
 }
@@ -54,7 +57,7 @@ static void score(const struct work *w, const float *q, int n, const float *keys
 /* Softmax of one query's scores, sinks included; gives what the values are to be divided by. */
 static float soften(const struct ht__engine *e, float *s, int64_t n, const float *sink)
 {
-    const struct ht__hyper *h = &e->hyper;
+    const struct ht__hparams *h = &e->hparams;
     float max = sink ? *sink : -FLT_MAX;
     for (int64_t i = 0; i < n; i++) {
         s[i] *= h->attn_scale;
@@ -70,7 +73,7 @@ static void block(void *ctx, int64_t task, int thread)
     const struct work *w = ctx;
     struct ht__engine *e = w->e;
     if (ht__engine_stopped(e) && !e->observe) return; /* what attended holds is of no use, but floats */
-    const struct ht__hyper *h = &e->hyper;
+    const struct ht__hparams *h = &e->hparams;
     int at_block = (int)(task % w->n_blocks), head = (int)(task / w->n_blocks % h->n_heads);
     int seq = (int)(task / w->n_blocks / h->n_heads), kv = head / (h->n_heads / h->n_kv_heads);
     int from = at_block * BLOCK, n = e->n_tokens - from < BLOCK ? e->n_tokens - from : BLOCK;
@@ -80,7 +83,8 @@ static void block(void *ctx, int64_t task, int thread)
     const float *q = w->q + (int64_t)(seq * e->n_tokens + from) * w->ldq + (int64_t)head * h->key_len;
     const float *values = value_at(e, w->layer, seq, kv);
     int64_t ld = e->params.n_ctx;
-    score(w, q, n, key_at(e, w->layer, seq, kv), first, last, scores, ld, e->scratch + (size_t)thread * HT__MATMUL_SCRATCH);
+    score(w, q, n, key_at(e, w->layer, seq, kv), first, last, scores, ld,
+          e->scratch + (size_t)thread * HT__MATMUL_SCRATCH);
     for (int i = 0; i < n; i++) {
         int end = e->at + from + i + 1, begin = window && end > window ? end - window : 0;
         float *s = scores + i * ld - first, *out = e->attended;
@@ -95,7 +99,7 @@ static void block(void *ctx, int64_t task, int thread)
 
 static void store_keys(struct ht__engine *e, int layer, const float *k, int64_t ldk, const float *v, int64_t ldv)
 {
-    const struct ht__hyper *h = &e->hyper;
+    const struct ht__hparams *h = &e->hparams;
     size_t nk = (size_t)h->key_len, nv = (size_t)h->value_len;
     for (int s = 0; s < e->n_seqs; s++)
         for (int t = 0; t < e->n_tokens; t++)
@@ -110,25 +114,26 @@ static void store_keys(struct ht__engine *e, int layer, const float *k, int64_t 
 /* Per head, or over all heads where the norm is as long. */
 static void norm_heads(struct ht__engine *e, const struct ht__vector *norm, float *x, int64_t ld, int heads)
 {
-    const struct ht__hyper *h = &e->hyper;
-    bool whole = norm->n == (int64_t)heads * h->key_len && heads > 1 && !h->recipe->layer_norm;
+    const struct ht__hparams *h = &e->hparams;
+    bool whole = norm->n == (int64_t)heads * h->key_len && heads > 1 && !h->compute->layer_norm;
     bool own = norm->n == (int64_t)heads * h->key_len && !whole; /* a norm for each head */
     int n = whole ? 1 : heads, len = whole ? heads * h->key_len : h->key_len;
     for (int64_t t = 0; norm->w && t < (int64_t)e->n_seqs * e->n_tokens; t++)
         for (int i = 0; i < n; i++) {
             float *at = x + t * ld + (int64_t)i * len;
             e->ops->norm(at, at, norm->w + (own ? i * len : 0), norm->b ? norm->b + (own ? i * len : 0) : NULL, len,
-                         h->eps, !h->recipe->layer_norm);
+                         h->eps, !h->compute->layer_norm);
         }
 }
 
 static void attend(struct ht__engine *e, const struct ht__layer *l, int layer, const float *q, int64_t ldq)
 {
     struct work w = {e, l, layer, q, ldq, (e->n_tokens + BLOCK - 1) / BLOCK};
-    ht__pool_run(e->pool, (int64_t)w.n_blocks * e->hyper.n_heads * e->n_seqs, block, &w);
+    if (e->enough) return;
+    ht__pool_run(e->pool, (int64_t)w.n_blocks * e->hparams.n_heads * e->n_seqs, block, &w);
 }
 
-static void observe(struct ht__engine *e, const struct ht__matrix *m, const float *x, int64_t ld)
+static void observe(struct ht__engine *e, const struct ht__kept_matrix *m, const float *x, int64_t ld)
 {
     if (e->observe && m->weight && ld == m->n_in)
         e->observe(e->observe_ctx, m->weight, 0, x, (int64_t)e->n_seqs * e->n_tokens, m->n_in);
@@ -136,7 +141,7 @@ static void observe(struct ht__engine *e, const struct ht__matrix *m, const floa
 
 static void plain_attention(struct ht__engine *e, const struct ht__layer *l, int layer)
 {
-    const struct ht__hyper *h = &e->hyper;
+    const struct ht__hparams *h = &e->hparams;
     int64_t n = (int64_t)e->n_seqs * e->n_tokens;
     int64_t nq = (int64_t)h->n_heads * h->key_len, nk = (int64_t)h->n_kv_heads * h->key_len;
     int64_t nv = (int64_t)h->n_kv_heads * h->value_len, ldq = nq, ldk = nk, ldv = nv;
@@ -146,19 +151,19 @@ static void plain_attention(struct ht__engine *e, const struct ht__layer *l, int
         k = q + nq;
         v = k + nk;
         observe(e, &l->attn_qkv, e->normed, h->n_embd);
-        ht__engine_multiply(e, &l->attn_qkv, 0, e->normed, h->n_embd, n, q, ldq);
+        ht__engine_matmul(e, &l->attn_qkv, 0, e->normed, h->n_embd, n, q, ldq);
     } else {
         observe(e, &l->attn_q, e->normed, h->n_embd);
         observe(e, &l->attn_k, e->normed, h->n_embd);
         observe(e, &l->attn_v, e->normed, h->n_embd);
-        ht__engine_multiply(e, &l->attn_q, 0, e->normed, h->n_embd, n, q, ldq);
-        ht__engine_multiply_again(e, &l->attn_k, 0, e->normed, h->n_embd, n, k, ldk);
-        ht__engine_multiply_again(e, &l->attn_v, 0, e->normed, h->n_embd, n, v, ldv);
+        ht__engine_matmul(e, &l->attn_q, 0, e->normed, h->n_embd, n, q, ldq);
+        ht__engine_matmul_again(e, &l->attn_k, 0, e->normed, h->n_embd, n, k, ldk);
+        ht__engine_matmul_again(e, &l->attn_v, 0, e->normed, h->n_embd, n, v, ldv);
     }
     norm_heads(e, &l->q_norm, q, ldq, h->n_heads);
     norm_heads(e, &l->k_norm, k, ldk, h->n_kv_heads);
-    ht__engine_turn(e, layer, q, ldq, h->n_heads, h->key_len, 0);
-    ht__engine_turn(e, layer, k, ldk, h->n_kv_heads, h->key_len, 0);
+    ht__engine_rope(e, layer, q, ldq, h->n_heads, h->key_len, 0);
+    ht__engine_rope(e, layer, k, ldk, h->n_kv_heads, h->key_len, 0);
     store_keys(e, layer, k, ldk, v, ldv);
     attend(e, l, layer, q, ldq);
 }
@@ -169,34 +174,34 @@ static void plain_attention(struct ht__engine *e, const struct ht__layer *l, int
  */
 static void latent_attention(struct ht__engine *e, const struct ht__layer *l, int layer)
 {
-    const struct ht__hyper *h = &e->hyper;
+    const struct ht__hparams *h = &e->hparams;
     int64_t n = (int64_t)e->n_seqs * e->n_tokens, each = h->nope_len + h->n_rot, wide = h->key_len;
     int64_t nq = h->n_heads * each, nkv = h->kv_rank + h->n_rot;
     float *q = e->latent, *kv = e->k;
     if (l->attn_q_a.weight) {
         int64_t rank = l->attn_q_a.n_out;
         observe(e, &l->attn_q_a, e->normed, h->n_embd);
-        ht__engine_multiply(e, &l->attn_q_a, 0, e->normed, h->n_embd, n, e->hidden, rank);
+        ht__engine_matmul(e, &l->attn_q_a, 0, e->normed, h->n_embd, n, e->hidden, rank);
         for (int64_t t = 0; t < n; t++)
             e->ops->norm(e->hidden + t * rank, e->hidden + t * rank, l->q_a_norm.w, NULL, rank, h->eps, true);
         observe(e, &l->attn_q_b, e->hidden, rank);
-        ht__engine_multiply(e, &l->attn_q_b, 0, e->hidden, rank, n, q, nq);
+        ht__engine_matmul(e, &l->attn_q_b, 0, e->hidden, rank, n, q, nq);
     } else {
         observe(e, &l->attn_q, e->normed, h->n_embd);
-        ht__engine_multiply(e, &l->attn_q, 0, e->normed, h->n_embd, n, q, nq);
+        ht__engine_matmul(e, &l->attn_q, 0, e->normed, h->n_embd, n, q, nq);
     }
     observe(e, &l->attn_kv_a, e->normed, h->n_embd);
-    ht__engine_multiply(e, &l->attn_kv_a, 0, e->normed, h->n_embd, n, kv, nkv);
+    ht__engine_matmul(e, &l->attn_kv_a, 0, e->normed, h->n_embd, n, kv, nkv);
     for (int64_t t = 0; t < n; t++)
         e->ops->norm(kv + t * nkv, kv + t * nkv, l->kv_a_norm.w, NULL, h->kv_rank, h->eps, true);
-    ht__engine_turn(e, layer, kv, nkv, 1, (int)nkv, h->kv_rank);
-    ht__engine_turn(e, layer, q, nq, h->n_heads, (int)each, h->nope_len);
+    ht__engine_rope(e, layer, kv, nkv, 1, (int)nkv, h->kv_rank);
+    ht__engine_rope(e, layer, q, nq, h->n_heads, (int)each, h->nope_len);
     for (int head = 0; head < h->n_heads; head++) {
         float *to = e->q + head * wide;
         if (e->observe) /* rows of one head are not adjacent: one at a time */
             for (int64_t t = 0; t < n; t++)
                 e->observe(e->observe_ctx, l->attn_k_b.weight, head, q + t * nq + head * each, 1, h->nope_len);
-        ht__engine_multiply(e, &l->attn_k_b, head, q + head * each, nq, n, to, h->n_heads * wide);
+        ht__engine_matmul(e, &l->attn_k_b, head, q + head * each, nq, n, to, h->n_heads * wide);
         for (int64_t t = 0; t < n; t++)
             memcpy(to + t * h->n_heads * wide + h->kv_rank, q + t * nq + head * each + h->nope_len,
                    (size_t)h->n_rot * sizeof(float));
@@ -209,20 +214,20 @@ static void latent_attention(struct ht__engine *e, const struct ht__layer *l, in
         if (e->observe)
             for (int64_t t = 0; t < n; t++)
                 e->observe(e->observe_ctx, l->attn_v_b.weight, head, from + t * h->n_heads * h->kv_rank, 1, h->kv_rank);
-        ht__engine_multiply(e, &l->attn_v_b, head, from, (int64_t)h->n_heads * h->kv_rank, n,
-                            e->latent + (int64_t)head * h->mla_value_len, ld);
+        ht__engine_matmul(e, &l->attn_v_b, head, from, (int64_t)h->n_heads * h->kv_rank, n,
+                          e->latent + (int64_t)head * h->mla_value_len, ld);
     }
     memcpy(e->attended, e->latent, (size_t)(n * ld) * sizeof(float));
 }
 
 void ht__engine_attention(struct ht__engine *e, const struct ht__layer *l, int layer)
 {
-    const struct ht__hyper *h = &e->hyper;
+    const struct ht__hparams *h = &e->hparams;
     if (h->latent)
         latent_attention(e, l, layer);
     else
         plain_attention(e, l, layer);
     observe(e, &l->attn_output, e->attended, l->attn_output.n_in);
-    ht__engine_multiply(e, &l->attn_output, 0, e->attended, l->attn_output.n_in, (int64_t)e->n_seqs * e->n_tokens,
-                        e->out, h->n_embd);
+    ht__engine_matmul(e, &l->attn_output, 0, e->attended, l->attn_output.n_in, (int64_t)e->n_seqs * e->n_tokens, e->out,
+                      h->n_embd);
 }

@@ -1,4 +1,5 @@
 /* The decoder: one loop over layers for every architecture. */
+#include "engine/weight_store.h"
 #include "engine/state.h"
 
 #include <math.h>
@@ -19,9 +20,23 @@ static enum ht_err take(struct ht__engine *e, float **out, int64_t per_token, st
     return *out ? HT_OK : ht__fail_memory(diag, "activations");
 }
 
+static enum ht_err open_device(struct ht__engine *e, int64_t widest, struct ht_diag *diag)
+{
+    struct ht__device_params params = {.alloc = e->alloc,
+                                       .pool = e->pool,
+                                       .scratch = e->scratch,
+                                       .most_rows = e->params.n_batch,
+                                       .most_in = widest,
+                                       .fast = e->params.fast,
+                                       .wide = e->params.wide,
+                                       .cancelled = e->params.cancelled};
+    const struct ht__backend *backend = e->params.backend ? e->params.backend : ht__backend_at(0);
+    return ht__device_open(backend, &params, &e->device, diag);
+}
+
 static enum ht_err open_buffers(struct ht__engine *e, struct ht_diag *diag)
 {
-    const struct ht__hyper *h = &e->hyper;
+    const struct ht__hparams *h = &e->hparams;
     int64_t q = (int64_t)h->n_heads * h->key_len, k = (int64_t)h->n_kv_heads * h->key_len;
     int64_t v = (int64_t)h->n_kv_heads * h->value_len, o = (int64_t)h->n_heads * h->value_len, ff = h->n_embd;
     for (int i = 0; i < h->n_layers; i++) {
@@ -40,26 +55,19 @@ static enum ht_err open_buffers(struct ht__engine *e, struct ht_diag *diag)
     HT_TRY(take(e, &e->hidden2, ff, diag));
     int64_t latent = h->latent ? (int64_t)h->n_heads * most(h->nope_len + h->n_rot, h->mla_value_len) : 1;
     HT_TRY(take(e, &e->latent, most(latent, h->n_embd), diag));
-    size_t widest = (size_t)most(most(ff, h->n_embd), most(o, (int64_t)h->n_heads * most(h->mla_value_len, 1)));
+    int64_t widest = most(most(ff, h->n_embd), most(o, (int64_t)h->n_heads * most(h->mla_value_len, 1)));
     for (int i = 0; i < h->n_layers; i++)
-        widest = (size_t)most((int64_t)widest, e->weights->layers[i].experts_down.n_in);
-    size_t n = (size_t)e->params.n_batch * (widest + 32);
-    if (e->params.fast) {
-        e->act.codes = ht__new_aligned(e->alloc, n);
-        e->act.scales = ht__new_aligned(e->alloc, n / 32 * sizeof(float) + 64);
-        e->act.sums = ht__new_aligned(e->alloc, n / 16 * sizeof(int32_t) + 64);
-        if (!e->act.codes || !e->act.scales || !e->act.sums) return ht__fail_memory(diag, "activations");
-    }
+        widest = most(widest, e->weights->layers[i].experts_down.n_in);
     size_t threads = (size_t)ht__pool_threads(e->pool);
     e->n_scores = 64 * (size_t)e->params.n_ctx;
     e->scratch = ht__new_aligned(e->alloc, threads * HT__MATMUL_SCRATCH * sizeof(float));
     e->scores = ht__new_aligned(e->alloc, threads * e->n_scores * sizeof(float));
-    return e->scratch && e->scores ? HT_OK : ht__fail_memory(diag, "activations");
+    return e->scratch && e->scores ? open_device(e, widest, diag) : ht__fail_memory(diag, "activations");
 }
 
 static enum ht_err open_cache(struct ht__engine *e, struct ht_diag *diag)
 {
-    const struct ht__hyper *h = &e->hyper;
+    const struct ht__hparams *h = &e->hparams;
     struct ht__cache *c = &e->cache;
     size_t layers = e->params.cache ? (size_t)h->n_layers : 1, seqs = (size_t)e->params.n_seqs;
     c->every_layer = e->params.cache;
@@ -69,7 +77,8 @@ static enum ht_err open_cache(struct ht__engine *e, struct ht_diag *diag)
     c->v_seq = c->v_head * (size_t)h->n_kv_heads;
     c->k_layer = c->k_seq * seqs;
     c->v_layer = c->v_seq * seqs;
-    double floats = (double)e->params.n_ctx * h->n_kv_heads * (h->key_len + h->value_len) * (double)layers * (double)seqs;
+    double floats =
+        (double)e->params.n_ctx * h->n_kv_heads * (h->key_len + h->value_len) * (double)layers * (double)seqs;
     if (floats > 1e15) return ht__fail_memory(diag, "keys and values");
     c->k = ht__new_aligned(e->alloc, c->k_layer * layers * sizeof(float));
     c->v = ht__new_aligned(e->alloc, c->v_layer * layers * sizeof(float));
@@ -80,21 +89,21 @@ static enum ht_err open_parts(struct ht__engine *e, const struct ht__model *mode
 {
     const char *where = model->checkpoint->n_files ? model->checkpoint->files[0].path : "model";
     struct ht__engine_params *p = &e->params;
-    HT_TRY(ht__hyper_read(model, where, &e->hyper, diag));
-    if (p->n_ctx <= 0) p->n_ctx = e->hyper.n_ctx_train;
+    HT_TRY(ht__hparams_read(model, where, &e->hparams, diag));
+    if (p->n_ctx <= 0) p->n_ctx = e->hparams.n_ctx_train;
     if (p->n_seqs <= 0) p->n_seqs = 1;
     if (p->n_batch <= 0) p->n_batch = p->n_ctx < 512 ? p->n_ctx : 512;
     struct ht__weights_params weights = {p->memory, p->spill_dir, p->cancelled};
-    HT_TRY(ht__weights_open(model, &e->hyper, &weights, e->alloc, &e->weights, diag));
+    HT_TRY(ht__weights_open(model, &e->hparams, &weights, e->alloc, &e->weights, diag));
     HT_TRY(ht__pool_open(p->n_threads, e->alloc, &e->pool, diag));
-    const struct ht__matrix *positions = &e->weights->positions;
+    const struct ht__kept_matrix *positions = &e->weights->positions;
     if (positions->weight && positions->n_out < p->n_ctx)
-        return ht__fail(diag, HT_ERR_USAGE, where, -1, "a context of %d tokens; the model has positions for %lld", p->n_ctx,
-                        (long long)positions->n_out);
+        return ht__fail(diag, HT_ERR_USAGE, where, -1, "a context of %d tokens; the model has positions for %lld",
+                        p->n_ctx, (long long)positions->n_out);
     HT_TRY(open_buffers(e, diag));
     HT_TRY(open_cache(e, diag));
     HT_TRY(ht__engine_open_experts(e, diag));
-    return ht__engine_plan_turns(e, diag);
+    return ht__engine_open_rope(e, diag);
 }
 
 enum ht_err ht__engine_open(const struct ht__model *model, const struct ht__engine_params *params,
@@ -115,15 +124,14 @@ void ht__engine_close(struct ht__engine **engine)
 {
     struct ht__engine *e = *engine;
     if (!e) return;
-    float *buffers[] = {e->x, e->normed, e->out, e->attended, e->q, e->k, e->v, e->hidden, e->hidden2, e->latent,
-                        e->scratch, e->scores, e->cache.k, e->cache.v, e->act.scales};
+    float *buffers[] = {e->x,      e->normed,  e->out,    e->attended, e->q,      e->k,       e->v,
+                        e->hidden, e->hidden2, e->latent, e->scratch,  e->scores, e->cache.k, e->cache.v};
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
         ht__free_aligned(e->alloc, buffers[i]);
-    ht__free_aligned(e->alloc, e->act.codes);
-    ht__free_aligned(e->alloc, e->act.sums);
+    ht__device_close(&e->device);
     ht__engine_close_experts(e);
-    ht__free(e->alloc, e->turns.cos_sin);
-    ht__free(e->alloc, e->sliding_turns.cos_sin);
+    ht__free(e->alloc, e->rope.cos_sin);
+    ht__free(e->alloc, e->sliding_rope.cos_sin);
     ht__pool_close(&e->pool);
     ht__weights_close(&e->weights);
     ht__free(e->alloc, e);
@@ -135,14 +143,14 @@ const char *ht__engine_name(const struct ht__engine *e)
     return e->params.name ? e->params.name : "model";
 }
 
-const struct ht__hyper *ht__engine_hyper(const struct ht__engine *e)
+const struct ht__hparams *ht__engine_hparams(const struct ht__engine *e)
 {
-    return &e->hyper;
+    return &e->hparams;
 }
 
-const struct ht__weights_stats *ht__engine_stats(const struct ht__engine *e)
+struct ht__weights_stats ht__engine_stats(const struct ht__engine *e)
 {
-    return &e->weights->stats;
+    return ht__weight_store_stats(e->weights->store);
 }
 
 void ht__engine_observe(struct ht__engine *e, ht__observe_fn *fn, void *ctx)
@@ -159,29 +167,30 @@ void ht__engine_on_layer(struct ht__engine *e, ht__layer_fn *fn, void *ctx)
 
 static void norm_rows(const struct ht__engine *e, const struct ht__vector *norm, const float *x, int64_t n, float *y)
 {
-    int64_t n_embd = e->hyper.n_embd;
+    int64_t n_embd = e->hparams.n_embd;
     for (int64_t t = 0; t < n; t++)
-        e->ops->norm(y + t * n_embd, x + t * n_embd, norm->w, norm->b, n_embd, e->hyper.eps, !e->hyper.recipe->layer_norm);
+        e->ops->norm(y + t * n_embd, x + t * n_embd, norm->w, norm->b, n_embd, e->hparams.eps,
+                     !e->hparams.compute->layer_norm);
 }
 
 static void add_rows(const struct ht__engine *e, float *x, const float *y, int64_t n)
 {
-    e->ops->add_scaled(x, y, e->hyper.residual_scale, n * e->hyper.n_embd);
+    e->ops->add_scaled(x, y, e->hparams.residual_scale, n * e->hparams.n_embd);
 }
 
 enum ht_err ht__engine_check_tokens(const struct ht__engine *e, const char *where, const int32_t *tokens, size_t n,
                                     struct ht_diag *diag)
 {
     for (size_t t = 0; t < n; t++)
-        if (tokens[t] < 0 || tokens[t] >= e->hyper.n_vocab)
-            return ht__fail(diag, HT_ERR_FORMAT, where, -1, "token number %zu is %d, outside the vocabulary of %d", t, tokens[t],
-                            e->hyper.n_vocab);
+        if (tokens[t] < 0 || tokens[t] >= e->hparams.n_vocab)
+            return ht__fail(diag, HT_ERR_FORMAT, where, -1, "token number %zu is %d, outside the vocabulary of %d", t,
+                            tokens[t], e->hparams.n_vocab);
     return HT_OK;
 }
 
 static enum ht_err embed(struct ht__engine *e, const int32_t *tokens)
 {
-    const struct ht__hyper *h = &e->hyper;
+    const struct ht__hparams *h = &e->hparams;
     int n = e->n_seqs * e->n_tokens;
     HT_TRY(ht__engine_check_tokens(e, "tokens", tokens, (size_t)n, e->diag));
     for (int t = 0; t < n; t++) {
@@ -203,7 +212,7 @@ static void parallel_layer(struct ht__engine *e, const struct ht__layer *l, int 
     float *in = e->hidden2; /* free until the feed-forward has its input copied: see below */
     norm_rows(e, l->attn_norm_2.w ? &l->attn_norm_2 : &l->attn_norm, e->x, n, e->normed);
     ht__engine_attention(e, l, layer);
-    memcpy(in, e->out, (size_t)(n * e->hyper.n_embd) * sizeof(float));
+    memcpy(in, e->out, (size_t)(n * e->hparams.n_embd) * sizeof(float));
     const struct ht__vector *norm = l->ffn_norm.w ? &l->ffn_norm : &l->attn_norm;
     norm_rows(e, norm, e->x, n, e->normed);
     add_rows(e, e->x, in, n);
@@ -214,21 +223,21 @@ static void parallel_layer(struct ht__engine *e, const struct ht__layer *l, int 
 static void sequential_layer(struct ht__engine *e, const struct ht__layer *l, int layer, int64_t n)
 {
     const struct ht__vector *ffn_norm = &l->ffn_norm, *post = &l->attn_post_norm;
-    if (e->hyper.recipe->post_is_ffn_norm) {
+    if (e->hparams.compute->post_is_ffn_norm) {
         ffn_norm = post;
         post = NULL;
     }
     if (l->attn_norm.w)
         norm_rows(e, &l->attn_norm, e->x, n, e->normed);
     else
-        memcpy(e->normed, e->x, (size_t)(n * e->hyper.n_embd) * sizeof(float));
+        memcpy(e->normed, e->x, (size_t)(n * e->hparams.n_embd) * sizeof(float));
     ht__engine_attention(e, l, layer);
     if (post && post->w) norm_rows(e, post, e->out, n, e->out);
     add_rows(e, e->x, e->out, n);
     if (ffn_norm->w)
         norm_rows(e, ffn_norm, e->x, n, e->normed);
     else
-        memcpy(e->normed, e->x, (size_t)(n * e->hyper.n_embd) * sizeof(float));
+        memcpy(e->normed, e->x, (size_t)(n * e->hparams.n_embd) * sizeof(float));
     ht__engine_feed_forward(e, l, e->normed);
     if (l->ffn_post_norm.w) norm_rows(e, &l->ffn_post_norm, e->out, n, e->out);
     add_rows(e, e->x, e->out, n);
@@ -237,7 +246,7 @@ static void sequential_layer(struct ht__engine *e, const struct ht__layer *l, in
 /* A sum is NaN or infinite when a part is. */
 static enum ht_err refuse_nonfinite(const struct ht__engine *e, int layer, int64_t n)
 {
-    int64_t total = n * e->hyper.n_embd;
+    int64_t total = n * e->hparams.n_embd;
     float sum = 0;
     for (int64_t i = 0; i < total; i++)
         sum += e->x[i] * 0;
@@ -251,8 +260,21 @@ static enum ht_err check_pass(const struct ht__engine *e, int n_seqs, int n_toke
     if (n_seqs > 0 && n_tokens > 0 && at >= 0 && n_seqs <= e->params.n_seqs && n_tokens <= e->params.n_batch / n_seqs &&
         at <= e->params.n_ctx - n_tokens && (at == 0 || e->params.cache))
         return HT_OK;
-    return ht__fail(e->diag, HT_ERR_USAGE, "pass", -1, "%d x %d tokens from %d on do not fit %d sequences, %d tokens a pass, a context of %d",
-                    n_seqs, n_tokens, at, e->params.n_seqs, e->params.n_batch, e->params.n_ctx);
+    return ht__fail(e->diag, HT_ERR_USAGE, "pass", -1,
+                    "%d x %d tokens from %d on do not fit %d sequences, %d tokens a pass, a context of %d", n_seqs,
+                    n_tokens, at, e->params.n_seqs, e->params.n_batch, e->params.n_ctx);
+}
+
+static enum ht_err run_layer(struct ht__engine *e, const struct ht__layer *l, int layer)
+{
+    int64_t n = (int64_t)e->n_seqs * e->n_tokens;
+    bool parallel = e->hparams.parallel || (e->hparams.compute->parallel == HT__PARALLEL_BY_NORM && !l->ffn_norm.w);
+    if (parallel)
+        parallel_layer(e, l, layer, n);
+    else
+        sequential_layer(e, l, layer, n);
+    if (ht__engine_stopped(e) && !e->observe) return ht__fail(e->diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
+    return e->enough ? HT_OK : refuse_nonfinite(e, layer, n);
 }
 
 enum ht_err ht__engine_pass(struct ht__engine *e, const int32_t *tokens, int n_seqs, int n_tokens, int at,
@@ -263,33 +285,116 @@ enum ht_err ht__engine_pass(struct ht__engine *e, const int32_t *tokens, int n_s
     e->n_seqs = n_seqs;
     e->n_tokens = n_tokens;
     e->at = at;
-    int64_t n = (int64_t)n_seqs * n_tokens;
     HT_TRY(embed(e, tokens));
-    for (int i = 0; i < e->hyper.n_layers; i++) {
+    for (int i = 0; i < e->hparams.n_layers; i++) {
         const struct ht__layer *l;
         if (ht__engine_stopped(e)) return ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
         HT_TRY(ht__weights_layer(e->weights, i, &l, diag));
-        bool parallel = e->hyper.parallel || (e->hyper.recipe->parallel == HT__PARALLEL_BY_NORM && !l->ffn_norm.w);
-        if (parallel)
-            parallel_layer(e, l, i, n);
-        else
-            sequential_layer(e, l, i, n);
-        if (ht__engine_stopped(e) && !e->observe) return ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
-        HT_TRY(refuse_nonfinite(e, i, n));
-        if (e->on_layer) e->on_layer(e->layer_ctx, i, e->x, n);
+        HT_TRY(run_layer(e, l, i));
+        if (e->on_layer) e->on_layer(e->layer_ctx, i, e->x, (int64_t)n_seqs * n_tokens);
     }
     return HT_OK;
+}
+
+/* ---- a pass in pieces ---- */
+
+static enum ht_err begin_piece(struct ht__engine *e, int n_seqs, int n_tokens, struct ht_diag *diag)
+{
+    e->diag = diag;
+    HT_TRY(check_pass(e, n_seqs, n_tokens, 0));
+    e->n_seqs = n_seqs;
+    e->n_tokens = n_tokens;
+    e->at = 0;
+    return HT_OK;
+}
+
+enum ht_err ht__engine_embed(struct ht__engine *e, const int32_t *tokens, int n_seqs, int n_tokens, float *x,
+                             struct ht_diag *diag)
+{
+    HT_TRY(begin_piece(e, n_seqs, n_tokens, diag));
+    HT_TRY(embed(e, tokens));
+    memcpy(x, e->x, (size_t)n_seqs * (size_t)n_tokens * (size_t)e->hparams.n_embd * sizeof *x);
+    return HT_OK;
+}
+
+static void replace_one(const struct ht__engine *e, struct ht__kept_matrix *m)
+{
+    const float *rows = m->weight ? e->replace(e->replace_ctx, m->weight) : NULL;
+    if (!rows) return;
+    m->type = ht__codec_by_name("f32");
+    m->row_bytes = (size_t)m->n_in * sizeof *rows;
+    m->data = (const uint8_t *)rows;
+}
+
+static void replace_all(const struct ht__engine *e, struct ht__layer *l)
+{
+#define HT_MATRIX(field, role) replace_one(e, &l->field);
+#include "engine/roles.def"
+#undef HT_MATRIX
+}
+
+enum ht_err ht__engine_layer(struct ht__engine *e, int layer, float *x, int n_seqs, int n_tokens, struct ht_diag *diag)
+{
+    const struct ht__layer *l;
+    struct ht__layer other;
+    size_t size = (size_t)n_seqs * (size_t)n_tokens * (size_t)e->hparams.n_embd * sizeof *x;
+    HT_TRY(begin_piece(e, n_seqs, n_tokens, diag));
+    if (ht__engine_stopped(e)) return ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
+    HT_TRY(ht__weights_layer(e->weights, layer, &l, diag));
+    if (e->replace) {
+        other = *l;
+        replace_all(e, &other);
+        l = &other;
+    }
+    memcpy(e->x, x, size);
+    e->enough = false;
+    enum ht_err err = run_layer(e, l, layer);
+    if (err == HT_OK && !e->enough) memcpy(x, e->x, size);
+    e->enough = false;
+    return err;
+}
+
+void ht__engine_output_input(struct ht__engine *e, const float *x, int n, float *out)
+{
+    norm_rows(e, &e->weights->output_norm, x, n, out);
+}
+
+void ht__engine_replace(struct ht__engine *e, ht__replace_fn *fn, void *ctx)
+{
+    e->replace = fn;
+    e->replace_ctx = ctx;
+}
+
+const float *ht__engine_stream(const struct ht__engine *e)
+{
+    return e->x;
+}
+
+double ht__engine_stream_share(const struct ht__engine *e, const struct ht__weight *weight)
+{
+    struct ht__slot slot = weight->slot;
+    if (slot.layer < 0 || slot.layer >= e->hparams.n_layers || slot.bias) return 0;
+    const struct ht__layer *l = &e->weights->layers[slot.layer];
+    bool attention_post = l->attn_post_norm.w && !e->hparams.compute->post_is_ffn_norm;
+    bool adds = (slot.role == HT__ROLE_ATTN_OUTPUT && !attention_post) ||
+                (slot.role == HT__ROLE_FFN_DOWN && !l->ffn_post_norm.w && !l->router.weight);
+    return adds ? (double)e->hparams.residual_scale : 0;
+}
+
+void ht__engine_enough(struct ht__engine *e)
+{
+    e->enough = true;
 }
 
 /* Final norm and output matrix over rows of the residual stream. */
 static void to_logits(struct ht__engine *e, const float *x, int n, float *logits, bool show)
 {
-    const struct ht__hyper *h = &e->hyper;
-    struct ht__matrix output = e->weights->output;
+    const struct ht__hparams *h = &e->hparams;
+    struct ht__kept_matrix output = e->weights->output;
     output.bias = e->weights->output_bias.w;
     norm_rows(e, &e->weights->output_norm, x, n, e->normed);
     if (show && e->observe && output.weight) e->observe(e->observe_ctx, output.weight, 0, e->normed, n, h->n_embd);
-    ht__engine_multiply(e, &output, 0, e->normed, h->n_embd, n, logits, h->n_vocab);
+    ht__engine_matmul(e, &output, 0, e->normed, h->n_embd, n, logits, h->n_vocab);
     if (h->logit_scale == 1 && h->final_cap <= 0) return;
     for (int64_t i = 0; i < (int64_t)n * h->n_vocab; i++) {
         logits[i] *= h->logit_scale;
@@ -299,15 +404,16 @@ static void to_logits(struct ht__engine *e, const float *x, int n, float *logits
 
 enum ht_err ht__engine_logits(struct ht__engine *e, int seq, int token, int n, float *logits, struct ht_diag *diag)
 {
-    const struct ht__hyper *h = &e->hyper;
-    if (seq < 0 || seq >= e->n_seqs || token < 0 || token >= e->n_tokens || n < 1 || n > (e->n_seqs - seq) * e->n_tokens - token)
+    const struct ht__hparams *h = &e->hparams;
+    if (seq < 0 || seq >= e->n_seqs || token < 0 || token >= e->n_tokens || n < 1 ||
+        n > (e->n_seqs - seq) * e->n_tokens - token)
         return ht__fail(diag, HT_ERR_USAGE, "logits", -1, "no such tokens in the last pass");
     to_logits(e, e->x + (int64_t)(seq * e->n_tokens + token) * h->n_embd, n, logits, true);
     if (ht__engine_stopped(e) && !e->observe) return ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
     return HT_OK;
 }
 
-void ht__engine_lens(struct ht__engine *e, const float *x, int n, float *logits)
+void ht__engine_logit_lens(struct ht__engine *e, const float *x, int n, float *logits)
 {
     to_logits(e, x, n, logits, false);
 }
@@ -317,5 +423,5 @@ void ht__engine_show_output(struct ht__engine *e)
     int64_t n = (int64_t)e->n_seqs * e->n_tokens;
     if (!e->observe || n == 0) return;
     norm_rows(e, &e->weights->output_norm, e->x, n, e->normed);
-    e->observe(e->observe_ctx, e->weights->output.weight, 0, e->normed, n, e->hyper.n_embd);
+    e->observe(e->observe_ctx, e->weights->output.weight, 0, e->normed, n, e->hparams.n_embd);
 }

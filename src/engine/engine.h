@@ -12,35 +12,36 @@
 
 #include "base/log.h"
 #include "base/pool.h"
-#include "engine/hyper.h"
+#include "model/hparams.h"
 #include "engine/weights.h"
 
 #include <stdatomic.h>
 
 struct ht__engine;
+struct ht__backend;
 
 struct ht__engine_params {
-    int n_threads;      /* 0: every core */
-    uint64_t memory;    /* bytes for matrices; 0: no cap */
+    int n_threads;         /* 0: every core */
+    uint64_t memory;       /* bytes for matrices; 0: no cap */
     const char *spill_dir; /* see struct ht__weights_params; NULL: none */
-    int n_ctx;          /* longest sequence */
-    int n_seqs;         /* most sequences a pass */
-    int n_batch;        /* most tokens a pass, of all sequences together */
-    bool fast;          /* activations in eight bits where the weights are quantized; see below */
-    bool wide;          /* with fast: activations of types of 256-weight blocks share a scale by 256, as in llama.cpp */
-    bool cache;         /* keep keys and values of all layers */
-    const atomic_bool *cancelled; /* may be NULL: ends a pass within its layer, or with an observer behind it */
-    const char *name;             /* of the model, for errors; outlives the engine; may be NULL */
+    int n_ctx;             /* longest sequence */
+    int n_seqs;            /* most sequences a pass */
+    int n_batch;           /* most tokens a pass, of all sequences together */
+    bool fast;             /* activations in eight bits where the weights are quantized; see below */
+    bool wide;  /* with fast: activations of types of 256-weight blocks share a scale by 256, as in llama.cpp */
+    bool cache; /* keep keys and values of all layers */
+    const struct ht__backend *backend; /* NULL: the first of backends.def */
+    const atomic_bool *cancelled;      /* may be NULL: ends a pass within its layer, or with an observer behind it */
+    const char *name;                  /* of the model, for errors; outlives the engine; may be NULL */
 };
 
 HT_MUST_CHECK enum ht_err ht__engine_open(const struct ht__model *model, const struct ht__engine_params *params,
-                                          const struct ht__alloc *alloc, struct ht__engine **out,
-                                          struct ht_diag *diag);
+                                          const struct ht__alloc *alloc, struct ht__engine **out, struct ht_diag *diag);
 void ht__engine_close(struct ht__engine **engine);
 
 const char *ht__engine_name(const struct ht__engine *engine); /* "model" where it was given none */
-const struct ht__hyper *ht__engine_hyper(const struct ht__engine *engine);
-const struct ht__weights_stats *ht__engine_stats(const struct ht__engine *engine);
+const struct ht__hparams *ht__engine_hparams(const struct ht__engine *engine);
+struct ht__weights_stats ht__engine_stats(const struct ht__engine *engine);
 
 /*
  * Called before a matrix is multiplied: rows x of n_in floats, n of them, that matrix `mat` of the weight
@@ -54,8 +55,8 @@ typedef void ht__layer_fn(void *ctx, int layer, const float *x, int64_t n_rows);
 void ht__engine_on_layer(struct ht__engine *engine, ht__layer_fn *fn, void *ctx);
 
 /* Are these all tokens of the model's vocabulary? `where` names them in the error. */
-HT_MUST_CHECK enum ht_err ht__engine_check_tokens(const struct ht__engine *engine, const char *where, const int32_t *tokens,
-                                                  size_t n, struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__engine_check_tokens(const struct ht__engine *engine, const char *where,
+                                                  const int32_t *tokens, size_t n, struct ht_diag *diag);
 /* tokens: n_seqs x n_tokens, a sequence's together. Token ids outside the vocabulary are refused. */
 HT_MUST_CHECK enum ht_err ht__engine_pass(struct ht__engine *engine, const int32_t *tokens, int n_seqs, int n_tokens,
                                           int at, struct ht_diag *diag);
@@ -64,9 +65,32 @@ HT_MUST_CHECK enum ht_err ht__engine_pass(struct ht__engine *engine, const int32
 HT_MUST_CHECK enum ht_err ht__engine_logits(struct ht__engine *engine, int seq, int token, int n, float *logits,
                                             struct ht_diag *diag);
 
+/*
+ * A pass in pieces, for callers that keep the residual stream themselves: x has n_seqs x n_tokens rows of n_embd floats,
+ * a sequence's together, from position 0 on. embed fills it, layer carries it through one layer.
+ */
+HT_MUST_CHECK enum ht_err ht__engine_embed(struct ht__engine *engine, const int32_t *tokens, int n_seqs, int n_tokens,
+                                           float *x, struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__engine_layer(struct ht__engine *engine, int layer, float *x, int n_seqs, int n_tokens,
+                                           struct ht_diag *diag);
+/* What the output matrix takes of n rows of the residual stream (n_batch at most): n x n_embd. */
+void ht__engine_output_input(struct ht__engine *engine, const float *x, int n, float *out);
+
+/* Other weights in the place of the model's, in ht__engine_layer alone: n_out x n_in floats of all matrices of a weight,
+ * which must last as long as the layer runs; NULL: its own. fn NULL: no more of that. */
+typedef const float *ht__replace_fn(void *ctx, const struct ht__weight *weight);
+void ht__engine_replace(struct ht__engine *engine, ht__replace_fn *fn, void *ctx);
+/* For an observer: the residual stream that what it sees was made from, n_rows x n_embd. */
+const float *ht__engine_stream(const struct ht__engine *engine);
+/* What the products of this weight are multiplied with before they are added to the residual stream; 0: they are not added
+ * to it as they are. */
+double ht__engine_stream_share(const struct ht__engine *engine, const struct ht__weight *weight);
+/* For an observer, in ht__engine_layer: it has seen what it came for. The layer ends without computing, x is as it was. */
+void ht__engine_enough(struct ht__engine *engine);
+
 /* Logits that n rows of the residual stream (n_batch at most) would have if the last layer were behind them: the final
  * norm and the output matrix. No observer is called. */
-void ht__engine_lens(struct ht__engine *engine, const float *x, int n, float *logits);
+void ht__engine_logit_lens(struct ht__engine *engine, const float *x, int n, float *logits);
 
 /* Shows the observer what the output matrix would take after the last pass: every token's row, without the product. */
 void ht__engine_show_output(struct ht__engine *engine);

@@ -13,15 +13,15 @@ struct choice {
 };
 
 struct ht__moe {
-    float *logits;           /* n_batch x n_experts */
-    struct choice *choices;  /* n_batch x n_used */
-    int *rows;               /* choices of one expert: index into choices */
+    float *logits;                /* n_batch x n_experts */
+    struct choice *choices;       /* n_batch x n_used */
+    int *rows;                    /* choices of one expert: index into choices */
     float *in, *gate, *up, *part; /* gathered tokens; part: n_batch x n_used x n_embd */
 };
 
 enum ht_err ht__engine_open_experts(struct ht__engine *e, struct ht_diag *diag)
 {
-    const struct ht__hyper *h = &e->hyper;
+    const struct ht__hparams *h = &e->hparams;
     size_t n = (size_t)e->params.n_batch, used = n * (size_t)h->n_used, ff = 1;
     if (h->n_experts == 0) return HT_OK;
     for (int i = 0; i < h->n_layers; i++)
@@ -36,8 +36,9 @@ enum ht_err ht__engine_open_experts(struct ht__engine *e, struct ht_diag *diag)
     m->gate = ht__new_array(e->alloc, n * ff, sizeof *m->gate);
     m->up = ht__new_array(e->alloc, n * ff, sizeof *m->up);
     m->part = ht__new_array(e->alloc, used * (size_t)h->n_embd, sizeof *m->part);
-    return m->logits && m->choices && m->rows && m->in && m->gate && m->up && m->part ? HT_OK
-                                                                                     : ht__fail_memory(diag, "experts");
+    return m->logits && m->choices && m->rows && m->in && m->gate && m->up && m->part
+               ? HT_OK
+               : ht__fail_memory(diag, "experts");
 }
 
 void ht__engine_close_experts(struct ht__engine *e)
@@ -61,7 +62,7 @@ static int best_of(const float *score, const bool *taken, int n)
 }
 
 /* Groups of experts compete by the sum of their two best (sigmoid) or by their best (softmax). */
-static void close_groups(const struct ht__hyper *h, const float *score, bool *taken)
+static void close_groups(const struct ht__hparams *h, const float *score, bool *taken)
 {
     int each = h->n_experts / h->n_groups;
     float value[4096];
@@ -98,13 +99,13 @@ static void softmax(float *x, int n)
 
 static void route(const struct ht__engine *e, const struct ht__layer *l, float *logits, struct choice *chosen)
 {
-    const struct ht__hyper *h = &e->hyper;
+    const struct ht__hparams *h = &e->hparams;
     float score[4096], shares[4096], sum = 0;
     bool taken[4096] = {false};
     if (h->sigmoid_router)
         for (int i = 0; i < h->n_experts; i++)
             logits[i] = 1 / (1 + expf(-logits[i]));
-    else if (!h->recipe->softmax_chosen)
+    else if (!h->compute->softmax_chosen)
         softmax(logits, h->n_experts);
     const float *shift = l->router_shift.b ? l->router_shift.b : l->router_shift.w;
     for (int i = 0; i < h->n_experts; i++)
@@ -117,15 +118,16 @@ static void route(const struct ht__engine *e, const struct ht__layer *l, float *
         shares[i] = taken[best] ? 0 : logits[best];
         taken[best] = true;
     }
-    if (h->recipe->softmax_chosen) softmax(shares, h->n_used);
+    if (h->compute->softmax_chosen) softmax(shares, h->n_used);
     for (int i = 0; i < h->n_used; i++)
         sum += shares[i];
     for (int i = 0; i < h->n_used; i++)
-        chosen[i].share = (h->normalize_experts && !h->recipe->softmax_chosen ? shares[i] / fmaxf(sum, 6.103515625e-5f) : shares[i]) *
+        chosen[i].share = (h->normalize_experts && !h->compute->softmax_chosen ? shares[i] / fmaxf(sum, 6.103515625e-5f)
+                                                                               : shares[i]) *
                           h->expert_scale;
 }
 
-static void watch(const struct ht__engine *e, const struct ht__matrix *m, int expert, const float *x, int64_t n)
+static void watch(const struct ht__engine *e, const struct ht__kept_matrix *m, int expert, const float *x, int64_t n)
 {
     if (e->observe) e->observe(e->observe_ctx, m->weight, expert, x, n, m->n_in);
 }
@@ -133,26 +135,26 @@ static void watch(const struct ht__engine *e, const struct ht__matrix *m, int ex
 static void run_expert(struct ht__engine *e, const struct ht__layer *l, int expert, int n)
 {
     struct ht__moe *m = e->moe;
-    int64_t ff = l->experts_down.n_in, n_embd = e->hyper.n_embd;
+    int64_t ff = l->experts_down.n_in, n_embd = e->hparams.n_embd;
     watch(e, &l->experts_gate, expert, m->in, n);
     watch(e, &l->experts_up, expert, m->in, n);
-    ht__engine_multiply(e, &l->experts_gate, expert, m->in, n_embd, n, m->gate, ff);
-    ht__engine_multiply_again(e, &l->experts_up, expert, m->in, n_embd, n, m->up, ff);
+    ht__engine_matmul(e, &l->experts_gate, expert, m->in, n_embd, n, m->gate, ff);
+    ht__engine_matmul_again(e, &l->experts_up, expert, m->in, n_embd, n, m->up, ff);
     ht__engine_activate(e, m->gate, m->up, n * ff);
     watch(e, &l->experts_down, expert, m->gate, n);
-    ht__engine_multiply(e, &l->experts_down, expert, m->gate, ff, n, m->in, n_embd);
+    ht__engine_matmul(e, &l->experts_down, expert, m->gate, ff, n, m->in, n_embd);
     for (int i = 0; i < n; i++)
         memcpy(m->part + m->rows[i] * n_embd, m->in + i * n_embd, (size_t)n_embd * sizeof(float));
 }
 
 void ht__engine_experts(struct ht__engine *e, const struct ht__layer *l, const float *in, float *out)
 {
-    const struct ht__hyper *h = &e->hyper;
+    const struct ht__hparams *h = &e->hparams;
     struct ht__moe *m = e->moe;
     int n = e->n_seqs * e->n_tokens;
     int64_t n_embd = h->n_embd;
     if (e->observe) e->observe(e->observe_ctx, l->router.weight, 0, in, n, n_embd);
-    ht__engine_multiply(e, &l->router, 0, in, n_embd, n, m->logits, h->n_experts);
+    ht__engine_matmul(e, &l->router, 0, in, n_embd, n, m->logits, h->n_experts);
     for (int t = 0; t < n; t++)
         route(e, l, m->logits + (int64_t)t * h->n_experts, m->choices + (int64_t)t * h->n_used);
     for (int x = 0; x < h->n_experts; x++) {

@@ -14,7 +14,7 @@ static void swiglu_oai(float *gate, const float *up, int64_t n)
 
 void ht__engine_activate(const struct ht__engine *e, float *gate, const float *up, int64_t n)
 {
-    switch (e->hyper.recipe->act) {
+    switch (e->hparams.compute->act) {
     case HT__ACT_SILU: e->ops->silu(gate, up, n); break;
     case HT__ACT_GELU: e->ops->gelu(gate, up, n); break;
     case HT__ACT_GELU_TANH: e->ops->gelu_tanh(gate, up, n); break;
@@ -36,10 +36,10 @@ static void activate_row(void *ctx, int64_t task, int thread)
     ht__engine_activate(r->e, r->gate + task * r->ld_gate, r->up ? r->up + task * r->ld_up : NULL, r->n);
 }
 
-static void dense(struct ht__engine *e, const struct ht__matrix *gate, const struct ht__matrix *up,
-                  const struct ht__matrix *down, const float *in, float *out)
+static void dense(struct ht__engine *e, const struct ht__kept_matrix *gate, const struct ht__kept_matrix *up,
+                  const struct ht__kept_matrix *down, const float *in, float *out)
 {
-    int64_t n = (int64_t)e->n_seqs * e->n_tokens, n_embd = e->hyper.n_embd, ff = down->n_in;
+    int64_t n = (int64_t)e->n_seqs * e->n_tokens, n_embd = e->hparams.n_embd, ff = down->n_in;
     struct rows r = {.e = e, .n = ff, .ld_gate = ff, .ld_up = ff};
     if (e->observe) {
         if (gate->weight) e->observe(e->observe_ctx, gate->weight, 0, in, n, n_embd);
@@ -47,11 +47,11 @@ static void dense(struct ht__engine *e, const struct ht__matrix *gate, const str
     }
     float *act = e->hidden;
     if (gate->weight) {
-        ht__engine_multiply(e, gate, 0, in, n_embd, n, e->hidden, ff);
-        ht__engine_multiply_again(e, up, 0, in, n_embd, n, e->hidden2, ff);
+        ht__engine_matmul(e, gate, 0, in, n_embd, n, e->hidden, ff);
+        ht__engine_matmul_again(e, up, 0, in, n_embd, n, e->hidden2, ff);
         r.up = e->hidden2;
     } else {
-        ht__engine_multiply(e, up, 0, in, n_embd, n, e->hidden, up->n_out);
+        ht__engine_matmul(e, up, 0, in, n_embd, n, e->hidden, up->n_out);
         r.ld_gate = up->n_out;
         r.ld_up = up->n_out;
         if (up->n_out == 2 * ff) r.up = e->hidden + ff;
@@ -63,18 +63,18 @@ static void dense(struct ht__engine *e, const struct ht__matrix *gate, const str
             for (int64_t i = 0; i < ff; i++)
                 act[t * ff + i] = act[t * r.ld_gate + i];
     if (e->observe) e->observe(e->observe_ctx, down->weight, 0, act, n, ff);
-    ht__engine_multiply(e, down, 0, act, ff, n, out, n_embd);
+    ht__engine_matmul(e, down, 0, act, ff, n, out, n_embd);
 }
 
 /* Shared experts see every token; where they have a router of their own it weighs them. */
 static void shared(struct ht__engine *e, const struct ht__layer *l, const float *in, float *out)
 {
-    int64_t n = (int64_t)e->n_seqs * e->n_tokens, n_embd = e->hyper.n_embd;
+    int64_t n = (int64_t)e->n_seqs * e->n_tokens, n_embd = e->hparams.n_embd;
     float *mine = e->latent;
     dense(e, &l->shared_gate, &l->shared_up, &l->shared_down, in, mine);
     if (l->shared_router.weight) {
         if (e->observe) e->observe(e->observe_ctx, l->shared_router.weight, 0, in, n, n_embd);
-        ht__engine_multiply(e, &l->shared_router, 0, in, n_embd, n, e->hidden, 1);
+        ht__engine_matmul(e, &l->shared_router, 0, in, n_embd, n, e->hidden, 1);
     }
     for (int64_t t = 0; t < n; t++) {
         float share = l->shared_router.weight ? 1 / (1 + expf(-e->hidden[t])) : 1;

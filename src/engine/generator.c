@@ -1,4 +1,5 @@
 #include "engine/generator.h"
+#include "base/clock.h"
 
 #include <string.h>
 #include <time.h>
@@ -6,26 +7,19 @@
 struct ht__generator {
     const struct ht__alloc *alloc;
     struct ht__engine *engine;
-    const struct ht__text *text;
+    const struct ht__tokenizer *text;
     struct ht__sampler *sampler;
     float *logits;
     int n_ctx, n_batch, max_new;
     struct ht__tokens ids; /* the sequence; the first n_cached of it are in the engine */
     int n_cached;
-    struct ht__text_stream stream;
+    struct ht__tokenizer_stream stream;
     struct ht__buf made; /* characters: released up to `released`, then held back */
     size_t released;
     struct ht__buf stop_texts; /* one after the other, each with a NUL */
     size_t longest_stop;
     struct ht__generator_stats stats;
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static enum ht_err open_parts(struct ht__generator *g, const struct ht__model *model,
                               const struct ht__engine_params *params, struct ht_diag *diag)
@@ -35,17 +29,17 @@ static enum ht_err open_parts(struct ht__generator *g, const struct ht__model *m
     p.cache = true;
     if (p.n_ctx > 0 && (p.n_batch <= 0 || p.n_batch > p.n_ctx)) p.n_batch = p.n_ctx < 512 ? p.n_ctx : 512;
     HT_TRY(ht__engine_open(model, &p, g->alloc, &g->engine, diag));
-    const struct ht__hyper *h = ht__engine_hyper(g->engine);
+    const struct ht__hparams *h = ht__engine_hparams(g->engine);
     g->n_ctx = p.n_ctx > 0 ? p.n_ctx : h->n_ctx_train;
     g->n_batch = p.n_batch > 0 ? p.n_batch : g->n_ctx < 512 ? g->n_ctx : 512;
     /* rows of the output that fill it up to a round number are no tokens */
-    int n_vocab = h->n_vocab < ht__text_size(g->text) ? h->n_vocab : ht__text_size(g->text);
+    int n_vocab = h->n_vocab < ht__tokenizer_size(g->text) ? h->n_vocab : ht__tokenizer_size(g->text);
     HT_TRY(ht__sampler_open(n_vocab, g->alloc, &g->sampler, diag));
     g->logits = ht__new_array(g->alloc, (size_t)h->n_vocab, sizeof *g->logits);
     return g->logits ? HT_OK : ht__fail_memory(diag, "logits");
 }
 
-enum ht_err ht__generator_open(const struct ht__model *model, const struct ht__text *text,
+enum ht_err ht__generator_open(const struct ht__model *model, const struct ht__tokenizer *text,
                                const struct ht__engine_params *params, const struct ht__alloc *alloc,
                                struct ht__generator **out, struct ht_diag *diag)
 {
@@ -77,11 +71,6 @@ void ht__generator_close(struct ht__generator **generator)
     *generator = NULL;
 }
 
-int ht__generator_context(const struct ht__generator *g)
-{
-    return g->n_ctx;
-}
-
 const struct ht__generator_stats *ht__generator_stats(const struct ht__generator *g)
 {
     return &g->stats;
@@ -99,7 +88,7 @@ enum ht_err ht__generator_stops(struct ht__generator *g, const char *const *stop
     g->longest_stop = 0;
     for (size_t i = 0; i < n; i++) {
         size_t len = strlen(stops[i]);
-        if (len == 0) return ht__fail(diag, HT_ERR_USAGE, "stop", -1, "an empty text would stop at once");
+        if (len == 0) return ht__fail(diag, HT_ERR_USAGE, "stop", -1, "a stop text must not be empty");
         ht__buf_put(&g->stop_texts, stops[i], len + 1);
         if (len > g->longest_stop) g->longest_stop = len;
     }
@@ -109,9 +98,11 @@ enum ht_err ht__generator_stops(struct ht__generator *g, const char *const *stop
 static enum ht_err check_length(const struct ht__generator *g, size_t n, struct ht_diag *diag)
 {
     if (n == 0)
-        return ht__fail(diag, HT_ERR_USAGE, "prompt", -1, "it is empty, and the model has no token to begin with");
+        return ht__fail(diag, HT_ERR_USAGE, "prompt", -1,
+                        "the prompt is empty, and the model has no BOS token to begin with");
     if (n <= (size_t)g->n_ctx) return HT_OK;
-    return ht__fail(diag, HT_ERR_LIMIT, "prompt", -1, "%zu tokens do not fit the context of %d (option ctx)", n, g->n_ctx);
+    return ht__fail(diag, HT_ERR_LIMIT, "prompt", -1, "%zu tokens do not fit the context of %d (option ctx)", n,
+                    g->n_ctx);
 }
 
 enum ht_err ht__generator_begin(struct ht__generator *g, const int32_t *ids, size_t n, int max_new, unsigned flags,
@@ -129,8 +120,8 @@ enum ht_err ht__generator_begin(struct ht__generator *g, const int32_t *ids, siz
     }
     for (size_t i = common; i < n; i++)
         ht__tokens_put(&g->ids, ids[i]);
-    ht__text_stream_begin(&g->stream, g->text, flags & HT__GENERATE_CONTROL ? 0 : HT__TEXT_SKIP_SPECIAL);
-    bool only_bos = n == 1 && ids[0] == ht__text_bos(g->text);
+    ht__tokenizer_stream_begin(&g->stream, g->text, flags & HT__GENERATE_CONTROL ? 0 : HT__TOKENIZER_SKIP_SPECIAL);
+    bool only_bos = n == 1 && ids[0] == ht__tokenizer_bos(g->text);
     g->stream.begun = !only_bos && !(flags & HT__GENERATE_FRESH);
     g->made.len = g->released = 0;
     g->max_new = max_new;
@@ -203,10 +194,10 @@ static enum ht_err make_token(struct ht__generator *g, struct ht_diag *diag)
     int32_t id;
     if (g->stats.n_new >= g->max_new) return g->stats.ending = HT__ENDED_BY_COUNT, HT_OK;
     if (g->ids.n > (size_t)g->n_ctx) return g->stats.ending = HT__ENDED_BY_CONTEXT, HT_OK;
-    double start = now();
+    double start = ht__seconds();
     enum ht_err err = read_ids(g, diag);
     if (err == HT_OK) err = ht__sampler_pick(g->sampler, g->logits, g->ids.ids, g->ids.n, &id, diag);
-    double took = now() - start;
+    double took = ht__seconds() - start;
     if (g->stats.n_new == 0)
         g->stats.prompt_seconds += took;
     else
@@ -215,8 +206,8 @@ static enum ht_err make_token(struct ht__generator *g, struct ht_diag *diag)
     g->stats.n_new++;
     ht__tokens_put(&g->ids, id);
     if (g->ids.failed) return ht__fail_memory(diag, "tokens");
-    if (ht__text_is_end(g->text, id)) return g->stats.ending = HT__ENDED_BY_MODEL, HT_OK;
-    if (ht__text_stream_put(&g->stream, id, &g->made) == HT_OK) return HT_OK;
+    if (ht__tokenizer_is_end(g->text, id)) return g->stats.ending = HT__ENDED_BY_MODEL, HT_OK;
+    if (ht__tokenizer_stream_put(&g->stream, id, &g->made) == HT_OK) return HT_OK;
     return ht__fail_memory(diag, "text");
 }
 
@@ -243,6 +234,6 @@ enum ht_err ht__generator_next(struct ht__generator *g, struct ht__str *piece, s
 
 struct ht__str ht__generator_rest(struct ht__generator *g)
 {
-    if (g->stats.ending != HT__ENDED_BY_STOP) ht__text_stream_end(&g->stream, &g->made);
+    if (g->stats.ending != HT__ENDED_BY_STOP) ht__tokenizer_stream_end(&g->stream, &g->made);
     return hand_out(g, g->made.len);
 }

@@ -11,7 +11,7 @@
 
 #include "engine/engine.h"
 #include "engine/sampler.h"
-#include "model/text/text.h"
+#include "model/tokenizer/tokenizer.h"
 
 enum ht__ending {
     HT__GOING_ON,
@@ -22,9 +22,9 @@ enum ht__ending {
 };
 
 struct ht__generator_stats {
-    int n_prompt;         /* tokens of the sequence before what is made */
-    int n_read;           /* of them, those that were not in the cache yet */
-    int n_new;            /* tokens made, an end's included */
+    int n_prompt;                   /* tokens of the sequence before what is made */
+    int n_read;                     /* of them, those that were not in the cache yet */
+    int n_new;                      /* tokens made, an end's included */
     double prompt_seconds, seconds; /* reading the prompt; making tokens */
     enum ht__ending ending;
 };
@@ -37,13 +37,12 @@ enum ht__generator_flags {
 struct ht__generator;
 
 /* The text and the engine's model outlive the generator. Of params, n_seqs and cache are set here. */
-HT_MUST_CHECK enum ht_err ht__generator_open(const struct ht__model *model, const struct ht__text *text,
+HT_MUST_CHECK enum ht_err ht__generator_open(const struct ht__model *model, const struct ht__tokenizer *text,
                                              const struct ht__engine_params *params, const struct ht__alloc *alloc,
                                              struct ht__generator **out, struct ht_diag *diag);
 /* NULL-safe. */
 void ht__generator_close(struct ht__generator **generator);
 
-int ht__generator_context(const struct ht__generator *generator);
 HT_MUST_CHECK enum ht_err ht__generator_sampling(struct ht__generator *generator,
                                                  const struct ht__sampler_params *params, struct ht_diag *diag);
 /* Texts at which to stop; they are not part of what is made. Copied; empty ones are refused. */
@@ -51,8 +50,8 @@ HT_MUST_CHECK enum ht_err ht__generator_stops(struct ht__generator *generator, c
                                               struct ht_diag *diag);
 /* Begins to continue the ids, by at most max_new. A sequence that the context cannot hold is HT_ERR_LIMIT, and what was
  * there before stays. */
-HT_MUST_CHECK enum ht_err ht__generator_begin(struct ht__generator *generator, const int32_t *ids, size_t n, int max_new,
-                                              unsigned flags, struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__generator_begin(struct ht__generator *generator, const int32_t *ids, size_t n,
+                                              int max_new, unsigned flags, struct ht_diag *diag);
 /* The next piece of text, valid until the next call; of length 0 at the end, and only there. After
  * HT_ERR_CANCELLED it can be called again. */
 HT_MUST_CHECK enum ht_err ht__generator_next(struct ht__generator *generator, struct ht__str *piece,

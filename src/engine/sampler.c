@@ -73,7 +73,8 @@ static double exponential(double x)
 
 struct ht__sampler_params ht__sampler_defaults(void)
 {
-    return (struct ht__sampler_params){.top_k = 40, .top_p = 0.95, .min_p = 0.05, .repeat_penalty = 1, .repeat_last = 64};
+    return (struct ht__sampler_params){
+        .top_k = 40, .top_p = 0.95, .min_p = 0.05, .repeat_penalty = 1, .repeat_last = 64};
 }
 
 enum ht_err ht__sampler_check(const struct ht__sampler_params *p, struct ht_diag *diag)

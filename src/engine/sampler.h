@@ -4,7 +4,7 @@
  *
  *     logits -> repetition penalty -> top-k -> top-p -> min-p -> temperature -> one of what is left
  *
- * the field's usual order: top-p and min-p look at probabilities before the temperature. Equal logits rank
+ * llama.cpp's order: top-p and min-p look at probabilities before the temperature. Equal logits rank
  * by id, the lower first; that is also the greedy choice.
  */
 #ifndef HT_ENGINE_SAMPLER_H
@@ -22,7 +22,7 @@ struct ht__sampler_params {
     int repeat_last;       /* how many of the last tokens count as having occurred; 0: none */
     uint64_t seed;
 };
-/* Greedy, with the filters that the field uses when a temperature is set. */
+/* Greedy, with the filters that llama.cpp applies when a temperature is set. */
 struct ht__sampler_params ht__sampler_defaults(void);
 /* HT_ERR_USAGE names the parameter that is out of its range; NaN is out of every range. */
 HT_MUST_CHECK enum ht_err ht__sampler_check(const struct ht__sampler_params *params, struct ht_diag *diag);

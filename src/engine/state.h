@@ -2,6 +2,7 @@
 #ifndef HT_ENGINE_STATE_H
 #define HT_ENGINE_STATE_H
 
+#include "engine/backends/backend.h"
 #include "engine/engine.h"
 #include "kernels/ops/ops.h"
 
@@ -12,29 +13,32 @@ struct ht__cache {
     bool every_layer;
 };
 
-struct ht__turns {
+struct ht__rope {
     float *cos_sin; /* [position][n_rot / 2][2] */
 };
 
 struct ht__engine {
     const struct ht__alloc *alloc;
     struct ht__engine_params params;
-    struct ht__hyper hyper;
+    struct ht__hparams hparams;
     struct ht__weights *weights;
     const struct ht__ops *ops;
     struct ht__pool *pool;
+    struct ht__device *device; /* that multiplies */
     struct ht__cache cache;
-    struct ht__turns turns, sliding_turns;
+    struct ht__rope rope, sliding_rope;
     ht__observe_fn *observe;
     void *observe_ctx;
     ht__layer_fn *on_layer;
     void *layer_ctx;
+    ht__replace_fn *replace;
+    void *replace_ctx;
+    bool enough; /* of this layer: nothing is multiplied any more */
     /* buffers for n_batch tokens */
     float *x, *normed, *attended, *out; /* n_embd, or heads x value_len if that is more */
     float *q, *k, *v;
     float *hidden, *hidden2; /* feed-forward: the widest */
     float *latent;
-    struct ht__activations act; /* the last product's input in eight bits */
     float *scratch; /* per thread: HT__MATMUL_SCRATCH */
     float *scores;  /* per thread: a block of attention */
     size_t n_scores;
@@ -51,18 +55,18 @@ static inline bool ht__engine_stopped(const struct ht__engine *e)
 }
 
 /* y [n x n_out] = x [n x n_in] * matrix `mat`, plus its bias. Rows of x are ldx apart, of y ldy. */
-void ht__engine_multiply(struct ht__engine *e, const struct ht__matrix *m, int64_t mat, const float *x, int64_t ldx,
-                         int64_t n, float *y, int64_t ldy);
+void ht__engine_matmul(struct ht__engine *e, const struct ht__kept_matrix *m, int64_t mat, const float *x, int64_t ldx,
+                       int64_t n, float *y, int64_t ldy);
 /* The same with the x of the product before it, which need not be put in eight bits again. */
-void ht__engine_multiply_again(struct ht__engine *e, const struct ht__matrix *m, int64_t mat, const float *x, int64_t ldx,
-                               int64_t n, float *y, int64_t ldy);
+void ht__engine_matmul_again(struct ht__engine *e, const struct ht__kept_matrix *m, int64_t mat, const float *x,
+                             int64_t ldx, int64_t n, float *y, int64_t ldy);
 /* Rows of a matrix as floats: embeddings. */
-void ht__engine_row(const struct ht__matrix *m, int64_t row, float *dst);
+void ht__engine_row(const struct ht__kept_matrix *m, int64_t row, float *dst);
 
 /* Cosines and sines of every position; the sliding layers' own where they differ. */
-HT_MUST_CHECK enum ht_err ht__engine_plan_turns(struct ht__engine *e, struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__engine_open_rope(struct ht__engine *e, struct ht_diag *diag);
 /* Turns the heads of n tokens in place; rows are ld apart, the turned part starts `skip` into each head. */
-void ht__engine_turn(struct ht__engine *e, int layer, float *x, int64_t ld, int heads, int head_len, int skip);
+void ht__engine_rope(struct ht__engine *e, int layer, float *x, int64_t ld, int heads, int head_len, int skip);
 
 /* normed -> attended (heads x value length), then through the output matrix to out. */
 void ht__engine_attention(struct ht__engine *e, const struct ht__layer *l, int layer);

@@ -1,20 +1,23 @@
-/* Binds a model's tensors to the engine's roles. Where the bytes come from is keeper.c's affair. */
+/* Binds a model's tensors to the engine's roles. Where the bytes come from is weight_store.c's affair. */
 #include "engine/weights.h"
-#include "engine/keeper.h"
+#include "engine/weight_store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const struct {
-    const char *name;
+/* The field of struct ht__layer that a role has. */
+static const struct place {
+    enum ht__role role;
     size_t at;
-} matrix_roles[] = {
-#define HT_MATRIX(field, name) {name, offsetof(struct ht__layer, field)},
+} matrix_places[] =
+    {
+#define HT_MATRIX(field, role) {HT__ROLE_##role, offsetof(struct ht__layer, field)},
 #include "engine/roles.def"
 #undef HT_MATRIX
-}, vector_roles[] = {
-#define HT_VECTOR(field, name) {name, offsetof(struct ht__layer, field)},
+},
+  vector_places[] = {
+#define HT_VECTOR(field, role) {HT__ROLE_##role, offsetof(struct ht__layer, field)},
 #include "engine/roles.def"
 #undef HT_VECTOR
 };
@@ -25,17 +28,17 @@ struct binder {
     struct ht_diag *diag;
 };
 
-static struct ht__matrix matrix_of(const struct ht__weight *weight)
+static struct ht__kept_matrix matrix_of(const struct ht__weight *weight)
 {
     /* what is kept in memory: as stored, or, where rows are only computed, in the source's plain type */
     const struct ht__codec *type = weight->rows->raw_type ? weight->rows->raw_type : weight->source;
     if (!weight->rows->raw_type && (!(type->flags & HT__CODEC_PLAIN) || !type->encode)) type = ht__codec_by_name("f32");
-    return (struct ht__matrix){.weight = weight,
-                               .type = type,
-                               .n_in = weight->ne[0],
-                               .n_out = weight->ne[1],
-                               .n_mats = weight->ne[2] * weight->ne[3],
-                               .row_bytes = ht__codec_bytes(type, (uint64_t)weight->ne[0])};
+    return (struct ht__kept_matrix){.weight = weight,
+                                    .type = type,
+                                    .n_in = weight->ne[0],
+                                    .n_out = weight->ne[1],
+                                    .n_mats = weight->ne[2] * weight->ne[3],
+                                    .row_bytes = ht__codec_bytes(type, (uint64_t)weight->ne[0])};
 }
 
 static enum ht_err read_floats(struct binder *b, const struct ht__weight *weight, const float **out, int64_t *n)
@@ -51,65 +54,73 @@ static enum ht_err read_floats(struct binder *b, const struct ht__weight *weight
     return err;
 }
 
-/* "blk.N.<role>.weight" or ".bias" of a layer. */
-static enum ht_err bind_layer(struct binder *b, const struct ht__weight *weight, int layer, const char *rest)
+static void *field_of(struct ht__layer *layer, enum ht__role role, const struct place *places, size_t n)
 {
-    char *base = (char *)&b->w->layers[layer];
-    const char *dot = strrchr(rest, '.');
-    size_t len = dot ? (size_t)(dot - rest) : 0;
-    bool bias = dot && strcmp(dot, ".bias") == 0;
-    for (size_t i = 0; dot && i < sizeof matrix_roles / sizeof matrix_roles[0]; i++) {
-        if (strlen(matrix_roles[i].name) != len || memcmp(matrix_roles[i].name, rest, len) != 0) continue;
-        struct ht__matrix *m = (struct ht__matrix *)(base + matrix_roles[i].at);
-        if (bias) return read_floats(b, weight, &m->bias, &m->n_bias);
-        struct ht__matrix before = *m;
-        *m = matrix_of(weight);
-        m->bias = before.bias;
-        m->n_bias = before.n_bias;
-        return HT_OK;
-    }
-    for (size_t i = 0; dot && i < sizeof vector_roles / sizeof vector_roles[0]; i++) {
-        if (strlen(vector_roles[i].name) != len || memcmp(vector_roles[i].name, rest, len) != 0) continue;
-        struct ht__vector *v = (struct ht__vector *)(base + vector_roles[i].at);
-        return bias ? read_floats(b, weight, &v->b, &v->n_bias) : read_floats(b, weight, &v->w, &v->n);
-    }
-    return ht__fail(b->diag, HT_ERR_UNSUPPORTED, b->where, -1, "tensor %s has no part in running a %s model", weight->name,
+    for (size_t i = 0; i < n; i++)
+        if (places[i].role == role) return (char *)layer + places[i].at;
+    return NULL;
+}
+
+static enum ht_err bind_matrix(struct binder *b, const struct ht__weight *weight, struct ht__kept_matrix *m)
+{
+    if (weight->slot.bias) return read_floats(b, weight, &m->bias, &m->n_bias);
+    struct ht__kept_matrix before = *m;
+    *m = matrix_of(weight);
+    m->bias = before.bias;
+    m->n_bias = before.n_bias;
+    return HT_OK;
+}
+
+static enum ht_err bind_vector(struct binder *b, const struct ht__weight *weight, struct ht__vector *v)
+{
+    return weight->slot.bias ? read_floats(b, weight, &v->b, &v->n_bias) : read_floats(b, weight, &v->w, &v->n);
+}
+
+static enum ht_err not_part(struct binder *b, const struct ht__weight *weight)
+{
+    return ht__fail(b->diag, HT_ERR_UNSUPPORTED, b->where, -1, "tensor %s is not part of a %s model", weight->name,
                     b->w->model->arch);
+}
+
+static enum ht_err bind_layer(struct binder *b, const struct ht__weight *weight)
+{
+    enum ht__role role = weight->slot.role;
+    if (weight->slot.layer >= b->w->hparams->n_layers)
+        return ht__fail(b->diag, HT_ERR_FORMAT, b->where, -1,
+                        "tensor %s belongs to a layer that the model does not have (it has %d)", weight->name,
+                        b->w->hparams->n_layers);
+    struct ht__layer *layer = &b->w->layers[weight->slot.layer];
+    struct ht__kept_matrix *m = field_of(layer, role, matrix_places, sizeof matrix_places / sizeof matrix_places[0]);
+    if (m) return bind_matrix(b, weight, m);
+    struct ht__vector *v = field_of(layer, role, vector_places, sizeof vector_places / sizeof vector_places[0]);
+    return v ? bind_vector(b, weight, v) : not_part(b, weight);
 }
 
 static enum ht_err bind_global(struct binder *b, const struct ht__weight *weight)
 {
     struct ht__weights *w = b->w;
-    const char *name = weight->name;
-    if (strcmp(name, "token_embd.weight") == 0) return w->embedding = matrix_of(weight), HT_OK;
-    if (strcmp(name, "position_embd.weight") == 0) return w->positions = matrix_of(weight), HT_OK;
-    if (strcmp(name, "output.weight") == 0) return w->output = matrix_of(weight), HT_OK;
-    if (strcmp(name, "output.bias") == 0) return read_floats(b, weight, &w->output_bias.w, &w->output_bias.n);
-    if (strcmp(name, "output_norm.weight") == 0) return read_floats(b, weight, &w->output_norm.w, &w->output_norm.n);
-    if (strcmp(name, "output_norm.bias") == 0) return read_floats(b, weight, &w->output_norm.b, &w->output_norm.n_bias);
-    if (strcmp(name, "rope_freqs.weight") == 0) return read_floats(b, weight, &w->rope_freqs.w, &w->rope_freqs.n);
-    if (strcmp(name, "rope_factors_long.weight") == 0) return read_floats(b, weight, &w->rope_long.w, &w->rope_long.n);
-    if (strcmp(name, "rope_factors_short.weight") == 0) return read_floats(b, weight, &w->rope_short.w, &w->rope_short.n);
-    return ht__fail(b->diag, HT_ERR_UNSUPPORTED, b->where, -1, "tensor %s has no part in running a %s model", name,
-                    w->model->arch);
+    enum ht__role role = weight->slot.role;
+    if (weight->slot.bias && role != HT__ROLE_OUTPUT && role != HT__ROLE_OUTPUT_NORM) return not_part(b, weight);
+    switch (role) {
+    case HT__ROLE_EMBEDDING: return bind_matrix(b, weight, &w->embedding);
+    case HT__ROLE_POSITIONS: return bind_matrix(b, weight, &w->positions);
+    case HT__ROLE_OUTPUT:
+        /* apart from the matrix, which may be the embedding's */
+        return weight->slot.bias ? read_floats(b, weight, &w->output_bias.w, &w->output_bias.n)
+                                 : bind_matrix(b, weight, &w->output);
+    case HT__ROLE_OUTPUT_NORM: return bind_vector(b, weight, &w->output_norm);
+    case HT__ROLE_ROPE_FREQS: return bind_vector(b, weight, &w->rope_freqs);
+    case HT__ROLE_ROPE_LONG: return bind_vector(b, weight, &w->rope_long);
+    case HT__ROLE_ROPE_SHORT: return bind_vector(b, weight, &w->rope_short);
+    default: return not_part(b, weight);
+    }
 }
 
 static enum ht_err bind_all(struct binder *b)
 {
     const struct ht__model *m = b->w->model;
-    for (size_t i = 0; i < m->n_weights; i++) {
-        const char *name = m->weights[i].name;
-        char *end;
-        if (strncmp(name, "blk.", 4) != 0) {
-            HT_TRY(bind_global(b, &m->weights[i]));
-            continue;
-        }
-        long layer = strtol(name + 4, &end, 10);
-        if (end == name + 4 || *end != '.' || layer < 0 || layer >= b->w->hyper->n_layers)
-            return ht__fail(b->diag, HT_ERR_FORMAT, b->where, -1, "tensor %s is of no layer of the model's %d", name,
-                            b->w->hyper->n_layers);
-        HT_TRY(bind_layer(b, &m->weights[i], (int)layer, end + 1));
-    }
+    for (size_t i = 0; i < m->n_weights; i++)
+        HT_TRY(m->weights[i].slot.layer < 0 ? bind_global(b, &m->weights[i]) : bind_layer(b, &m->weights[i]));
     if (!b->w->embedding.weight) return ht__fail(b->diag, HT_ERR_FORMAT, b->where, -1, "no token_embd.weight");
     if (!b->w->output.weight) b->w->output = b->w->embedding;
     return HT_OK;
@@ -118,8 +129,8 @@ static enum ht_err bind_all(struct binder *b)
 /* ---- shapes ---- */
 
 struct want {
-    const char *name;
-    const struct ht__matrix *m;
+    enum ht__role role;
+    const struct ht__kept_matrix *m;
     int64_t n_in, n_out, n_mats;
     bool required;
 };
@@ -128,110 +139,131 @@ static enum ht_err check_matrix(struct binder *b, int layer, struct want w)
 {
     if (!w.m->weight) {
         if (!w.required) return HT_OK;
-        return ht__fail(b->diag, HT_ERR_FORMAT, b->where, -1, "layer %d has no %s", layer, w.name);
+        return ht__fail(b->diag, HT_ERR_FORMAT, b->where, -1, "layer %d has no %s", layer, ht__role_at(w.role)->name);
     }
     if (w.m->bias && w.m->n_bias != w.n_out * w.n_mats)
         return ht__fail(b->diag, HT_ERR_FORMAT, b->where, -1, "the bias of %s has %lld numbers; %lld are needed",
                         w.m->weight->name, (long long)w.m->n_bias, (long long)(w.n_out * w.n_mats));
     if (w.m->n_in == w.n_in && w.m->n_out == w.n_out && w.m->n_mats == w.n_mats) return HT_OK;
-    return ht__fail(b->diag, HT_ERR_FORMAT, b->where, -1, "tensor %s is %lld x %lld x %lld; the metadata ask for %lld x %lld x %lld",
-                    w.m->weight->name, (long long)w.m->n_in, (long long)w.m->n_out, (long long)w.m->n_mats,
-                    (long long)w.n_in, (long long)w.n_out, (long long)w.n_mats);
+    return ht__fail(b->diag, HT_ERR_FORMAT, b->where, -1,
+                    "tensor %s is %lld x %lld x %lld; the metadata ask for %lld x %lld x %lld", w.m->weight->name,
+                    (long long)w.m->n_in, (long long)w.m->n_out, (long long)w.m->n_mats, (long long)w.n_in,
+                    (long long)w.n_out, (long long)w.n_mats);
 }
 
-/* A vector that is there has one of the lengths. */
-static enum ht_err check_vector(struct binder *b, int layer, const char *name, const struct ht__vector *v, int64_t n,
+/* One that is there has one of the lengths. */
+static bool suits(const struct ht__vector *v, int64_t n, int64_t other, bool required)
+{
+    if (!v->w && !v->b && !required) return true;
+    return (v->w || !required) && (!v->w || v->n == n || v->n == other) && (!v->b || v->n_bias == n);
+}
+
+static enum ht_err check_vector(struct binder *b, int layer, enum ht__role role, const struct ht__vector *v, int64_t n,
                                 int64_t other, bool required)
 {
-    if (!v->w && !v->b && !required) return HT_OK;
-    if ((v->w || !required) && (!v->w || v->n == n || v->n == other) && (!v->b || v->n_bias == n)) return HT_OK;
-    return ht__fail(b->diag, HT_ERR_FORMAT, b->where, -1, "%s of layer %d %s (%lld numbers are needed)", name, layer,
+    if (suits(v, n, other, required)) return HT_OK;
+    return ht__fail(b->diag, HT_ERR_FORMAT, b->where, -1, "%s of layer %d %s (%lld numbers are needed)",
+                    ht__role_at(role)->name, layer, v->w ? "has another length" : "is missing", (long long)n);
+}
+
+static enum ht_err check_outside(struct binder *b, const char *name, const struct ht__vector *v, int64_t n,
+                                 bool required)
+{
+    if (suits(v, n, n, required)) return HT_OK;
+    return ht__fail(b->diag, HT_ERR_FORMAT, b->where, -1, "%s %s (%lld numbers are needed)", name,
                     v->w ? "has another length" : "is missing", (long long)n);
 }
 
 static enum ht_err check_attention(struct binder *b, int i, const struct ht__layer *l)
 {
-    const struct ht__hyper *h = b->w->hyper;
+    const struct ht__hparams *h = b->w->hparams;
     int64_t n = h->n_embd, q = (int64_t)h->n_heads * h->key_len, k = (int64_t)h->n_kv_heads * h->key_len;
     int64_t v = (int64_t)h->n_kv_heads * h->value_len, o = (int64_t)h->n_heads * h->value_len;
     if (h->latent) {
         int64_t each = h->nope_len + h->n_rot, rank = l->attn_q_a.n_out;
         bool two = l->attn_q_a.weight != NULL;
-        HT_TRY(check_matrix(b, i, (struct want){"attn_q", &l->attn_q, n, h->n_heads * each, 1, !two}));
-        HT_TRY(check_matrix(b, i, (struct want){"attn_q_a", &l->attn_q_a, n, rank, 1, false}));
-        HT_TRY(check_matrix(b, i, (struct want){"attn_q_b", &l->attn_q_b, rank, h->n_heads * each, 1, two}));
-        HT_TRY(check_vector(b, i, "attn_q_a_norm", &l->q_a_norm, rank, rank, two));
-        HT_TRY(check_matrix(b, i, (struct want){"attn_kv_a_mqa", &l->attn_kv_a, n, h->kv_rank + h->n_rot, 1, true}));
-        HT_TRY(check_vector(b, i, "attn_kv_a_norm", &l->kv_a_norm, h->kv_rank, h->kv_rank, true));
-        HT_TRY(check_matrix(b, i, (struct want){"attn_k_b", &l->attn_k_b, h->nope_len, h->kv_rank, h->n_heads, true}));
-        HT_TRY(check_matrix(b, i, (struct want){"attn_v_b", &l->attn_v_b, h->kv_rank, h->mla_value_len, h->n_heads, true}));
+        HT_TRY(check_matrix(b, i, (struct want){HT__ROLE_ATTN_Q, &l->attn_q, n, h->n_heads * each, 1, !two}));
+        HT_TRY(check_matrix(b, i, (struct want){HT__ROLE_ATTN_Q_A, &l->attn_q_a, n, rank, 1, false}));
+        HT_TRY(check_matrix(b, i, (struct want){HT__ROLE_ATTN_Q_B, &l->attn_q_b, rank, h->n_heads * each, 1, two}));
+        HT_TRY(check_vector(b, i, HT__ROLE_ATTN_Q_A_NORM, &l->q_a_norm, rank, rank, two));
+        HT_TRY(check_matrix(b, i, (struct want){HT__ROLE_ATTN_KV_A, &l->attn_kv_a, n, h->kv_rank + h->n_rot, 1, true}));
+        HT_TRY(check_vector(b, i, HT__ROLE_ATTN_KV_A_NORM, &l->kv_a_norm, h->kv_rank, h->kv_rank, true));
+        HT_TRY(check_matrix(b, i,
+                            (struct want){HT__ROLE_ATTN_K_B, &l->attn_k_b, h->nope_len, h->kv_rank, h->n_heads, true}));
+        HT_TRY(check_matrix(
+            b, i, (struct want){HT__ROLE_ATTN_V_B, &l->attn_v_b, h->kv_rank, h->mla_value_len, h->n_heads, true}));
         o = (int64_t)h->n_heads * h->mla_value_len;
     } else {
         bool fused = l->attn_qkv.weight != NULL;
-        HT_TRY(check_matrix(b, i, (struct want){"attn_qkv", &l->attn_qkv, n, q + k + v, 1, false}));
-        HT_TRY(check_matrix(b, i, (struct want){"attn_q", &l->attn_q, n, q, 1, !fused}));
-        HT_TRY(check_matrix(b, i, (struct want){"attn_k", &l->attn_k, n, k, 1, !fused}));
-        HT_TRY(check_matrix(b, i, (struct want){"attn_v", &l->attn_v, n, v, 1, !fused}));
-        HT_TRY(check_vector(b, i, "attn_q_norm", &l->q_norm, h->key_len, q, false));
-        HT_TRY(check_vector(b, i, "attn_k_norm", &l->k_norm, h->key_len, k, false));
+        HT_TRY(check_matrix(b, i, (struct want){HT__ROLE_ATTN_QKV, &l->attn_qkv, n, q + k + v, 1, false}));
+        HT_TRY(check_matrix(b, i, (struct want){HT__ROLE_ATTN_Q, &l->attn_q, n, q, 1, !fused}));
+        HT_TRY(check_matrix(b, i, (struct want){HT__ROLE_ATTN_K, &l->attn_k, n, k, 1, !fused}));
+        HT_TRY(check_matrix(b, i, (struct want){HT__ROLE_ATTN_V, &l->attn_v, n, v, 1, !fused}));
+        HT_TRY(check_vector(b, i, HT__ROLE_ATTN_Q_NORM, &l->q_norm, h->key_len, q, false));
+        HT_TRY(check_vector(b, i, HT__ROLE_ATTN_K_NORM, &l->k_norm, h->key_len, k, false));
     }
-    HT_TRY(check_vector(b, i, "attn_sinks", &l->sinks, h->n_heads, h->n_heads, false));
-    return check_matrix(b, i, (struct want){"attn_output", &l->attn_output, o, n, 1, true});
+    HT_TRY(check_vector(b, i, HT__ROLE_ATTN_SINKS, &l->sinks, h->n_heads, h->n_heads, false));
+    return check_matrix(b, i, (struct want){HT__ROLE_ATTN_OUTPUT, &l->attn_output, o, n, 1, true});
 }
 
 static enum ht_err check_feed_forward(struct binder *b, int i, const struct ht__layer *l)
 {
-    const struct ht__hyper *h = b->w->hyper;
+    const struct ht__hparams *h = b->w->hparams;
     int64_t n = h->n_embd, e = h->n_experts;
     bool experts = l->router.weight != NULL;
     int64_t ff = l->ffn_down.n_in, xff = l->experts_down.n_in, sff = l->shared_down.n_in;
     int64_t up = l->ffn_up.n_out == 2 * ff && !l->ffn_gate.weight ? 2 * ff : ff;
-    HT_TRY(check_matrix(b, i, (struct want){"ffn_down", &l->ffn_down, ff, n, 1, !experts}));
-    HT_TRY(check_matrix(b, i, (struct want){"ffn_up", &l->ffn_up, n, up, 1, !experts}));
-    HT_TRY(check_matrix(b, i, (struct want){"ffn_gate", &l->ffn_gate, n, ff, 1, false}));
-    HT_TRY(check_matrix(b, i, (struct want){"ffn_gate_inp", &l->router, n, e, 1, false}));
-    HT_TRY(check_matrix(b, i, (struct want){"ffn_gate_exps", &l->experts_gate, n, xff, e, experts}));
-    HT_TRY(check_matrix(b, i, (struct want){"ffn_up_exps", &l->experts_up, n, xff, e, experts}));
-    HT_TRY(check_matrix(b, i, (struct want){"ffn_down_exps", &l->experts_down, xff, n, e, experts}));
-    HT_TRY(check_matrix(b, i, (struct want){"ffn_down_shexp", &l->shared_down, sff, n, 1, false}));
-    HT_TRY(check_matrix(b, i, (struct want){"ffn_up_shexp", &l->shared_up, n, sff, 1, l->shared_down.weight != NULL}));
-    HT_TRY(check_matrix(b, i, (struct want){"ffn_gate_shexp", &l->shared_gate, n, sff, 1, l->shared_down.weight != NULL}));
-    HT_TRY(check_vector(b, i, "exp_probs_b", &l->router_shift, e, e, false));
-    return check_matrix(b, i, (struct want){"ffn_gate_inp_shexp", &l->shared_router, n, 1, 1, false});
+    HT_TRY(check_matrix(b, i, (struct want){HT__ROLE_FFN_DOWN, &l->ffn_down, ff, n, 1, !experts}));
+    HT_TRY(check_matrix(b, i, (struct want){HT__ROLE_FFN_UP, &l->ffn_up, n, up, 1, !experts}));
+    HT_TRY(check_matrix(b, i, (struct want){HT__ROLE_FFN_GATE, &l->ffn_gate, n, ff, 1, false}));
+    HT_TRY(check_matrix(b, i, (struct want){HT__ROLE_ROUTER, &l->router, n, e, 1, false}));
+    HT_TRY(check_matrix(b, i, (struct want){HT__ROLE_EXPERTS_GATE, &l->experts_gate, n, xff, e, experts}));
+    HT_TRY(check_matrix(b, i, (struct want){HT__ROLE_EXPERTS_UP, &l->experts_up, n, xff, e, experts}));
+    HT_TRY(check_matrix(b, i, (struct want){HT__ROLE_EXPERTS_DOWN, &l->experts_down, xff, n, e, experts}));
+    HT_TRY(check_matrix(b, i, (struct want){HT__ROLE_SHARED_DOWN, &l->shared_down, sff, n, 1, false}));
+    HT_TRY(
+        check_matrix(b, i, (struct want){HT__ROLE_SHARED_UP, &l->shared_up, n, sff, 1, l->shared_down.weight != NULL}));
+    HT_TRY(check_matrix(
+        b, i, (struct want){HT__ROLE_SHARED_GATE, &l->shared_gate, n, sff, 1, l->shared_down.weight != NULL}));
+    HT_TRY(check_vector(b, i, HT__ROLE_ROUTER_SHIFT, &l->router_shift, e, e, false));
+    return check_matrix(b, i, (struct want){HT__ROLE_SHARED_ROUTER, &l->shared_router, n, 1, 1, false});
 }
 
 static enum ht_err check_shapes(struct binder *b)
 {
     const struct ht__weights *w = b->w;
-    const struct ht__hyper *h = w->hyper;
+    const struct ht__hparams *h = w->hparams;
     int64_t n = h->n_embd;
     for (int i = 0; i < h->n_layers; i++) {
         const struct ht__layer *l = &w->layers[i];
-        const struct ht__vector *norms[] = {&l->attn_norm, &l->attn_norm_2, &l->attn_post_norm, &l->ffn_norm, &l->ffn_post_norm};
-        for (size_t k = 0; k < sizeof norms / sizeof norms[0]; k++)
-            HT_TRY(check_vector(b, i, "a norm", norms[k], n, n, false));
+        HT_TRY(check_vector(b, i, HT__ROLE_ATTN_NORM, &l->attn_norm, n, n, false));
+        HT_TRY(check_vector(b, i, HT__ROLE_ATTN_NORM_2, &l->attn_norm_2, n, n, false));
+        HT_TRY(check_vector(b, i, HT__ROLE_ATTN_POST_NORM, &l->attn_post_norm, n, n, false));
+        HT_TRY(check_vector(b, i, HT__ROLE_FFN_NORM, &l->ffn_norm, n, n, false));
+        HT_TRY(check_vector(b, i, HT__ROLE_FFN_POST_NORM, &l->ffn_post_norm, n, n, false));
         HT_TRY(check_attention(b, i, l));
         HT_TRY(check_feed_forward(b, i, l));
     }
-    HT_TRY(check_matrix(b, -1, (struct want){"token_embd", &w->embedding, n, h->n_vocab, 1, true}));
-    HT_TRY(check_matrix(b, -1, (struct want){"output", &w->output, n, h->n_vocab, 1, true}));
+    HT_TRY(check_matrix(b, -1, (struct want){HT__ROLE_EMBEDDING, &w->embedding, n, h->n_vocab, 1, true}));
+    HT_TRY(check_matrix(b, -1, (struct want){HT__ROLE_OUTPUT, &w->output, n, h->n_vocab, 1, true}));
     int64_t half = h->n_rot / 2;
-    HT_TRY(check_vector(b, -1, "output.bias", &w->output_bias, h->n_vocab, h->n_vocab, false));
-    HT_TRY(check_vector(b, -1, "rope_freqs", &w->rope_freqs, half, half, false));
-    HT_TRY(check_vector(b, -1, "rope_factors_long", &w->rope_long, half, half, false));
-    HT_TRY(check_vector(b, -1, "rope_factors_short", &w->rope_short, half, half, false));
-    HT_TRY(check_vector(b, -1, "output_norm", &w->output_norm, n, n, true));
-    if (h->recipe->rope == HT__ROPE_NONE && !w->positions.weight)
+    HT_TRY(check_outside(b, "output.bias", &w->output_bias, h->n_vocab, false));
+    HT_TRY(check_outside(b, "rope_freqs", &w->rope_freqs, half, false));
+    HT_TRY(check_outside(b, "rope_factors_long", &w->rope_long, half, false));
+    HT_TRY(check_outside(b, "rope_factors_short", &w->rope_short, half, false));
+    HT_TRY(check_outside(b, "output_norm", &w->output_norm, n, true));
+    if (h->compute->rope == HT__ROPE_NONE && !w->positions.weight)
         return ht__fail(b->diag, HT_ERR_FORMAT, b->where, -1, "no position_embd.weight");
     return w->positions.weight && w->positions.n_in != n
-               ? ht__fail(b->diag, HT_ERR_FORMAT, b->where, -1, "position_embd.weight has rows of %lld", (long long)w->positions.n_in)
+               ? ht__fail(b->diag, HT_ERR_FORMAT, b->where, -1, "position_embd.weight has rows of %lld",
+                          (long long)w->positions.n_in)
                : HT_OK;
 }
 
 static void place_layer(struct ht__layer *l)
 {
-    for (size_t i = 0; i < sizeof matrix_roles / sizeof matrix_roles[0]; i++) {
-        struct ht__matrix *m = (struct ht__matrix *)((char *)l + matrix_roles[i].at);
+    for (size_t i = 0; i < sizeof matrix_places / sizeof matrix_places[0]; i++) {
+        struct ht__kept_matrix *m = (struct ht__kept_matrix *)((char *)l + matrix_places[i].at);
         if (!m->weight) continue;
         m->offset = l->n_bytes;
         l->n_bytes += ((uint64_t)m->n_out * (uint64_t)m->n_mats * m->row_bytes + 63) / 64 * 64;
@@ -241,22 +273,23 @@ static void place_layer(struct ht__layer *l)
 static enum ht_err open_parts(struct binder *b, const struct ht__weights_params *params, const struct ht__alloc *alloc)
 {
     struct ht__weights *w = b->w;
-    w->layers = ht__arena_array(&w->arena, (size_t)w->hyper->n_layers, sizeof *w->layers);
+    w->layers = ht__arena_array(&w->arena, (size_t)w->hparams->n_layers, sizeof *w->layers);
     if (!w->layers) return ht__fail_memory(b->diag, b->where);
     HT_TRY(bind_all(b));
     HT_TRY(check_shapes(b));
-    for (int i = 0; i < w->hyper->n_layers; i++)
+    for (int i = 0; i < w->hparams->n_layers; i++)
         place_layer(&w->layers[i]);
-    return ht__keeper_open(w, params, alloc, &w->keeper, b->diag);
+    return ht__weight_store_open(w, params, alloc, &w->store, b->diag);
 }
 
-enum ht_err ht__weights_open(const struct ht__model *model, const struct ht__hyper *hyper,
-                             const struct ht__weights_params *params, const struct ht__alloc *alloc, struct ht__weights **out, struct ht_diag *diag)
+enum ht_err ht__weights_open(const struct ht__model *model, const struct ht__hparams *hparams,
+                             const struct ht__weights_params *params, const struct ht__alloc *alloc,
+                             struct ht__weights **out, struct ht_diag *diag)
 {
     struct ht__weights *w = ht__new(alloc, sizeof *w);
     if (!w) return ht__fail_memory(diag, "weights");
     w->model = model;
-    w->hyper = hyper;
+    w->hparams = hparams;
     ht__arena_init(&w->arena, alloc);
     struct binder b = {w, model->checkpoint->n_files ? model->checkpoint->files[0].path : "model", diag};
     enum ht_err err = open_parts(&b, params, alloc);
@@ -269,7 +302,7 @@ void ht__weights_close(struct ht__weights **weights)
 {
     struct ht__weights *w = *weights;
     if (!w) return;
-    ht__keeper_close(&w->keeper);
+    ht__weight_store_close(&w->store);
     const struct ht__alloc *alloc = w->arena.alloc;
     ht__arena_close(&w->arena);
     ht__free(alloc, w);
@@ -280,19 +313,23 @@ enum ht_err ht__weights_layer(struct ht__weights *w, int layer, const struct ht_
 {
     struct ht__layer *l = &w->layers[layer];
     const uint8_t *base;
-    HT_TRY(ht__keeper_layer(w->keeper, layer, &base, diag));
-    for (size_t i = 0; i < sizeof matrix_roles / sizeof matrix_roles[0]; i++) {
-        struct ht__matrix *m = (struct ht__matrix *)((char *)l + matrix_roles[i].at);
+    HT_TRY(ht__weight_store_layer(w->store, layer, &base, diag));
+    for (size_t i = 0; i < sizeof matrix_places / sizeof matrix_places[0]; i++) {
+        struct ht__kept_matrix *m = (struct ht__kept_matrix *)((char *)l + matrix_places[i].at);
         if (m->weight && base) m->data = base + m->offset;
     }
     *out = l;
     return HT_OK;
 }
 
-void ht__weights_put_stats(const struct ht__weights_stats *s, struct ht__buf *out)
+void ht__weights_put_stats(const struct ht__weights_stats *s, struct ht__jw *w)
 {
     if (!s->taking_turns) return;
-    ht__buf_printf(out, "\"layers\": {\"hits\": %llu, \"misses\": %llu, \"reads\": %llu, \"cache_reads\": %llu, \"bytes_read\": %llu}, ",
-                   (unsigned long long)s->layer_hits, (unsigned long long)s->layer_misses, (unsigned long long)s->layer_reads,
-                   (unsigned long long)s->spill_reads, (unsigned long long)s->bytes_read);
+    ht__jw_object(w, "layers");
+    ht__jw_uint(w, "hits", s->layer_hits);
+    ht__jw_uint(w, "misses", s->layer_misses);
+    ht__jw_uint(w, "reads", s->layer_reads);
+    ht__jw_uint(w, "cache_reads", s->spill_reads);
+    ht__jw_uint(w, "bytes_read", s->bytes_read);
+    ht__jw_end(w);
 }

@@ -1,6 +1,7 @@
 /* Opening whatever holds a checkpoint, and reading ranges of its weights. */
 #include "base/check.h"
 #include "base/json.h"
+#include "formats/container.h"
 #include "formats/folder.h"
 #include "formats/table.h"
 
@@ -9,52 +10,40 @@
 
 enum { LARGEST_INDEX = 256 << 20, AHEAD = 16 << 20 };
 
-static const struct container {
-    enum ht__checkpoint_kind kind;
-    enum ht_err (*open)(struct ht__checkpoint *, uint32_t, struct ht_diag *);
-} containers[] = {
-    {HT__KIND_SAFETENSORS, ht__safetensors_open},
-    {HT__KIND_GGUF, ht__gguf_open},
-    {HT__KIND_PYTORCH, ht__pytorch_open},
-};
-
-/* By content. A safetensors file begins with the length of its header and then '{'. */
-static enum ht_err kind_of(const struct ht__file *file, const struct container **container,
-                           struct ht_diag *diag)
+static enum ht_err refuse_file(const struct ht__file *file, const unsigned char *head, uint64_t n, struct ht_diag *diag)
 {
-    unsigned char head[128] = {0};
-    uint64_t n = file->size < sizeof head ? file->size : sizeof head;
-    HT_TRY(ht__file_read(file, 0, head, n, diag));
     static const char pointer[] = "version https://git-lfs";
     if (n >= sizeof pointer - 1 && memcmp(head, pointer, sizeof pointer - 1) == 0)
         return ht__fail(diag, HT_ERR_FORMAT, file->path, 0,
                         "a git-lfs pointer, not the weights: fetch them with `git lfs pull`");
-    if (n >= 4 && memcmp(head, "GGUF", 4) == 0)
-        *container = &containers[1];
-    else if (n >= 9 && head[8] == '{')
-        *container = &containers[0];
-    else if (n >= 4 && memcmp(head, "PK\3\4", 4) == 0)
-        *container = &containers[2];
-    else if (n >= 2 && head[0] == 0x80 && head[1] <= 5)
+    if (n >= 2 && head[0] == 0x80 && head[1] <= 5)
         return ht__fail(diag, HT_ERR_UNSUPPORTED, file->path, 0,
                         "a PyTorch file of the old form, before 1.6: save it again with a newer PyTorch");
-    else
-        return ht__fail(diag, HT_ERR_UNSUPPORTED, file->path, 0,
-                        n == 0 ? "the file is empty"
-                               : "neither safetensors, PyTorch nor GGUF by its first bytes");
-    return HT_OK;
+    return ht__fail(diag, HT_ERR_UNSUPPORTED, file->path, 0,
+                    n == 0 ? "the file is empty" : "neither safetensors, PyTorch nor GGUF by its first bytes");
 }
 
-static enum ht_err open_file(struct ht__checkpoint *ck, const char *path, bool first,
-                             struct ht_diag *diag)
+/* By content. */
+static enum ht_err container_of(const struct ht__file *file, const struct ht__container **container,
+                                struct ht_diag *diag)
+{
+    unsigned char head[128] = {0};
+    uint64_t n = file->size < sizeof head ? file->size : sizeof head;
+    HT_TRY(ht__file_read(file, 0, head, n, diag));
+    for (size_t i = 0; (*container = ht__container_at(i)) != NULL; i++)
+        if ((*container)->probe(head, n)) return HT_OK;
+    return refuse_file(file, head, n, diag);
+}
+
+static enum ht_err open_file(struct ht__checkpoint *ck, const char *path, bool first, struct ht_diag *diag)
 {
     uint32_t file;
-    const struct container *container = NULL;
+    const struct ht__container *container = NULL;
     HT_TRY(ht__table_open(ck, path, &file, diag));
-    HT_TRY(kind_of(&ck->files[file], &container, diag));
-    if (first) ck->kind = container->kind;
-    if (container->kind != ck->kind)
-        return ht__fail(diag, HT_ERR_FORMAT, path, 0, "of another kind than the files before it");
+    HT_TRY(container_of(&ck->files[file], &container, diag));
+    if (first) ck->container = container;
+    if (container != ck->container)
+        return ht__fail(diag, HT_ERR_FORMAT, path, 0, "its format differs from that of the files before it");
     return container->open(ck, file, diag);
 }
 
@@ -100,12 +89,12 @@ static bool is_sorted(const struct ht__checkpoint *ck)
     return true;
 }
 
-/* Inside a shard the field's converter goes by name. Most files are sorted already; otherwise the map from
- * names follows. */
+/* llama.cpp's converter takes the tensors of a safetensors file by name, and those of a pickle as they come. Most files
+ * are sorted already; otherwise the map from names follows. */
 static enum ht_err sort_shards(struct ht__checkpoint *ck, struct ht_diag *diag)
 {
     uint32_t n = ck->n_tensors;
-    if (is_sorted(ck)) return HT_OK;
+    if (!ck->container->sorted || is_sorted(ck)) return HT_OK;
     struct key *keys = ht__new_array(ck->arena.alloc, n, sizeof *keys);
     uint32_t *place = ht__new_array(ck->arena.alloc, n, sizeof *place);
     for (uint32_t i = 0; keys && i < n; i++)
@@ -139,8 +128,7 @@ struct shards {
     size_t n, cap;
 };
 
-static enum ht_err add_shard(struct ht__arena *arena, struct shards *shards, const char *name,
-                             struct ht_diag *diag)
+static enum ht_err add_shard(struct ht__arena *arena, struct shards *shards, const char *name, struct ht_diag *diag)
 {
     if (shards->n == shards->cap) {
         size_t cap = shards->cap ? shards->cap * 2 : 32;
@@ -155,8 +143,8 @@ static enum ht_err add_shard(struct ht__arena *arena, struct shards *shards, con
 }
 
 /* The distinct files of an index's weight_map, sorted. */
-static enum ht_err shards_of_index(struct ht__checkpoint *ck, const struct ht__jnode *map,
-                                   const char *path, struct shards *shards, struct ht_diag *diag)
+static enum ht_err shards_of_index(struct ht__checkpoint *ck, const struct ht__jnode *map, const char *path,
+                                   struct shards *shards, struct ht_diag *diag)
 {
     if (!map || map->type != HT__JSON_OBJECT || map->n == 0)
         return ht__fail(diag, HT_ERR_FORMAT, path, -1, "it has no \"weight_map\"");
@@ -167,7 +155,7 @@ static enum ht_err shards_of_index(struct ht__checkpoint *ck, const struct ht__j
         const struct ht__jnode *v = &map->children[i];
         if (v->type != HT__JSON_STRING || !is_plain_name(v->text)) {
             err = ht__fail(diag, HT_ERR_FORMAT, path, -1,
-                           "\"%.80s\" is not said to lie in a file of this folder", map->keys[i]);
+                           "\"weight_map\" does not name a file of this folder for \"%.80s\"", map->keys[i]);
             break;
         }
         enum ht__map_put put = ht__map_put(&seen, v->text, v->len, 0);
@@ -180,23 +168,23 @@ static enum ht_err shards_of_index(struct ht__checkpoint *ck, const struct ht__j
 }
 
 /* Index and shards must agree, in both directions. */
-static enum ht_err check_index(const struct ht__checkpoint *ck, const struct ht__jnode *map,
-                               const char *path, struct ht_diag *diag)
+static enum ht_err check_index(const struct ht__checkpoint *ck, const struct ht__jnode *map, const char *path,
+                               struct ht_diag *diag)
 {
     for (size_t i = 0; i < map->n; i++) {
         const struct ht__tensor *t = ht__checkpoint_find(ck, map->keys[i]);
         if (!t || strcmp(ht__path_base(ck->files[t->file].path), map->children[i].text) != 0)
-            return ht__fail(diag, HT_ERR_FORMAT, path, -1, "%.100s is not in %.100s, where the index "
-                            "has it", map->keys[i], map->children[i].text);
+            return ht__fail(diag, HT_ERR_FORMAT, path, -1, "%.100s is not in %.100s, which the index names for it",
+                            map->keys[i], map->children[i].text);
     }
     if (map->n != ck->n_tensors)
-        return ht__fail(diag, HT_ERR_FORMAT, path, -1,
-                        "the index names %zu tensors, but the files hold %u", map->n, ck->n_tensors);
+        return ht__fail(diag, HT_ERR_FORMAT, path, -1, "the index names %zu tensors, but the files hold %u", map->n,
+                        ck->n_tensors);
     return HT_OK;
 }
 
-static enum ht_err shards_exist(const struct ht__checkpoint *ck, const char *dir, const char *index, const struct shards *shards,
-                                struct ht_diag *diag)
+static enum ht_err shards_exist(const struct ht__checkpoint *ck, const char *dir, const char *index,
+                                const struct shards *shards, struct ht_diag *diag)
 {
     for (size_t i = 0; i < shards->n; i++) {
         char path[4096];
@@ -219,8 +207,7 @@ static enum ht_err open_shards(struct ht__checkpoint *ck, const char *dir, const
     return sort_shards(ck, diag);
 }
 
-static enum ht_err open_index(struct ht__checkpoint *ck, const char *dir, const char *path,
-                              struct ht_diag *diag)
+static enum ht_err open_index(struct ht__checkpoint *ck, const char *dir, const char *path, struct ht_diag *diag)
 {
     struct ht__arena tree; /* the index is only needed here */
     struct ht__jnode *root;
@@ -263,22 +250,16 @@ static enum ht_err open_path(struct ht__checkpoint *ck, const char *path, struct
     if (!ck->dir) return ht__fail_memory(diag, path);
     if (ck->is_folder) return open_folder(ck, path, diag);
     HT_TRY(open_file(ck, path, true, diag));
-    return ck->kind == HT__KIND_GGUF ? HT_OK : sort_shards(ck, diag);
+    return sort_shards(ck, diag);
 }
 
 static enum ht_err open_shard(struct ht__checkpoint *ck, const char *path, struct ht_diag *diag)
 {
     uint32_t file;
-    const struct container *container = NULL;
     HT_TRY(ht__table_open(ck, path, &file, diag));
-    HT_TRY(kind_of(&ck->files[file], &container, diag));
-    if (container->kind != HT__KIND_GGUF)
-        return ht__fail(diag, HT_ERR_FORMAT, path, 0, "not a GGUF file");
-    ck->kind = HT__KIND_GGUF;
+    HT_TRY(container_of(&ck->files[file], &ck->container, diag));
     ck->dir = folder_of(&ck->arena, path);
-    ck->kvs = ht__arena_new(&ck->arena, sizeof *ck->kvs);
-    if (!ck->kvs || !ck->dir) return ht__fail_memory(diag, path);
-    return ht__gguf_open_shard(ck, file, ck->kvs, diag);
+    return ck->dir ? ck->container->open_alone(ck, file, diag) : ht__fail_memory(diag, path);
 }
 
 static enum ht_err open_empty(struct ht__checkpoint *ck, const char *path, struct ht_diag *diag)
@@ -307,8 +288,8 @@ static enum ht_err open_by(enum ht_err (*how)(struct ht__checkpoint *, const cha
     return err;
 }
 
-enum ht_err ht__checkpoint_open(const char *path, const struct ht__alloc *alloc,
-                                struct ht__checkpoint **out, struct ht_diag *diag)
+enum ht_err ht__checkpoint_open(const char *path, const struct ht__alloc *alloc, struct ht__checkpoint **out,
+                                struct ht_diag *diag)
 {
     return open_by(open_path, NULL, path, alloc, out, diag);
 }
@@ -319,14 +300,14 @@ enum ht_err ht__checkpoint_open_in(const struct ht__remote_folder *remote, const
     return open_by(open_path, remote, path, alloc, out, diag);
 }
 
-enum ht_err ht__checkpoint_open_empty(const char *path, const struct ht__alloc *alloc,
-                                      struct ht__checkpoint **out, struct ht_diag *diag)
+enum ht_err ht__checkpoint_open_empty(const char *path, const struct ht__alloc *alloc, struct ht__checkpoint **out,
+                                      struct ht_diag *diag)
 {
     return open_by(open_empty, NULL, path, alloc, out, diag);
 }
 
-enum ht_err ht__checkpoint_open_shard(const char *path, const struct ht__alloc *alloc,
-                                      struct ht__checkpoint **out, struct ht_diag *diag)
+enum ht_err ht__checkpoint_open_shard(const char *path, const struct ht__alloc *alloc, struct ht__checkpoint **out,
+                                      struct ht_diag *diag)
 {
     return open_by(open_shard, NULL, path, alloc, out, diag);
 }
@@ -351,23 +332,43 @@ uint64_t ht__checkpoint_memory(const struct ht__checkpoint *ck)
            ck->by_name.cap * sizeof *ck->by_name.slots;
 }
 
-const struct ht__tensor *ht__checkpoint_find(const struct ht__checkpoint *checkpoint,
-                                             const char *name)
+const struct ht__tensor *ht__checkpoint_find(const struct ht__checkpoint *checkpoint, const char *name)
 {
     const uint32_t *at = ht__map_get(&checkpoint->by_name, name, strlen(name));
     return at ? &checkpoint->tensors[*at] : NULL;
 }
 
-enum ht_err ht__tensor_read_raw(const struct ht__checkpoint *checkpoint,
-                                const struct ht__tensor *tensor, uint64_t first, uint64_t n,
-                                void *dst, struct ht_diag *diag)
+static _Thread_local const struct ht__tensor_watch *watching;
+
+void ht__tensor_watch(const struct ht__tensor_watch *watch)
 {
-    const struct ht__codec *type = tensor->dtype;
+    watching = watch;
+}
+
+/* Bytes [at, at + n) of the tensor. */
+static enum ht_err read_bytes(const struct ht__checkpoint *ck, const struct ht__tensor *t, uint64_t at, void *dst,
+                              uint64_t n, struct ht_diag *diag)
+{
+    HT_TRY(ht__file_read(&ck->files[t->file], t->offset + at, dst, n, diag));
+    if (watching) watching->read(watching->ctx, ck, t, t->offset + at, dst, n);
+    return HT_OK;
+}
+
+enum ht_err ht__tensor_read_bytes(const struct ht__checkpoint *checkpoint, const struct ht__tensor *tensor, uint64_t at,
+                                  uint64_t n, void *dst, struct ht_diag *diag)
+{
     const struct ht__file *file = &checkpoint->files[tensor->file];
-    uint64_t at = first / type->block_len * type->block_size;
     if (file->backend) /* tensors are read from their beginning to their end: the rest of this one comes next */
         ht__file_expect(file, tensor->offset + at, tensor->n_bytes - at < AHEAD ? tensor->n_bytes - at : AHEAD);
-    return ht__file_read(file, tensor->offset + at, dst, ht__codec_bytes(type, n), diag);
+    return read_bytes(checkpoint, tensor, at, dst, n, diag);
+}
+
+enum ht_err ht__tensor_read_raw(const struct ht__checkpoint *checkpoint, const struct ht__tensor *tensor,
+                                uint64_t first, uint64_t n, void *dst, struct ht_diag *diag)
+{
+    const struct ht__codec *type = tensor->dtype;
+    uint64_t at = first / type->block_len * type->block_size;
+    return ht__tensor_read_bytes(checkpoint, tensor, at, ht__codec_bytes(type, n), dst, diag);
 }
 
 void ht__tensor_expect(const struct ht__checkpoint *checkpoint, const struct ht__tensor *tensor, uint64_t first,
@@ -388,9 +389,8 @@ static void swap_bytes(unsigned char *data, uint64_t n, size_t size)
         }
 }
 
-static enum ht_err read_contiguous(const struct ht__checkpoint *ck, const struct ht__tensor *t,
-                                   uint64_t first, uint64_t n, float *dst, struct ht__arena *scratch,
-                                   struct ht_diag *diag)
+static enum ht_err read_contiguous(const struct ht__checkpoint *ck, const struct ht__tensor *t, uint64_t first,
+                                   uint64_t n, float *dst, struct ht__arena *scratch, struct ht_diag *diag)
 {
     void *raw = ht__arena_raw(scratch, ht__codec_bytes(t->dtype, n));
     if (!raw) return ht__fail_memory(diag, t->name);
@@ -413,9 +413,8 @@ static uint64_t strided_offset(const struct ht__tensor *t, uint64_t index)
 }
 
 /* Views with strides occur for small or transposed tensors: element by element, from a window. */
-static enum ht_err read_strided(const struct ht__checkpoint *ck, const struct ht__tensor *t,
-                                uint64_t first, uint64_t n, float *dst, struct ht__arena *scratch,
-                                struct ht_diag *diag)
+static enum ht_err read_strided(const struct ht__checkpoint *ck, const struct ht__tensor *t, uint64_t first, uint64_t n,
+                                float *dst, struct ht__arena *scratch, struct ht_diag *diag)
 {
     enum { WINDOW = 64 << 10 };
     size_t size = t->dtype->block_size;
@@ -427,7 +426,7 @@ static enum ht_err read_strided(const struct ht__checkpoint *ck, const struct ht
         if (at < start || at + size > end) {
             start = at;
             end = at + WINDOW < t->n_bytes ? at + WINDOW : t->n_bytes;
-            HT_TRY(ht__file_read(&ck->files[t->file], t->offset + start, window, end - start, diag));
+            HT_TRY(read_bytes(ck, t, start, window, end - start, diag));
         }
         unsigned char one[16];
         memcpy(one, window + (at - start), size);
@@ -437,9 +436,8 @@ static enum ht_err read_strided(const struct ht__checkpoint *ck, const struct ht
     return HT_OK;
 }
 
-enum ht_err ht__tensor_read(const struct ht__checkpoint *checkpoint, const struct ht__tensor *tensor,
-                            uint64_t first, uint64_t n, float *dst, struct ht__arena *scratch,
-                            struct ht_diag *diag)
+enum ht_err ht__tensor_read(const struct ht__checkpoint *checkpoint, const struct ht__tensor *tensor, uint64_t first,
+                            uint64_t n, float *dst, struct ht__arena *scratch, struct ht_diag *diag)
 {
     return tensor->strides ? read_strided(checkpoint, tensor, first, n, dst, scratch, diag)
                            : read_contiguous(checkpoint, tensor, first, n, dst, scratch, diag);

@@ -1,18 +1,13 @@
 /* Choosing among a folder's files: what transformers would load, or a reason why nothing can be. */
 #include "formats/folder.h"
 #include "base/file.h"
+#include "base/text.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static bool ends_in(const char *name, const char *suffix)
-{
-    size_t n = strlen(name), m = strlen(suffix);
-    return n >= m && strcmp(name + n - m, suffix) == 0;
-}
 
 static const char *const stems[][2] = {{"model", "safetensors"}, {"pytorch_model", "bin"}};
 
@@ -32,10 +27,12 @@ static const struct other {
     const char *start, *end;
     const char *reason;
 } others[] = {
-    {"consolidated", "", "the form of the model's first release; wanted is Hugging Face's, with config.json and "
-                         "model.safetensors"},
-    {"", ".pth", "the form of the model's first release; wanted is Hugging Face's, with config.json and "
-                 "model.safetensors"},
+    {"consolidated", "",
+     "the form of the model's first release; expected Hugging Face's form, with config.json and "
+     "model.safetensors"},
+    {"", ".pth",
+     "the form of the model's first release; expected Hugging Face's form, with config.json and "
+     "model.safetensors"},
     {"adapter_model", "", "an adapter without the model that it belongs to"},
     {"", ".gguf", "a model in one file: give the file itself"},
     {"", ".safetensors", "not the name of a whole model: give the file itself if it is one"},
@@ -62,13 +59,15 @@ static void note(struct listing *l, const char *name)
             return;
         }
     for (size_t i = 0; i < N_OTHERS; i++) {
-        if (strncmp(name, others[i].start, strlen(others[i].start)) != 0 || !ends_in(name, others[i].end)) continue;
+        if (strncmp(name, others[i].start, strlen(others[i].start)) != 0 || !ht__ends_with(name, others[i].end))
+            continue;
         if (!l->other[i][0] || strcmp(name, l->other[i]) < 0) snprintf(l->other[i], sizeof l->other[i], "%.255s", name);
         return;
     }
 }
 
-static enum ht_err list(const char *dir, const struct ht__remote_folder *remote, struct listing *l, struct ht_diag *diag)
+static enum ht_err list(const char *dir, const struct ht__remote_folder *remote, struct listing *l,
+                        struct ht_diag *diag)
 {
     DIR *d = opendir(dir);
     if (!d) return ht__fail_errno(diag, errno, dir, "cannot list the folder");
@@ -135,7 +134,7 @@ enum ht_err ht__folder_choose(const char *dir, const struct ht__remote_folder *r
         char path[4096];
         HT_TRY(ht__path_join(path, sizeof path, dir, names[i], diag));
         if (!ht__path_exists_in(remote, path)) continue;
-        if (ends_in(names[i], ".index.json")) {
+        if (ht__ends_with(names[i], ".index.json")) {
             out->index = names[i];
             return HT_OK;
         }

@@ -4,6 +4,7 @@
  */
 #include "base/check.h"
 #include "base/cursor.h"
+#include "formats/gguf_parts.h"
 #include "formats/table.h"
 
 #include <inttypes.h>
@@ -80,8 +81,7 @@ static enum ht_err read_array(struct reader *r, struct ht__kv *kv)
     uint32_t elem = ht__cursor_u32(&r->in);
     kv->n = ht__cursor_u64(&r->in);
     if (r->in.bad) return fault(r, kv->key, "the file ends inside an array");
-    if (elem >= HT__KV_N_TYPES || elem == HT__KV_ARR)
-        return fault(r, kv->key, "an array of an unknown or nested type");
+    if (elem >= HT__KV_N_TYPES || elem == HT__KV_ARR) return fault(r, kv->key, "an array of an unknown or nested type");
     if (kv->n > MAX_ARRAY) return fault(r, kv->key, "an array of more than 16 million elements");
     kv->elem = (enum ht__kv_type)elem;
     if (kv->elem == HT__KV_STR) return read_strings(r, kv);
@@ -169,7 +169,7 @@ static enum ht_err read_dims(struct reader *r, struct ht__tensor *t)
     return HT_OK;
 }
 
-/* Offsets follow each other without a gap, as every reader of the field demands. */
+/* Offsets follow each other without a gap, as llama.cpp and other readers demand. */
 static enum ht_err read_tensor(struct reader *r, uint64_t *next)
 {
     struct ht__str name = take_str(r, MAX_TENSOR_NAME);
@@ -186,8 +186,8 @@ static enum ht_err read_tensor(struct reader *r, uint64_t *next)
         !ht__mul_ok(t.n_weights / t.dtype->block_len, t.dtype->block_size, &bytes))
         return fault(r, t.name, "its dimensions overflow or do not divide into blocks");
     if (offset != *next)
-        return ht__fail(r->diag, HT_ERR_FORMAT, ht__table_where(r->ck, r->file, t.name),
-                        (int64_t)r->in.pos, "offset %" PRIu64 " where %" PRIu64 " is due", offset, *next);
+        return ht__fail(r->diag, HT_ERR_FORMAT, ht__table_where(r->ck, r->file, t.name), (int64_t)r->in.pos,
+                        "offset %" PRIu64 " where %" PRIu64 " is due", offset, *next);
     if (!ht__add_ok(offset, bytes, next) || !ht__align_ok(*next, r->alignment, next))
         return fault(r, t.name, "its size overflows");
     t.offset = offset;
@@ -202,10 +202,8 @@ static enum ht_err place_weights(struct reader *r)
     for (uint32_t i = r->first_tensor; i < r->ck->n_tensors; i++) {
         struct ht__tensor *t = &r->ck->tensors[i];
         if (!ht__add_ok(start, t->offset, &t->offset) || !ht__range_ok(t->offset, t->n_bytes, size))
-            return ht__fail(r->diag, HT_ERR_FORMAT, ht__table_where(r->ck, r->file, t->name),
-                            (int64_t)t->offset,
-                            "its %" PRIu64 " bytes go past the end of the file: it is truncated",
-                            t->n_bytes);
+            return ht__fail(r->diag, HT_ERR_FORMAT, ht__table_where(r->ck, r->file, t->name), (int64_t)t->offset,
+                            "its %" PRIu64 " bytes go past the end of the file: it is truncated", t->n_bytes);
     }
     return HT_OK;
 }
@@ -218,16 +216,14 @@ static enum ht_err read_preamble(struct reader *r, uint64_t *n_tensors, uint64_t
     if (version && (version & 0xffff) == 0)
         return ht__fail(r->diag, HT_ERR_UNSUPPORTED, r->path, 4, "a big-endian GGUF file");
     if (version < 2 || version > 3)
-        return ht__fail(r->diag, HT_ERR_UNSUPPORTED, r->path, 4,
-                        "GGUF version %u; versions 2 and 3 are read", version);
+        return ht__fail(r->diag, HT_ERR_UNSUPPORTED, r->path, 4, "GGUF version %u; versions 2 and 3 are read", version);
     *n_tensors = ht__cursor_u64(&r->in);
     *n_kvs = ht__cursor_u64(&r->in);
     if (r->in.bad) return fault(r, NULL, "the file ends inside its head");
     /* a tensor takes at least 24 bytes, a pair 13 */
     if (*n_tensors > HT__MAX_TENSORS || *n_tensors > r->in.size / 24)
         return fault(r, NULL, "more tensors than the file can hold");
-    if (*n_kvs > MAX_KEYS || *n_kvs > r->in.size / 13)
-        return fault(r, NULL, "more metadata than the file can hold");
+    if (*n_kvs > MAX_KEYS || *n_kvs > r->in.size / 13) return fault(r, NULL, "more metadata than the file can hold");
     return HT_OK;
 }
 
@@ -287,18 +283,17 @@ static enum ht_err shard_path(struct reader *r, uint64_t index, uint64_t count, 
     snprintf(tail, sizeof tail, "-%05u-of-%05u.gguf", 1, (unsigned)count);
     size_t tail_len = strlen(tail);
     if (len <= tail_len || strcmp(r->path + len - tail_len, tail) != 0)
-        return ht__fail(r->diag, HT_ERR_FORMAT, r->path, -1,
-                        "the first of %" PRIu64 " files must be called \"…%s\"", count, tail);
+        return ht__fail(r->diag, HT_ERR_FORMAT, r->path, -1, "the first of %" PRIu64 " files must be called \"…%s\"",
+                        count, tail);
     snprintf(tail, sizeof tail, "-%05u-of-%05u.gguf", (unsigned)index + 1, (unsigned)count);
     snprintf(path, 4200, "%.*s%s", (int)(len - tail_len), r->path, tail);
     return HT_OK;
 }
 
-enum ht_err ht__gguf_open_shard(struct ht__checkpoint *ck, uint32_t file, struct ht__kvs *kvs,
-                                struct ht_diag *diag)
+enum ht_err ht__gguf_open_shard(struct ht__checkpoint *ck, uint32_t file, struct ht__kvs *kvs, struct ht_diag *diag)
 {
-    struct reader r = {.ck = ck, .file = file, .path = ck->files[file].path,
-                       .first_tensor = ck->n_tensors, .diag = diag};
+    struct reader r = {
+        .ck = ck, .file = file, .path = ck->files[file].path, .first_tensor = ck->n_tensors, .diag = diag};
     struct ht__buf head;
     ht__buf_init(&head, ck->arena.alloc);
     enum ht_err err = read_growing(&r, &head);
@@ -321,11 +316,11 @@ static enum ht_err read_others(struct reader *r, uint64_t count)
         HT_TRY(shard_path(r, i, count, path));
         HT_TRY(ht__table_open(ck, path, &file, r->diag));
         HT_TRY(ht__gguf_open_shard(ck, file, &kvs, r->diag));
-        if (!ht__kv_get_u64(&kvs, "split.no", &no) || !ht__kv_get_u64(&kvs, "split.count", &shards) ||
-            no != i || shards != count)
+        if (!ht__kv_get_u64(&kvs, "split.no", &no) || !ht__kv_get_u64(&kvs, "split.count", &shards) || no != i ||
+            shards != count)
             return ht__fail(r->diag, HT_ERR_FORMAT, path, -1,
-                            "its split.no and split.count do not say that it is number %" PRIu64
-                            " of %" PRIu64, i, count);
+                            "its split.no and split.count do not say that it is number %" PRIu64 " of %" PRIu64, i,
+                            count);
         ends[i] = ck->n_tensors;
     }
     ck->split_of = ht__arena_array(&ck->arena, ck->n_tensors, sizeof *ck->split_of);
@@ -352,7 +347,30 @@ enum ht_err ht__gguf_open(struct ht__checkpoint *checkpoint, uint32_t file, stru
                         "this is file %" PRIu64 " of a split model; name the first one", no + 1);
     HT_TRY(read_others(&r, count));
     if (!ht__kv_get_u64(ck->kvs, "split.tensors.count", &total) || total != ck->n_tensors)
-        return ht__fail(diag, HT_ERR_FORMAT, r.path, -1,
-                        "split.tensors.count is not the %u tensors that the files hold", ck->n_tensors);
+        return ht__fail(diag, HT_ERR_FORMAT, r.path, -1, "split.tensors.count differs from the %u tensors in the files",
+                        ck->n_tensors);
     return HT_OK;
 }
+
+static bool probe(const unsigned char *head, uint64_t n)
+{
+    return n >= 4 && memcmp(head, "GGUF", 4) == 0;
+}
+
+static enum ht_err open_alone(struct ht__checkpoint *ck, uint32_t file, struct ht_diag *diag)
+{
+    ck->kvs = ht__arena_new(&ck->arena, sizeof *ck->kvs);
+    return ck->kvs ? ht__gguf_open_shard(ck, file, ck->kvs, diag) : ht__fail_memory(diag, "GGUF");
+}
+
+const struct ht__container ht__container_gguf = {
+    .name = "gguf",
+    .title = "GGUF",
+    .about = "One file that llama.cpp, Ollama and LM Studio run on processors and graphics cards",
+    .suffix = ".gguf",
+    .dialect = HT__DIALECT_GGUF,
+    .probe = probe,
+    .open = ht__gguf_open,
+    .open_alone = open_alone,
+    .lay_out = ht__gguf_lay_out,
+};

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "formats/checkpoint.h"
 #include "formats/imatrix_sums.h"
+#include "base/text.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -33,8 +34,7 @@ static enum ht_err add(struct ht__imatrix *im, const struct ht__imatrix_entry *e
 }
 
 /* Sums and counts to means. */
-static void average(float *values, const float *counts, uint64_t n_counts,
-                    struct ht__imatrix_entry *e)
+static void average(float *values, const float *counts, uint64_t n_counts, struct ht__imatrix_entry *e)
 {
     for (uint64_t m = 0; m < e->n_mat; m++) {
         float count = counts[n_counts == 1 ? 0 : m];
@@ -44,8 +44,8 @@ static void average(float *values, const float *counts, uint64_t n_counts,
     }
 }
 
-static enum ht_err read_pair(struct ht__imatrix *im, const struct ht__checkpoint *ck,
-                             const struct ht__tensor *sums, struct ht_diag *diag)
+static enum ht_err read_pair(struct ht__imatrix *im, const struct ht__checkpoint *ck, const struct ht__tensor *sums,
+                             struct ht_diag *diag)
 {
     size_t len = strlen(sums->name) - (sizeof sums_suffix - 1);
     const char *path = ck->files[0].path;
@@ -71,14 +71,7 @@ static enum ht_err read_pair(struct ht__imatrix *im, const struct ht__checkpoint
     return add(im, &e, path, diag);
 }
 
-static bool ends_in(const char *name, const char *suffix)
-{
-    size_t n = strlen(name), m = strlen(suffix);
-    return n > m && strcmp(name + n - m, suffix) == 0;
-}
-
-static enum ht_err read_datasets(struct ht__imatrix *im, const struct ht__checkpoint *ck,
-                                 struct ht_diag *diag)
+static enum ht_err read_datasets(struct ht__imatrix *im, const struct ht__checkpoint *ck, struct ht_diag *diag)
 {
     const struct ht__kv *kv = ht__kv_get(ck->kvs, "imatrix.datasets");
     ht__kv_get_u32(ck->kvs, "imatrix.chunk_count", &im->chunk_count);
@@ -102,7 +95,7 @@ static enum ht_err read_gguf(struct ht__imatrix *im, const char *path, struct ht
     im->entries = ht__arena_array(&im->arena, ck->n_tensors, sizeof *im->entries);
     if (!im->entries) err = ht__fail_memory(diag, path);
     for (uint32_t i = 0; err == HT_OK && i < ck->n_tensors; i++)
-        if (ends_in(ck->tensors[i].name, sums_suffix)) err = read_pair(im, ck, &ck->tensors[i], diag);
+        if (ht__ends_with(ck->tensors[i].name, sums_suffix)) err = read_pair(im, ck, &ck->tensors[i], diag);
     ht__checkpoint_close(&ck);
     return err;
 }
@@ -164,21 +157,18 @@ static enum ht_err read_legacy(struct ht__imatrix *im, const char *path, struct 
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const struct ht__imatrix_entry *)a)->name,
-                  ((const struct ht__imatrix_entry *)b)->name);
+    return strcmp(((const struct ht__imatrix_entry *)a)->name, ((const struct ht__imatrix_entry *)b)->name);
 }
 
 static enum ht_err index_names(struct ht__imatrix *im, const char *path, struct ht_diag *diag)
 {
-    if (im->n_entries == 0)
-        return ht__fail(diag, HT_ERR_FORMAT, path, -1, "it holds no importance");
+    if (im->n_entries == 0) return ht__fail(diag, HT_ERR_FORMAT, path, -1, "it holds no importance");
     qsort(im->entries, im->n_entries, sizeof *im->entries, by_name);
     for (size_t i = 0; i < im->n_entries; i++) {
         const char *name = im->entries[i].name;
         enum ht__map_put put = ht__map_put(&im->by_name, name, strlen(name), (uint32_t)i);
         if (put == HT__MAP_NO_MEMORY) return ht__fail_memory(diag, path);
-        if (put == HT__MAP_PRESENT)
-            return ht__fail(diag, HT_ERR_FORMAT, path, -1, "%s is given twice", name);
+        if (put == HT__MAP_PRESENT) return ht__fail(diag, HT_ERR_FORMAT, path, -1, "%s is given twice", name);
     }
     return HT_OK;
 }
@@ -195,8 +185,8 @@ static enum ht_err read_any(struct ht__imatrix *im, const char *path, struct ht_
     return index_names(im, path, diag);
 }
 
-enum ht_err ht__imatrix_open(const char *path, const struct ht__alloc *alloc,
-                             struct ht__imatrix **out, struct ht_diag *diag)
+enum ht_err ht__imatrix_open(const char *path, const struct ht__alloc *alloc, struct ht__imatrix **out,
+                             struct ht_diag *diag)
 {
     *out = NULL;
     struct ht__imatrix *im = ht__new(alloc, sizeof *im);

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "formats/checkpoint.h"
 #include "formats/imatrix.h"
+#include "base/text.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -27,8 +28,9 @@ static enum ht_err check(const struct reader *r, const struct ht__sums *s)
 {
     for (uint64_t i = 0; i < s->n_cols * s->n_mat; i++)
         if (!isfinite(s->sums[i]) || s->sums[i] < 0)
-            return ht__fail(r->diag, HT_ERR_NONFINITE, r->path, -1, "%s: the sum of column %llu is negative or not finite",
-                            s->name, (unsigned long long)(i % s->n_cols));
+            return ht__fail(r->diag, HT_ERR_NONFINITE, r->path, -1,
+                            "%s: the sum of column %llu is negative or not finite", s->name,
+                            (unsigned long long)(i % s->n_cols));
     for (uint64_t i = 0; i < s->n_counts; i++)
         if (!isfinite(s->counts[i]) || s->counts[i] < 0)
             return ht__fail(r->diag, HT_ERR_NONFINITE, r->path, -1, "%s: a count is negative or not finite", s->name);
@@ -50,8 +52,8 @@ static enum ht_err read_floats(const struct reader *r, const struct ht__checkpoi
 }
 
 /* NULL when there is none of that type. */
-static enum ht_err find_beside(const struct reader *r, const struct ht__checkpoint *ck, const char *name, const char *suffix,
-                               const char *type, const struct ht__tensor **out)
+static enum ht_err find_beside(const struct reader *r, const struct ht__checkpoint *ck, const char *name,
+                               const char *suffix, const char *type, const struct ht__tensor **out)
 {
     const char *full = ht__arena_printf(r->arena, "%s%s", name, suffix);
     if (!full) return no_memory(r);
@@ -113,12 +115,6 @@ static enum ht_err read_metadata(const struct reader *r, const struct ht__checkp
     return HT_OK;
 }
 
-static bool ends_in(const char *name, const char *suffix)
-{
-    size_t n = strlen(name), m = strlen(suffix);
-    return n > m && strcmp(name + n - m, suffix) == 0;
-}
-
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const struct ht__sums *)a)->name, ((const struct ht__sums *)b)->name);
@@ -131,14 +127,14 @@ static enum ht_err read_gguf(const struct reader *r, const struct ht__checkpoint
     f->items = ht__arena_array(r->arena, ck->n_tensors, sizeof *f->items);
     if (!f->items) return no_memory(r);
     for (uint32_t i = 0; i < ck->n_tensors; i++)
-        if (ends_in(ck->tensors[i].name, sums_suffix)) HT_TRY(read_weight(r, ck, &ck->tensors[i]));
+        if (ht__ends_with(ck->tensors[i].name, sums_suffix)) HT_TRY(read_weight(r, ck, &ck->tensors[i]));
     if (f->n == 0 && !f->state.identity[0])
         return ht__fail(r->diag, HT_ERR_FORMAT, r->path, -1, "it holds no importance");
     qsort(f->items, f->n, sizeof *f->items, by_name);
     return HT_OK;
 }
 
-/* Means of squares over calls of chunk_size tokens. Experts are not told apart: one count for all of them. */
+/* Means of squares over calls of chunk_size tokens. Experts are not distinguished: one count for all of them. */
 static enum ht_err take_legacy(const struct reader *r, const struct ht__imatrix *im, uint32_t chunk_size)
 {
     struct ht__sums_file *f = r->out;

@@ -15,7 +15,7 @@ struct ht__sums {
     double *counts;         /* n_counts */
 };
 
-/* Where an unfinished collection stands, and of which run it is. */
+/* How far an unfinished collection got, and which run it belongs to. */
 struct ht__sums_state {
     char identity[65]; /* hexadecimal; empty: the file is no unfinished one */
     uint32_t passes;   /* finished */
@@ -32,7 +32,7 @@ struct ht__sums_file {
 };
 
 /*
- * Reads the field's GGUF file or a legacy .dat; everything is allocated in the arena, which the caller closes on
+ * Reads llama-imatrix's GGUF file or a legacy .dat; everything is allocated in the arena, which the caller closes on
  * failure too. A legacy file counts in chunks: `chunk_size` says of how many tokens. A file with state is read
  * from it, exactly.
  */
@@ -40,7 +40,7 @@ HT_MUST_CHECK enum ht_err ht__sums_read(const char *path, uint32_t chunk_size, s
                                         struct ht__sums_file *out, struct ht_diag *diag);
 
 /*
- * Writes the field's GGUF file. With a state the doubles are written besides, so that reading gives them back to
+ * Writes llama-imatrix's GGUF file. With a state the doubles are written too, so that reading gives them back to
  * the bit. Sums beyond a float are HT_ERR_NONFINITE.
  */
 HT_MUST_CHECK enum ht_err ht__sums_write(const char *path, const struct ht__sums_file *file, bool overwrite,

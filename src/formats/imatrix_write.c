@@ -1,11 +1,11 @@
 /*
- * The field's importance file, GGUF: for each weight, sorted by name,
+ * The importance file of llama-imatrix, GGUF: for each weight, sorted by name,
  *   <name>.in_sum2  F32 [n_cols, n_mat]   sums of squares; one row of all where there is one count
  *   <name>.counts   F32 [1, n_mat]        rows summed
  * and, in an unfinished one, <name>.state F64: the sums, then the counts.
  */
 #include "base/file.h"
-#include "formats/gguf_write.h"
+#include "formats/container.h"
 #include "formats/imatrix_sums.h"
 
 #include <math.h>
@@ -17,7 +17,7 @@ struct writer {
     const struct ht__sums_file *file;
     struct ht__arena arena;
     struct ht__kvs kvs;
-    struct ht__gguf_entry *entries;
+    struct ht__extent *entries;
     size_t n_entries, parts;
     struct ht__buf head;
     struct ht__output out;
@@ -51,8 +51,12 @@ static enum ht_err metadata(struct writer *w, struct ht_diag *diag)
 static enum ht_err add_entry(struct writer *w, const char *name, const char *suffix, const char *type, uint64_t ne0,
                              uint64_t ne1, struct ht_diag *diag)
 {
-    struct ht__gguf_entry *e = &w->entries[w->n_entries++];
-    *e = (struct ht__gguf_entry){.ne = {(int64_t)ne0, (int64_t)ne1, 1, 1}, .type = ht__codec_by_name(type)};
+    struct ht__extent *e = &w->entries[w->n_entries++];
+    *e = (struct ht__extent){.n_dims = ne1 > 1 ? 2 : 1, .shape = {(int64_t)ne0}, .type = ht__codec_by_name(type)};
+    if (ne1 > 1) {
+        e->shape[0] = (int64_t)ne1;
+        e->shape[1] = (int64_t)ne0;
+    }
     e->name = ht__arena_printf(&w->arena, "%s%s", name, suffix);
     return e->name ? HT_OK : ht__fail_memory(diag, "importance");
 }
@@ -69,10 +73,13 @@ static enum ht_err lay_out(struct writer *w, struct ht_diag *diag)
         HT_TRY(add_entry(w, s->name, ".counts", "f32", 1, s->n_counts, diag));
         if (w->parts == PARTS) HT_TRY(add_entry(w, s->name, ".state", "f64", n_sums(s) + s->n_counts, 1, diag));
     }
-    return ht__gguf_layout(&w->kvs, w->entries, w->n_entries, &w->head, &w->size, diag);
+    struct ht__layout layout = {.extents = w->entries, .n = w->n_entries, .kvs = &w->kvs, .head = &w->head};
+    HT_TRY(ht__container_gguf.lay_out(&layout, diag));
+    w->size = layout.size;
+    return HT_OK;
 }
 
-static enum ht_err put_floats(struct writer *w, const struct ht__gguf_entry *e, const char *name, const double *v,
+static enum ht_err put_floats(struct writer *w, const struct ht__extent *e, const char *name, const double *v,
                               uint64_t n, struct ht_diag *diag)
 {
     enum { WINDOW = 4096 };
@@ -93,7 +100,7 @@ static enum ht_err put_floats(struct writer *w, const struct ht__gguf_entry *e, 
 static enum ht_err put_weight(struct writer *w, size_t i, struct ht_diag *diag)
 {
     const struct ht__sums *s = &w->file->items[i];
-    const struct ht__gguf_entry *e = &w->entries[i * w->parts];
+    const struct ht__extent *e = &w->entries[i * w->parts];
     HT_TRY(put_floats(w, &e[0], s->name, s->sums, n_sums(s), diag));
     HT_TRY(put_floats(w, &e[1], s->name, s->counts, s->n_counts, diag));
     if (w->parts < PARTS) return HT_OK;

@@ -58,6 +58,13 @@ static bool make_room(struct ht__kvs *kvs)
 
 void ht__kv_put(struct ht__kvs *kvs, const struct ht__kv *item)
 {
+    uint32_t *present = kvs->in_place && kvs->n ? slot_of(kvs, item->key) : NULL;
+    if (present && *present) {
+        const char *same = kvs->items[*present - 1].key;
+        kvs->items[*present - 1] = *item;
+        kvs->items[*present - 1].key = same;
+        return;
+    }
     char *key = ht__arena_str(kvs->arena, item->key);
     if (!key || !make_room(kvs)) {
         kvs->failed = true;
@@ -85,11 +92,6 @@ void ht__kv_i32(struct ht__kvs *kvs, const char *key, int32_t v)
     ht__kv_put(kvs, &(struct ht__kv){.key = key, .type = HT__KV_I32, .i = v});
 }
 
-void ht__kv_u64(struct ht__kvs *kvs, const char *key, uint64_t v)
-{
-    ht__kv_put(kvs, &(struct ht__kv){.key = key, .type = HT__KV_U64, .u = v});
-}
-
 void ht__kv_f32(struct ht__kvs *kvs, const char *key, float v)
 {
     ht__kv_put(kvs, &(struct ht__kv){.key = key, .type = HT__KV_F32, .f = (double)v});
@@ -112,15 +114,12 @@ void ht__kv_str(struct ht__kvs *kvs, const char *key, const char *text)
     ht__kv_strn(kvs, key, text, strlen(text));
 }
 
-void ht__kv_array_ref(struct ht__kvs *kvs, const char *key, enum ht__kv_type elem, const void *data,
-                      uint64_t n)
+void ht__kv_array_ref(struct ht__kvs *kvs, const char *key, enum ht__kv_type elem, const void *data, uint64_t n)
 {
-    ht__kv_put(kvs, &(struct ht__kv){
-                        .key = key, .type = HT__KV_ARR, .elem = elem, .n = n, .data = data});
+    ht__kv_put(kvs, &(struct ht__kv){.key = key, .type = HT__KV_ARR, .elem = elem, .n = n, .data = data});
 }
 
-void ht__kv_array(struct ht__kvs *kvs, const char *key, enum ht__kv_type elem, const void *data,
-                  uint64_t n)
+void ht__kv_array(struct ht__kvs *kvs, const char *key, enum ht__kv_type elem, const void *data, uint64_t n)
 {
     void *copy = ht__arena_array(kvs->arena, (size_t)n, ht__kv_type_size(elem));
     if (!copy) {
@@ -133,8 +132,7 @@ void ht__kv_array(struct ht__kvs *kvs, const char *key, enum ht__kv_type elem, c
 
 void ht__kv_strs_ref(struct ht__kvs *kvs, const char *key, const struct ht__str *strs, uint64_t n)
 {
-    ht__kv_put(kvs, &(struct ht__kv){
-                        .key = key, .type = HT__KV_ARR, .elem = HT__KV_STR, .n = n, .strs = strs});
+    ht__kv_put(kvs, &(struct ht__kv){.key = key, .type = HT__KV_ARR, .elem = HT__KV_STR, .n = n, .strs = strs});
 }
 
 const struct ht__kv *ht__kv_get(const struct ht__kvs *kvs, const char *key)
@@ -179,10 +177,9 @@ static const struct {
     const char *name;
     size_t size;
 } types[HT__KV_N_TYPES] = {
-    [HT__KV_U8] = {"u8", 1},   [HT__KV_I8] = {"i8", 1},     [HT__KV_U16] = {"u16", 2},
-    [HT__KV_I16] = {"i16", 2}, [HT__KV_U32] = {"u32", 4},   [HT__KV_I32] = {"i32", 4},
-    [HT__KV_F32] = {"f32", 4}, [HT__KV_BOOL] = {"bool", 1}, [HT__KV_STR] = {"str", 0},
-    [HT__KV_ARR] = {"arr", 0}, [HT__KV_U64] = {"u64", 8},   [HT__KV_I64] = {"i64", 8},
+    [HT__KV_U8] = {"u8", 1},   [HT__KV_I8] = {"i8", 1},   [HT__KV_U16] = {"u16", 2}, [HT__KV_I16] = {"i16", 2},
+    [HT__KV_U32] = {"u32", 4}, [HT__KV_I32] = {"i32", 4}, [HT__KV_F32] = {"f32", 4}, [HT__KV_BOOL] = {"bool", 1},
+    [HT__KV_STR] = {"str", 0}, [HT__KV_ARR] = {"arr", 0}, [HT__KV_U64] = {"u64", 8}, [HT__KV_I64] = {"i64", 8},
     [HT__KV_F64] = {"f64", 8},
 };
 
@@ -223,8 +220,7 @@ void ht__kv_write(struct ht__buf *buf, const struct ht__kv *item)
     } else if (item->type == HT__KV_ARR) {
         ht__buf_u32(buf, item->elem);
         ht__buf_u64(buf, item->n);
-        if (item->elem != HT__KV_STR)
-            ht__buf_put(buf, item->data, (size_t)item->n * ht__kv_type_size(item->elem));
+        if (item->elem != HT__KV_STR) ht__buf_put(buf, item->data, (size_t)item->n * ht__kv_type_size(item->elem));
         for (uint64_t i = 0; item->elem == HT__KV_STR && i < item->n; i++)
             write_str(buf, item->strs[i]);
     } else {

@@ -1,11 +1,13 @@
-/* The machine: a stack, marks, a memo. Caps on all three; texts are bounded by the bytes that are left. */
+/* The machine: a stack, marks, a memo. Caps on all three and on all memory; texts are bounded by the bytes left. */
 #include "formats/pickle.h"
 #include "base/cursor.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_STACK = 1 << 20, MAX_MEMO = 1 << 22, MAX_MARKS = 1 << 12 };
+enum { MAX_STACK = 1 << 20, MAX_MEMO = 1 << 22, MAX_MARKS = 1 << 12, SMALL_INTS = 256 };
+#define FREE_MEMORY ((uint64_t)16 << 20) /* what a tree may take beyond what its file's length gives it */
+enum { MEMORY_A_BYTE = 8 };
 
 typedef struct ht__pickle_value value;
 
@@ -20,9 +22,11 @@ struct machine {
     size_t n_memo, cap_memo;
     size_t marks[MAX_MARKS];
     size_t n_marks;
+    value none, booleans[2], small[SMALL_INTS]; /* never changed: one of each serves all */
 };
 
 /* Everything that a checkpoint of tensors needs. Storage and dtype names begin with "torch ". */
+/* clang-format off */
 static const char *const allowed[] = {
     "collections OrderedDict", "collections Counter", "torch._utils _rebuild_tensor", "torch._utils _rebuild_tensor_v2",
     "torch._utils _rebuild_tensor_v3", "torch._utils _rebuild_parameter", "torch._utils _rebuild_parameter_with_state",
@@ -34,6 +38,7 @@ static const char *const allowed[] = {
     "torch uint16", "torch uint32", "torch uint64", "torch bool", "torch float8_e4m3fn", "torch float8_e5m2",
     "torch float8_e4m3fnuz", "torch float8_e5m2fnuz", "torch float8_e8m0fnu",
 };
+/* clang-format on */
 
 static enum ht_err fault(struct machine *m, const char *message)
 {
@@ -67,6 +72,29 @@ static value *new_value(struct machine *m, enum ht__pickle_type type)
     return v;
 }
 
+/* Items are stored twice as many at a time: the capacity follows from their number. */
+static bool add_item(struct machine *m, value *v, value *item)
+{
+    if (v->type == HT__PICKLE_LIST && v->n >= HT__PICKLE_LIST_KEPT) return v->n++ < UINT32_MAX;
+    if ((v->n & (v->n - 1)) == 0) { /* 0, 1, 2, 4, 8 …: full */
+        value **items = ht__arena_array(m->arena, v->n ? 2 * (size_t)v->n : 1, sizeof *items);
+        if (!items) return false;
+        if (v->n) memcpy(items, v->items, v->n * sizeof *items);
+        v->items = items;
+    }
+    v->items[v->n++] = item;
+    return true;
+}
+
+/* A value with these items, as many as there are. */
+static value *new_with(struct machine *m, enum ht__pickle_type type, value *const *items, size_t n)
+{
+    value *v = new_value(m, type);
+    for (size_t i = 0; v && i < n; i++)
+        if (!add_item(m, v, items[i])) return NULL;
+    return v;
+}
+
 static enum ht_err push_new(struct machine *m, enum ht__pickle_type type)
 {
     return push(m, new_value(m, type));
@@ -74,6 +102,8 @@ static enum ht_err push_new(struct machine *m, enum ht__pickle_type type)
 
 static enum ht_err push_int(struct machine *m, enum ht__pickle_type type, int64_t i)
 {
+    if (type == HT__PICKLE_BOOL) return push(m, &m->booleans[i != 0]);
+    if (i >= 0 && i < SMALL_INTS) return push(m, &m->small[i]);
     value *v = new_value(m, type);
     if (v) v->integer = i;
     return push(m, v);
@@ -96,9 +126,9 @@ static enum ht_err push_text(struct machine *m, uint64_t len)
     const uint8_t *p = ht__cursor_take(&m->in, len);
     if (!p) return fault(m, "a text goes past the end");
     value *v = new_value(m, HT__PICKLE_STR);
-    if (!v || !(v->text = ht__arena_copy(m->arena, (const char *)p, (size_t)len)))
+    if (!v || !(v->text = len ? ht__arena_copy(m->arena, (const char *)p, (size_t)len) : ""))
         return ht__fail_memory(m->diag, m->where);
-    v->len = (size_t)len;
+    v->n = (uint32_t)len;
     return push(m, v);
 }
 
@@ -131,7 +161,7 @@ static enum ht_err push_global(struct machine *m, const char *module, size_t mod
     for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++)
         if (strcmp(v->text, allowed[i]) == 0) return push(m, v);
     return ht__fail(m->diag, HT_ERR_UNSUPPORTED, m->where, (int64_t)m->in.pos,
-                    "pickle: it wants \"%.100s\", which no checkpoint of tensors needs: refused", v->text);
+                    "pickle: refused, because it asks for \"%.100s\", which no checkpoint of tensors needs", v->text);
 }
 
 static enum ht_err read_global(struct machine *m)
@@ -148,9 +178,9 @@ static enum ht_err read_global(struct machine *m)
 static enum ht_err stack_global(struct machine *m)
 {
     value *name = pop(m), *module = name ? pop(m) : NULL;
-    if (!module || name->type != HT__PICKLE_STR || module->type != HT__PICKLE_STR || name->len > 200 || module->len > 200)
+    if (!module || name->type != HT__PICKLE_STR || module->type != HT__PICKLE_STR || name->n > 200 || module->n > 200)
         return fault(m, "a global without a name");
-    return push_global(m, module->text, module->len, name->text, name->len);
+    return push_global(m, module->text, module->n, name->text, name->n);
 }
 
 static enum ht_err mark(struct machine *m)
@@ -160,77 +190,63 @@ static enum ht_err mark(struct machine *m)
     return HT_OK;
 }
 
-/* What stands above the last mark, as items of a new or given value. */
-static enum ht_err gather(struct machine *m, value *into)
+/* The items above the last mark, which goes; they stay where they are until something is pushed. */
+static enum ht_err unmark(struct machine *m, value ***items, size_t *n)
 {
     if (m->n_marks == 0) return fault(m, "a mark is missing");
-    if (!into) return ht__fail_memory(m->diag, m->where);
     size_t from = m->marks[--m->n_marks];
-    for (size_t i = from; i < m->n_stack; i++) {
-        if (!grow(m->arena, &into->items, into->n, &into->cap)) return ht__fail_memory(m->diag, m->where);
-        into->items[into->n++] = m->stack[i];
-    }
+    *items = m->stack + from;
+    *n = m->n_stack - from;
     m->n_stack = from;
     return HT_OK;
 }
 
 static enum ht_err push_gathered(struct machine *m, enum ht__pickle_type type)
 {
-    value *v = new_value(m, type);
-    HT_TRY(gather(m, v));
-    return push(m, v);
+    value **items = NULL;
+    size_t n = 0;
+    HT_TRY(unmark(m, &items, &n));
+    return push(m, new_with(m, type, items, n));
 }
 
 static enum ht_err tuple(struct machine *m, int n)
 {
-    value *v = new_value(m, HT__PICKLE_LIST), *parts[3];
+    value *parts[3];
     for (int i = n - 1; i >= 0; i--)
         if (!(parts[i] = pop(m))) return fault(m, "a tuple lacks its items");
-    if (!v || !grow(m->arena, &v->items, 0, &v->cap)) return ht__fail_memory(m->diag, m->where);
-    for (int i = 0; i < n; i++)
-        v->items[v->n++] = parts[i];
-    return push(m, v);
+    return push(m, new_with(m, HT__PICKLE_LIST, parts, (size_t)n));
 }
 
 static enum ht_err call(struct machine *m)
 {
-    value *arguments = pop(m), *function = arguments ? pop(m) : NULL;
-    if (!function || function->type != HT__PICKLE_GLOBAL) return fault(m, "a call of something that is no name");
-    if (strcmp(function->text, "collections OrderedDict") == 0) return push_new(m, HT__PICKLE_DICT);
-    value *v = new_value(m, HT__PICKLE_CALL);
-    if (!v || !grow(m->arena, &v->items, 0, &v->cap)) return ht__fail_memory(m->diag, m->where);
-    v->items[v->n++] = function;
-    v->items[v->n++] = arguments;
-    return push(m, v);
+    value *parts[2];
+    parts[1] = pop(m);
+    parts[0] = parts[1] ? pop(m) : NULL;
+    if (!parts[0] || parts[0]->type != HT__PICKLE_GLOBAL) return fault(m, "a call of something that is not a name");
+    if (strcmp(parts[0]->text, "collections OrderedDict") == 0) return push_new(m, HT__PICKLE_DICT);
+    return push(m, new_with(m, HT__PICKLE_CALL, parts, 2));
 }
 
 static enum ht_err persistent(struct machine *m)
 {
-    value *id = pop(m), *v = new_value(m, HT__PICKLE_PERSID);
+    value *id = pop(m);
     if (!id) return fault(m, "a persistent id is missing");
-    if (!v || !grow(m->arena, &v->items, 0, &v->cap)) return ht__fail_memory(m->diag, m->where);
-    v->items[v->n++] = id;
-    return push(m, v);
+    return push(m, new_with(m, HT__PICKLE_PERSID, &id, 1));
 }
 
 /* n items from above the mark (or the two or one on top) go to the container below them. */
 static enum ht_err extend(struct machine *m, enum ht__pickle_type type, bool marked, int n)
 {
-    value temporary = {0}, *target, *parts[2];
-    if (marked) HT_TRY(gather(m, &temporary));
+    value *parts[2], **items = parts, *target;
+    size_t count = (size_t)n;
+    if (marked) HT_TRY(unmark(m, &items, &count));
     for (int i = n - 1; !marked && i >= 0; i--)
         if (!(parts[i] = pop(m))) return fault(m, "an item is missing");
-    if (!marked) {
-        temporary.items = parts;
-        temporary.n = (size_t)n;
-    }
     target = top(m);
-    if (!target || target->type != type || (type == HT__PICKLE_DICT && temporary.n % 2))
+    if (!target || target->type != type || (type == HT__PICKLE_DICT && count % 2))
         return fault(m, "items for something that holds none");
-    for (size_t i = 0; i < temporary.n; i++) {
-        if (!grow(m->arena, &target->items, target->n, &target->cap)) return ht__fail_memory(m->diag, m->where);
-        target->items[target->n++] = temporary.items[i];
-    }
+    for (size_t i = 0; i < count; i++)
+        if (!add_item(m, target, items[i])) return ht__fail_memory(m->diag, m->where);
     return HT_OK;
 }
 
@@ -268,8 +284,8 @@ static enum ht_err step(struct machine *m, uint8_t op, bool *stop)
 {
     struct ht__cursor *in = &m->in;
     switch (op) {
-    case 0x80: ht__cursor_u8(in); return HT_OK;            /* PROTO */
-    case 0x95: ht__cursor_u64(in); return HT_OK;           /* FRAME */
+    case 0x80: ht__cursor_u8(in); return HT_OK;  /* PROTO */
+    case 0x95: ht__cursor_u64(in); return HT_OK; /* FRAME */
     case '(': return mark(m);
     case '.': *stop = true; return HT_OK;
     case '}': return push_new(m, HT__PICKLE_DICT);
@@ -288,7 +304,7 @@ static enum ht_err step(struct machine *m, uint8_t op, bool *stop)
     case 'M': return push_int(m, HT__PICKLE_INT, ht__cursor_u16(in));
     case 0x8a: return push_long(m, ht__cursor_u8(in));
     case 'G': return push_float(m);
-    case 'N': return push_new(m, HT__PICKLE_NONE);
+    case 'N': return push(m, &m->none);
     case 0x88: return push_int(m, HT__PICKLE_BOOL, 1);
     case 0x89: return push_int(m, HT__PICKLE_BOOL, 0);
     case 't': return push_gathered(m, HT__PICKLE_LIST);
@@ -329,7 +345,17 @@ enum ht_err ht__pickle_read(const void *data, size_t size, const char *where, st
     m->arena = arena;
     m->where = where;
     m->diag = diag;
+    for (int i = 0; i < SMALL_INTS; i++)
+        m->small[i] = (value){.type = HT__PICKLE_INT, .integer = i};
+    for (int i = 0; i < 2; i++)
+        m->booleans[i] = (value){.type = HT__PICKLE_BOOL, .integer = i};
+    uint64_t most = FREE_MEMORY + (uint64_t)size * MEMORY_A_BYTE;
     for (bool stop = false; !stop;) {
+        if (arena->total > most)
+            return ht__fail(diag, HT_ERR_LIMIT, where, (int64_t)m->in.pos,
+                            "pickle: its values take more than %llu bytes, which is too much for a file of %zu bytes: "
+                            "not a checkpoint of tensors",
+                            (unsigned long long)most, size);
         uint8_t op = ht__cursor_u8(&m->in);
         if (m->in.bad) return fault(m, "it ends too early");
         HT_TRY(step(m, op, &stop));

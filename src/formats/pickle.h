@@ -24,19 +24,26 @@ enum ht__pickle_type {
     HT__PICKLE_PERSID, /* items[0] what identifies it */
 };
 
+/* Small, for there is one for each byte or two of a file. */
 struct ht__pickle_value {
     enum ht__pickle_type type;
-    int64_t integer; /* also of a bool */
-    double number;
-    const char *text; /* NUL-terminated */
-    size_t len;
-    struct ht__pickle_value **items;
-    size_t n, cap;
+    uint32_t n; /* bytes of a text, items of the rest */
+    union {
+        int64_t integer; /* also of a bool */
+        double number;
+        const char *text; /* NUL-terminated */
+        struct ht__pickle_value **items;
+    };
 };
 
-/* Reads one pickle; the tree lives in the arena. */
-HT_MUST_CHECK enum ht_err ht__pickle_read(const void *data, size_t size, const char *where,
-                                          struct ht__arena *arena, struct ht__pickle_value **root,
-                                          struct ht_diag *diag);
+/* Of a list or tuple only its first items are kept: what describes a tensor has no more. n counts all of them. */
+enum { HT__PICKLE_LIST_KEPT = 16 };
+
+/*
+ * Reads one pickle of less than 4 GiB; the tree lives in the arena, which is for it alone. It takes at most 16 MiB and
+ * eight bytes for each byte of the file, or is refused: a checkpoint's tree takes about twice its bytes.
+ */
+HT_MUST_CHECK enum ht_err ht__pickle_read(const void *data, size_t size, const char *where, struct ht__arena *arena,
+                                          struct ht__pickle_value **root, struct ht_diag *diag);
 
 #endif

@@ -4,6 +4,8 @@
  */
 #include "base/check.h"
 #include "formats/pickle.h"
+#include "formats/container.h"
+#include "formats/pytorch_parts.h"
 #include "formats/table.h"
 #include "formats/zip.h"
 
@@ -25,26 +27,48 @@ struct reader {
 static const struct {
     const char *global, *dtype;
 } dtypes[] = {
-    {"torch FloatStorage", "f32"},    {"torch DoubleStorage", "f64"},
-    {"torch HalfStorage", "f16"},     {"torch BFloat16Storage", "bf16"},
-    {"torch LongStorage", "i64"},     {"torch IntStorage", "i32"},
-    {"torch ShortStorage", "i16"},    {"torch CharStorage", "i8"},
-    {"torch ByteStorage", "u8"},      {"torch BoolStorage", "bool"},
-    {"torch float32", "f32"},         {"torch float64", "f64"},
-    {"torch float16", "f16"},         {"torch bfloat16", "bf16"},
-    {"torch int64", "i64"},           {"torch int32", "i32"},
-    {"torch int16", "i16"},           {"torch int8", "i8"},
-    {"torch uint8", "u8"},            {"torch uint16", "u16"},
-    {"torch uint32", "u32"},          {"torch uint64", "u64"},
-    {"torch bool", "bool"},           {"torch float8_e4m3fn", "f8_e4m3"},
-    {"torch float8_e5m2", "f8_e5m2"}, {"torch float8_e4m3fnuz", "f8_e4m3fnuz"},
-    {"torch float8_e5m2fnuz", "f8_e5m2fnuz"}, {"torch float8_e8m0fnu", "f8_e8m0"},
+    {"torch FloatStorage", "f32"},
+    {"torch DoubleStorage", "f64"},
+    {"torch HalfStorage", "f16"},
+    {"torch BFloat16Storage", "bf16"},
+    {"torch LongStorage", "i64"},
+    {"torch IntStorage", "i32"},
+    {"torch ShortStorage", "i16"},
+    {"torch CharStorage", "i8"},
+    {"torch ByteStorage", "u8"},
+    {"torch BoolStorage", "bool"},
+    {"torch float32", "f32"},
+    {"torch float64", "f64"},
+    {"torch float16", "f16"},
+    {"torch bfloat16", "bf16"},
+    {"torch int64", "i64"},
+    {"torch int32", "i32"},
+    {"torch int16", "i16"},
+    {"torch int8", "i8"},
+    {"torch uint8", "u8"},
+    {"torch uint16", "u16"},
+    {"torch uint32", "u32"},
+    {"torch uint64", "u64"},
+    {"torch bool", "bool"},
+    {"torch float8_e4m3fn", "f8_e4m3"},
+    {"torch float8_e5m2", "f8_e5m2"},
+    {"torch float8_e4m3fnuz", "f8_e4m3fnuz"},
+    {"torch float8_e5m2fnuz", "f8_e5m2fnuz"},
+    {"torch float8_e8m0fnu", "f8_e8m0"},
 };
 
 static const struct ht__codec *dtype_of(const value *global)
 {
     for (size_t i = 0; global->type == HT__PICKLE_GLOBAL && i < sizeof dtypes / sizeof dtypes[0]; i++)
         if (strcmp(global->text, dtypes[i].global) == 0) return ht__codec_by_name(dtypes[i].dtype);
+    return NULL;
+}
+
+const char *ht__pytorch_global(const struct ht__codec *dtype, bool storage)
+{
+    for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++)
+        if (strcmp(dtypes[i].dtype, dtype->name) == 0 && (strstr(dtypes[i].global, "Storage") != NULL) == storage)
+            return dtypes[i].global;
     return NULL;
 }
 
@@ -55,8 +79,7 @@ static enum ht_err fault(struct reader *r, const char *name, const char *message
 
 static bool is_call(const value *v, const char *name)
 {
-    return v->type == HT__PICKLE_CALL && strcmp(v->items[0]->text, name) == 0 &&
-           v->items[1]->type == HT__PICKLE_LIST;
+    return v->type == HT__PICKLE_CALL && strcmp(v->items[0]->text, name) == 0 && v->items[1]->type == HT__PICKLE_LIST;
 }
 
 /* A tuple of natural numbers. */
@@ -77,7 +100,7 @@ static enum ht_err read_storage(struct reader *r, const char *name, const value 
     const value *id = persid->type == HT__PICKLE_PERSID ? persid->items[0] : NULL;
     if (!id || id->type != HT__PICKLE_LIST || id->n < 5 || id->items[2]->type != HT__PICKLE_STR ||
         id->items[4]->type != HT__PICKLE_INT || id->items[4]->integer < 0 || id->items[1]->type != HT__PICKLE_GLOBAL)
-        return fault(r, name, "its storage is not described as PyTorch does");
+        return fault(r, name, "its storage is not described in PyTorch's form");
     const struct ht__codec *own = dtype_of(id->items[1]);
     uint64_t unit = own ? own->block_size : 1, bytes;
     *found = dtype ? dtype : own;
@@ -85,12 +108,12 @@ static enum ht_err read_storage(struct reader *r, const char *name, const value 
         return ht__fail(r->diag, HT_ERR_UNSUPPORTED, ht__table_where(r->ck, r->file, name), -1,
                         "storage \"%.60s\" is not supported", id->items[1]->text);
     char path[256];
-    if (id->items[2]->len > 200) return fault(r, name, "its storage's key is too long");
+    if (id->items[2]->n > 200) return fault(r, name, "its storage's key is too long");
     snprintf(path, sizeof path, "data/%s", id->items[2]->text);
     *record = ht__zip_find(&r->zip, path);
     if (!*record)
-        return ht__fail(r->diag, HT_ERR_FORMAT, ht__table_where(r->ck, r->file, name), -1,
-                        "the archive lacks %.100s", path);
+        return ht__fail(r->diag, HT_ERR_FORMAT, ht__table_where(r->ck, r->file, name), -1, "the archive lacks %.100s",
+                        path);
     if (!ht__mul_ok((uint64_t)id->items[4]->integer, unit, &bytes) || bytes != (*record)->size)
         return fault(r, name, "its storage's size is not that of its record");
     return HT_OK;
@@ -151,7 +174,7 @@ static enum ht_err add_tensor(struct reader *r, const char *name, const value *c
     int64_t strides[HT__MAX_DIMS];
     const struct ht__zip_entry *record = NULL;
     if (a->n < 4 || (v3 && a->n < 7) || a->items[1]->type != HT__PICKLE_INT || a->items[1]->integer < 0)
-        return fault(r, name, "it is not described as PyTorch does");
+        return fault(r, name, "it is not described in PyTorch's form");
     const struct ht__codec *dtype = v3 ? dtype_of(a->items[6]) : NULL;
     if (v3 && !dtype) return fault(r, name, "its dtype is not supported");
     if (!(t.name = ht__arena_str(&r->ck->arena, name))) return ht__fail_memory(r->diag, name);
@@ -198,17 +221,19 @@ static const value *state_dict(const value *v)
     return v;
 }
 
-/* What is no tensor (counters, configurations) is passed over. */
+/* Anything but tensors (counters, configurations) is skipped. */
 static enum ht_err add_all(struct reader *r, const value *dict)
 {
     const char *path = r->ck->files[r->file].path;
     uint32_t before = r->ck->n_tensors;
-    if (dict->type != HT__PICKLE_DICT) return ht__fail(r->diag, HT_ERR_FORMAT, path, -1, "it holds no dictionary of tensors");
+    if (dict->type != HT__PICKLE_DICT)
+        return ht__fail(r->diag, HT_ERR_FORMAT, path, -1, "it holds no dictionary of tensors");
     for (size_t i = 0; i + 1 < dict->n; i += 2) {
         const value *key = dict->items[i], *tensor = as_tensor(dict->items[i + 1]);
         if (!tensor) continue;
-        if (key->type != HT__PICKLE_STR || key->len == 0 || key->len > HT__MAX_NAME || strlen(key->text) != key->len)
-            return ht__fail(r->diag, HT_ERR_FORMAT, path, -1, "a tensor's name is no text, too long or holds a NUL");
+        if (key->type != HT__PICKLE_STR || key->n == 0 || key->n > HT__MAX_NAME || strlen(key->text) != key->n)
+            return ht__fail(r->diag, HT_ERR_FORMAT, path, -1,
+                            "a tensor's name is not text, is too long or holds a NUL");
         HT_TRY(add_tensor(r, key->text, tensor));
     }
     if (r->ck->n_tensors == before) return ht__fail(r->diag, HT_ERR_FORMAT, path, -1, "it holds no tensors");
@@ -268,3 +293,24 @@ enum ht_err ht__pytorch_open(struct ht__checkpoint *checkpoint, uint32_t file, s
     ht__map_close(&r.zip.by_name);
     return err;
 }
+
+/* A zip file. */
+static bool probe(const unsigned char *head, uint64_t n)
+{
+    return n >= 4 && memcmp(head, "PK\3\4", 4) == 0;
+}
+
+const struct ht__container ht__container_pytorch = {
+    .name = "pytorch",
+    .title = "PyTorch folder",
+    .about = "PyTorch files (.bin) with their configuration, which transformers and older programs load",
+    .suffix = ".bin",
+    .dialect = HT__DIALECT_NATIVE,
+    .stem = "pytorch_model",
+    .probe = probe,
+    .open = ht__pytorch_open,
+    .open_alone = ht__pytorch_open,
+    .shares = true,
+    .lay_out = ht__pytorch_lay_out,
+    .seal = ht__pytorch_seal,
+};

@@ -7,6 +7,8 @@
  */
 #include "base/check.h"
 #include "base/json.h"
+#include "base/json_write.h"
+#include "formats/container.h"
 #include "formats/table.h"
 
 #include <stdlib.h>
@@ -28,27 +30,39 @@ struct entry {
     bool has_dtype, has_shape, has_offsets;
 };
 
-/* Names of the format, and ours. Those that are missing here have no reader in the field either. */
+/* Names of the format, and of our types. Other readers do not support those that are missing here either. */
+static const char *const dtypes[][2] = {
+    {"BOOL", "bool"},
+    {"U8", "u8"},
+    {"I8", "i8"},
+    {"F8_E5M2", "f8_e5m2"},
+    {"F8_E4M3", "f8_e4m3"},
+    {"F8_E8M0", "f8_e8m0"},
+    {"F8_E4M3FNUZ", "f8_e4m3fnuz"},
+    {"F8_E5M2FNUZ", "f8_e5m2fnuz"},
+    {"I16", "i16"},
+    {"U16", "u16"},
+    {"F16", "f16"},
+    {"BF16", "bf16"},
+    {"I32", "i32"},
+    {"U32", "u32"},
+    {"F32", "f32"},
+    {"F64", "f64"},
+    {"I64", "i64"},
+    {"U64", "u64"},
+};
+
 static const struct ht__codec *dtype_by_name(const char *name, size_t len)
 {
-    static const char *const names[][2] = {
-        {"BOOL", "bool"},          {"U8", "u8"},           {"I8", "i8"},
-        {"F8_E5M2", "f8_e5m2"},    {"F8_E4M3", "f8_e4m3"}, {"F8_E8M0", "f8_e8m0"},
-        {"F8_E4M3FNUZ", "f8_e4m3fnuz"}, {"F8_E5M2FNUZ", "f8_e5m2fnuz"}, {"I16", "i16"},
-        {"U16", "u16"},            {"F16", "f16"},         {"BF16", "bf16"},
-        {"I32", "i32"},            {"U32", "u32"},         {"F32", "f32"},
-        {"F64", "f64"},            {"I64", "i64"},         {"U64", "u64"},
-    };
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strlen(names[i][0]) == len && memcmp(names[i][0], name, len) == 0)
-            return ht__codec_by_name(names[i][1]);
+    for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++)
+        if (strlen(dtypes[i][0]) == len && memcmp(dtypes[i][0], name, len) == 0) return ht__codec_by_name(dtypes[i][1]);
     return NULL;
 }
 
 static enum ht_err fault(struct reader *r, const struct entry *e, const char *message)
 {
-    return ht__fail(r->diag, HT_ERR_FORMAT, ht__table_where(r->ck, r->file, e->tensor.name),
-                    (int64_t)(8 + r->json.pos), "%s", message);
+    return ht__fail(r->diag, HT_ERR_FORMAT, ht__table_where(r->ck, r->file, e->tensor.name), (int64_t)(8 + r->json.pos),
+                    "%s", message);
 }
 
 static enum ht_err read_dtype(struct reader *r, struct entry *e, const struct ht__json_value *v)
@@ -88,9 +102,8 @@ static enum ht_err read_offsets(struct reader *r, struct entry *e, const struct 
         return fault(r, e, "\"data_offsets\" is not a pair of whole numbers");
     if (begin.integer < 0 || end.integer < begin.integer || (uint64_t)end.integer > r->data_size)
         return ht__fail(r->diag, HT_ERR_FORMAT, ht__table_where(r->ck, r->file, e->tensor.name), -1,
-                        "bytes %lld to %lld do not lie within the %llu bytes of weights",
-                        (long long)begin.integer, (long long)end.integer,
-                        (unsigned long long)r->data_size);
+                        "bytes %lld to %lld do not lie within the %llu bytes of weights", (long long)begin.integer,
+                        (long long)end.integer, (unsigned long long)r->data_size);
     e->begin = (uint64_t)begin.integer;
     e->end = (uint64_t)end.integer;
     e->has_offsets = true;
@@ -102,8 +115,7 @@ static enum ht_err read_field(struct reader *r, struct entry *e, const char *key
 {
     if (len == 5 && memcmp(key, "dtype", 5) == 0 && !e->has_dtype) return read_dtype(r, e, v);
     if (len == 5 && memcmp(key, "shape", 5) == 0 && !e->has_shape) return read_shape(r, e, v);
-    if (len == 12 && memcmp(key, "data_offsets", 12) == 0 && !e->has_offsets)
-        return read_offsets(r, e, v);
+    if (len == 12 && memcmp(key, "data_offsets", 12) == 0 && !e->has_offsets) return read_offsets(r, e, v);
     return fault(r, e, "an unknown or repeated field");
 }
 
@@ -117,8 +129,8 @@ static enum ht_err add_entry(struct reader *r, struct entry *e)
         return fault(r, e, "the shape's product overflows");
     if (bytes != e->end - e->begin)
         return ht__fail(r->diag, HT_ERR_FORMAT, ht__table_where(r->ck, r->file, e->tensor.name), -1,
-                        "shape and dtype make %llu bytes, but data_offsets %llu",
-                        (unsigned long long)bytes, (unsigned long long)(e->end - e->begin));
+                        "shape and dtype make %llu bytes, but data_offsets %llu", (unsigned long long)bytes,
+                        (unsigned long long)(e->end - e->begin));
     e->tensor.file = r->file;
     e->tensor.n_bytes = bytes;
     e->tensor.offset = r->data_start + e->begin;
@@ -137,15 +149,13 @@ static enum ht_err read_metadata(struct reader *r, const struct ht__json_value *
     return r->json.err;
 }
 
-static enum ht_err read_tensor(struct reader *r, const char *name, size_t len,
-                               const struct ht__json_value *v)
+static enum ht_err read_tensor(struct reader *r, const char *name, size_t len, const struct ht__json_value *v)
 {
     struct entry e = {.tensor = {.n_weights = 1}};
     struct ht__json_value field;
     if (len == 0 || len > HT__MAX_NAME || memchr(name, '\0', len))
         return ht__json_fail(&r->json, "a tensor's name is empty, too long or holds a NUL");
-    if (!(e.tensor.name = ht__arena_copy(&r->ck->arena, name, len)))
-        return ht__fail_memory(r->diag, r->json.where);
+    if (!(e.tensor.name = ht__arena_copy(&r->ck->arena, name, len))) return ht__fail_memory(r->diag, r->json.where);
     if (v->type != HT__JSON_OBJECT) return fault(r, &e, "not an object");
     ht__map_expect(&r->ck->by_name, name, len); /* it arrives while the fields are read */
     const char *key;
@@ -221,9 +231,8 @@ static enum ht_err read_file(struct reader *r, struct ht__buf *header)
     uint64_t len;
     HT_TRY(ht__file_read(file, 0, &len, sizeof len, r->diag));
     if (len > LARGEST_HEADER)
-        return ht__fail(r->diag, HT_ERR_FORMAT, file->path, 0,
-                        "a header of %llu bytes; at most %d are allowed", (unsigned long long)len,
-                        LARGEST_HEADER);
+        return ht__fail(r->diag, HT_ERR_FORMAT, file->path, 0, "a header of %llu bytes; at most %d are allowed",
+                        (unsigned long long)len, LARGEST_HEADER);
     if (!ht__range_ok(8, len, file->size))
         return ht__fail(r->diag, HT_ERR_FORMAT, file->path, 0,
                         "the header's %llu bytes go past the end of the file: it is truncated",
@@ -243,8 +252,7 @@ static enum ht_err read_file(struct reader *r, struct ht__buf *header)
     return err;
 }
 
-enum ht_err ht__safetensors_open(struct ht__checkpoint *checkpoint, uint32_t file,
-                                 struct ht_diag *diag)
+enum ht_err ht__safetensors_open(struct ht__checkpoint *checkpoint, uint32_t file, struct ht_diag *diag)
 {
     struct reader r = {.ck = checkpoint, .file = file, .diag = diag};
     struct ht__buf header;
@@ -253,3 +261,112 @@ enum ht_err ht__safetensors_open(struct ht__checkpoint *checkpoint, uint32_t fil
     ht__buf_close(&header);
     return err;
 }
+
+/* ---- writing ---- */
+
+static const char *name_of(const struct ht__codec *dtype)
+{
+    for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++)
+        if (strcmp(dtypes[i][1], dtype->name) == 0) return dtypes[i][0];
+    return NULL;
+}
+
+/* Dtypes of large elements first: then all lie at multiples of their size. */
+static int by_size_and_name(const void *a, const void *b)
+{
+    const struct ht__extent *const *x = a, *const *y = b;
+    uint32_t s = (*x)->type->block_size, t = (*y)->type->block_size;
+    return s != t ? (s < t) - (s > t) : strcmp((*x)->name, (*y)->name);
+}
+
+static enum ht_err place(struct ht__layout *layout, struct ht__extent **sorted, uint64_t *data, struct ht_diag *diag)
+{
+    for (size_t i = 0; i < layout->n; i++) {
+        struct ht__extent *e = sorted[i] = &layout->extents[i];
+        if (!name_of(e->type))
+            return ht__fail(diag, HT_ERR_UNSUPPORTED, e->name, -1, "safetensors has no dtype for %s", e->type->label);
+        HT_TRY(ht__extent_size(e, diag));
+    }
+    qsort(sorted, layout->n, sizeof *sorted, by_size_and_name);
+    *data = 0;
+    for (size_t i = 0; i < layout->n; i++) {
+        sorted[i]->offset = *data;
+        if (!ht__add_ok(*data, sorted[i]->n_bytes, data) || *data > INT64_MAX / 2)
+            return ht__fail(diag, HT_ERR_LIMIT, sorted[i]->name, -1, "the file would be too large");
+    }
+    return HT_OK;
+}
+
+static void write_header(struct ht__jw *w, struct ht__extent *const *sorted, size_t n)
+{
+    ht__jw_object(w, NULL);
+    ht__jw_object(w, "__metadata__");
+    ht__jw_str(w, "format", "pt"); /* transformers asks for it */
+    ht__jw_end(w);
+    for (size_t i = 0; i < n; i++) {
+        const struct ht__extent *e = sorted[i];
+        ht__jw_object(w, e->name);
+        ht__jw_str(w, "dtype", name_of(e->type));
+        ht__jw_array(w, "shape");
+        for (int d = 0; d < e->n_dims; d++)
+            ht__jw_int(w, NULL, e->shape[d]);
+        ht__jw_end(w);
+        ht__jw_array(w, "data_offsets");
+        ht__jw_uint(w, NULL, e->offset);
+        ht__jw_uint(w, NULL, e->offset + e->n_bytes);
+        ht__jw_end(w);
+        ht__jw_end(w);
+    }
+    ht__jw_end(w);
+}
+
+/* The header's text is padded with blanks, so that the weights begin at a multiple of 8. */
+static enum ht_err lay_out(struct ht__layout *layout, struct ht_diag *diag)
+{
+    struct ht__buf *head = layout->head;
+    size_t start = head->len;
+    uint64_t data = 0;
+    struct ht__extent **sorted = ht__new_array(head->alloc, layout->n ? layout->n : 1, sizeof *sorted);
+    if (!sorted) return ht__fail_memory(diag, "safetensors header");
+    ht__buf_u64(head, 0);
+    enum ht_err err = place(layout, sorted, &data, diag);
+    if (err == HT_OK) {
+        struct ht__jw w = ht__jw_line(head);
+        write_header(&w, sorted, layout->n);
+        if (!ht__jw_done(&w)) err = ht__fail_memory(diag, "safetensors header");
+    }
+    ht__free(head->alloc, sorted);
+    if (err != HT_OK) return err;
+    while (!head->failed && (head->len - start) % 8)
+        ht__buf_str(head, " ");
+    uint64_t length = head->len - start - 8;
+    if (length > LARGEST_HEADER)
+        return ht__fail(diag, HT_ERR_LIMIT, "safetensors header", -1, "%zu tensors need a header of more than %d bytes",
+                        layout->n, LARGEST_HEADER);
+    if (head->failed) return ht__fail_memory(diag, "safetensors header");
+    memcpy(head->data + start, &length, sizeof length);
+    for (size_t i = 0; i < layout->n; i++)
+        layout->extents[i].offset += head->len - start;
+    layout->size = head->len - start + data;
+    return HT_OK;
+}
+
+/* It begins with the length of its header and then '{'. */
+static bool probe(const unsigned char *head, uint64_t n)
+{
+    return n >= 9 && head[8] == '{';
+}
+
+const struct ht__container ht__container_safetensors = {
+    .name = "safetensors",
+    .title = "Hugging Face folder",
+    .about = "Safetensors files with their configuration, which transformers, vLLM and others load",
+    .suffix = ".safetensors",
+    .dialect = HT__DIALECT_NATIVE,
+    .stem = "model",
+    .probe = probe,
+    .open = ht__safetensors_open,
+    .open_alone = ht__safetensors_open,
+    .sorted = true,
+    .lay_out = lay_out,
+};

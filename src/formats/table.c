@@ -4,8 +4,7 @@
 
 const char *ht__table_where(struct ht__checkpoint *ck, uint32_t file, const char *tensor)
 {
-    const char *text =
-        ht__arena_printf(&ck->arena, "%s: %s", ht__path_base(ck->files[file].path), tensor);
+    const char *text = ht__arena_printf(&ck->arena, "%s: %s", ht__path_base(ck->files[file].path), tensor);
     return text ? text : tensor;
 }
 
@@ -31,12 +30,10 @@ static enum ht_err grow_files(struct ht__checkpoint *ck, const char *path, struc
     return HT_OK;
 }
 
-enum ht_err ht__table_add(struct ht__checkpoint *ck, const struct ht__tensor *tensor,
-                          struct ht_diag *diag)
+enum ht_err ht__table_add(struct ht__checkpoint *ck, const struct ht__tensor *tensor, struct ht_diag *diag)
 {
     if (ck->n_tensors >= HT__MAX_TENSORS)
-        return ht__fail(diag, HT_ERR_LIMIT, ck->files[tensor->file].path, -1,
-                        "more than %d tensors", HT__MAX_TENSORS);
+        return ht__fail(diag, HT_ERR_LIMIT, ck->files[tensor->file].path, -1, "more than %d tensors", HT__MAX_TENSORS);
     if (ck->n_tensors == ck->cap_tensors) HT_TRY(grow_tensors(ck, tensor->name, diag));
     switch (ht__map_put(&ck->by_name, tensor->name, strlen(tensor->name), ck->n_tensors)) {
     case HT__MAP_NO_MEMORY: return ht__fail_memory(diag, tensor->name);
@@ -49,8 +46,7 @@ enum ht_err ht__table_add(struct ht__checkpoint *ck, const struct ht__tensor *te
     return HT_OK;
 }
 
-enum ht_err ht__table_open(struct ht__checkpoint *ck, const char *path, uint32_t *index,
-                           struct ht_diag *diag)
+enum ht_err ht__table_open(struct ht__checkpoint *ck, const char *path, uint32_t *index, struct ht_diag *diag)
 {
     if (ck->n_files >= HT__MAX_FILES)
         return ht__fail(diag, HT_ERR_LIMIT, path, -1, "more than %d files", HT__MAX_FILES);

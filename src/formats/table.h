@@ -14,8 +14,8 @@ enum {
 HT_MUST_CHECK enum ht_err ht__table_add(struct ht__checkpoint *ck, const struct ht__tensor *tensor,
                                         struct ht_diag *diag);
 /* Opens a file and appends it to ck->files. */
-HT_MUST_CHECK enum ht_err ht__table_open(struct ht__checkpoint *ck, const char *path,
-                                         uint32_t *index, struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__table_open(struct ht__checkpoint *ck, const char *path, uint32_t *index,
+                                         struct ht_diag *diag);
 /* "file: tensor", for a diagnosis; borrowed from the arena, never NULL. */
 const char *ht__table_where(struct ht__checkpoint *ck, uint32_t file, const char *tensor);
 

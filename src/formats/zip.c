@@ -11,8 +11,13 @@
 #include <string.h>
 
 enum {
-    END_SIZE = 22, LOCATOR_SIZE = 20, END64_SIZE = 56, CENTRAL_SIZE = 46, LOCAL_SIZE = 30,
-    MAX_ENTRIES = 1 << 20, MAX_DIRECTORY = 256 << 20,
+    END_SIZE = 22,
+    LOCATOR_SIZE = 20,
+    END64_SIZE = 56,
+    CENTRAL_SIZE = 46,
+    LOCAL_SIZE = 30,
+    MAX_ENTRIES = 1 << 20,
+    MAX_DIRECTORY = 256 << 20,
 };
 
 struct reader {
@@ -28,7 +33,7 @@ static enum ht_err fault(struct reader *r, uint64_t at, const char *message)
     return ht__fail(r->diag, HT_ERR_FORMAT, r->file->path, (int64_t)at, "ZIP: %s", message);
 }
 
-/* Fields that hold all ones stand in the ZIP64 record instead. */
+/* The value of a field that holds all ones is in the ZIP64 record instead. */
 static enum ht_err read_end64(struct reader *r, uint64_t end)
 {
     uint8_t bytes[END64_SIZE];
@@ -69,9 +74,9 @@ static enum ht_err read_end(struct reader *r)
     return fault(r, r->file->size, "its end record is missing: the file is truncated");
 }
 
-/* Sizes and offset of all ones stand in the extra field with id 1, in this order. */
-static enum ht_err read_extra(struct reader *r, const uint8_t *extra, size_t len, uint64_t *size,
-                              uint64_t *packed, uint64_t *offset)
+/* Sizes and offset that hold all ones are in the extra field with id 1 instead, in this order. */
+static enum ht_err read_extra(struct reader *r, const uint8_t *extra, size_t len, uint64_t *size, uint64_t *packed,
+                              uint64_t *offset)
 {
     struct ht__cursor c = ht__cursor_of(extra, len);
     while (ht__cursor_left(&c) >= 4) {

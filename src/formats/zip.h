@@ -20,8 +20,8 @@ struct ht__zip {
 
 /* Entries live in the arena; by_name is the caller's to close, also after an error. Only stored entries
  * (method 0), no encryption; every entry inside the file and no two overlapping. */
-HT_MUST_CHECK enum ht_err ht__zip_open(struct ht__zip *zip, const struct ht__file *file,
-                                       struct ht__arena *arena, struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__zip_open(struct ht__zip *zip, const struct ht__file *file, struct ht__arena *arena,
+                                       struct ht_diag *diag);
 /* By name, or NULL. */
 const struct ht__zip_entry *ht__zip_find(const struct ht__zip *zip, const char *name);
 

@@ -50,10 +50,8 @@ static enum ht__address_class classify6(const uint8_t b[16])
 
 enum ht__address_class ht__address_classify(const struct sockaddr *address)
 {
-    if (address->sa_family == AF_INET)
-        return classify4(ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr));
-    if (address->sa_family == AF_INET6)
-        return classify6(((const struct sockaddr_in6 *)address)->sin6_addr.s6_addr);
+    if (address->sa_family == AF_INET) return classify4(ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr));
+    if (address->sa_family == AF_INET6) return classify6(((const struct sockaddr_in6 *)address)->sin6_addr.s6_addr);
     return HT__ADDRESS_RESERVED;
 }
 

@@ -1,5 +1,5 @@
 #include "hub/api.h"
-#include "base/json.h"
+#include "base/json_write.h"
 #include "base/map.h"
 
 #include <stdio.h>
@@ -34,8 +34,7 @@ static void put_escaped(struct ht__buf *out, const char *text, bool path)
 {
     for (; *text; text++) {
         unsigned char c = (unsigned char)*text;
-        bool plain =
-            (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c);
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c);
         if (plain || (path && c == '/'))
             ht__buf_put(out, &c, 1);
         else
@@ -53,8 +52,8 @@ static enum ht_err take(struct ht__buf *buf, char url[HT__URL_MAX], struct ht_di
     return fits ? HT_OK : ht__fail(diag, HT_ERR_LIMIT, "hub", -1, "the address is too long");
 }
 
-enum ht_err ht__api_url(const struct ht__hub *hub, const struct ht__repo *repo, const char *file,
-                        char url[HT__URL_MAX], struct ht_diag *diag)
+enum ht_err ht__api_url(const struct ht__hub *hub, const struct ht__repo *repo, const char *file, char url[HT__URL_MAX],
+                        struct ht_diag *diag)
 {
     struct ht__buf buf;
     ht__buf_init(&buf, hub->alloc);
@@ -83,20 +82,19 @@ static enum ht_err unknown_model(const struct ht__hub *hub, const struct ht__hub
     return ht__fail(
         diag, code, name->id, -1,
         hub->settings.token
-            ? "%s has no such model that this token may read, and no folder here is called so: check the name"
-            : "%s has no such model, and no folder here is called so: check the name, or set HF_TOKEN if it "
+            ? "%s has no such model, or this token may not read it, and there is no such folder here: check the name"
+            : "%s has no such model, and there is no such folder here: check the name, or set HF_TOKEN if it "
               "is private",
         hub->settings.endpoint);
 }
 
 static enum ht_err gated(const struct ht__hub *hub, const struct ht__hub_name *name, struct ht_diag *diag)
 {
-    return ht__fail(
-        diag, HT_ERR_DENIED, name->id, -1,
-        hub->settings.token
-            ? "the model is gated and this token's owner has no access: ask for it at %s/%s"
-            : "the model is gated: accept its terms at %s/%s, then set HF_TOKEN to a token of that account",
-        hub->settings.endpoint, name->id);
+    return ht__fail(diag, HT_ERR_DENIED, name->id, -1,
+                    hub->settings.token
+                        ? "the model is gated and this token's owner has no access: ask for it at %s/%s"
+                        : "the model is gated: accept its terms at %s/%s, then set HF_TOKEN to a token of that account",
+                    hub->settings.endpoint, name->id);
 }
 
 enum ht_err ht__api_refused(const struct ht__hub *hub, const struct ht__hub_name *name, const char *file,
@@ -108,17 +106,15 @@ enum ht_err ht__api_refused(const struct ht__hub *hub, const struct ht__hub_name
         return ht__fail(diag, HT_ERR_NOT_FOUND, name->id, -1, "the model has no branch, tag or commit \"%s\"",
                         name->revision);
     if (strcmp(r->code, "EntryNotFound") == 0 || (r->status == 404 && file))
-        return ht__fail(diag, HT_ERR_NOT_FOUND, name->id, -1, "the model has no file \"%.200s\"",
-                        file ? file : "");
+        return ht__fail(diag, HT_ERR_NOT_FOUND, name->id, -1, "the model has no file \"%.200s\"", file ? file : "");
     if (strcmp(r->code, "RepoNotFound") == 0 || r->status == 404)
         return unknown_model(hub, name, HT_ERR_NOT_FOUND, diag);
     if (r->status == 401 && !hub->settings.token) return unknown_model(hub, name, HT_ERR_DENIED, diag);
     if (r->status == 401)
-        return ht__fail(diag, HT_ERR_DENIED, name->id, -1,
-                        "the hub does not take this token: it may have expired");
+        return ht__fail(diag, HT_ERR_DENIED, name->id, -1, "the hub rejects this token: it may have expired");
     if (denied)
-        return ht__fail(diag, HT_ERR_DENIED, name->id, -1, "the hub refuses access%s%.200s",
-                        r->message[0] ? ": " : "", r->message);
+        return ht__fail(diag, HT_ERR_DENIED, name->id, -1, "the hub refuses access%s%.200s", r->message[0] ? ": " : "",
+                        r->message);
     return ht__fail(diag, HT_ERR_IO, name->id, -1, "the hub answers with status %d%s%.200s", r->status,
                     r->message[0] ? ": " : "", r->message);
 }
@@ -159,8 +155,7 @@ static enum ht_err ask(struct ht__link *link, const char *url, struct ht__buf *o
     }
 }
 
-enum ht_err ht__api_files(struct ht__link *link, struct ht__repo *repo, bool hasty, bool *lost,
-                          struct ht_diag *diag)
+enum ht_err ht__api_files(struct ht__link *link, struct ht__repo *repo, bool hasty, bool *lost, struct ht_diag *diag)
 {
     const struct ht__hub *hub = ht__link_hub(link);
     char url[HT__URL_MAX];
@@ -194,7 +189,7 @@ enum ht_err ht__api_file(struct ht__link *link, const struct ht__repo *repo, str
     uint64_t size = r.linked_size != UINT64_MAX ? r.linked_size : sent_on ? UINT64_MAX : r.length;
     if (ht__etag_kind(etag) == HT__ETAG_NONE || size == UINT64_MAX)
         return ht__fail(diag, HT_ERR_FORMAT, repo->name.id, -1,
-                        "the hub does not say how long \"%.200s\" is and what its content is called", file->name);
+                        "the hub does not give the length of \"%.200s\" is and what its content is called", file->name);
     memcpy(file->etag, etag, strlen(etag) + 1); /* of one of the two lengths */
     file->size = size;
     return HT_OK;
@@ -233,8 +228,7 @@ static enum ht_err read_entry(struct ht__repo *repo, const struct ht__jnode *ent
     if (!file->name) return ht__fail_memory(diag, where);
     switch (ht__map_put(seen, file->name, name->len, 0)) {
     case HT__MAP_NO_MEMORY: return ht__fail_memory(diag, where);
-    case HT__MAP_PRESENT:
-        return ht__fail(diag, HT_ERR_FORMAT, where, -1, "the hub lists \"%.200s\" twice", file->name);
+    case HT__MAP_PRESENT: return ht__fail(diag, HT_ERR_FORMAT, where, -1, "the hub lists \"%.200s\" twice", file->name);
     default: break;
     }
     read_content(file, entry);
@@ -242,16 +236,39 @@ static enum ht_err read_entry(struct ht__repo *repo, const struct ht__jnode *ent
     return HT_OK;
 }
 
+static bool is_gated(const struct ht__jnode *model)
+{
+    const struct ht__jnode *gate = ht__jget(model, "gated"); /* false, "auto" or "manual" */
+    return gate && (gate->type == HT__JSON_STRING || (gate->type == HT__JSON_BOOL && gate->boolean));
+}
+
+/* The licence among a model's tags ("license:apache-2.0"): an identifier, so that it can be shown anywhere. */
+static void read_license(const struct ht__jnode *model, char license[HT__LICENSE_MAX + 1])
+{
+    const struct ht__jnode *tags = ht__jget(model, "tags");
+    license[0] = '\0';
+    for (size_t i = 0; tags && tags->type == HT__JSON_ARRAY && i < tags->n; i++) {
+        const struct ht__jnode *tag = &tags->children[i];
+        if (tag->type != HT__JSON_STRING || strncmp(tag->text, "license:", 8) != 0) continue;
+        size_t n = strspn(tag->text + 8, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_+");
+        if (n == 0 || n > HT__LICENSE_MAX || n != tag->len - 8) continue;
+        memcpy(license, tag->text + 8, n + 1);
+        return;
+    }
+}
+
 static enum ht_err read_root(struct ht__repo *repo, const struct ht__jnode *root, const char *where,
                              struct ht_diag *diag)
 {
     const struct ht__jnode *list = ht__jget(root, "siblings");
     const char *commit = ht__jstr(root, "sha", "");
-    if (!ht__hub_is_commit(commit)) return ht__fail(diag, HT_ERR_FORMAT, where, -1, "the hub names no commit");
+    if (!ht__hub_is_commit(commit)) return ht__fail(diag, HT_ERR_FORMAT, where, -1, "the hub's answer names no commit");
     if (!list || list->type != HT__JSON_ARRAY)
         return ht__fail(diag, HT_ERR_FORMAT, where, -1, "the hub lists no files");
     if (list->n > MAX_FILES) return ht__fail(diag, HT_ERR_LIMIT, where, -1, "more than %d files", MAX_FILES);
     memcpy(repo->commit, commit, sizeof repo->commit);
+    repo->gated = is_gated(root);
+    read_license(root, repo->license);
     repo->files = ht__arena_array(&repo->arena, list->n, sizeof *repo->files);
     if (!repo->files) return ht__fail_memory(diag, where);
     struct ht__map seen;
@@ -277,26 +294,26 @@ enum ht_err ht__api_read_files(struct ht__repo *repo, const char *text, size_t s
 
 /* ---- search ---- */
 
-static void put_member(struct ht__buf *out, const char *key, const char *text)
+static void put_known(struct ht__jw *w, const char *key, const char *text)
 {
-    if (!text) return;
-    ht__buf_printf(out, ", \"%s\": ", key);
-    ht__json_quote(out, text, strlen(text));
+    if (text) ht__jw_str(w, key, text);
 }
 
-static void put_model(struct ht__buf *out, const struct ht__jnode *m, const char *id)
+static void put_model(struct ht__jw *w, const struct ht__jnode *m, const char *id)
 {
-    const struct ht__jnode *gate = ht__jget(m, "gated");
-    bool is_gated = gate && (gate->type == HT__JSON_STRING || (gate->type == HT__JSON_BOOL && gate->boolean));
-    ht__buf_str(out, "{\"id\": ");
-    ht__json_quote(out, id, strlen(id));
-    ht__buf_printf(out, ", \"downloads\": %lld, \"likes\": %lld, \"gated\": %s, \"private\": %s",
-                   (long long)ht__jint(m, "downloads", 0), (long long)ht__jint(m, "likes", 0),
-                   is_gated ? "true" : "false", ht__jbool(m, "private", false) ? "true" : "false");
-    put_member(out, "updated", ht__jstr(m, "lastModified", ht__jstr(m, "createdAt", NULL)));
-    put_member(out, "task", ht__jstr(m, "pipeline_tag", NULL));
-    put_member(out, "library", ht__jstr(m, "library_name", NULL));
-    ht__buf_str(out, "}");
+    char license[HT__LICENSE_MAX + 1];
+    read_license(m, license);
+    ht__jw_object(w, NULL);
+    ht__jw_str(w, "id", id);
+    ht__jw_int(w, "downloads", ht__jint(m, "downloads", 0));
+    ht__jw_int(w, "likes", ht__jint(m, "likes", 0));
+    ht__jw_bool(w, "gated", is_gated(m));
+    ht__jw_bool(w, "private", ht__jbool(m, "private", false));
+    put_known(w, "updated", ht__jstr(m, "lastModified", ht__jstr(m, "createdAt", NULL)));
+    put_known(w, "license", *license ? license : NULL);
+    put_known(w, "task", ht__jstr(m, "pipeline_tag", NULL));
+    put_known(w, "library", ht__jstr(m, "library_name", NULL));
+    ht__jw_end(w);
 }
 
 enum ht_err ht__api_read_search(const char *text, size_t size, const char *where, struct ht__buf *json,
@@ -307,20 +324,21 @@ enum ht_err ht__api_read_search(const char *text, size_t size, const char *where
     ht__arena_init(&tree, alloc);
     enum ht_err err = ht__json_parse(&tree, text, size, where, &root, diag);
     if (err == HT_OK && root->type != HT__JSON_ARRAY)
-        err =
-            ht__fail(diag, HT_ERR_FORMAT, where, -1, "the hub answers a search with something other than a list");
-    ht__buf_str(json, "{\"models\": [");
-    for (size_t i = 0, n = 0; err == HT_OK && i < root->n; i++) {
+        err = ht__fail(diag, HT_ERR_FORMAT, where, -1, "the hub answers a search with something other than a list");
+    struct ht__jw w = ht__jw_line(json);
+    ht__jw_object(&w, NULL);
+    ht__jw_array(&w, "models");
+    for (size_t i = 0; err == HT_OK && i < root->n; i++) {
         struct ht__hub_name name;
         const char *id = ht__jstr(&root->children[i], "id", ht__jstr(&root->children[i], "modelId", ""));
         if (ht__hub_name_parse(id, &name, NULL) != HT_OK || strcmp(name.id, id) != 0)
             continue; /* none that we could fetch */
-        if (n++) ht__buf_str(json, ", ");
-        put_model(json, &root->children[i], id);
+        put_model(&w, &root->children[i], id);
     }
-    ht__buf_str(json, "]}");
+    ht__jw_end(&w);
+    ht__jw_end(&w);
     ht__arena_close(&tree);
-    return err == HT_OK && json->failed ? ht__fail_memory(diag, where) : err;
+    return err == HT_OK && !ht__jw_done(&w) ? ht__fail_memory(diag, where) : err;
 }
 
 enum ht_err ht__api_search(struct ht__link *link, const char *text, int limit, struct ht__buf *json,
@@ -338,9 +356,9 @@ enum ht_err ht__api_search(struct ht__link *link, const char *text, int limit, s
     ht__buf_init(&buf, hub->alloc);
     enum ht_err err = ask(link, url, &buf, &r, 0, diag);
     if (err == HT_OK && r.status != 200)
-        err = ht__fail(diag, r.status == 401 || r.status == 403 ? HT_ERR_DENIED : HT_ERR_IO, "hub", -1,
-                       "the hub answers a search with status %d%s%.200s", r.status, r.message[0] ? ": " : "",
-                       r.message);
+        err =
+            ht__fail(diag, r.status == 401 || r.status == 403 ? HT_ERR_DENIED : HT_ERR_IO, "hub", -1,
+                     "the hub answers a search with status %d%s%.200s", r.status, r.message[0] ? ": " : "", r.message);
     if (err == HT_OK) err = ht__api_read_search((const char *)buf.data, buf.len, "search", json, hub->alloc, diag);
     ht__buf_close(&buf);
     return err;

@@ -77,8 +77,7 @@ static enum ht_err take_up(struct blob *b, struct ht_diag *diag)
 
 static enum ht_err changed(const struct blob *b, struct ht_diag *diag)
 {
-    return ht__fail(diag, HT_ERR_VERIFY, b->job->file->name, -1,
-                    "the hub now says that its content is another one: start again");
+    return ht__fail(diag, HT_ERR_VERIFY, b->job->file->name, -1, "the file has changed on the hub: start again");
 }
 
 /* The endpoint's word about the file must be the list's; then either the rest comes, or all of it. */
@@ -90,11 +89,10 @@ static enum ht_err on_begin(void *ctx, const struct ht__reply *r, struct ht_diag
     if (r->linked_size != UINT64_MAX && r->linked_size != f->size) return changed(b, diag);
     uint64_t total = r->status == 206 ? r->total : r->length;
     if (total != UINT64_MAX && total != f->size)
-        return ht__fail(diag, HT_ERR_VERIFY, f->name, -1, "%llu bytes come, but the hub lists %llu",
+        return ht__fail(diag, HT_ERR_VERIFY, f->name, -1, "the server sends %llu bytes, but the hub lists %llu",
                         (unsigned long long)total, (unsigned long long)f->size);
     if (r->status == 206 && r->first != b->asked)
-        return ht__fail(diag, HT_ERR_FORMAT, f->name, -1,
-                        "the server answers with another range than was asked for");
+        return ht__fail(diag, HT_ERR_FORMAT, f->name, -1, "the server answers with a range that was not asked for");
     snprintf(b->etag, sizeof b->etag, "%s", r->etag);
     return r->status == 206 || b->have == 0 ? HT_OK : start_anew(b, diag);
 }
@@ -105,7 +103,7 @@ static enum ht_err on_data(void *ctx, const void *data, size_t n, struct ht_diag
     const unsigned char *p = data;
     if (n > b->job->file->size - b->have)
         return ht__fail(diag, HT_ERR_VERIFY, b->job->file->name, -1,
-                        "more than the %llu bytes that the hub lists come",
+                        "the server sends more than the %llu bytes that the hub lists",
                         (unsigned long long)b->job->file->size);
     for (size_t done = 0; done < n;) {
         ssize_t put = pwrite(b->fd, p + done, n - done, (off_t)(b->have + done));
@@ -120,8 +118,7 @@ static enum ht_err on_data(void *ctx, const void *data, size_t n, struct ht_diag
 }
 
 /* One request. HT_OK: the content is whole, or another request may bring the rest. */
-static enum ht_err one_request(struct blob *b, const char *url, struct ht__patience *patience,
-                               struct ht_diag *diag)
+static enum ht_err one_request(struct blob *b, const char *url, struct ht__patience *patience, struct ht_diag *diag)
 {
     struct ht__reply r;
     struct ht__request q = {.url = url,
@@ -139,7 +136,7 @@ static enum ht_err one_request(struct blob *b, const char *url, struct ht__patie
     if (err == HT_OK && (r.status == 200 || r.status == 206)) {
         if (b->have == b->job->file->size) return HT_OK;
         r.lost = true;
-        err = ht__fail(diag, HT_ERR_IO, b->job->file->name, (int64_t)b->have, "the content ends early");
+        err = ht__fail(diag, HT_ERR_IO, b->job->file->name, (int64_t)b->have, "the file ends early");
     } else if (err == HT_OK && !ht__reply_is_busy(&r)) {
         return ht__api_refused(b->hub, &b->job->repo->name, b->job->file->name, &r, diag);
     }
@@ -206,7 +203,7 @@ static enum ht_err fill(struct blob *b, struct ht_diag *diag)
         if (!resumed)
             return ht__fail(
                 diag, HT_ERR_VERIFY, b->job->file->name, -1,
-                "its bytes do not have the hash %s that the hub lists: damaged on the way or at the source",
+                "its SHA-256 is not the %s that the hub lists: the download or the file on the hub is damaged",
                 b->job->file->etag);
     }
     if (fsync(b->fd) != 0) return ht__fail_errno(diag, errno, b->part, "cannot sync");

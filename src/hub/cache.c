@@ -41,20 +41,18 @@ enum ht_err ht__cache_blob(const struct ht__cache_repo *repo, const char *etag, 
     return join(out, diag, repo->root, "%s/blobs/%s", repo->folder, etag);
 }
 
-enum ht_err ht__cache_snapshot(const struct ht__cache_repo *repo, const char *commit, char *out,
-                               struct ht_diag *diag)
+enum ht_err ht__cache_snapshot(const struct ht__cache_repo *repo, const char *commit, char *out, struct ht_diag *diag)
 {
     if (!ht__hub_is_commit(commit))
         return ht__fail(diag, HT_ERR_FORMAT, repo->folder, -1, "\"%.80s\" does not name a commit", commit);
     return join(out, diag, repo->root, "%s/snapshots/%s", repo->folder, commit);
 }
 
-static enum ht_err in_commit(const struct ht__cache_repo *repo, const char *kind, const char *commit,
-                             const char *file, char *out, struct ht_diag *diag)
+static enum ht_err in_commit(const struct ht__cache_repo *repo, const char *kind, const char *commit, const char *file,
+                             char *out, struct ht_diag *diag)
 {
     if (!ht__hub_is_commit(commit) || !ht__hub_is_file(file))
-        return ht__fail(diag, HT_ERR_FORMAT, repo->folder, -1, "\"%.120s\" does not name a file of a repository",
-                        file);
+        return ht__fail(diag, HT_ERR_FORMAT, repo->folder, -1, "\"%.120s\" does not name a file of a repository", file);
     return join(out, diag, repo->root, "%s/%s/%s/%s", repo->folder, kind, commit, file);
 }
 
@@ -129,8 +127,8 @@ enum ht_err ht__cache_lacks(const struct ht__cache_repo *repo, const char *commi
     return ht__path_exists(path) ? HT_OK : put(path, "", diag);
 }
 
-enum ht_err ht__cache_link(const struct ht__cache_repo *repo, const char *commit, const char *file,
-                           const char *etag, struct ht_diag *diag)
+enum ht_err ht__cache_link(const struct ht__cache_repo *repo, const char *commit, const char *file, const char *etag,
+                           struct ht_diag *diag)
 {
     char path[HT__CACHE_PATH], own[HT__CACHE_PATH + 32], blob[HT__CACHE_PATH], target[HT__HUB_MAX_FILE * 2 + 96],
         had[160];

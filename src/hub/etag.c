@@ -38,8 +38,7 @@ enum ht_err ht__etag_check_begin(struct ht__etag_check *check, enum ht__etag_kin
     *check = (struct ht__etag_check){NULL, kind};
     if (kind == HT__ETAG_NONE) return HT_OK;
     check->state = EVP_MD_CTX_new();
-    if (check->state &&
-        EVP_DigestInit_ex(check->state, kind == HT__ETAG_GIT ? EVP_sha1() : EVP_sha256(), NULL) != 1)
+    if (check->state && EVP_DigestInit_ex(check->state, kind == HT__ETAG_GIT ? EVP_sha1() : EVP_sha256(), NULL) != 1)
         ht__etag_check_drop(check);
     if (!check->state) return ht__fail_memory(diag, "hash");
     if (kind == HT__ETAG_GIT) ht__etag_check_add(check, head, (size_t)n);

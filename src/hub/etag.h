@@ -26,8 +26,8 @@ struct ht__etag_check {
     enum ht__etag_kind kind;
 };
 /* size: of the whole content. */
-HT_MUST_CHECK enum ht_err ht__etag_check_begin(struct ht__etag_check *check, enum ht__etag_kind kind,
-                                               uint64_t size, struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__etag_check_begin(struct ht__etag_check *check, enum ht__etag_kind kind, uint64_t size,
+                                               struct ht_diag *diag);
 void ht__etag_check_add(struct ht__etag_check *check, const void *data, size_t n);
 /* The digits; "" when memory was out. Frees the state. */
 void ht__etag_check_end(struct ht__etag_check *check, char hex[HT__ETAG_MAX + 1]);

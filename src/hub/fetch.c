@@ -170,9 +170,8 @@ static enum ht_err check_space(const struct ht__fetch *f, uint64_t wanted, struc
     uint64_t free_bytes;
     HT_TRY(ht__disk_free(f->cache->root, &free_bytes, diag));
     if (wanted <= free_bytes) return HT_OK;
-    return ht__fail(diag, HT_ERR_NO_SPACE, f->cache->root, -1,
-                    "%.2f GB are to be downloaded, but %.2f GB are free", (double)wanted / 1e9,
-                    (double)free_bytes / 1e9);
+    return ht__fail(diag, HT_ERR_NO_SPACE, f->cache->root, -1, "the download needs %.2f GB, but only %.2f GB are free",
+                    (double)wanted / 1e9, (double)free_bytes / 1e9);
 }
 
 static enum ht_err bring(const struct ht__fetch *f, const struct ht__selection *missing, uint64_t total,

@@ -100,8 +100,7 @@ static void link_next(struct ht__reply *r, const char *value, size_t len)
     char copy[1200];
     text(copy, sizeof copy, value, len);
     const char *open = strchr(copy, '<'), *close = open ? strchr(open, '>') : NULL;
-    if (close && strstr(close, "rel=\"next\""))
-        address(r->next, sizeof r->next, open + 1, (size_t)(close - open - 1));
+    if (close && strstr(close, "rel=\"next\"")) address(r->next, sizeof r->next, open + 1, (size_t)(close - open - 1));
 }
 
 static bool is(const char *name, size_t len, const char *want)

@@ -31,8 +31,7 @@ bool ht__hub_origin(const char *text, char *out, size_t size)
     char *host = ok ? part_of(url, CURLUPART_HOST, 0) : NULL;
     char *port = ok ? part_of(url, CURLUPART_PORT, CURLU_DEFAULT_PORT) : NULL;
     char *user = ok ? part_of(url, CURLUPART_USER, 0) : NULL;
-    ok = scheme && host && port && !user &&
-         (strcasecmp(scheme, "https") == 0 || strcasecmp(scheme, "http") == 0) &&
+    ok = scheme && host && port && !user && (strcasecmp(scheme, "https") == 0 || strcasecmp(scheme, "http") == 0) &&
          (size_t)snprintf(out, size, "%s://%s:%s", scheme, host, port) < size;
     for (char *p = out; ok && *p; p++)
         *p = (char)tolower((unsigned char)*p);
@@ -79,11 +78,10 @@ static enum ht_err set_up(struct ht__hub *hub, struct ht_diag *diag)
     char *end = (char *)s->endpoint + strlen(s->endpoint);
     while (end > s->endpoint && end[-1] == '/')
         *--end = '\0';
-    if (!is_plain(s->endpoint) || strpbrk(s->endpoint, "?#") ||
-        !ht__hub_origin(s->endpoint, origin, sizeof origin))
-        return ht__fail(diag, HT_ERR_USAGE, "HF_ENDPOINT", -1, "not an address of a hub: https://HOST is wanted");
+    if (!is_plain(s->endpoint) || strpbrk(s->endpoint, "?#") || !ht__hub_origin(s->endpoint, origin, sizeof origin))
+        return ht__fail(diag, HT_ERR_USAGE, "HF_ENDPOINT", -1, "not the address of a hub: expected https://HOST");
     if (s->token && !is_plain(s->token))
-        return ht__fail(diag, HT_ERR_USAGE, "HF_TOKEN", -1, "the token holds characters that no token has");
+        return ht__fail(diag, HT_ERR_USAGE, "HF_TOKEN", -1, "the token contains characters that no token has");
     hub->http = strncmp(origin, "http:", 5) == 0;
     if (hub->http) s->proxy = NULL; /* a mirror in one's own network */
     hub->origin = ht__arena_str(&hub->arena, origin);
@@ -95,8 +93,8 @@ static enum ht_err set_up(struct ht__hub *hub, struct ht_diag *diag)
     return HT_OK;
 }
 
-enum ht_err ht__hub_open(const struct ht__hub_settings *settings, const struct ht__alloc *alloc,
-                         struct ht__hub **out, struct ht_diag *diag)
+enum ht_err ht__hub_open(const struct ht__hub_settings *settings, const struct ht__alloc *alloc, struct ht__hub **out,
+                         struct ht_diag *diag)
 {
     *out = NULL;
     pthread_once(&once, start_curl);

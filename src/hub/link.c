@@ -48,8 +48,7 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
     (void)purpose;
     if (link->at_endpoint && !proxied)
         atomic_store(&link->hub->endpoint_class, (int)class);
-    else if (!proxied &&
-             !ht__address_allowed(class, (enum ht__address_class)atomic_load(&link->hub->endpoint_class))) {
+    else if (!proxied && !ht__address_allowed(class, (enum ht__address_class)atomic_load(&link->hub->endpoint_class))) {
         link->vetoed = true;
         return CURL_SOCKET_BAD;
     }
@@ -78,9 +77,8 @@ static size_t on_body(char *data, size_t size, size_t n, void *ctx)
     link->reply->status = (int)status;
     if (!is_good((int)status)) return (link->taken += len) > MAX_REFUSAL ? 0 : len;
     if (len > q->limit || link->taken > q->limit - len) {
-        link->err =
-            ht__fail(link->diag, HT_ERR_LIMIT, link->origin, -1,
-                     "the answer is longer than the %llu bytes that were expected", (unsigned long long)q->limit);
+        link->err = ht__fail(link->diag, HT_ERR_LIMIT, link->origin, -1,
+                             "the answer is longer than the expected %llu bytes", (unsigned long long)q->limit);
         return 0;
     }
     link->taken += len;
@@ -111,8 +109,7 @@ static void set_up(struct ht__link *link)
     curl_easy_setopt(c, CURLOPT_PROXY, s->proxy ? s->proxy : ""); /* "": whatever the environment says */
     curl_easy_setopt(c, CURLOPT_NOPROXY, s->no_proxy ? s->no_proxy : "");
     if (s->ca_file) curl_easy_setopt(c, CURLOPT_CAINFO, s->ca_file);
-    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT,
-                     (long)(s->timeout < CONNECT_SECONDS ? s->timeout : CONNECT_SECONDS));
+    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, (long)(s->timeout < CONNECT_SECONDS ? s->timeout : CONNECT_SECONDS));
     curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, (long)SLOWEST);
     curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)s->timeout);
     curl_easy_setopt(c, CURLOPT_BUFFERSIZE, 256L << 10);
@@ -174,8 +171,7 @@ static bool headers_of(struct ht__link *link, const struct ht__request *q, struc
         ok = ok && add_header(list, "If-Range", quoted);
     }
     if (link->at_endpoint && link->hub->settings.token) {
-        ok = ok &&
-             (size_t)snprintf(bearer, sizeof bearer, "Bearer %s", link->hub->settings.token) < sizeof bearer &&
+        ok = ok && (size_t)snprintf(bearer, sizeof bearer, "Bearer %s", link->hub->settings.token) < sizeof bearer &&
              add_header(list, "Authorization", bearer);
     }
     return ok;
@@ -207,12 +203,11 @@ static enum ht_err explain(struct ht__link *link, CURLcode code)
     if (link->err != HT_OK) return link->err;
     if (code == CURLE_ABORTED_BY_CALLBACK) return ht__fail(link->diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
     if (link->vetoed)
-        return ht__fail(
-            link->diag, HT_ERR_DENIED, link->origin, -1,
-            "the hub sends us to an address that only this machine or its network can reach: not followed");
+        return ht__fail(link->diag, HT_ERR_DENIED, link->origin, -1,
+                        "the hub redirects to an address in a private network: not followed");
     if (code == CURLE_OUT_OF_MEMORY) return ht__fail_memory(link->diag, "connection");
     if (code == CURLE_UNSUPPORTED_PROTOCOL)
-        return ht__fail(link->diag, HT_ERR_DENIED, link->origin, -1, "only https is spoken with a hub");
+        return ht__fail(link->diag, HT_ERR_DENIED, link->origin, -1, "a hub must be reached over https");
     if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
         return ht__fail(link->diag, HT_ERR_IO, link->origin, -1,
                         "its certificate cannot be verified: %.200s (SSL_CERT_FILE names other authorities)", why);
@@ -252,10 +247,9 @@ static enum ht_err next_hop(struct ht__link *link, char *url)
     struct ht__reply *r = link->reply;
     curl_easy_getinfo(link->curl, CURLINFO_REDIRECT_URL, &to);
     if (!r->location[0] || !to || strlen(to) >= HT__URL_MAX || !ht__hub_origin(to, origin, sizeof origin))
-        return ht__fail(link->diag, HT_ERR_DENIED, link->origin, -1, "a redirect that leads to no web address");
+        return ht__fail(link->diag, HT_ERR_DENIED, link->origin, -1, "the redirect is not a web address");
     if (!link->hub->http && strncmp(origin, "https:", 6) != 0)
-        return ht__fail(link->diag, HT_ERR_DENIED, link->origin, -1,
-                        "a redirect from https to http: not followed");
+        return ht__fail(link->diag, HT_ERR_DENIED, link->origin, -1, "a redirect from https to http: not followed");
     snprintf(host, sizeof host, "%s", strstr(origin, "//") + 2);
     *strrchr(host, ':') = '\0';
     if (strcmp(origin, link->hub->origin) != 0 && ht__address_of_host(host, &class) &&
@@ -288,8 +282,7 @@ static enum ht_err follow(struct ht__link *link)
             return ht__fail(link->diag, HT_ERR_DENIED, link->origin, -1, "more than %d redirects", MAX_HOPS);
         HT_TRY(next_hop(link, to));
         char origin[ORIGIN_MAX];
-        if (link->request->at_home && ht__hub_origin(to, origin, sizeof origin) &&
-            strcmp(origin, link->origin) != 0)
+        if (link->request->at_home && ht__hub_origin(to, origin, sizeof origin) && strcmp(origin, link->origin) != 0)
             return HT_OK;
         memcpy(r->url, to, strlen(to) + 1);
     }
@@ -333,7 +326,7 @@ enum ht_err ht__link_wait(struct ht__link *link, struct ht__patience *patience, 
     }
     double pause = told ? reply->wait : 0.25 * (double)(1 << (patience->failures < 6 ? patience->failures : 6));
     if (pause > LONGEST_WAIT)
-        return ht__fail(diag, HT_ERR_IO, link->origin, -1, "the hub asks to come back in %.0f minutes",
+        return ht__fail(diag, HT_ERR_IO, link->origin, -1, "the hub limits requests: try again in %.0f minutes",
                         pause / 60);
     if (told && pause >= 1) ht__log_printf(s->log, HT__LOG_INFO, "the hub asks to wait %.0f s", pause);
     ht__diag_clear(diag);

@@ -93,9 +93,8 @@ static bool read_name(const char *text, struct ht__hub_name *name)
 enum ht_err ht__hub_name_parse(const char *text, struct ht__hub_name *name, struct ht_diag *diag)
 {
     if (read_name(text, name)) return HT_OK;
-    return ht__fail(
-        diag, HT_ERR_USAGE, text, -1,
-        "not the name of a model on the hub: ORG/NAME, ORG/NAME@REVISION or ORG/NAME:FILE.gguf is wanted");
+    return ht__fail(diag, HT_ERR_USAGE, text, -1,
+                    "not the name of a model on the hub: expected ORG/NAME, ORG/NAME@REVISION or ORG/NAME:FILE.gguf");
 }
 
 bool ht__hub_is_wanted(const char *text)

@@ -1,6 +1,6 @@
 #include "hub/pull.h"
 #include "base/file.h"
-#include "base/json.h"
+#include "base/json_write.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -64,7 +64,7 @@ static enum ht_err choose_here(struct pull *p)
     HT_TRY(ht__path_join(p->out->model, sizeof p->out->model, p->out->folder, file, p->diag));
     if (ht__path_exists(p->out->model)) return HT_OK;
     return ht__fail(p->diag, HT_ERR_NOT_FOUND, p->out->repo.name.id, -1,
-                    "\"%.200s\" is not in the cache, and the hub is not asked", file);
+                    "\"%.200s\" is not in the cache, and --offline forbids asking the hub", file);
 }
 
 static enum ht_err set_folder(struct pull *p)
@@ -87,7 +87,7 @@ static enum ht_err use_cache(struct pull *p)
     const struct ht__hub_name *name = &p->out->repo.name;
     if (!is_here(p))
         return ht__fail(p->diag, HT_ERR_NOT_FOUND, name->id, -1,
-                        "revision \"%s\" is not in the cache, and offline the hub is not asked", name->revision);
+                        "revision \"%s\" is not in the cache, and --offline forbids asking the hub", name->revision);
     HT_TRY(list_here(p));
     return choose_here(p);
 }
@@ -251,22 +251,20 @@ void ht__pulled_close(struct ht__pulled *pulled)
 
 void ht__pulled_json(const struct ht__pulled *pulled, struct ht__buf *out)
 {
-    const char *const texts[][2] = {{"path", pulled->model},
-                                    {"snapshot", pulled->folder},
-                                    {"id", pulled->repo.name.id},
-                                    {"revision", pulled->repo.name.revision},
-                                    {"commit", pulled->repo.commit}};
-    ht__buf_str(out, "{");
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        ht__buf_printf(out, "\"%s\": ", texts[i][0]);
-        ht__json_quote(out, texts[i][1], strlen(texts[i][1]));
-        ht__buf_str(out, ", ");
-    }
-    ht__buf_str(out, "\"files\": [");
+    struct ht__jw w = ht__jw_line(out);
+    ht__jw_object(&w, NULL);
+    ht__jw_str(&w, "path", pulled->model);
+    ht__jw_str(&w, "snapshot", pulled->folder);
+    ht__jw_str(&w, "id", pulled->repo.name.id);
+    ht__jw_str(&w, "revision", pulled->repo.name.revision);
+    ht__jw_str(&w, "commit", pulled->repo.commit);
+    ht__jw_array(&w, "files");
     for (size_t i = 0; i < pulled->files.n; i++) {
-        ht__buf_str(out, i ? ", {\"name\": " : "{\"name\": ");
-        ht__json_quote(out, pulled->files.files[i]->name, strlen(pulled->files.files[i]->name));
-        ht__buf_printf(out, ", \"size\": %llu}", (unsigned long long)pulled->files.files[i]->size);
+        ht__jw_object(&w, NULL);
+        ht__jw_str(&w, "name", pulled->files.files[i]->name);
+        ht__jw_uint(&w, "size", pulled->files.files[i]->size);
+        ht__jw_end(&w);
     }
-    ht__buf_str(out, "]}");
+    ht__jw_end(&w);
+    ht__jw_end(&w);
 }

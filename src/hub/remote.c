@@ -141,7 +141,7 @@ static enum ht_err open_remote_file(void *ctx, size_t index, struct ht__file *fi
     struct ht__remote *r = ctx;
     struct remote_file *f = &r->files[index];
     if (f->file->size == UINT64_MAX)
-        return ht__fail(diag, HT_ERR_FORMAT, f->file->name, -1, "the hub does not say how long it is");
+        return ht__fail(diag, HT_ERR_FORMAT, f->file->name, -1, "the hub does not give its length");
     file->size = f->file->size;
     file->backend = &backend;
     file->ctx = f;
@@ -149,6 +149,15 @@ static enum ht_err open_remote_file(void *ctx, size_t index, struct ht__file *fi
 }
 
 /* ---- opening ---- */
+
+static uint64_t received(void *ctx)
+{
+    struct ht__remote *r = ctx;
+    pthread_mutex_lock(&r->lock);
+    uint64_t n = r->received;
+    pthread_mutex_unlock(&r->lock);
+    return n;
+}
 
 static enum ht_err list(struct ht__remote *r, struct ht_diag *diag)
 {
@@ -167,7 +176,7 @@ static enum ht_err list(struct ht__remote *r, struct ht_diag *diag)
         if (err == HT_OK) err = ht__api_file(link, &r->pulled->repo, weights->files[i], diag);
     }
     ht__link_close(&link);
-    r->folder = (struct ht__remote_folder){r->pulled->folder, weights->n, names, open_remote_file, r};
+    r->folder = (struct ht__remote_folder){r->pulled->folder, weights->n, names, open_remote_file, r, received};
     return err;
 }
 
@@ -233,8 +242,5 @@ const struct ht__remote_folder *ht__remote_folder(const struct ht__remote *r)
 
 uint64_t ht__remote_received(struct ht__remote *r)
 {
-    pthread_mutex_lock(&r->lock);
-    uint64_t n = r->received;
-    pthread_mutex_unlock(&r->lock);
-    return n;
+    return received(r);
 }

@@ -14,8 +14,8 @@ struct ht__remote;
 enum { HT__REMOTE_MEMORY = 64 << 20 }; /* bytes of blocks at most */
 
 /* The files of pulled->weights; `hub` and `pulled` outlive it. */
-HT_MUST_CHECK enum ht_err ht__remote_open(struct ht__hub *hub, struct ht__pulled *pulled,
-                                          struct ht__remote **remote, struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__remote_open(struct ht__hub *hub, struct ht__pulled *pulled, struct ht__remote **remote,
+                                          struct ht_diag *diag);
 /* Ends requests under way. Files that were opened must be closed, or not used any more. NULL-safe. */
 void ht__remote_close(struct ht__remote **remote);
 const struct ht__remote_folder *ht__remote_folder(const struct ht__remote *remote);

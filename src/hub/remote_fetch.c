@@ -19,8 +19,7 @@ static bool take(struct ht__remote *r, struct run *run)
     for (int i = 0; i < r->n_blocks; i++) {
         struct block *b = &r->blocks[i];
         if (b->state != BLOCK_WANTED) continue;
-        if (!first || (b->demanded && !first->demanded) ||
-            (b->demanded == first->demanded && b->order < first->order))
+        if (!first || (b->demanded && !first->demanded) || (b->demanded == first->demanded && b->order < first->order))
             first = b;
     }
     if (!first) return false;
@@ -55,7 +54,7 @@ static enum ht_err on_begin(void *ctx, const struct ht__reply *reply, struct ht_
     if (reply->linked_etag[0] && strcmp(reply->linked_etag, f->etag) != 0) return changed(run, diag);
     if (reply->status == 206 ? reply->first != want : !all)
         return ht__fail(diag, HT_ERR_UNSUPPORTED, f->name, -1,
-                        "the server gives no ranges of its files: without --no-cache it is downloaded whole");
+                        "the server does not support range requests: leave out --no-cache to download the whole file");
     if ((reply->status == 206 ? reply->total : reply->length) != f->size) return changed(run, diag);
     pthread_mutex_lock(&r->lock);
     char *known = run->file->etag;
@@ -138,18 +137,16 @@ static enum ht_err one_request(struct run *run, struct ht__link *link, struct ht
         if (run->from_endpoint && strcmp(reply.url, url) != 0) keep_address(run, reply.url);
         if (run->have == run->len) return HT_OK;
         reply.lost = true;
-        err = ht__fail(diag, HT_ERR_IO, run->file->file->name, -1, "the content ends early");
+        err = ht__fail(diag, HT_ERR_IO, run->file->file->name, -1, "the file ends early");
     } else if (err == HT_OK && has_expired(run, url, &reply)) {
         keep_address(run, NULL);
         return run->from_endpoint ? ht__link_wait(link, patience, &reply, diag) : HT_OK;
     } else if (err == HT_OK && !ht__reply_is_busy(&reply)) {
-        return ht__api_refused(run->remote->hub, &run->remote->pulled->repo.name, run->file->file->name, &reply,
-                               diag);
+        return ht__api_refused(run->remote->hub, &run->remote->pulled->repo.name, run->file->file->name, &reply, diag);
     }
     if (err != HT_OK && !reply.lost) return err;
-    if (reply.lost && !run->from_endpoint && run->have == before)
-        keep_address(run, NULL); /* that host may be gone */
-    if (run->have > before) {    /* what was cut off goes on at once */
+    if (reply.lost && !run->from_endpoint && run->have == before) keep_address(run, NULL); /* that host may be gone */
+    if (run->have > before) { /* what was cut off goes on at once */
         ht__diag_clear(diag);
         return HT_OK;
     }

@@ -42,7 +42,7 @@ struct ht__remote {
     struct remote_file *files;
     pthread_mutex_t lock;   /* for all below, and for files' url and etag */
     pthread_cond_t changed; /* a block is ready or failed, or one became free */
-    pthread_cond_t work;    /* a block is wanted */
+    pthread_cond_t work;    /* a block was asked for */
     struct block blocks[MAX_BLOCKS];
     int n_blocks;
     uint64_t clock, received;

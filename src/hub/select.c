@@ -1,6 +1,7 @@
 #include "hub/select.h"
 #include "base/json.h"
 #include "base/map.h"
+#include "base/text.h"
 
 #include <fnmatch.h>
 #include <stdio.h>
@@ -33,12 +34,6 @@ static const struct {
     {".bin", "no name of a whole model's weights"},
     {".safetensors", "no name of a whole model's weights: an adapter or a part of one?"},
 };
-
-static bool ends_in(const char *name, const char *end)
-{
-    size_t n = strlen(name), m = strlen(end);
-    return n > m && strcmp(name + n - m, end) == 0;
-}
 
 /* Room for all files of the repository: made once. */
 static enum ht_err add(struct ht__repo *repo, struct ht__selection *out, const struct ht__repo_file *file,
@@ -89,7 +84,7 @@ static enum ht_err add_numbered(struct ht__repo *repo, int set, struct ht__selec
         if (!is) continue;
         if (total && of != total)
             return ht__fail(diag, HT_ERR_FORMAT, repo->name.id, -1,
-                            "numbered files of two models and no index that says which are meant");
+                            "the numbered files belong to two models, and no index says which to take");
         total = of;
         found++;
         HT_TRY(add(repo, out, &repo->files[i], diag));
@@ -102,7 +97,7 @@ static enum ht_err add_numbered(struct ht__repo *repo, int set, struct ht__selec
 static size_t split_stem(const char *name, unsigned *number, unsigned *total)
 {
     size_t n = strlen(name);
-    if (n < 21 || sscanf(name + n - 20, "-%5u-of-%5u.gguf", number, total) != 2 || !ends_in(name, ".gguf"))
+    if (n < 21 || sscanf(name + n - 20, "-%5u-of-%5u.gguf", number, total) != 2 || !ht__ends_with(name, ".gguf"))
         return 0;
     return *total > 1 && *number >= 1 && *number <= *total ? n - 20 : 0;
 }
@@ -111,7 +106,7 @@ static size_t split_stem(const char *name, unsigned *number, unsigned *total)
 static bool is_gguf(const char *name)
 {
     unsigned number, total;
-    return ends_in(name, ".gguf") && (!split_stem(name, &number, &total) || number == 1);
+    return ht__ends_with(name, ".gguf") && (!split_stem(name, &number, &total) || number == 1);
 }
 
 static enum ht_err only_gguf(struct ht__repo *repo, struct ht__selection *out, struct ht_diag *diag)
@@ -123,28 +118,26 @@ static enum ht_err only_gguf(struct ht__repo *repo, struct ht__selection *out, s
         const char *name = repo->files[i].name;
         if (!is_gguf(name)) continue;
         only = &repo->files[i];
-        if (n++ < 3)
-            snprintf(names + strlen(names), sizeof names - strlen(names), "%s%.60s", n > 1 ? ", " : "", name);
+        if (n++ < 3) snprintf(names + strlen(names), sizeof names - strlen(names), "%s%.60s", n > 1 ? ", " : "", name);
     }
     if (n == 1) return ht__select_file(repo, only->name, out, diag);
     if (n == 0) return HT_OK;
-    return ht__fail(diag, HT_ERR_USAGE, repo->name.id, -1,
-                    "it has %u GGUF files (%s%s): say which, as %s:FILE.gguf", n, names, n > 3 ? ", …" : "",
-                    repo->name.id);
+    return ht__fail(diag, HT_ERR_USAGE, repo->name.id, -1, "it has %u GGUF files (%s%s): say which, as %s:FILE.gguf", n,
+                    names, n > 3 ? ", …" : "", repo->name.id);
 }
 
 static enum ht_err nothing(const struct ht__repo *repo, struct ht_diag *diag)
 {
     for (size_t k = 0; k < sizeof others / sizeof others[0]; k++)
         for (size_t i = 0; i < repo->n; i++)
-            if (ends_in(repo->files[i].name, others[k].end))
+            if (ht__ends_with(repo->files[i].name, others[k].end))
                 return ht__fail(diag, HT_ERR_UNSUPPORTED, repo->name.id, -1, "its only weights are \"%.200s\": %s",
                                 repo->files[i].name, others[k].reason);
     return ht__fail(diag, HT_ERR_NOT_FOUND, repo->name.id, -1, "the repository holds no weights");
 }
 
-enum ht_err ht__select_weights(struct ht__repo *repo, struct ht__selection *out,
-                               const struct ht__repo_file **index, struct ht_diag *diag)
+enum ht_err ht__select_weights(struct ht__repo *repo, struct ht__selection *out, const struct ht__repo_file **index,
+                               struct ht_diag *diag)
 {
     static const char *const whole[] = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
                                         "pytorch_model.bin.index.json"};
@@ -152,7 +145,7 @@ enum ht_err ht__select_weights(struct ht__repo *repo, struct ht__selection *out,
     for (size_t i = 0; i < sizeof whole / sizeof whole[0]; i++) {
         const struct ht__repo_file *f = ht__repo_find(repo, whole[i]);
         if (!f) continue;
-        if (ends_in(whole[i], ".json")) *index = f;
+        if (ht__ends_with(whole[i], ".json")) *index = f;
         return add(repo, out, f, diag);
     }
     for (int set = 0; set < 2 && out->n == 0; set++)
@@ -171,11 +164,11 @@ static enum ht_err add_indexed(struct ht__repo *repo, const char *index, const s
         const struct ht__jnode *v = &map->children[i];
         const struct ht__repo_file *f = v->type == HT__JSON_STRING ? ht__repo_find(repo, v->text) : NULL;
         if (v->type != HT__JSON_STRING || strchr(v->text, '/'))
-            err = ht__fail(diag, HT_ERR_FORMAT, index, -1, "\"%.80s\" is not said to lie in a file beside it",
+            err = ht__fail(diag, HT_ERR_FORMAT, index, -1, "\"%.80s\" must be the name of a file in the same folder",
                            map->keys[i]);
         else if (!f)
-            err = ht__fail(diag, HT_ERR_NOT_FOUND, repo->name.id, -1,
-                           "the repository lacks %.200s, which %s names", v->text, index);
+            err = ht__fail(diag, HT_ERR_NOT_FOUND, repo->name.id, -1, "the repository lacks %.200s, which %s names",
+                           v->text, index);
         else if (ht__map_put(&seen, v->text, v->len, 0) == HT__MAP_NEW)
             err = add(repo, out, f, diag);
     }
@@ -200,8 +193,7 @@ enum ht_err ht__select_indexed(struct ht__repo *repo, const char *index, const c
 
 /* ---- by name ---- */
 
-enum ht_err ht__select_file(struct ht__repo *repo, const char *name, struct ht__selection *out,
-                            struct ht_diag *diag)
+enum ht_err ht__select_file(struct ht__repo *repo, const char *name, struct ht__selection *out, struct ht_diag *diag)
 {
     unsigned number, total = 1;
     size_t stem = split_stem(name, &number, &total);
@@ -212,15 +204,14 @@ enum ht_err ht__select_file(struct ht__repo *repo, const char *name, struct ht__
         else
             snprintf(part, sizeof part, "%s", name);
         const struct ht__repo_file *f = ht__repo_find(repo, part);
-        if (!f)
-            return ht__fail(diag, HT_ERR_NOT_FOUND, repo->name.id, -1, "the model has no file \"%.200s\"", part);
+        if (!f) return ht__fail(diag, HT_ERR_NOT_FOUND, repo->name.id, -1, "the model has no file \"%.200s\"", part);
         HT_TRY(add(repo, out, f, diag));
     }
     return HT_OK;
 }
 
-enum ht_err ht__select_matching(struct ht__repo *repo, const char *const *globs, size_t n,
-                                struct ht__selection *out, struct ht_diag *diag)
+enum ht_err ht__select_matching(struct ht__repo *repo, const char *const *globs, size_t n, struct ht__selection *out,
+                                struct ht_diag *diag)
 {
     for (size_t i = 0; i < repo->n; i++)
         for (size_t k = 0; k < n; k++)

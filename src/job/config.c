@@ -3,7 +3,7 @@
  *     type: [Q4_K_M, Q8_0]
  *     tensor-type: {"blk\\.0\\.": q8_0}      # or a sequence of RE=TYPE
  * The event interface is used, so that nothing is built that was not asked for; aliases and anchors
- * are refused (a few bytes could otherwise stand for gigabytes), as are tags and several documents.
+ * are refused (a few bytes could otherwise expand to gigabytes), as are tags and several documents.
  */
 #include "base/file.h"
 #include "base/map.h"
@@ -57,8 +57,7 @@ static enum ht_err set(struct reader *r, const char *name, const char *value, co
     struct ht_diag inner = {0};
     enum ht_err err = ht__options_set(r->job, name, value, &inner);
     if (err == HT_OK) return HT_OK;
-    return ht__fail(r->diag, err, r->path, -1, "line %zu: %s: %s", at->start_mark.line + 1, name,
-                    inner.message);
+    return ht__fail(r->diag, err, r->path, -1, "line %zu: %s: %s", at->start_mark.line + 1, name, inner.message);
 }
 
 /* Elements of a sequence, or members of a mapping as KEY=VALUE. */
@@ -68,15 +67,12 @@ static enum ht_err set_many(struct reader *r, const char *name, bool mapping)
         yaml_event_t key, value;
         enum ht_err err = next(r, &key);
         bool end = key.type == YAML_SEQUENCE_END_EVENT || key.type == YAML_MAPPING_END_EVENT;
-        if (err == HT_OK && !end && key.type != YAML_SCALAR_EVENT)
-            err = fault(r, &key, "a plain value is wanted here");
+        if (err == HT_OK && !end && key.type != YAML_SCALAR_EVENT) err = fault(r, &key, "expected a plain value here");
         if (err == HT_OK && !end && mapping) {
             err = next(r, &value);
-            if (err == HT_OK && value.type != YAML_SCALAR_EVENT)
-                err = fault(r, &value, "a plain value is wanted here");
-            char *pair = err == HT_OK ? ht__arena_printf(&r->job->arena, "%s=%s", text_of(&key),
-                                                         text_of(&value))
-                                      : NULL;
+            if (err == HT_OK && value.type != YAML_SCALAR_EVENT) err = fault(r, &value, "expected a plain value here");
+            char *pair =
+                err == HT_OK ? ht__arena_printf(&r->job->arena, "%s=%s", text_of(&key), text_of(&value)) : NULL;
             if (err == HT_OK && !pair) err = ht__fail_memory(r->diag, r->path);
             if (err == HT_OK) err = set(r, name, pair, &key);
             yaml_event_delete(&value);
@@ -88,7 +84,7 @@ static enum ht_err set_many(struct reader *r, const char *name, bool mapping)
     }
 }
 
-/* Said twice, one would silently win. */
+/* If an option is given twice, one value would silently win. */
 static enum ht_err only_once(struct reader *r, const char *name, const yaml_event_t *key)
 {
     const char *copy = ht__arena_str(&r->job->arena, name);
@@ -99,7 +95,7 @@ static enum ht_err only_once(struct reader *r, const char *name, const yaml_even
 
 static enum ht_err set_member(struct reader *r, const yaml_event_t *key)
 {
-    if (key->type != YAML_SCALAR_EVENT) return fault(r, key, "an option's name is wanted here");
+    if (key->type != YAML_SCALAR_EVENT) return fault(r, key, "expected the name of an option here");
     const char *name = strcmp(text_of(key), "model") == 0 ? "source" : text_of(key);
     HT_TRY(only_once(r, name, key));
     yaml_event_t value;
@@ -108,7 +104,7 @@ static enum ht_err set_member(struct reader *r, const yaml_event_t *key)
         case YAML_SCALAR_EVENT: err = set(r, name, text_of(&value), &value); break;
         case YAML_SEQUENCE_START_EVENT: err = set_many(r, name, false); break;
         case YAML_MAPPING_START_EVENT: err = set_many(r, name, true); break;
-        default: err = fault(r, &value, "a value is wanted here"); break;
+        default: err = fault(r, &value, "expected a value here"); break;
         }
     yaml_event_delete(&value);
     return err;
@@ -127,7 +123,7 @@ static enum ht_err document(struct reader *r)
 {
     HT_TRY(expect(r, YAML_STREAM_START_EVENT, "not YAML"));
     HT_TRY(expect(r, YAML_DOCUMENT_START_EVENT, "the file is empty"));
-    HT_TRY(expect(r, YAML_MAPPING_START_EVENT, "a mapping from option names to values is wanted"));
+    HT_TRY(expect(r, YAML_MAPPING_START_EVENT, "expected a mapping from option names to values"));
     for (;;) {
         yaml_event_t key;
         enum ht_err err = next(r, &key);
@@ -137,8 +133,8 @@ static enum ht_err document(struct reader *r)
         if (err != HT_OK) return err;
         if (end) break;
     }
-    HT_TRY(expect(r, YAML_DOCUMENT_END_EVENT, "the mapping has ended"));
-    return expect(r, YAML_STREAM_END_EVENT, "one document is allowed");
+    HT_TRY(expect(r, YAML_DOCUMENT_END_EVENT, "expected the end of the file after the mapping"));
+    return expect(r, YAML_STREAM_END_EVENT, "expected one document, got several");
 }
 
 enum ht_err ht__options_load_yaml(struct ht_job *job, const char *path, struct ht_diag *diag)
@@ -150,8 +146,7 @@ enum ht_err ht__options_load_yaml(struct ht_job *job, const char *path, struct h
     ht__map_init(&r.seen, job->alloc);
     if (err == HT_OK && !yaml_parser_initialize(&r.parser)) err = ht__fail_memory(diag, path);
     if (err == HT_OK) {
-        yaml_parser_set_input_string(&r.parser, text.data ? text.data : (const unsigned char *)"",
-                                     text.len);
+        yaml_parser_set_input_string(&r.parser, text.data ? text.data : (const unsigned char *)"", text.len);
         err = document(&r);
         yaml_parser_delete(&r.parser);
     }

@@ -1,333 +1,26 @@
-/* Opening what is measured, and measuring it. */
-#include "job/eval_parts.h"
-#include "job/file_type.h"
+/* The verbs eval and compare. */
+#include "job/eval.h"
+#include "eval/parts.h"
 #include "job/hub.h"
+#include "job/settings.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_CTX = 512, LONGEST_CTX = 1 << 20 };
-
-/* ---- memory of a model ------------------------------------------------------------------------
- */
-
-/* A block's size stands before it; sixteen bytes keep what malloc aligned aligned. */
-enum { HEADER = 16 };
-
-static void *counted(void *ctx, void *ptr, size_t size)
-{
-    struct ht__eval_memory *m = ctx;
-    unsigned char *raw = ptr ? (unsigned char *)ptr - HEADER : NULL;
-    uint64_t before = 0;
-    if (raw) memcpy(&before, raw, sizeof before);
-    if (size > SIZE_MAX - HEADER) return NULL;
-    unsigned char *now = ht__resize(m->from, raw, size ? size + HEADER : 0);
-    if (size && !now) return NULL;
-    uint64_t held = __atomic_add_fetch(&m->now, (uint64_t)size - before, __ATOMIC_RELAXED);
-    uint64_t most = __atomic_load_n(&m->most, __ATOMIC_RELAXED);
-    while (held > most && !__atomic_compare_exchange_n(&m->most, &most, held, true,
-                                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-    }
-    if (!size) return NULL;
-    uint64_t total = size;
-    memcpy(now, &total, sizeof total);
-    return now + HEADER;
-}
-
-/* ---- opening ----------------------------------------------------------------------------------
- */
-
-static void name_model(struct ht__eval *e, struct ht__eval_model *m)
-{
-    size_t len = strlen(m->path);
-    while (len > 1 && m->path[len - 1] == '/')
-        len--;
-    size_t start = len;
-    while (start > 0 && m->path[start - 1] != '/')
-        start--;
-    if (len - start > 5 && strncmp(m->path + len - 5, ".gguf", 5) == 0) len -= 5;
-    m->label = ht__arena_copy(&e->arena, m->path + start, len - start);
-}
-
-static void measure_size(struct ht__eval_model *m)
-{
-    uint64_t bytes = 0, weights = 0;
-    for (uint32_t i = 0; i < m->checkpoint->n_files; i++)
-        m->size_bytes += m->checkpoint->files[i].size;
-    for (uint32_t i = 0; i < m->checkpoint->n_tensors; i++) {
-        bytes += m->checkpoint->tensors[i].n_bytes;
-        weights += m->checkpoint->tensors[i].n_weights;
-    }
-    m->bpw = weights ? (double)bytes * 8 / (double)weights : 0;
-}
-
-static enum ht_err open_model(struct ht__eval *e, struct ht__eval_model *m, const char *path,
-                              const char *name, struct ht_diag *diag)
-{
-    m->path = name;
-    m->memory.from = e->job->alloc;
-    m->alloc = (struct ht__alloc){.resize = counted, .ctx = &m->memory};
-    name_model(e, m);
-    if (!m->label) return ht__fail_memory(diag, path);
-    HT_TRY(ht__checkpoint_open_in(ht__hub_remote(e->job), path, &m->alloc, &m->checkpoint, diag));
-    HT_TRY(ht__model_open(m->checkpoint, &m->alloc, &e->job->log, &m->model, diag));
-    measure_size(m);
-    m->type = ht__file_type_name(m->checkpoint);
-    return HT_OK;
-}
-
-/* The one model of the list that is the reference: a path given for both, or by default the
- * largest. */
-static struct ht__eval_model *listed_reference(struct ht__eval *e,
-                                               const struct ht__eval_request *request)
-{
-    struct ht__eval_model *largest = NULL;
-    if (request->against || !request->default_largest || e->n_models < 2) return NULL;
-    for (size_t i = 0; i < e->n_models; i++)
-        if (!largest || e->models[i].size_bytes > largest->size_bytes) largest = &e->models[i];
-    return largest;
-}
-
-static enum ht_err open_models(struct ht__eval *e, const struct ht__eval_request *request,
-                               struct ht_diag *diag)
-{
-    if (request->n < 1) return ht__fail(diag, HT_ERR_USAGE, "model", -1, "no model was named");
-    e->models = ht__new_array(e->job->alloc, request->n + 1, sizeof *e->models);
-    if (!e->models) return ht__fail_memory(diag, "models");
-    e->n_models = request->n;
-    e->n_all = e->n_models + (request->against ? 1 : 0);
-    for (size_t i = 0; i < e->n_all; i++)
-        HT_TRY(i < e->n_models
-                   ? open_model(e, &e->models[i], request->subjects[i].path,
-                                request->subjects[i].name, diag)
-                   : open_model(e, &e->models[i], request->against,
-                                request->against_name ? request->against_name : request->against, diag));
-    e->reference = request->against ? &e->models[e->n_models] : listed_reference(e, request);
-    for (size_t i = 0; i < e->n_all; i++)
-        HT_TRY(ht__eval_same_vocabulary(&e->models[i], e->reference ? e->reference : &e->models[0],
-                                        diag));
-    return HT_OK;
-}
-
-static enum ht_err read_options(struct ht__eval *e, struct ht_diag *diag)
-{
-    const struct ht__options *o = &e->job->options;
-    uint64_t ctx = DEFAULT_CTX, chunks = 0, threads = 0, retention = 0;
-    const char *wanted = ht__chunk_option(e->job);
-    if (wanted) HT_TRY(ht__parse_count("ctx", wanted, 8, LONGEST_CTX, &ctx, diag));
-    if (o->chunks) HT_TRY(ht__parse_count("chunks", o->chunks, 1, UINT32_MAX, &chunks, diag));
-    if (o->threads) HT_TRY(ht__parse_count("threads", o->threads, 1, 1024, &threads, diag));
-    if (o->retention) HT_TRY(ht__parse_count("retention", o->retention, 1, 4096, &retention, diag));
-    e->n_ctx = (int)ctx;
-    e->n_chunks = chunks ? (size_t)chunks : SIZE_MAX;
-    e->n_threads = (int)threads;
-    e->retention = (int)retention;
-    return HT_OK;
-}
-
-/* ---- measuring --------------------------------------------------------------------------------
- */
-
-bool ht__eval_tell(void *ctx, uint64_t tokens)
-{
-    struct ht__eval *e = ctx;
-    if (ht__meter_tell(&e->meter, e->meter_base + tokens, ""))
-        atomic_store(&e->job->cancelled, true);
-    return ht__job_cancelled(e->job);
-}
-
-enum ht_err ht__eval_open_engine(struct ht__eval *e, struct ht__eval_model *m,
-                                 const struct ht__engine_params *params, struct ht_diag *diag)
-{
-    struct ht__engine_params p = *params;
-    uint64_t memory = 0;
-    if (e->job->options.memory)
-        HT_TRY(ht__parse_size("memory", e->job->options.memory, &memory, diag));
-    p.memory = memory ? memory / e->n_all + 1 : 0;
-    p.spill_dir = e->job->options.layer_cache;
-    p.n_threads = e->n_threads;
-    p.fast = p.wide = e->job->options.fast; /* what programs that run such files do */
-    p.cancelled = &e->job->cancelled;
-    p.name = m->label;
-    HT_TRY(ht__engine_open(m->model, &p, &m->alloc, &m->scored.engine, diag));
-    int trained = ht__engine_hyper(m->scored.engine)->n_ctx_train;
-    if (e->n_ctx > trained && trained > 0)
-        ht__log_printf(&e->job->log, HT__LOG_WARNING,
-                       "%s was trained with contexts of %d tokens; chunks have %d", m->label,
-                       trained, e->n_ctx);
-    return HT_OK;
-}
-
-static enum ht_err open_engines(struct ht__eval *e, struct ht_diag *diag)
-{
-    e->n_seqs = INT32_MAX;
-    for (size_t i = 0; i < e->n_all; i++) {
-        int n = ht__score_seqs(e->models[i].model, e->n_ctx);
-        e->n_seqs = n < e->n_seqs ? n : e->n_seqs;
-    }
-    int longest = e->retention ? HT__PROMPT_TOKENS + e->retention : 0;
-    if (longest < e->n_ctx) longest = e->n_ctx;
-    e->n_batch = e->n_ctx * e->n_seqs > longest ? e->n_ctx * e->n_seqs : longest;
-    struct ht__engine_params params = {
-        .n_ctx = longest, .n_seqs = e->n_seqs, .n_batch = e->n_batch};
-    for (size_t i = 0; i < e->n_all; i++)
-        HT_TRY(ht__eval_open_engine(e, &e->models[i], &params, diag));
-    for (size_t i = 0; i < e->n_all; i++)
-        HT_TRY(ht__engine_check_tokens(e->models[i].scored.engine, e->text_name, e->tokens, e->n_tokens, diag));
-    return HT_OK;
-}
-
-static enum ht_err score(struct ht__eval *e, struct ht_diag *diag)
-{
-    struct ht__score_params params = {.tokens = e->tokens,
-                                      .n_chunks = e->n_chunks,
-                                      .n_ctx = e->n_ctx,
-                                      .n_seqs = e->n_seqs,
-                                      .bos = e->bos,
-                                      .n_threads = e->n_threads,
-                                      .tell = ht__eval_tell,
-                                      .tell_ctx = e,
-                                      .alloc = e->job->alloc};
-    struct ht__scored **all = ht__arena_array(&e->arena, e->n_all, sizeof *all);
-    if (!all) return ht__fail_memory(diag, "models");
-    for (size_t i = 0; i < e->n_all; i++)
-        all[i] = &e->models[i].scored;
-    ht__meter_begin(&e->meter, e->job, "measure", "tokens",
-                    (uint64_t)e->n_chunks * (uint64_t)e->n_ctx * e->n_all);
-    HT_TRY(
-        ht__score_run(all, e->n_all, e->reference ? &e->reference->scored : NULL, &params, diag));
-    for (size_t i = 0; i < e->n_all; i++) {
-        ht__tally_sort(&e->models[i].scored.tally);
-        ht__tally_result(&e->models[i].scored.tally, &e->models[i].result);
-    }
-    return HT_OK;
-}
-
-/* The front of size against divergence: nobody is at once no larger and nearer, or smaller and as
- * near. */
-static void find_front(struct ht__eval *e)
-{
-    for (size_t i = 0; e->reference && i < e->n_models; i++) {
-        struct ht__eval_model *m = &e->models[i];
-        m->front = m != e->reference;
-        for (size_t j = 0; j < e->n_models && m->front; j++) {
-            const struct ht__eval_model *o = &e->models[j];
-            if (o == m || o == e->reference) continue;
-            bool no_worse =
-                o->size_bytes <= m->size_bytes && o->result.kld.value <= m->result.kld.value;
-            bool better =
-                o->size_bytes < m->size_bytes || o->result.kld.value < m->result.kld.value;
-            if (no_worse && better) m->front = false;
-        }
-    }
-}
-
-static enum ht_err measure(struct ht__eval *e, const struct ht__eval_request *request,
+/* All is made before anything is published, so that a failure leaves no file. */
+static enum ht_err publish(const struct ht__eval_job_settings *s, struct ht__eval *e, const char *verb, char **json,
                            struct ht_diag *diag)
 {
-    double start = ht__seconds();
-    HT_TRY(read_options(e, diag));
-    HT_TRY(open_models(e, request, diag));
-    HT_TRY(ht__eval_read_text(e, diag));
-    HT_TRY(open_engines(e, diag));
-    HT_TRY(score(e, diag));
-    find_front(e);
-    HT_TRY(ht__eval_choices(e, diag));
-    HT_TRY(ht__eval_retention(e, diag));
-    e->seconds = ht__seconds() - start;
-    return HT_OK;
-}
-
-enum ht_err ht__eval_run(struct ht_job *job, const struct ht__eval_request *request,
-                         struct ht__eval **out, struct ht_diag *diag)
-{
-    struct ht__eval *e = ht__new(job->alloc, sizeof *e);
-    *out = e;
-    if (!e) return ht__fail_memory(diag, "eval");
-    e->job = job;
-    e->bos = -1;
-    ht__arena_init(&e->arena, job->alloc);
-    enum ht_err err = measure(e, request, diag);
-    if (err) ht__eval_close(out);
-    return err;
-}
-
-enum ht_err ht__eval_check(struct ht_job *job, struct ht__model *model, const char *path,
-                           struct ht__eval_size *size, struct ht_diag *diag)
-{
-    struct ht__eval_model subject = {.path = path, .label = path, .model = model};
-    struct ht__eval e = {.job = job, .models = &subject, .n_models = 1, .n_all = 1, .bos = -1};
-    if (!ht__recipe_of(model->arch))
-        return ht__fail(diag, HT_ERR_UNSUPPORTED, path, -1,
-                        "models of the architecture %s cannot be run, and so not measured",
-                        model->arch);
-    ht__arena_init(&e.arena, job->alloc);
-    enum ht_err err = read_options(&e, diag);
-    if (!err) err = ht__eval_read_text(&e, diag);
-    if (!err && size)
-        *size = (struct ht__eval_size){e.n_ctx, e.n_chunks, ht__eval_continued(&e)};
-    ht__free(job->alloc, e.tokens);
-    ht__arena_close(&e.arena);
-    return err;
-}
-
-double ht__eval_figure(const struct ht__eval *e, size_t index, enum ht__figure figure)
-{
-    const struct ht__eval_model *m = &e->models[index];
-    const struct ht__tally *t = &m->scored.tally;
-    if (figure == HT__FIGURE_PERPLEXITY) return m->result.perplexity.value;
-    if (figure == HT__FIGURE_RETENTION)
-        return m->n_prompts ? (double)m->n_equal / m->n_prompts : NAN;
-    if (!t->against) return NAN;
-    switch (figure) {
-    case HT__FIGURE_KLD: return m->result.kld.value;
-    case HT__FIGURE_KLD_MEDIAN: return ht__percentile(t->kld, t->n, .5);
-    case HT__FIGURE_KLD_P99: return ht__percentile(t->kld, t->n, .99);
-    case HT__FIGURE_KLD_MAX: return ht__percentile(t->kld, t->n, 1);
-    case HT__FIGURE_TOP1: return m->result.same.value;
-    case HT__FIGURE_PPL_RATIO: return m->result.ratio.value;
-    default: return NAN;
-    }
-}
-
-void ht__eval_close(struct ht__eval **eval)
-{
-    struct ht__eval *e = *eval;
-    if (!e) return;
-    for (size_t i = 0; e->models && i < e->n_all; i++) {
-        struct ht__eval_model *m = &e->models[i];
-        ht__scored_close(&m->scored, e->job->alloc);
-        ht__engine_close(&m->scored.engine);
-        ht__model_close(&m->model);
-        ht__checkpoint_close(&m->checkpoint);
-    }
-    const struct ht__alloc *alloc = e->job->alloc;
-    ht__free(alloc, e->models);
-    ht__free(alloc, e->tokens);
-    ht__arena_close(&e->arena);
-    ht__free(alloc, e);
-    *eval = NULL;
-}
-
-/* ---- the verbs --------------------------------------------------------------------------------
- */
-
-/* All is made before anything is published, so that a failure leaves no file. */
-static enum ht_err publish(struct ht__eval *e, const char *verb, char **json, struct ht_diag *diag)
-{
-    const struct ht__options *o = &e->job->options;
     struct ht__buf report, page;
-    ht__buf_init(&report, e->job->alloc);
-    ht__buf_init(&page, e->job->alloc);
+    ht__buf_init(&report, e->run.alloc);
+    ht__buf_init(&page, e->run.alloc);
     ht__eval_json(e, verb, &report);
-    const char *text = ht__buf_text(&report);
     enum ht_err err = report.failed ? ht__fail_memory(diag, "report") : HT_OK;
-    if (!err && o->html) err = ht__eval_html(e, &page, diag);
-    if (!err && json && !(*json = strdup(text))) err = ht__fail_memory(diag, "report");
-    if (!err && o->html) err = ht__file_publish(o->html, page.data, page.len, diag);
-    if (!err && o->report) err = ht__file_publish(o->report, report.data, report.len, diag);
+    if (!err && s->html) err = ht__eval_html(e, &page, diag);
+    if (!err && json) err = ht__buf_hand_out(&report, "report", json, diag);
+    if (!err && s->html) err = ht__file_publish(s->html, page.data, page.len, diag);
+    if (!err && s->report) err = ht__file_publish(s->report, report.data, report.len, diag);
     if (err && json) {
         free(*json);
         *json = NULL;
@@ -337,7 +30,8 @@ static enum ht_err publish(struct ht__eval *e, const char *verb, char **json, st
     return err;
 }
 
-static enum ht_err name_subject(struct ht_job *job, struct ht__eval_subject *subject, const char *name, struct ht_diag *diag)
+static enum ht_err name_subject(struct ht_job *job, struct ht__eval_subject *subject, const char *name,
+                                struct ht_diag *diag)
 {
     const char *path;
     HT_TRY(ht__hub_path(job, name, &path, diag));
@@ -346,22 +40,31 @@ static enum ht_err name_subject(struct ht_job *job, struct ht__eval_subject *sub
     return HT_OK;
 }
 
-enum ht_err ht__job_eval(struct ht_job *job, bool compare, char **json, struct ht_diag *diag)
+static enum ht_err measure(struct ht_job *job, const struct ht__settings *settings, bool compare, struct ht__eval **e,
+                           struct ht_diag *diag)
 {
-    const struct ht__options *o = &job->options;
-    struct ht__eval *e = NULL;
-    if (json) *json = NULL;
-    struct ht__eval_subject *subjects = ht__new_array(job->alloc, o->models.n, sizeof *subjects);
+    const struct ht__eval_job_settings *s = &settings->eval;
+    struct ht__eval_subject *subjects = ht__new_array(job->alloc, s->n_models, sizeof *subjects);
     if (!subjects) return ht__fail_memory(diag, "models");
     struct ht__eval_request request = {
-        .subjects = subjects, .n = o->models.n, .against_name = o->against, .default_largest = compare};
-    enum ht_err err = ht__hub_path(job, o->against, &request.against, diag);
-    for (size_t i = 0; i < o->models.n && err == HT_OK; i++)
-        err = name_subject(job, &subjects[i], o->models.items[i], diag);
-    if (err == HT_OK) err = ht__eval_run(job, &request, &e, diag);
+        .subjects = subjects, .n = s->n_models, .against_name = s->against, .default_largest = compare};
+    enum ht_err err = ht__hub_path(job, s->against, &request.against, diag);
+    for (size_t i = 0; i < s->n_models && err == HT_OK; i++)
+        err = name_subject(job, &subjects[i], s->models[i], diag);
+    if (err == HT_OK) err = ht__eval_run(&s->eval, &settings->run, &request, e, diag);
     ht__free(job->alloc, subjects);
-    HT_TRY(err);
-    err = publish(e, compare ? "compare" : "eval", json, diag);
+    return err;
+}
+
+enum ht_err ht__job_eval(struct ht_job *job, bool compare, char **json, struct ht_diag *diag)
+{
+    struct ht__settings settings;
+    struct ht__eval *e = NULL;
+    if (json) *json = NULL;
+    enum ht_err err = ht__settings_parse(&settings, job, HT__VERB_EVAL, diag);
+    if (err == HT_OK) err = measure(job, &settings, compare, &e, diag);
+    if (err == HT_OK) err = publish(&settings.eval, e, compare ? "compare" : "eval", json, diag);
     ht__eval_close(&e);
+    ht__settings_close(&settings);
     return err;
 }

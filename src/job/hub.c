@@ -1,7 +1,8 @@
 #include "job/hub.h"
-#include "base/json.h"
+#include "base/json_write.h"
+#include "hub/lend.h"
 #include "hub/name.h"
-#include "job/meter.h"
+#include "base/progress.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,11 +34,11 @@ static int *number_option(struct ht__hub_settings *s, const char *name)
 enum ht_err ht__hub_option(struct ht_job *job, const char *name, const char *value, struct ht_diag *diag)
 {
     const char **text = text_option(&job->hub.settings, name);
-    int *number = number_option(&job->hub.settings, name);
+    int *number = strcmp(name, "hub-socket") == 0 ? &job->hub.socket : number_option(&job->hub.settings, name);
     uint64_t v;
-    if (!text && !number) return ht__fail(diag, HT_ERR_USAGE, name, -1, "there is no such option");
+    if (!text && !number) return ht__fail(diag, HT_ERR_USAGE, name, -1, "no such option");
     if (number) {
-        if (!value) return ht__fail(diag, HT_ERR_USAGE, name, -1, "a number is wanted");
+        if (!value) return ht__fail(diag, HT_ERR_USAGE, name, -1, "expected a number, got nothing");
         HT_TRY(ht__parse_count(name, value, 1, 86400, &v, diag));
         *number = (int)v;
         return HT_OK;
@@ -48,7 +49,8 @@ enum ht_err ht__hub_option(struct ht_job *job, const char *name, const char *val
 
 static bool stopped(void *ctx)
 {
-    return ht__job_cancelled(ctx);
+    struct ht_job *job = ctx;
+    return atomic_load_explicit(&job->cancelled, memory_order_relaxed);
 }
 
 static enum ht_err open_hub(struct ht_job *job, struct ht__hub **hub, struct ht_diag *diag)
@@ -64,8 +66,8 @@ static enum ht_err open_hub(struct ht_job *job, struct ht__hub **hub, struct ht_
 /* ---- fetching, with progress ---- */
 
 struct telling {
-    struct ht_job *job;
-    struct ht__meter meter;
+    struct ht__run run;
+    struct ht__progress progress;
     uint64_t total;
     bool begun;
 };
@@ -73,18 +75,16 @@ struct telling {
 static bool tell(void *ctx, uint64_t done, uint64_t total, const char *file)
 {
     struct telling *t = ctx;
-    if (!t->begun || t->total != total) ht__meter_begin(&t->meter, t->job, "download", "bytes", total);
+    if (!t->begun || t->total != total) ht__progress_begin(&t->progress, &t->run, "download", "bytes", total);
     t->begun = true;
     t->total = total;
-    bool stop = ht__meter_tell(&t->meter, done, file);
-    if (stop) ht_job_cancel(t->job);
-    return stop || ht__job_cancelled(t->job);
+    return ht__progress_tell(&t->progress, done, file);
 }
 
 static enum ht_err pull(struct ht_job *job, struct ht__hub *hub, const char *name, bool no_weights,
                         struct ht__pulled *pulled, struct ht_diag *diag)
 {
-    struct telling telling = {.job = job};
+    struct telling telling = {.run = ht__job_run_context(job)};
     struct ht__pull_request request = {.name = name,
                                        .globs = job->options.include.items,
                                        .n_globs = job->options.include.n,
@@ -95,8 +95,8 @@ static enum ht_err pull(struct ht_job *job, struct ht__hub *hub, const char *nam
 }
 
 /* The whole model, or for those that want its vocabulary alone, what holds that: a GGUF file holds both. */
-static enum ht_err pull_wanted(struct ht_job *job, struct ht__hub *hub, const char *name,
-                               struct ht__pulled *pulled, struct ht_diag *diag)
+static enum ht_err pull_wanted(struct ht_job *job, struct ht__hub *hub, const char *name, struct ht__pulled *pulled,
+                               struct ht_diag *diag)
 {
     HT_TRY(pull(job, hub, name, job->options.vocab_only, pulled, diag));
     if (pulled->weights.n == 0 || strcmp(pulled->model, pulled->folder) == 0) return HT_OK;
@@ -127,6 +127,7 @@ enum ht_err ht__hub_path(struct ht_job *job, const char *name, const char **path
 
 static void forget(struct ht__job_hub *h)
 {
+    ht__lent_close(&h->lent);
     ht__remote_close(&h->remote);
     if (h->is_pulled) ht__pulled_close(&h->pulled);
     h->is_pulled = false;
@@ -138,13 +139,26 @@ void ht__hub_job_close(struct ht_job *job)
     forget(&job->hub);
 }
 
-static enum ht_err bring(struct ht_job *job, bool headers, struct ht_diag *diag)
+static enum ht_err fetch(struct ht_job *job, bool headers, struct ht_diag *diag)
 {
     struct ht__job_hub *h = &job->hub;
     HT_TRY(open_hub(job, &h->hub, diag));
     h->is_pulled = true;
     HT_TRY(pull(job, h->hub, h->asked, headers || job->options.vocab_only, &h->pulled, diag));
-    if (h->pulled.weights.n) HT_TRY(ht__remote_open(h->hub, &h->pulled, &h->remote, diag));
+    return h->pulled.weights.n ? ht__remote_open(h->hub, &h->pulled, &h->remote, diag) : HT_OK;
+}
+
+/* Another process reaches the hub: this one has neither its token nor a network. */
+static enum ht_err borrow(struct ht_job *job, struct ht_diag *diag)
+{
+    job->hub.is_pulled = true;
+    return ht__lent_open(job->hub.socket, job->alloc, &job->hub.pulled, &job->hub.lent, diag);
+}
+
+static enum ht_err bring(struct ht_job *job, bool headers, struct ht_diag *diag)
+{
+    struct ht__job_hub *h = &job->hub;
+    HT_TRY(h->socket ? borrow(job, diag) : fetch(job, headers, diag));
     h->path = ht__arena_str(&job->arena, h->pulled.model);
     h->named = ht__arena_str(&job->arena, strcmp(h->pulled.model, h->pulled.folder) == 0
                                               ? ht__hub_short_name(&h->pulled.repo.name)
@@ -154,22 +168,79 @@ static enum ht_err bring(struct ht_job *job, bool headers, struct ht_diag *diag)
     return HT_OK;
 }
 
+/* Files that stayed on the hub; NULL: none. */
+static const struct ht__remote_folder *remote_of(const struct ht__job_hub *h)
+{
+    return h->lent ? ht__lent_folder(h->lent) : h->remote ? ht__remote_folder(h->remote) : NULL;
+}
+
+static uint64_t missing_bytes(const struct ht__job_hub *h)
+{
+    const struct ht__selection *s = &h->pulled.weights;
+    uint64_t n = 0;
+    for (size_t i = 0; remote_of(h) && i < s->n; i++)
+        n += s->files[i]->size;
+    return n;
+}
+
+/* The SHA-256 that the hub gives for a file that stayed there, or "". */
+static const char *sha256_of(const void *ctx, const char *path)
+{
+    const struct ht__job_hub *h = ctx;
+    const struct ht__selection *s = &h->pulled.weights;
+    size_t n = strlen(h->pulled.folder);
+    for (size_t i = 0; remote_of(h) && i < s->n; i++)
+        if (strncmp(path, h->pulled.folder, n) == 0 && path[n] == '/' && strcmp(path + n + 1, s->files[i]->name) == 0 &&
+            ht__etag_kind(s->files[i]->etag) == HT__ETAG_SHA256)
+            return s->files[i]->etag;
+    return "";
+}
+
+/* The member "hub" of the report. */
+static void put_report(const void *ctx, struct ht__jw *w)
+{
+    const struct ht__job_hub *h = ctx;
+    ht__jw_object(w, "hub");
+    ht__jw_str(w, "id", h->pulled.repo.name.id);
+    ht__jw_str(w, "revision", h->pulled.repo.name.revision);
+    ht__jw_str(w, "commit", h->pulled.repo.commit);
+    ht__jw_uint(w, "not_downloaded_bytes", missing_bytes(h));
+    if (h->remote || h->lent)
+        ht__jw_uint(w, "received_bytes", h->lent ? ht__lent_received(h->lent) : ht__remote_received(h->remote));
+    ht__jw_end(w);
+}
+
+static void describe(const struct ht_job *job, struct ht__source *source)
+{
+    const struct ht__job_hub *h = &job->hub;
+    bool named = h->path && job->options.source == h->path;
+    source->path = job->options.source;
+    source->name = named ? h->named : NULL;
+    source->remote = remote_of(h);
+    source->missing_bytes = job->options.no_cache ? 0 : missing_bytes(h);
+    source->reading_memory = h->remote && job->options.no_cache ? HT__REMOTE_MEMORY : 0;
+    source->sha256 = sha256_of;
+    source->report = named ? put_report : NULL;
+    source->ctx = h;
+}
+
 static void warn_of_passes(struct ht_job *job)
 {
     const struct ht__options *o = &job->options;
-    if (job->hub.remote && o->no_cache && (o->calibration || o->measure || o->fail_if.n || o->html))
+    if (remote_of(&job->hub) && o->no_cache && (o->calibration || o->measure || o->fail_if.n || o->html))
         ht__log_printf(&job->log, HT__LOG_WARNING,
                        "with --no-cache the weights come over the network again each time that the model is run: "
                        "--layer-cache keeps its layers");
 }
 
-enum ht_err ht__hub_source(struct ht_job *job, bool headers, struct ht_diag *diag)
+static enum ht_err find(struct ht_job *job, bool headers, struct ht_diag *diag)
 {
     struct ht__job_hub *h = &job->hub;
     const char *source = job->options.source;
     bool again = source && source == h->path; /* a second run of the job */
+    if (again && h->lent) return HT_OK;
     forget(h);
-    if (!source || (!again && !is_wanted(job, source))) {
+    if (!source || (!again && !h->socket && !is_wanted(job, source))) {
         h->path = h->named = NULL;
         return HT_OK;
     }
@@ -179,64 +250,47 @@ enum ht_err ht__hub_source(struct ht_job *job, bool headers, struct ht_diag *dia
     return HT_OK;
 }
 
-const struct ht__remote_folder *ht__hub_remote(const struct ht_job *job)
+enum ht_err ht__hub_source(struct ht_job *job, bool headers, struct ht__source *source, struct ht_diag *diag)
 {
-    return job->hub.remote ? ht__remote_folder(job->hub.remote) : NULL;
-}
-
-uint64_t ht__hub_missing(const struct ht_job *job)
-{
-    const struct ht__selection *s = &job->hub.pulled.weights;
-    uint64_t n = 0;
-    for (size_t i = 0; job->hub.remote && i < s->n; i++)
-        n += s->files[i]->size;
-    return n;
-}
-
-uint64_t ht__hub_memory(const struct ht_job *job)
-{
-    return job->hub.remote && job->options.no_cache ? HT__REMOTE_MEMORY : 0;
-}
-
-const char *ht__hub_named(const struct ht_job *job)
-{
-    return job->options.source && job->options.source == job->hub.path ? job->hub.named : NULL;
-}
-
-const char *ht__hub_sha256(const struct ht_job *job, const char *path)
-{
-    const struct ht__selection *s = &job->hub.pulled.weights;
-    size_t n = strlen(job->hub.pulled.folder);
-    for (size_t i = 0; job->hub.remote && i < s->n; i++)
-        if (strncmp(path, job->hub.pulled.folder, n) == 0 && path[n] == '/' &&
-            strcmp(path + n + 1, s->files[i]->name) == 0 && ht__etag_kind(s->files[i]->etag) == HT__ETAG_SHA256)
-            return s->files[i]->etag;
-    return "";
-}
-
-void ht__hub_report(const struct ht_job *job, struct ht__buf *out)
-{
-    const struct ht__job_hub *h = &job->hub;
-    if (!ht__hub_named(job)) return;
-    ht__buf_str(out, "\"hub\": {\"id\": ");
-    ht__json_quote(out, h->pulled.repo.name.id, strlen(h->pulled.repo.name.id));
-    ht__buf_str(out, ", \"revision\": ");
-    ht__json_quote(out, h->pulled.repo.name.revision, strlen(h->pulled.repo.name.revision));
-    ht__buf_printf(out, ", \"commit\": \"%s\", \"not_downloaded_bytes\": %llu", h->pulled.repo.commit,
-                   (unsigned long long)ht__hub_missing(job));
-    if (h->remote)
-        ht__buf_printf(out, ", \"received_bytes\": %llu", (unsigned long long)ht__remote_received(h->remote));
-    ht__buf_str(out, "}, ");
+    HT_TRY(find(job, headers, diag));
+    describe(job, source);
+    return HT_OK;
 }
 
 /* ---- verbs ---- */
 
+enum ht_err ht__hub_lend(struct ht_job *job, const char *name, int socket, void (*ready)(void *ctx, const char *json),
+                         void *ctx, struct ht_diag *diag)
+{
+    struct ht__hub *hub;
+    struct ht__pulled pulled;
+    struct ht__remote *remote = NULL;
+    struct ht__buf buf;
+    HT_TRY(open_hub(job, &hub, diag));
+    enum ht_err err = pull(job, hub, name, true, &pulled, diag);
+    if (err == HT_OK && pulled.weights.n) err = ht__remote_open(hub, &pulled, &remote, diag);
+    ht__buf_init(&buf, job->alloc);
+    if (err == HT_OK) {
+        ht__pulled_json(&pulled, &buf);
+        const char *text = ht__buf_text(&buf);
+        if (buf.failed)
+            err = ht__fail_memory(diag, "hub");
+        else
+            ready(ctx, text);
+    }
+    if (err == HT_OK) err = ht__lend(socket, &pulled, remote ? ht__remote_folder(remote) : NULL, job->alloc, diag);
+    ht__buf_close(&buf);
+    ht__remote_close(&remote);
+    ht__pulled_close(&pulled);
+    ht__hub_close(&hub);
+    return err;
+}
+
 static enum ht_err hand_out(struct ht__buf *buf, char **json, struct ht_diag *diag)
 {
-    const char *text = ht__buf_text(buf);
-    *json = buf->failed ? NULL : strdup(text);
+    enum ht_err err = ht__buf_hand_out(buf, "hub", json, diag);
     ht__buf_close(buf);
-    return *json ? HT_OK : ht__fail_memory(diag, "hub");
+    return err;
 }
 
 enum ht_err ht__hub_pull(struct ht_job *job, const char *name, char **json, struct ht_diag *diag)
@@ -260,7 +314,7 @@ enum ht_err ht__hub_pull(struct ht_job *job, const char *name, char **json, stru
 static enum ht_err refuse_offline(const struct ht_job *job, struct ht_diag *diag)
 {
     return job->options.offline
-               ? ht__fail(diag, HT_ERR_USAGE, "offline", -1, "only the hub could answer this, and it is not asked")
+               ? ht__fail(diag, HT_ERR_USAGE, "offline", -1, "only the hub can answer this, but offline is set")
                : HT_OK;
 }
 
@@ -287,18 +341,26 @@ enum ht_err ht__hub_search(struct ht_job *job, const char *text, int limit, char
 static void put_files(const struct ht__repo *repo, struct ht__buf *out)
 {
     uint64_t total = 0;
-    ht__buf_printf(out, "{\"id\": \"%s\", \"revision\": \"%s\", \"commit\": \"%s\", \"files\": [", repo->name.id,
-                   repo->name.revision, repo->commit);
+    struct ht__jw w = ht__jw_line(out);
+    ht__jw_object(&w, NULL);
+    ht__jw_str(&w, "id", repo->name.id);
+    ht__jw_str(&w, "revision", repo->name.revision);
+    ht__jw_str(&w, "commit", repo->commit);
+    ht__jw_array(&w, "files");
     for (size_t i = 0; i < repo->n; i++) {
         const struct ht__repo_file *f = &repo->files[i];
-        ht__buf_str(out, i ? ", {\"name\": " : "{\"name\": ");
-        ht__json_quote(out, f->name, strlen(f->name));
-        if (f->size != UINT64_MAX) ht__buf_printf(out, ", \"size\": %llu", (unsigned long long)f->size);
-        if (ht__etag_kind(f->etag) == HT__ETAG_SHA256) ht__buf_printf(out, ", \"sha256\": \"%s\"", f->etag);
-        ht__buf_str(out, "}");
+        ht__jw_object(&w, NULL);
+        ht__jw_str(&w, "name", f->name);
+        if (f->size != UINT64_MAX) ht__jw_uint(&w, "size", f->size);
+        if (ht__etag_kind(f->etag) == HT__ETAG_SHA256) ht__jw_str(&w, "sha256", f->etag);
+        ht__jw_end(&w);
         if (f->size != UINT64_MAX) total += f->size;
     }
-    ht__buf_printf(out, "], \"bytes\": %llu}", (unsigned long long)total);
+    ht__jw_end(&w);
+    ht__jw_uint(&w, "bytes", total);
+    ht__jw_bool(&w, "gated", repo->gated);
+    ht__jw_str(&w, "license", repo->license[0] ? repo->license : NULL);
+    ht__jw_end(&w);
 }
 
 enum ht_err ht__hub_info(struct ht_job *job, const char *name, char **json, struct ht_diag *diag)

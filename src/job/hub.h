@@ -3,6 +3,7 @@
 #define HT_JOB_HUB_H
 
 #include "job/job.h"
+#include "pipeline/settings.h"
 
 /* Sets an option whose name begins with "hub-": how the hub is reached. Recipe files and the command line's
  * options cannot, so that nobody who may only name models sends a token elsewhere. */
@@ -12,24 +13,18 @@ enum ht_err ht__hub_option(struct ht_job *job, const char *name, const char *val
  * What to open for a model that was named: the name itself, or where the hub's model then is in the cache. The hub
  * is asked only where a cache was set ("hub-cache"), and nothing on the disk is called so. *path is the job's.
  */
-HT_MUST_CHECK enum ht_err ht__hub_path(struct ht_job *job, const char *name, const char **path,
-                                       struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__hub_path(struct ht_job *job, const char *name, const char **path, struct ht_diag *diag);
 
-/* The same for the job's source. headers: its weights stay where they are, and are read by ranges. */
-HT_MUST_CHECK enum ht_err ht__hub_source(struct ht_job *job, bool headers, struct ht_diag *diag);
-/* Files that stayed on the hub; NULL: none. */
-const struct ht__remote_folder *ht__hub_remote(const struct ht_job *job);
-/* Bytes of them. */
-uint64_t ht__hub_missing(const struct ht_job *job);
-/* Memory that reading them takes, where the job does more than read their headers. */
-uint64_t ht__hub_memory(const struct ht_job *job);
-/* "NAME" or "FILE.gguf" where the source came from a hub: what outputs are called after. NULL: it did not. */
-const char *ht__hub_named(const struct ht_job *job);
-/* The SHA-256 that the hub gives for a file that stayed there, or "". */
-const char *ht__hub_sha256(const struct ht_job *job, const char *path);
-/* "hub": {…} of the report, with a comma; nothing for a local source. */
-void ht__hub_report(const struct ht_job *job, struct ht__buf *out);
+/* The same for the job's source. headers: its weights stay where they are, and are read by ranges. Fills in where the
+ * model comes from, for as long as the job is open and has no other source. */
+HT_MUST_CHECK enum ht_err ht__hub_source(struct ht_job *job, bool headers, struct ht__source *source,
+                                         struct ht_diag *diag);
 void ht__hub_job_close(struct ht_job *job);
+
+/* Lends the model's files over a socket (hub/lend.h) until nobody reads them any more. ready: once, with what pull
+ * reports, before the first byte is lent. */
+HT_MUST_CHECK enum ht_err ht__hub_lend(struct ht_job *job, const char *name, int socket,
+                                       void (*ready)(void *ctx, const char *json), void *ctx, struct ht_diag *diag);
 
 /* For the verbs pull and hub; *json is malloc's. */
 HT_MUST_CHECK enum ht_err ht__hub_pull(struct ht_job *job, const char *name, char **json, struct ht_diag *diag);

@@ -1,106 +1,97 @@
 /* Inspecting: metadata, tensors, sizes; with verification every block and every value. */
 #include "job/inspect.h"
-#include "base/json.h"
-#include "formats/checkpoint.h"
+#include "formats/container.h"
 #include "halftone/halftone.h"
 
 #include <math.h>
 #include <string.h>
 
-static void put_str(struct ht__buf *out, const char *text, size_t len)
-{
-    ht__json_quote(out, text, len);
-}
+enum { DIGITS = 9 }; /* tell every float from its neighbours */
 
-static void put_number(struct ht__buf *out, double v)
-{
-    if (isfinite(v))
-        ht__buf_printf(out, "%.9g", v);
-    else
-        ht__buf_str(out, "null"); /* JSON has no infinity */
-}
-
-static void put_element(struct ht__buf *out, enum ht__kv_type type, const unsigned char *p)
+static void put_number(struct ht__jw *w, const char *key, enum ht__kv_type type, const unsigned char *p)
 {
     union {
-        uint8_t u8; int8_t i8; uint16_t u16; int16_t i16; uint32_t u32; int32_t i32; float f32;
-        uint64_t u64; int64_t i64; double f64;
+        uint8_t u8;
+        int8_t i8;
+        uint16_t u16;
+        int16_t i16;
+        uint32_t u32;
+        int32_t i32;
+        float f32;
+        uint64_t u64;
+        int64_t i64;
+        double f64;
     } v = {0};
     memcpy(&v, p, ht__kv_type_size(type));
     switch (type) {
-    case HT__KV_U8: ht__buf_printf(out, "%u", v.u8); break;
-    case HT__KV_I8: ht__buf_printf(out, "%d", v.i8); break;
-    case HT__KV_U16: ht__buf_printf(out, "%u", v.u16); break;
-    case HT__KV_I16: ht__buf_printf(out, "%d", v.i16); break;
-    case HT__KV_U32: ht__buf_printf(out, "%u", v.u32); break;
-    case HT__KV_I32: ht__buf_printf(out, "%d", v.i32); break;
-    case HT__KV_BOOL: ht__buf_str(out, v.u8 ? "true" : "false"); break;
-    case HT__KV_U64: ht__buf_printf(out, "%llu", (unsigned long long)v.u64); break;
-    case HT__KV_I64: ht__buf_printf(out, "%lld", (long long)v.i64); break;
-    case HT__KV_F32: put_number(out, (double)v.f32); break;
-    default: put_number(out, v.f64); break;
+    case HT__KV_U8: ht__jw_uint(w, key, v.u8); break;
+    case HT__KV_I8: ht__jw_int(w, key, v.i8); break;
+    case HT__KV_U16: ht__jw_uint(w, key, v.u16); break;
+    case HT__KV_I16: ht__jw_int(w, key, v.i16); break;
+    case HT__KV_U32: ht__jw_uint(w, key, v.u32); break;
+    case HT__KV_I32: ht__jw_int(w, key, v.i32); break;
+    case HT__KV_BOOL: ht__jw_bool(w, key, v.u8); break;
+    case HT__KV_U64: ht__jw_uint(w, key, v.u64); break;
+    case HT__KV_I64: ht__jw_int(w, key, v.i64); break;
+    case HT__KV_F32: ht__jw_digits(w, key, (double)v.f32, DIGITS); break;
+    default: ht__jw_digits(w, key, v.f64, DIGITS); break;
     }
 }
 
 /* Long arrays (vocabularies) are shown by their beginning; "length" says how long they are. */
-static void put_array(struct ht__buf *out, const struct ht__kv *kv)
+static void put_array(struct ht__jw *w, const struct ht__kv *kv)
 {
     enum { SHOWN = 8 };
     uint64_t n = kv->n < SHOWN ? kv->n : SHOWN;
-    ht__buf_printf(out, "{\"array\": \"%s\", \"length\": %llu, \"first\": [", ht__kv_type_name(kv->elem),
-                   (unsigned long long)kv->n);
-    for (uint64_t i = 0; i < n; i++) {
-        if (i) ht__buf_str(out, ", ");
+    ht__jw_object(w, kv->key);
+    ht__jw_str(w, "array", ht__kv_type_name(kv->elem));
+    ht__jw_uint(w, "length", kv->n);
+    ht__jw_array(w, "first");
+    for (uint64_t i = 0; i < n; i++)
         if (kv->elem == HT__KV_STR)
-            put_str(out, kv->strs[i].text, kv->strs[i].len);
+            ht__jw_text(w, NULL, kv->strs[i].text, kv->strs[i].len);
         else
-            put_element(out, kv->elem, (const unsigned char *)kv->data + i * ht__kv_type_size(kv->elem));
-    }
-    ht__buf_str(out, "]}");
+            put_number(w, NULL, kv->elem, (const unsigned char *)kv->data + i * ht__kv_type_size(kv->elem));
+    ht__jw_end(w);
+    ht__jw_end(w);
 }
 
-static void put_kv(struct ht__buf *out, const struct ht__kv *kv)
+static void put_kv(struct ht__jw *w, const struct ht__kv *kv)
 {
-    put_str(out, kv->key, strlen(kv->key));
-    ht__buf_str(out, ": ");
-    if (kv->type == HT__KV_STR) {
-        put_str(out, kv->str.text, kv->str.len);
-    } else if (kv->type == HT__KV_ARR) {
-        put_array(out, kv);
-    } else if (kv->type == HT__KV_F32) {
-        float f = (float)kv->f;
-        put_element(out, kv->type, (const unsigned char *)&f);
-    } else {
-        put_element(out, kv->type, (const unsigned char *)&kv->u);
+    float f = (float)kv->f;
+    switch (kv->type) {
+    case HT__KV_STR: ht__jw_text(w, kv->key, kv->str.text, kv->str.len); break;
+    case HT__KV_ARR: put_array(w, kv); break;
+    case HT__KV_F32: put_number(w, kv->key, kv->type, (const unsigned char *)&f); break;
+    default: put_number(w, kv->key, kv->type, (const unsigned char *)&kv->u);
     }
 }
 
-static void put_metadata(struct ht__buf *out, const struct ht__kvs *kvs)
+static void put_metadata(struct ht__jw *w, const struct ht__kvs *kvs)
 {
-    ht__buf_str(out, "\"metadata\": {");
-    for (size_t i = 0; i < kvs->n; i++) {
-        if (i) ht__buf_str(out, ", ");
-        put_kv(out, &kvs->items[i]);
-    }
-    ht__buf_str(out, "}, ");
+    ht__jw_object(w, "metadata");
+    for (size_t i = 0; i < kvs->n; i++)
+        put_kv(w, &kvs->items[i]);
+    ht__jw_end(w);
 }
 
-static void put_tensor(struct ht__buf *out, const struct ht__checkpoint *ck, const struct ht__tensor *t)
+static void put_tensor(struct ht__jw *w, const struct ht__checkpoint *ck, const struct ht__tensor *t)
 {
-    ht__buf_str(out, "{\"name\": ");
-    put_str(out, t->name, strlen(t->name));
-    ht__buf_printf(out, ", \"type\": \"%s\", \"shape\": [", t->dtype->name);
+    ht__jw_object(w, NULL);
+    ht__jw_str(w, "name", t->name);
+    ht__jw_str(w, "type", t->dtype->name);
+    ht__jw_array(w, "shape");
     for (int i = 0; i < t->n_dims; i++)
-        ht__buf_printf(out, "%s%lld", i ? ", " : "", (long long)t->shape[i]);
-    ht__buf_printf(out, "], \"bytes\": %llu, \"offset\": %llu, \"file\": ",
-                   (unsigned long long)t->n_bytes, (unsigned long long)t->offset);
-    const char *file = ht__path_base(ck->files[t->file].path);
-    put_str(out, file, strlen(file));
-    ht__buf_str(out, "}");
+        ht__jw_int(w, NULL, t->shape[i]);
+    ht__jw_end(w);
+    ht__jw_uint(w, "bytes", t->n_bytes);
+    ht__jw_uint(w, "offset", t->offset);
+    ht__jw_str(w, "file", ht__path_base(ck->files[t->file].path));
+    ht__jw_end(w);
 }
 
 /* Weights by type: how many tensors, weights and bytes; in the order of the types' list. */
-static enum ht_err put_types(struct ht__buf *out, const struct ht__checkpoint *ck, struct ht_diag *diag)
+static enum ht_err put_types(struct ht__jw *w, const struct ht__checkpoint *ck, struct ht_diag *diag)
 {
     struct sums {
         uint64_t tensors, weights, bytes;
@@ -115,23 +106,23 @@ static enum ht_err put_types(struct ht__buf *out, const struct ht__checkpoint *c
         sums[c].weights += t->n_weights;
         sums[c].bytes += t->n_bytes;
     }
-    const char *comma = "";
-    ht__buf_str(out, "\"types\": {");
+    ht__jw_object(w, "types");
     for (c = 0; c < ht__codec_count(); c++) {
         if (sums[c].tensors == 0) continue;
-        ht__buf_printf(out, "%s\"%s\": {\"tensors\": %llu, \"weights\": %llu, \"bytes\": %llu}", comma,
-                       ht__codec_at(c)->name, (unsigned long long)sums[c].tensors,
-                       (unsigned long long)sums[c].weights, (unsigned long long)sums[c].bytes);
-        comma = ", ";
+        ht__jw_object(w, ht__codec_at(c)->name);
+        ht__jw_uint(w, "tensors", sums[c].tensors);
+        ht__jw_uint(w, "weights", sums[c].weights);
+        ht__jw_uint(w, "bytes", sums[c].bytes);
+        ht__jw_end(w);
     }
-    ht__buf_str(out, "}, ");
+    ht__jw_end(w);
     ht__free(ck->arena.alloc, sums);
     return HT_OK;
 }
 
 /* Blocks by the codec's check; where it has none, decoded values must be finite. */
-static enum ht_err verify_tensor(const struct ht__checkpoint *ck, const struct ht__tensor *t,
-                                 struct ht__arena *scratch, struct ht_diag *diag)
+static enum ht_err verify_tensor(const struct ht__checkpoint *ck, const struct ht__tensor *t, struct ht__arena *scratch,
+                                 struct ht_diag *diag)
 {
     enum { STEP = 1 << 18 };
     const char *path = ck->files[t->file].path;
@@ -148,15 +139,15 @@ static enum ht_err verify_tensor(const struct ht__checkpoint *ck, const struct h
             if (bad >= 0)
                 return ht__fail(diag, HT_ERR_NONFINITE, path, -1,
                                 "%s: weight %llu belongs to a block that is not sound (a scale or value "
-                                "that is not finite)", t->name,
-                                (unsigned long long)(at + (uint64_t)bad * t->dtype->block_len));
+                                "that is not finite)",
+                                t->name, (unsigned long long)(at + (uint64_t)bad * t->dtype->block_len));
             continue;
         }
         HT_TRY(ht__tensor_read(ck, t, at, n, x, scratch, diag));
         for (uint64_t i = 0; i < n; i++)
             if (!isfinite(x[i]))
-                return ht__fail(diag, HT_ERR_NONFINITE, path, -1, "%s: weight %llu is not finite",
-                                t->name, (unsigned long long)(at + i));
+                return ht__fail(diag, HT_ERR_NONFINITE, path, -1, "%s: weight %llu is not finite", t->name,
+                                (unsigned long long)(at + i));
     }
     return HT_OK;
 }
@@ -172,41 +163,41 @@ static enum ht_err verify(const struct ht__checkpoint *ck, struct ht_diag *diag)
     return err;
 }
 
-static enum ht_err put_checkpoint(struct ht__buf *out, const struct ht__checkpoint *ck, const char *path,
-                                  unsigned flags, struct ht_diag *diag)
+static enum ht_err put_checkpoint(struct ht__jw *w, const struct ht__checkpoint *ck, const char *path, unsigned flags,
+                                  struct ht_diag *diag)
 {
-    static const char *const kinds[] = {"safetensors", "pytorch", "gguf"};
     uint64_t bytes = 0, weights = 0;
     for (uint32_t i = 0; i < ck->n_files; i++)
         bytes += ck->files[i].size;
     for (uint32_t i = 0; i < ck->n_tensors; i++)
         weights += ck->tensors[i].n_weights;
-    ht__buf_str(out, "{\"path\": ");
-    put_str(out, path, strlen(path));
-    ht__buf_printf(out, ", \"kind\": \"%s\", \"files\": %u, \"bytes\": %llu, \"tensor_count\": %u, "
-                        "\"parameters\": %llu, ",
-                   kinds[ck->kind], ck->n_files, (unsigned long long)bytes, ck->n_tensors,
-                   (unsigned long long)weights);
-    HT_TRY(put_types(out, ck, diag));
-    if (ck->kvs) put_metadata(out, ck->kvs);
-    if (flags & HT_INSPECT_VERIFY) ht__buf_str(out, "\"verified\": true, ");
-    ht__buf_str(out, "\"tensors\": [");
-    for (uint32_t i = 0; flags & HT_INSPECT_TENSORS && i < ck->n_tensors; i++) {
-        if (i) ht__buf_str(out, ", ");
-        put_tensor(out, ck, &ck->tensors[i]);
-    }
-    ht__buf_str(out, "]}");
-    return HT_OK;
+    ht__jw_report(w, "inspect");
+    ht__jw_str(w, "path", path);
+    ht__jw_str(w, "kind", ck->container ? ck->container->name : "safetensors");
+    ht__jw_uint(w, "files", ck->n_files);
+    ht__jw_uint(w, "bytes", bytes);
+    ht__jw_uint(w, "tensor_count", ck->n_tensors);
+    ht__jw_uint(w, "parameters", weights);
+    HT_TRY(put_types(w, ck, diag));
+    ht__inspect_model(ck, w);
+    if (ck->kvs) put_metadata(w, ck->kvs);
+    if (flags & HT_INSPECT_VERIFY) ht__jw_bool(w, "verified", true);
+    ht__jw_array(w, "tensors");
+    for (uint32_t i = 0; flags & HT_INSPECT_TENSORS && i < ck->n_tensors; i++)
+        put_tensor(w, ck, &ck->tensors[i]);
+    ht__jw_end(w);
+    ht__jw_end(w);
+    return ht__jw_done(w) ? HT_OK : ht__fail_memory(diag, path);
 }
 
 enum ht_err ht__inspect(const struct ht__remote_folder *remote, const char *path, unsigned flags, struct ht__buf *out,
                         struct ht_diag *diag)
 {
     struct ht__checkpoint *ck;
+    struct ht__jw w = ht__jw_line(out);
     HT_TRY(ht__checkpoint_open_in(remote, path, NULL, &ck, diag));
     enum ht_err err = flags & HT_INSPECT_VERIFY ? verify(ck, diag) : HT_OK;
-    if (err == HT_OK) err = put_checkpoint(out, ck, path, flags, diag);
-    if (err == HT_OK && out->failed) err = ht__fail_memory(diag, path);
+    if (err == HT_OK) err = put_checkpoint(&w, ck, path, flags, diag);
     ht__checkpoint_close(&ck);
     return err;
 }

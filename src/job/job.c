@@ -26,6 +26,15 @@ enum ht_err ht__job_open(const struct ht__alloc *alloc, struct ht_job **out)
     return HT_OK;
 }
 
+struct ht__run ht__job_run_context(struct ht_job *job)
+{
+    return (struct ht__run){.alloc = job->alloc,
+                            .log = &job->log,
+                            .cancelled = &job->cancelled,
+                            .progress = job->progress,
+                            .progress_ctx = job->progress_ctx};
+}
+
 void ht__job_close(struct ht_job **p)
 {
     struct ht_job *job = *p;

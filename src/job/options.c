@@ -14,16 +14,24 @@ static const struct slot {
     enum kind kind;
     size_t offset;
 } slots[] = {
-#define SLOT(name, kind, field) {name, kind, offsetof(struct ht__options, field)}
+#define SLOT(name, kind, field)                                                                                        \
+    {                                                                                                                  \
+        name, kind, offsetof(struct ht__options, field)                                                                \
+    }
     SLOT("source", TEXT, source),
     SLOT("type", LIST, type),
     SLOT("output", TEXT, output),
+    SLOT("format", TEXT, format),
+    SLOT("strict", FLAG, strict),
     SLOT("name", TEXT, name),
     SLOT("imatrix", TEXT, imatrix),
     SLOT("include-weights", LIST, include_weights),
     SLOT("exclude-weights", LIST, exclude_weights),
     SLOT("pure", FLAG, pure),
     SLOT("tensor-type", LIST, tensor_type),
+    SLOT("rule", LIST, rule),
+    SLOT("skip-modules", LIST, skip_modules),
+    SLOT("max-error", TEXT, max_error),
     SLOT("output-tensor-type", TEXT, output_tensor_type),
     SLOT("token-embedding-type", TEXT, token_embedding_type),
     SLOT("leave-output-tensor", FLAG, leave_output_tensor),
@@ -40,6 +48,7 @@ static const struct slot {
     SLOT("cpu", TEXT, cpu),
     SLOT("overwrite", FLAG, overwrite),
     SLOT("resume", FLAG, resume),
+    SLOT("checkpoint-seconds", TEXT, checkpoint_seconds),
     SLOT("report", TEXT, report),
     SLOT("no-source-hash", FLAG, no_source_hash),
     SLOT("model", LIST, models),
@@ -60,6 +69,8 @@ static const struct slot {
     SLOT("statistics", FLAG, statistics),
     SLOT("save-every", TEXT, save_every),
     SLOT("calibration", TEXT, calibration),
+    SLOT("calibration-seed", TEXT, calibration_seed),
+    SLOT("effort", TEXT, effort),
     SLOT("cache-type", TEXT, cache_type),
     SLOT("gpu", TEXT, gpu),
     SLOT("gpu-count", TEXT, gpu_count),
@@ -76,12 +87,11 @@ static enum ht_err set_flag(bool *flag, const char *name, const char *value, str
     else if (strcmp(value, "false") == 0)
         *flag = false;
     else
-        return ht__fail(diag, HT_ERR_USAGE, name, -1, "true or false is wanted, not \"%s\"", value);
+        return ht__fail(diag, HT_ERR_USAGE, name, -1, "expected true or false, got \"%s\"", value);
     return HT_OK;
 }
 
-static enum ht_err append(struct ht_job *job, struct ht__list *list, const char *text, size_t len,
-                          struct ht_diag *diag)
+static enum ht_err append(struct ht_job *job, struct ht__list *list, const char *text, size_t len, struct ht_diag *diag)
 {
     if (list->n == list->cap) {
         size_t cap = list->cap ? list->cap * 2 : 8;
@@ -98,8 +108,7 @@ static enum ht_err append(struct ht_job *job, struct ht__list *list, const char 
 }
 
 /* Types may come several at once, with commas; other lists hold patterns and texts with any comma. */
-static enum ht_err append_types(struct ht_job *job, struct ht__list *list, const char *value,
-                                struct ht_diag *diag)
+static enum ht_err append_types(struct ht_job *job, struct ht__list *list, const char *value, struct ht_diag *diag)
 {
     for (const char *p = value;;) {
         size_t len = strcspn(p, ",");
@@ -110,22 +119,21 @@ static enum ht_err append_types(struct ht_job *job, struct ht__list *list, const
     }
 }
 
-enum ht_err ht__options_set(struct ht_job *job, const char *name, const char *value,
-                            struct ht_diag *diag)
+enum ht_err ht__options_set(struct ht_job *job, const char *name, const char *value, struct ht_diag *diag)
 {
     if (strcmp(name, "verb") == 0) {
         job->options.convert = value && strcmp(value, "convert") == 0;
         job->options.writes = true;
         if (job->options.convert || (value && strcmp(value, "quantize") == 0)) return HT_OK;
-        return ht__fail(diag, HT_ERR_USAGE, name, -1, "quantize or convert is wanted");
+        return ht__fail(diag, HT_ERR_USAGE, name, -1, "expected quantize or convert");
     }
     const struct slot *slot = NULL;
     for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
         if (strcmp(name, slots[i].name) == 0) slot = &slots[i];
-    if (!slot) return ht__fail(diag, HT_ERR_USAGE, name, -1, "there is no such option");
+    if (!slot) return ht__fail(diag, HT_ERR_USAGE, name, -1, "no such option");
     void *field = (char *)&job->options + slot->offset;
     if (slot->kind == FLAG) return set_flag(field, name, value, diag);
-    if (!value || !*value) return ht__fail(diag, HT_ERR_USAGE, name, -1, "a value is wanted");
+    if (!value || !*value) return ht__fail(diag, HT_ERR_USAGE, name, -1, "the value is missing");
     if (slot->kind == LIST)
         return field == &job->options.type ? append_types(job, field, value, diag)
                                            : append(job, field, value, strlen(value), diag);
@@ -135,8 +143,7 @@ enum ht_err ht__options_set(struct ht_job *job, const char *name, const char *va
     return HT_OK;
 }
 
-enum ht_err ht__parse_size(const char *option, const char *text, uint64_t *bytes,
-                           struct ht_diag *diag)
+enum ht_err ht__parse_size(const char *option, const char *text, uint64_t *bytes, struct ht_diag *diag)
 {
     char *end;
     double number = isdigit((unsigned char)text[0]) ? strtod(text, &end) : -1;
@@ -150,20 +157,19 @@ enum ht_err ht__parse_size(const char *option, const char *text, uint64_t *bytes
         if (toupper((unsigned char)*end) == 'B') end++;
     }
     if (number < 0 || *end || number * unit >= 9e18)
-        return ht__fail(diag, HT_ERR_USAGE, option, -1,
-                        "\"%s\" is not a size; write 300M, 4G or 1.5Gi", text);
+        return ht__fail(diag, HT_ERR_USAGE, option, -1, "\"%s\" is not a size; write 300M, 4G or 1.5Gi", text);
     *bytes = (uint64_t)(number * unit);
     return HT_OK;
 }
 
-enum ht_err ht__parse_count(const char *option, const char *text, uint64_t least, uint64_t most,
-                            uint64_t *value, struct ht_diag *diag)
+enum ht_err ht__parse_count(const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *value,
+                            struct ht_diag *diag)
 {
     char *end;
     unsigned long long v = isdigit((unsigned char)text[0]) ? strtoull(text, &end, 10) : 0;
     if (!isdigit((unsigned char)text[0]) || *end || v < least || v > most)
-        return ht__fail(diag, HT_ERR_USAGE, option, -1, "\"%s\": a number from %llu to %llu is wanted",
-                        text, (unsigned long long)least, (unsigned long long)most);
+        return ht__fail(diag, HT_ERR_USAGE, option, -1, "expected a number from %llu to %llu, got \"%s\"",
+                        (unsigned long long)least, (unsigned long long)most, text);
     *value = v;
     return HT_OK;
 }

@@ -23,11 +23,8 @@ struct variant {
 };
 
 static const struct variant variants[] = {
-#define HT_VARIANT(id, kind, lvl)                                                                  \
-    {.codec = &ht__codec_##id,                                                                     \
-     .op = OP_##kind,                                                                              \
-     .level = HT__CPU_##lvl,                                                                       \
-     .fn.kind = ht__##id##_##kind##_##lvl},
+#define HT_VARIANT(id, kind, lvl)                                                                                      \
+    {.codec = &ht__codec_##id, .op = OP_##kind, .level = HT__CPU_##lvl, .fn.kind = ht__##id##_##kind##_##lvl},
 #include "kernels/variants.def"
 #undef HT_VARIANT
     {.codec = NULL},
@@ -57,8 +54,7 @@ const struct ht__codec *ht__codec_by_ggml_id(uint32_t id)
     return NULL;
 }
 
-static const struct variant *best_variant(const struct ht__codec *codec, enum op op,
-                                          enum ht__cpu_level level)
+static const struct variant *best_variant(const struct ht__codec *codec, enum op op, enum ht__cpu_level level)
 {
     const struct variant *best = NULL;
     for (const struct variant *v = variants; v->codec; v++)

@@ -20,8 +20,7 @@
  * dst: n_rows x row_len / block_len blocks. Kernels receive many rows so that SIMD variants can put
  * super-blocks or rows in lanes; the bytes never depend on how rows are grouped into calls.
  */
-typedef void ht__encode_fn(const float *src, int64_t n_rows, int64_t row_len,
-                           const float *importance, void *dst);
+typedef void ht__encode_fn(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst);
 /* src: n_weights / block_len blocks; dst: n_weights floats. */
 typedef void ht__decode_fn(const void *src, int64_t n_weights, float *dst);
 /* Index of the first block that no encoder would write and no decoder accepts (non-finite scale,
@@ -37,32 +36,51 @@ enum ht__codec_flags {
 
 #define HT__NO_GGML_ID UINT32_MAX
 
+/*
+ * The codes of a block apart from its scales, for methods that choose codes by themselves: the weight of code c is
+ * scale * value(c) + offset, in this order of operations as decode computes it, bit by bit (but for the sign of zero).
+ * The types whose codes are points of a lattice (IQ1, IQ2, IQ3) have none.
+ */
+struct ht__grid {
+    int n_codes; /* codes are 0 … n_codes - 1, their values ascending */
+    int group;   /* weights in a row that share scale and offset; divides block_len */
+    /* The value of each code (the four-bit floats have two zeros, all others no two alike); NULL: the code itself. */
+    const int8_t *values;
+    /* One block that encode wrote: block_len codes, and block_len / group scales (of either sign, or 0) and offsets. */
+    void (*read)(const void *block, uint8_t *codes, float *scale, float *offset);
+    /* Replaces the codes; the scales stay. */
+    void (*write)(void *block, const uint8_t *codes);
+};
+
 struct ht__codec {
-    const char *name;     /* lower case, as the CLI prints it: "q4_k" */
-    const char *label;    /* as the field writes it: "Q4_K" */
-    uint32_t ggml_id;     /* type id in a GGUF file, or HT__NO_GGML_ID */
-    uint32_t block_len;   /* weights a block */
-    uint32_t block_size;  /* bytes a block */
-    unsigned flags;       /* enum ht__codec_flags */
-    const char *fallback; /* type taken where a row is not a multiple of block_len, or NULL */
-    float rmse_bound;     /* relative RMSE on gaussian rows that encode must stay under (tests) */
-    ht__encode_fn *encode; /* scalar reference; NULL for SOURCE_ONLY */
-    ht__decode_fn *decode; /* scalar reference, never NULL */
-    ht__check_fn *check;   /* NULL: every byte pattern is sound */
+    const char *name;            /* lower case, as the CLI prints it: "q4_k" */
+    const char *label;           /* as llama.cpp writes it: "Q4_K" */
+    uint32_t ggml_id;            /* type id in a GGUF file, or HT__NO_GGML_ID */
+    uint32_t block_len;          /* weights a block */
+    uint32_t block_size;         /* bytes a block */
+    unsigned flags;              /* enum ht__codec_flags */
+    const char *fallback;        /* type taken where a row is not a multiple of block_len, or NULL */
+    float rmse_bound;            /* relative RMSE on gaussian rows that encode must stay under (tests) */
+    ht__encode_fn *encode;       /* scalar reference; NULL for SOURCE_ONLY */
+    ht__decode_fn *decode;       /* scalar reference, never NULL */
+    ht__check_fn *check;         /* NULL: every byte pattern is sound */
+    const struct ht__grid *grid; /* NULL: codes and scales do not come apart */
+    /* As encode, slower and better: importance is exactly what the squared error of a weight counts. NULL: none. */
+    ht__encode_fn *encode_best;
 };
 
 /* CPU levels, each a bundle that includes the ones before it. */
-#define HT__CPU_LEVELS(X) X(scalar) X(avx2) X(avx512) X(neon)
+#define HT__CPU_LEVELS(X) X(scalar) X(avx2) X(avx512)
 enum ht__cpu_level {
 #define HT__CPU_ENUM(name) HT__CPU_##name,
     HT__CPU_LEVELS(HT__CPU_ENUM)
 #undef HT__CPU_ENUM
-    HT__CPU_N_LEVELS
+        HT__CPU_N_LEVELS
 };
 /*
  * avx2:   AVX2, FMA, F16C, BMI1, BMI2        (Haswell and Zen on)
  * avx512: AVX-512 F, BW, CD, DQ, VL, VBMI, VBMI2, VNNI, BITALG, VPOPCNTDQ  (Ice Lake and Zen 4 on)
- * neon:   AArch64 Advanced SIMD
+ * Other processors run the scalar code.
  */
 
 /* Codec by name (case-insensitive) or GGUF type id; NULL if unknown. */

@@ -62,6 +62,23 @@ static inline uint16_t ht__f32_to_bf16(float x)
     return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
+/* Rounded to what bfloat16 and half hold, as floats; x must be finite. No branches, so that loops become vectors. */
+static inline float ht__round_bf16(float x)
+{
+    uint32_t bits = ht__f32_bits(x);
+    return ht__f32_from_bits((bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u);
+}
+
+static inline float ht__round_f16(float x)
+{
+    uint32_t bits = ht__f32_bits(x), sign = bits & 0x80000000u;
+    int32_t magnitude = (int32_t)(bits & 0x7fffffffu);
+    int32_t normal = (magnitude + 0xfff + (magnitude >> 13 & 1)) & ~0x1fff;
+    int32_t tiny = (int32_t)ht__f32_bits(ht__f32_from_bits((uint32_t)magnitude) + 0.5f - 0.5f); /* to 2^-24 */
+    int32_t held = magnitude < 0x38800000 ? tiny : normal;
+    return ht__f32_from_bits(sign | (uint32_t)(held > 0x477fe000 ? 0x7f800000 : held));
+}
+
 static inline uint16_t ht__load_u16(const void *p)
 {
     uint16_t v;
@@ -74,13 +91,16 @@ static inline void ht__store_u16(void *p, uint16_t v)
     memcpy(p, &v, sizeof v);
 }
 
-/* The whole part; INT32_MIN for what int cannot hold, as the reference's machine has it (C leaves it open). */
+/* The whole part; INT32_MIN for what int cannot hold, as x86 converts them (C leaves it open). */
 static inline int ht__truncate(float x)
 {
     return x >= -2147483648.0f && x < 2147483648.0f ? (int)x : INT32_MIN;
 }
 
-/* Round to nearest, ties to even, for |x| < 2^22: what the reference encoders mean by rounding. */
+/*
+ * Round to nearest, ties to even, for |x| < 2^22: what llama.cpp's encoders mean by rounding. 12582912 is 1.5 * 2^23:
+ * floats there are whole numbers, so that the sum rounds x, and its lower 23 bits hold x + 2^22.
+ */
 static inline int ht__round_even(float x)
 {
     return (int)(ht__f32_bits(x + 12582912.0f) & 0x007fffffu) - 0x00400000;

@@ -2,6 +2,7 @@
 #include "base/yaml.h"
 #include "model/model_name.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +80,7 @@ static enum ht_err read_front_matter(struct card *c, const char *path, struct ht
     return err;
 }
 
-/* What is advice only: a damaged file is told of and left out, one that cannot be read is an error. */
+/* For optional files: a damaged one is left out with a warning, one that cannot be read is an error. */
 static enum ht_err leave_out(struct card *c, const char *path, enum ht_err err, const struct ht_diag *why,
                              struct ht_diag *diag)
 {
@@ -98,7 +99,7 @@ static enum ht_err load_card(struct card *c, struct ht_diag *diag)
     return ht__path_exists(path) ? leave_out(c, path, read_front_matter(c, path, &why), &why, diag) : HT_OK;
 }
 
-/* A member, also when it is null; the last one of that name, as the field's reader has it. */
+/* A member, also when it is null; the last one of that name, as PyYAML has it. */
 static const struct ht__jnode *member(const struct ht__jnode *node, const char *key)
 {
     for (size_t i = node && node->type == HT__JSON_OBJECT ? node->n : 0; i-- > 0;)
@@ -204,9 +205,12 @@ static void fields_of_folder(struct card *c)
     const char *base = ht__path_base(given);
     if (!*base || strcmp(base, ".") == 0 || strcmp(base, "..") == 0) base = ht__path_base(real);
     char *copy = ht__arena_str(c->job->tmp, base);
-    if (!copy) c->no_memory = true;
-    else if (name_in_cache(real, id)) fields_of_name(c, ht__arena_str(c->job->tmp, id));
-    else fields_of_name(c, copy);
+    if (!copy)
+        c->no_memory = true;
+    else if (name_in_cache(real, id))
+        fields_of_name(c, ht__arena_str(c->job->tmp, id));
+    else
+        fields_of_name(c, copy);
 }
 
 /* What somebody's training script called the model, unless it is a path of their disk. */
@@ -240,9 +244,9 @@ static void origin_of_id(struct card *c, const char *prefix, size_t i, const cha
     }
     put_origin(c, prefix, i, "name", made(c, ht__model_title(tmp, n.name)));
     put_origin(c, prefix, i, "version", n.version);
-    if (n.organization)
-        put_origin(c, prefix, i, "organization", made(c, ht__model_title(tmp, n.organization)));
-    if (url) put_origin(c, prefix, i, "repo_url", url);
+    if (n.organization) put_origin(c, prefix, i, "organization", made(c, ht__model_title(tmp, n.organization)));
+    if (url)
+        put_origin(c, prefix, i, "repo_url", url);
     else if (n.organization)
         put_origin(c, prefix, i, "repo_url",
                    made(c, ht__arena_printf(tmp, "https://huggingface.co/%s/%s", n.organization, n.name)));
@@ -261,25 +265,25 @@ static const char *id_of_url(const char *url)
 
 static void origin_of_text(struct card *c, const char *prefix, size_t i, const char *text)
 {
-    bool url = strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0 ||
-               strncmp(text, "ssh://", 6) == 0;
+    bool url = strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0 || strncmp(text, "ssh://", 6) == 0;
     const char *id = url ? id_of_url(text) : text;
-    if (id) origin_of_id(c, prefix, i, id, url ? text : NULL);
-    else put_origin(c, prefix, i, "repo_url", text);
+    if (id)
+        origin_of_id(c, prefix, i, id, url ? text : NULL);
+    else
+        put_origin(c, prefix, i, "repo_url", text);
 }
 
 static void origin_of_mapping(struct card *c, const char *prefix, size_t i, const struct ht__jnode *node)
 {
-    static const char *const keys[] = {"name",        "author", "version", "organization",
-                                       "description", "url",    "doi",     "uuid",
-                                       "repo_url"};
+    static const char *const keys[] = {"name", "author", "version", "organization", "description",
+                                       "url",  "doi",    "uuid",    "repo_url"};
     for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++) {
         const struct ht__jnode *v = member(node, keys[k]);
         if (v && v->type == HT__JSON_STRING) put_origin(c, prefix, i, keys[k], v->text);
     }
 }
 
-/* Each is an id, an address or a mapping; the count stands first. */
+/* Each is an id, an address or a mapping; the count comes first. */
 static void put_origins(struct card *c, const struct origin *origin)
 {
     const struct ht__jnode *list = NULL;
@@ -297,8 +301,10 @@ static void put_origins(struct card *c, const struct origin *origin)
     ht__kv_u32(c->kvs, count, (uint32_t)n);
     for (size_t i = 0; i < n; i++) {
         const struct ht__jnode *v = list->type == HT__JSON_ARRAY ? &list->children[i] : list;
-        if (v->type == HT__JSON_STRING) origin_of_text(c, origin->key, i, v->text);
-        else origin_of_mapping(c, origin->key, i, v);
+        if (v->type == HT__JSON_STRING)
+            origin_of_text(c, origin->key, i, v->text);
+        else
+            origin_of_mapping(c, origin->key, i, v);
     }
 }
 
@@ -332,7 +338,7 @@ static void put_setting(struct card *c, const char *key, char kind, const struct
     if (kind == 's' && v->type == HT__JSON_STRING && v->len) ht__kv_str(c->kvs, key, v->text);
     if (kind == 'i' && v->is_int && v->integer >= INT32_MIN && v->integer <= INT32_MAX)
         ht__kv_i32(c->kvs, key, (int32_t)v->integer);
-    if (kind == 'f' && v->type == HT__JSON_NUMBER) ht__kv_f32(c->kvs, key, (float)v->number);
+    if (kind == 'f' && v->type == HT__JSON_NUMBER && isfinite(v->number)) ht__kv_f32(c->kvs, key, (float)v->number);
 }
 
 static enum ht_err sampling_keys(struct card *c, struct ht_diag *diag)
@@ -349,7 +355,7 @@ static enum ht_err sampling_keys(struct card *c, struct ht_diag *diag)
         {"xtc_threshold", "general.sampling.xtc_threshold", 'f'},
         {"temperature", "general.sampling.temp", 'f'},
         {"penalty_last_n", "general.sampling.penalty_last_n", 'i'},
-        {"penalty_repeat", "general.sampling.penalty_repeat", 'f'},
+        {"penalty_repeat repetition_penalty", "general.sampling.penalty_repeat", 'f'},
         {"mirostat", "general.sampling.mirostat", 'i'},
         {"mirostat_tau", "general.sampling.mirostat_tau", 'f'},
         {"mirostat_eta", "general.sampling.mirostat_eta", 'f'},
@@ -361,7 +367,7 @@ static enum ht_err sampling_keys(struct card *c, struct ht_diag *diag)
     if (!ht__path_exists(path)) return HT_OK;
     HT_TRY(leave_out(c, path, ht__json_load(c->job->tmp, path, LARGEST_CARD, &g, &why), &why, diag));
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        const struct ht__jnode *v = ht__jget(g, keys[i].from);
+        const struct ht__jnode *v = any_member(g, keys[i].from);
         if (v) put_setting(c, keys[i].key, keys[i].kind, v);
     }
     return HT_OK;
@@ -374,7 +380,7 @@ static const char *size_of_weights(struct card *c)
     for (size_t i = 0; i < c->job->model->n_weights; i++) {
         const struct ht__weight *w = &c->job->model->weights[i];
         uint64_t n = (uint64_t)w->rows->n_rows * (uint64_t)w->rows->row_len;
-        bool stack = strstr(w->name, "_exps.") && w->n_dims >= 3 && w->ne[2] > 0;
+        bool stack = ht__slot_of_experts(w->slot) && w->n_dims >= 3 && w->ne[2] > 0;
         one += stack ? n / (uint64_t)w->ne[2] : n;
         experts += stack ? (uint64_t)w->ne[2] : 0;
         stacks += stack;

@@ -53,8 +53,10 @@ static bool letter_at(const char *p)
 /* 3, v0.1, iter2.5 */
 static bool is_version(const char *p)
 {
-    if (strncasecmp(p, "iter", 4) == 0) p += 4;
-    else if (lower(*p) == 'v') p++;
+    if (strncasecmp(p, "iter", 4) == 0)
+        p += 4;
+    else if (lower(*p) == 'v')
+        p++;
     for (;; p++) {
         const char *end = digits(p);
         if (end == p) return false;
@@ -69,7 +71,8 @@ static bool is_type(const char *p)
 {
     const char *q = p + (lower(*p) == 'i');
     if (lower(*q) == 'q' && digit(q[1])) {
-        for (q += 2; *q == '_' && (word_char(q[1])); q += 2) {}
+        for (q += 2; *q == '_' && (word_char(q[1])); q += 2) {
+        }
         return *q == '\0';
     }
     p += lower(*p) == 'b';
@@ -85,8 +88,10 @@ static bool is_size(const char *p)
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (strcasecmp(p, words[i]) == 0) return true;
     const char *end = digits(p);
-    if (lower(*p) == 'a') p++;
-    else if (end > p && lower(*end) == 'x') p = end + 1;
+    if (lower(*p) == 'a')
+        p++;
+    else if (end > p && lower(*end) == 'x')
+        p = end + 1;
     end = digits(p);
     if (end == p) return false;
     if ((*end == '.' || *end == '_') && digit(end[1])) end = digits(end + 1);
@@ -126,8 +131,7 @@ static void take_size(struct part *part, uint64_t n_weights)
     if (n > 1 && digit(t[n - 2])) t[n - 1] = upper(t[n - 1]);
     double weights = weights_of(t);
     part->what = SIZE;
-    if (n_weights && weights >= 0 &&
-        fabs(weights - (double)n_weights) > (double)(7 * n_weights / 8)) {
+    if (n_weights && weights >= 0 && fabs(weights - (double)n_weights) > (double)(7 * n_weights / 8)) {
         part->what = FINETUNE;
         t[n - 1] = lower(t[n - 1]);
     }
@@ -135,8 +139,8 @@ static void take_size(struct part *part, uint64_t n_weights)
 
 static bool is_finetune(const char *p)
 {
-    return strcasecmp(p, "chat") == 0 || strcasecmp(p, "instruct") == 0 ||
-           strcasecmp(p, "vision") == 0 || strcasecmp(p, "lora") == 0;
+    return strcasecmp(p, "chat") == 0 || strcasecmp(p, "instruct") == 0 || strcasecmp(p, "vision") == 0 ||
+           strcasecmp(p, "lora") == 0;
 }
 
 static void classify(struct part *part, bool first, uint64_t n_weights)
@@ -189,8 +193,8 @@ static bool seen_before(const struct part *parts, size_t i)
 }
 
 /* Those parts again with dashes between; NULL when there are none. `failed` when memory is out. */
-static const char *join(struct ht__arena *arena, const struct part *parts, size_t n, unsigned what,
-                        unsigned without, bool *failed)
+static const char *join(struct ht__arena *arena, const struct part *parts, size_t n, unsigned what, unsigned without,
+                        bool *failed)
 {
     size_t len = 0, used = 0;
     for (size_t i = 0; i < n; i++)
@@ -220,8 +224,7 @@ static bool split(struct ht__arena *arena, const char *name, struct part *parts,
     return true;
 }
 
-bool ht__model_name_parse(struct ht__arena *arena, const char *id, uint64_t n_weights,
-                          struct ht__model_name *out)
+bool ht__model_name_parse(struct ht__arena *arena, const char *id, uint64_t n_weights, struct ht__model_name *out)
 {
     bool failed = false;
     size_t n = 0, len = strlen(id);
@@ -230,8 +233,7 @@ bool ht__model_name_parse(struct ht__arena *arena, const char *id, uint64_t n_we
     const char *slash = strchr(id, '/');
     if (slash) {
         out->name = slash + 1;
-        if (id[0] != '.' && !(out->organization = ht__arena_copy(arena, id, (size_t)(slash - id))))
-            return false;
+        if (id[0] != '.' && !(out->organization = ht__arena_copy(arena, id, (size_t)(slash - id)))) return false;
     }
     struct part *parts = ht__arena_array(arena, len / 2 + 1, sizeof *parts);
     if (!parts || !split(arena, out->name, parts, &n)) return false;
@@ -242,8 +244,7 @@ bool ht__model_name_parse(struct ht__arena *arena, const char *id, uint64_t n_we
     out->size_label = join(arena, parts, n, SIZE, 0, &failed);
     out->finetune = join(arena, parts, n, FINETUNE, 0, &failed);
     out->version = join(arena, parts, n, VERSION, BASENAME, &failed);
-    if (out->size_label || out->finetune || out->version)
-        out->basename = join(arena, parts, n, BASENAME, 0, &failed);
+    if (out->size_label || out->finetune || out->version) out->basename = join(arena, parts, n, BASENAME, 0, &failed);
     return !failed;
 }
 

@@ -1,6 +1,6 @@
 /*
  * What a model's name says: "meta-llama/Llama-2-7b-chat-hf" is of organization meta-llama, basename Llama-2,
- * size 7B, finetune chat-hf. The rules are those by which the field's converter fills general.basename,
+ * size 7B, finetune chat-hf. The rules are those by which llama.cpp's converter fills general.basename,
  * general.size_label, general.finetune and general.version.
  */
 #ifndef HT_MODEL_MODEL_NAME_H
@@ -19,8 +19,7 @@ struct ht__model_name {
 
 /* n_weights: how large the model is, so that "128K" of a context is not taken for its size; 0 when not
  * known. false when memory is out. */
-bool ht__model_name_parse(struct ht__arena *arena, const char *id, uint64_t n_weights,
-                          struct ht__model_name *out);
+bool ht__model_name_parse(struct ht__arena *arena, const char *id, uint64_t n_weights, struct ht__model_name *out);
 
 /* "llama-2-7b-chat" to "Llama 2 7b Chat": words in small letters get a capital one, but for versions and
  * what begins with a digit. NULL when memory is out. */

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-static struct ht__rows *new_rows(struct ht__arena *arena, int64_t n_rows, int64_t row_len,
-                                 ht__rows_read_fn *read, size_t ctx_size, void **ctx)
+static struct ht__rows *new_rows(struct ht__arena *arena, int64_t n_rows, int64_t row_len, ht__rows_read_fn *read,
+                                 size_t ctx_size, void **ctx)
 {
     struct ht__rows *rows = ht__arena_new(arena, sizeof *rows + ctx_size);
     if (!rows) return NULL;
@@ -24,8 +24,8 @@ static enum ht_err read_tensor(const struct ht__rows *rows, int64_t row, int64_t
                                struct ht__arena *scratch, struct ht_diag *diag)
 {
     const struct tensor *t = rows->ctx;
-    return ht__tensor_read(t->ck, t->tensor, (uint64_t)(row * rows->row_len),
-                           (uint64_t)(n * rows->row_len), dst, scratch, diag);
+    return ht__tensor_read(t->ck, t->tensor, (uint64_t)(row * rows->row_len), (uint64_t)(n * rows->row_len), dst,
+                           scratch, diag);
 }
 
 static enum ht_err read_tensor_raw(const struct ht__rows *rows, int64_t row, int64_t n, void *dst,
@@ -33,14 +33,13 @@ static enum ht_err read_tensor_raw(const struct ht__rows *rows, int64_t row, int
 {
     const struct tensor *t = rows->ctx;
     (void)scratch;
-    return ht__tensor_read_raw(t->ck, t->tensor, (uint64_t)(row * rows->row_len),
-                               (uint64_t)(n * rows->row_len), dst, diag);
+    return ht__tensor_read_raw(t->ck, t->tensor, (uint64_t)(row * rows->row_len), (uint64_t)(n * rows->row_len), dst,
+                               diag);
 }
 
 /* A read for each row, but one decoding. */
 static enum ht_err read_tensor_part(const struct ht__rows *rows, int64_t row, int64_t n, int64_t column,
-                                    int64_t n_columns, float *dst, struct ht__arena *scratch,
-                                    struct ht_diag *diag)
+                                    int64_t n_columns, float *dst, struct ht__arena *scratch, struct ht_diag *diag)
 {
     const struct tensor *t = rows->ctx;
     const struct ht__codec *type = t->tensor->dtype;
@@ -55,7 +54,7 @@ static enum ht_err read_tensor_part(const struct ht__rows *rows, int64_t row, in
     return HT_OK;
 }
 
-static void announce_tensor(const struct ht__rows *rows)
+static void prefetch_tensor(const struct ht__rows *rows)
 {
     enum { AHEAD = 8 << 20 };
     const struct tensor *t = rows->ctx;
@@ -64,11 +63,11 @@ static void announce_tensor(const struct ht__rows *rows)
         ht__file_expect(file, t->tensor->offset, t->tensor->n_bytes < AHEAD ? t->tensor->n_bytes : AHEAD);
 }
 
-void ht__rows_announce(const struct ht__rows *rows)
+void ht__rows_prefetch(const struct ht__rows *rows)
 {
     while (rows->first)
         rows = rows->first;
-    if (rows->announce) rows->announce(rows);
+    if (rows->prefetch) rows->prefetch(rows);
 }
 
 struct ht__rows *ht__rows_tensor(struct ht__arena *arena, const struct ht__checkpoint *ck,
@@ -80,11 +79,11 @@ struct ht__rows *ht__rows_tensor(struct ht__arena *arena, const struct ht__check
     struct ht__rows *rows = new_rows(arena, n_rows, row_len, read_tensor, sizeof(struct tensor), &ctx);
     if (!rows) return NULL;
     *(struct tensor *)ctx = (struct tensor){ck, tensor};
-    rows->announce = announce_tensor;
-    if (!tensor->strides && !tensor->big_endian && tensor->dtype->block_len == 1)
-        rows->read_part = read_tensor_part;
-    if (!tensor->strides && !tensor->big_endian && tensor->dtype->ggml_id != HT__NO_GGML_ID) {
-        rows->raw_type = tensor->dtype;
+    rows->prefetch = prefetch_tensor;
+    if (!tensor->strides && !tensor->big_endian && tensor->dtype->block_len == 1) rows->read_part = read_tensor_part;
+    if (!tensor->strides && !tensor->big_endian) {
+        rows->stored = tensor->dtype;
+        rows->raw_type = tensor->dtype->ggml_id != HT__NO_GGML_ID ? tensor->dtype : NULL;
         rows->read_raw = read_tensor_raw;
     }
     return rows;
@@ -102,11 +101,9 @@ static enum ht_err read_slice(const struct ht__rows *rows, int64_t row, int64_t 
 {
     const struct slice *s = rows->ctx;
     if (s->step == 1) return s->of->read(s->of, s->first + row, n, dst, scratch, diag);
-    if (s->of->read_step)
-        return s->of->read_step(s->of, s->first + row * s->step, s->step, n, dst, scratch, diag);
+    if (s->of->read_step) return s->of->read_step(s->of, s->first + row * s->step, s->step, n, dst, scratch, diag);
     for (int64_t i = 0; i < n; i++)
-        HT_TRY(s->of->read(s->of, s->first + (row + i) * s->step, 1, dst + i * rows->row_len, scratch,
-                           diag));
+        HT_TRY(s->of->read(s->of, s->first + (row + i) * s->step, 1, dst + i * rows->row_len, scratch, diag));
     return HT_OK;
 }
 
@@ -117,17 +114,16 @@ static enum ht_err read_slice_raw(const struct ht__rows *rows, int64_t row, int6
     if (s->step == 1) return s->of->read_raw(s->of, s->first + row, n, dst, scratch, diag);
     size_t size = ht__codec_bytes(rows->raw_type, (uint64_t)rows->row_len);
     for (int64_t i = 0; i < n; i++)
-        HT_TRY(s->of->read_raw(s->of, s->first + (row + i) * s->step, 1, (char *)dst + (size_t)i * size,
-                               scratch, diag));
+        HT_TRY(
+            s->of->read_raw(s->of, s->first + (row + i) * s->step, 1, (char *)dst + (size_t)i * size, scratch, diag));
     return HT_OK;
 }
 
-struct ht__rows *ht__rows_slice(struct ht__arena *arena, const struct ht__rows *of, int64_t first,
-                                int64_t step, int64_t n)
+struct ht__rows *ht__rows_slice(struct ht__arena *arena, const struct ht__rows *of, int64_t first, int64_t step,
+                                int64_t n)
 {
     void *ctx;
-    struct ht__rows *rows =
-        of ? new_rows(arena, n, of->row_len, read_slice, sizeof(struct slice), &ctx) : NULL;
+    struct ht__rows *rows = of ? new_rows(arena, n, of->row_len, read_slice, sizeof(struct slice), &ctx) : NULL;
     if (!rows) return NULL;
     *(struct slice *)ctx = (struct slice){of, first, step};
     rows->first = first == 0 ? of : NULL;
@@ -168,8 +164,7 @@ static enum ht_err read_concat(const struct ht__rows *rows, int64_t row, int64_t
     return HT_OK;
 }
 
-struct ht__rows *ht__rows_concat(struct ht__arena *arena, const struct ht__rows *const *parts,
-                                 int64_t n_parts)
+struct ht__rows *ht__rows_concat(struct ht__arena *arena, const struct ht__rows *const *parts, int64_t n_parts)
 {
     void *ctx;
     const struct ht__rows **own = ht__arena_array(arena, (size_t)n_parts, sizeof *own);
@@ -180,11 +175,12 @@ struct ht__rows *ht__rows_concat(struct ht__arena *arena, const struct ht__rows 
         own[i] = parts[i];
         starts[i + 1] = starts[i] + parts[i]->n_rows;
     }
-    struct ht__rows *rows = new_rows(arena, starts[n_parts], own[0]->row_len, read_concat,
-                                     sizeof(struct concat), &ctx);
+    struct ht__rows *rows = new_rows(arena, starts[n_parts], own[0]->row_len, read_concat, sizeof(struct concat), &ctx);
     if (!rows) return NULL;
     *(struct concat *)ctx = (struct concat){own, n_parts, starts};
     rows->first = own[0];
+    for (int64_t i = 0; i < n_parts; i++)
+        if (own[i]->chunk_weights > rows->chunk_weights) rows->chunk_weights = own[i]->chunk_weights;
     return rows;
 }
 
@@ -196,11 +192,31 @@ struct permute {
     int64_t params[4];
 };
 
+/* Where rows are unpacked together: all from the first to the last that is asked for, once, if that is not much more. */
+static bool read_span(const struct permute *p, int64_t row, int64_t n, float *dst, struct ht__arena *scratch,
+                      struct ht_diag *diag, enum ht_err *err)
+{
+    int64_t low = INT64_MAX, high = 0, row_len = p->of->row_len;
+    for (int64_t i = 0; p->of->together > 1 && i < n; i++) {
+        int64_t from = p->map(p->params, row + i);
+        low = from < low ? from : low;
+        high = from > high ? from : high;
+    }
+    if (low > high || high - low >= 2 * n + p->of->together) return false;
+    float *span = ht__arena_raw(scratch, (size_t)((high - low + 1) * row_len) * sizeof *span);
+    *err = span ? p->of->read(p->of, low, high - low + 1, span, scratch, diag) : ht__fail_memory(diag, "rows");
+    for (int64_t i = 0; !*err && i < n; i++)
+        memcpy(dst + i * row_len, span + (p->map(p->params, row + i) - low) * row_len, (size_t)row_len * sizeof *dst);
+    return true;
+}
+
 /* Neighbours that stay neighbours are read together. */
 static enum ht_err read_permute(const struct ht__rows *rows, int64_t row, int64_t n, float *dst,
                                 struct ht__arena *scratch, struct ht_diag *diag)
 {
     const struct permute *p = rows->ctx;
+    enum ht_err err = HT_OK;
+    if (read_span(p, row, n, dst, scratch, diag, &err)) return err;
     for (int64_t i = 0; i < n;) {
         int64_t from = p->map(p->params, row + i), run = 1;
         while (i + run < n && p->map(p->params, row + i + run) == from + run)
@@ -211,14 +227,15 @@ static enum ht_err read_permute(const struct ht__rows *rows, int64_t row, int64_
     return HT_OK;
 }
 
-struct ht__rows *ht__rows_permute(struct ht__arena *arena, const struct ht__rows *of,
-                                  ht__row_map_fn *map, const int64_t params[4])
+struct ht__rows *ht__rows_permute(struct ht__arena *arena, const struct ht__rows *of, ht__row_map_fn *map,
+                                  const int64_t params[4])
 {
     void *ctx;
     struct ht__rows *rows =
         of ? new_rows(arena, of->n_rows, of->row_len, read_permute, sizeof(struct permute), &ctx) : NULL;
     if (!rows) return NULL;
     rows->first = of;
+    rows->chunk_weights = of->chunk_weights;
     struct permute *p = ctx;
     *p = (struct permute){.of = of, .map = map};
     memcpy(p->params, params, sizeof p->params);
@@ -254,8 +271,8 @@ int64_t ht__map_every_second(const int64_t *params, int64_t row)
     return 2 * row + params[0];
 }
 
-static enum ht_err read_pick(const struct ht__rows *rows, int64_t row, int64_t n, float *dst,
-                             struct ht__arena *scratch, struct ht_diag *diag)
+static enum ht_err read_pick(const struct ht__rows *rows, int64_t row, int64_t n, float *dst, struct ht__arena *scratch,
+                             struct ht_diag *diag)
 {
     const struct permute *p = rows->ctx;
     float *all = ht__arena_raw(scratch, (size_t)(p->of->n_rows * p->of->row_len) * sizeof *all);
@@ -266,14 +283,13 @@ static enum ht_err read_pick(const struct ht__rows *rows, int64_t row, int64_t n
     return HT_OK;
 }
 
-struct ht__rows *ht__rows_pick(struct ht__arena *arena, const struct ht__rows *of, int64_t row_len,
-                               ht__row_map_fn *map, const int64_t params[4])
+struct ht__rows *ht__rows_pick(struct ht__arena *arena, const struct ht__rows *of, int64_t row_len, ht__row_map_fn *map,
+                               const int64_t params[4])
 {
     void *ctx;
     int64_t n = of ? of->n_rows * of->row_len : 0;
     if (map == ht__map_every_second) n /= 2;
-    struct ht__rows *rows =
-        of ? new_rows(arena, n / row_len, row_len, read_pick, sizeof(struct permute), &ctx) : NULL;
+    struct ht__rows *rows = of ? new_rows(arena, n / row_len, row_len, read_pick, sizeof(struct permute), &ctx) : NULL;
     if (!rows) return NULL;
     struct permute *p = ctx;
     *p = (struct permute){.of = of, .map = map};
@@ -294,8 +310,7 @@ struct columns {
 };
 
 /* block has `take` rows of `width`; its columns go to rows of dst, by tiles that stay in the cache. */
-static void turn(const float *block, int64_t take, int64_t width, int64_t step, int64_t n, float *dst,
-                 int64_t dst_len)
+static void turn(const float *block, int64_t take, int64_t width, int64_t step, int64_t n, float *dst, int64_t dst_len)
 {
     enum { TILE = 16 };
     for (int64_t i0 = 0; i0 < n; i0 += TILE)
@@ -330,16 +345,15 @@ static enum ht_err read_columns(const struct ht__rows *rows, const struct column
         int64_t take = t->slab_rows - r < group ? t->slab_rows - r : group, row = c->slab * t->slab_rows + r;
         err = part ? of->read_part(of, row, take, first, strip, block, &inner, diag)
                    : of->read(of, row, take, block, &inner, diag);
-        if (err == HT_OK)
-            turn(block + (part ? 0 : first), take, width, c->step, c->n, dst + r, t->slab_rows);
+        if (err == HT_OK) turn(block + (part ? 0 : first), take, width, c->step, c->n, dst + r, t->slab_rows);
         ht__arena_reset(&inner);
     }
     ht__arena_close(&inner);
     return err;
 }
 
-static enum ht_err read_transpose_step(const struct ht__rows *rows, int64_t row, int64_t step, int64_t n,
-                                       float *dst, struct ht__arena *scratch, struct ht_diag *diag)
+static enum ht_err read_transpose_step(const struct ht__rows *rows, int64_t row, int64_t step, int64_t n, float *dst,
+                                       struct ht__arena *scratch, struct ht_diag *diag)
 {
     const struct transpose *t = rows->ctx;
     int64_t columns = t->of->row_len;
@@ -361,13 +375,16 @@ static enum ht_err read_transpose(const struct ht__rows *rows, int64_t row, int6
     return read_transpose_step(rows, row, 1, n, dst, scratch, diag);
 }
 
-struct ht__rows *ht__rows_transpose(struct ht__arena *arena, const struct ht__rows *of,
-                                    int64_t slab_rows)
+const struct ht__rows *ht__rows_transpose(struct ht__arena *arena, const struct ht__rows *of, int64_t slab_rows)
 {
     void *ctx;
     if (!of || slab_rows < 1) return NULL;
-    struct ht__rows *rows = new_rows(arena, of->n_rows / slab_rows * of->row_len, slab_rows,
-                                     read_transpose, sizeof(struct transpose), &ctx);
+    if (of->read == read_transpose && of->row_len == ((const struct transpose *)of->ctx)->slab_rows) {
+        const struct transpose *t = of->ctx; /* and back: what it was, whose blocks may be had as they are */
+        if (t->of->row_len == slab_rows) return t->of;
+    }
+    struct ht__rows *rows = new_rows(arena, of->n_rows / slab_rows * of->row_len, slab_rows, read_transpose,
+                                     sizeof(struct transpose), &ctx);
     if (!rows) return NULL;
     *(struct transpose *)ctx = (struct transpose){of, slab_rows};
     rows->read_step = read_transpose_step;
@@ -381,13 +398,11 @@ static enum ht_err read_floats(const struct ht__rows *rows, int64_t row, int64_t
                                struct ht__arena *scratch, struct ht_diag *diag)
 {
     (void)scratch, (void)diag;
-    memcpy(dst, (const float *)rows->ctx + row * rows->row_len,
-           (size_t)(n * rows->row_len) * sizeof *dst);
+    memcpy(dst, (const float *)rows->ctx + row * rows->row_len, (size_t)(n * rows->row_len) * sizeof *dst);
     return HT_OK;
 }
 
-struct ht__rows *ht__rows_floats(struct ht__arena *arena, const float *values, int64_t n_rows,
-                                 int64_t row_len)
+struct ht__rows *ht__rows_floats(struct ht__arena *arena, const float *values, int64_t n_rows, int64_t row_len)
 {
     void *ctx;
     size_t bytes = (size_t)(n_rows * row_len) * sizeof *values;

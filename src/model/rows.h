@@ -6,49 +6,41 @@
 #define HT_MODEL_ROWS_H
 
 #include "model/model.h"
+#include "schemes/scheme.h"
 
 /* These rows will be read soon, from the beginning. Costs nothing where the file is on this machine. */
-void ht__rows_announce(const struct ht__rows *rows);
+void ht__rows_prefetch(const struct ht__rows *rows);
 
 /* A tensor as a matrix of rows of its last dimension (or of row_len, where given; 0: the last). */
 struct ht__rows *ht__rows_tensor(struct ht__arena *arena, const struct ht__checkpoint *ck,
                                  const struct ht__tensor *tensor, int64_t row_len);
 /* Rows [first, first + step*n) of a source, every step-th: slices and de-interleaving. */
-struct ht__rows *ht__rows_slice(struct ht__arena *arena, const struct ht__rows *of, int64_t first,
-                                int64_t step, int64_t n);
+struct ht__rows *ht__rows_slice(struct ht__arena *arena, const struct ht__rows *of, int64_t first, int64_t step,
+                                int64_t n);
 /* Sources of the same row length, one after the other. */
-struct ht__rows *ht__rows_concat(struct ht__arena *arena, const struct ht__rows *const *parts,
-                                 int64_t n_parts);
+struct ht__rows *ht__rows_concat(struct ht__arena *arena, const struct ht__rows *const *parts, int64_t n_parts);
 /* Row i of the result is row map(ctx, i) of the source. */
 typedef int64_t ht__row_map_fn(const int64_t *params, int64_t row);
-struct ht__rows *ht__rows_permute(struct ht__arena *arena, const struct ht__rows *of,
-                                  ht__row_map_fn *map, const int64_t params[4]);
+struct ht__rows *ht__rows_permute(struct ht__arena *arena, const struct ht__rows *of, ht__row_map_fn *map,
+                                  const int64_t params[4]);
 /* Weight i of the result, counted over all rows, is weight map(params, i) of the source: for biases and other
  * small tensors, as the source is read whole. */
-struct ht__rows *ht__rows_pick(struct ht__arena *arena, const struct ht__rows *of, int64_t row_len,
-                               ht__row_map_fn *map, const int64_t params[4]);
+struct ht__rows *ht__rows_pick(struct ht__arena *arena, const struct ht__rows *of, int64_t row_len, ht__row_map_fn *map,
+                               const int64_t params[4]);
 /*
  * The columns of each slab of slab_rows rows become rows: [slabs, slab_rows, row_len] gives
  * [slabs, row_len, slab_rows].
  */
-struct ht__rows *ht__rows_transpose(struct ht__arena *arena, const struct ht__rows *of,
-                                    int64_t slab_rows);
+const struct ht__rows *ht__rows_transpose(struct ht__arena *arena, const struct ht__rows *of, int64_t slab_rows);
 /* x * scale + offset */
-struct ht__rows *ht__rows_affine(struct ht__arena *arena, const struct ht__rows *of, float scale,
-                                 float offset);
-/* Block-scaled FP8: each block of block[0] x block[1] weights has one factor in `scales`. */
-struct ht__rows *ht__rows_scaled(struct ht__arena *arena, const struct ht__rows *of,
-                                 const struct ht__rows *scales, const int64_t block[2]);
+struct ht__rows *ht__rows_affine(struct ht__arena *arena, const struct ht__rows *of, float scale, float offset);
+/* A matrix that another program packed; tensors: by the scheme's parts, each contiguous. whole: its parts that are
+ * WHOLE, read and accepted; NULL: they are read each time. Blocks of MXFP4 raw too, in GGUF's order. */
+struct ht__rows *ht__rows_packed(struct ht__arena *arena, const struct ht__checkpoint *ck,
+                                 const struct ht__scheme_params *params, const struct ht__matrix *matrix,
+                                 const struct ht__tensor *const tensors[], const void *const whole[]);
 /* Floats that were computed; the data is copied. */
-struct ht__rows *ht__rows_floats(struct ht__arena *arena, const float *values, int64_t n_rows,
-                                 int64_t row_len);
-/*
- * MXFP4 as gpt-oss stores it: blocks [.., rows, n_blocks, 16] of nibble pairs (low: element 2i, high:
- * 2i+1) and scales [.., rows, n_blocks], both U8. Decoded floats, and raw blocks in GGUF's order.
- */
-struct ht__rows *ht__rows_mxfp4(struct ht__arena *arena, const struct ht__checkpoint *ck,
-                                const struct ht__tensor *blocks, const struct ht__tensor *scales);
-
+struct ht__rows *ht__rows_floats(struct ht__arena *arena, const float *values, int64_t n_rows, int64_t row_len);
 /* Q/K rows from half-split to interleaved rotation: params {rows of a head}. */
 ht__row_map_fn ht__map_rope;
 /* [groups, parts, n] rows to all of part 0, all of part 1 …: params {groups, parts, n}. */

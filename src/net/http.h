@@ -1,18 +1,19 @@
 /*
- * HTTP/1.1 server behind a dozen functions: what the service needs of libmicrohttpd, with its gaps guarded.
+ * HTTP/1.1 server behind a dozen functions: a few event loops (epoll), each with connections of its own.
  *
  * A request's life:   headers -> guards -> on_begin -> body -> on_request -> answer -> on_done
  *
- *   - The guards refuse (400, problem+json) what two HTTP programs could read differently: no or two Hosts, two
- *     Content-Lengths, Content-Length with Transfer-Encoding, a coding other than `chunked`, control bytes, bad escapes
- *     and `..` in the path. Refused requests reach on_done alone.
+ *   - The parser takes HTTP/1.1 to the letter, and the guards refuse (400, problem+json) what two HTTP programs could
+ *     read differently: bare line feeds, folded lines, no or two Hosts, two Content-Lengths, Content-Length with
+ *     Transfer-Encoding, a coding other than `chunked`, control bytes, bad escapes and `..` in the path. Refused
+ *     requests reach on_done alone. Where not even the request line could be read, method and target are "".
  *   - on_begin may answer at once (refuse before the body comes); the connection closes if a body was to come.
  *   - on_request answers once: there and then, or from any thread after ht__http_defer. It runs in a server thread that
  *     other clients wait for: work longer than a millisecond or two belongs in another thread.
  *   - All that is read from a request (strings, body, user) lives until it is answered and, within on_begin and
  *     on_request, until they return. That the client has left meanwhile changes nothing: the answer then goes nowhere.
- *   - on_done comes once for each request that got as far as a request line, after the last byte or the break. The
- *     user data is freed after it.
+ *   - on_done comes once for each request whose head was whole or refused, after the last byte or the break. The user
+ *     data is freed after it.
  *
  * Every callback may run in several threads at a time.
  */
@@ -34,18 +35,22 @@ struct ht__http_settings {
     const char *address; /* numeric IPv4 or IPv6 [127.0.0.1] */
     uint16_t port;       /* 0: any that is free, see ht__http_port */
     int threads;         /* [2] */
-    int max_connections; /* [4096] more wait to be accepted; 64 fewer than descriptors at most */
-    int max_connections_per_peer; /* [no limit] for each address (IPv6: each /64); more are closed */
-    int header_seconds;  /* [10] from accept, or from the next request's first line, to the headers' end */
-    int body_seconds;    /* [20] each such span must move a body on by 4 KiB or to its end; answers too */
-    int idle_seconds;    /* [60] keep-alive: from an answer's end to the next request's first line */
-    int close_seconds;   /* [5] how long ht__http_close waits for answers in flight */
-    size_t max_body;     /* [1 MiB] collected in memory; larger: 413 */
+    /* [4096] at most 64 fewer than descriptors. More end one that is idle, or wait in the reserve: 503 */
+    int max_connections;
+    int max_connections_per_peer; /* [no limit] for each address (IPv6: each /64); more go into the reserve */
+    /* NULL-terminated: GET and HEAD of these (probes) are served in the reserve too, over every limit; may be NULL */
+    const char *const *reserved_paths;
+    int header_seconds; /* [10] from accept, or from the next request's first line, to the headers' end */
+    int body_seconds;   /* [20] each such span must move a body on by 4 KiB or to its end; answers too */
+    int idle_seconds;   /* [60] keep-alive: from an answer's end to the next request's first line */
+    int close_seconds;  /* [5] how long ht__http_close waits for answers in flight */
+    size_t max_body;    /* [1 MiB] collected in memory; larger: 413 */
     void *ctx;
     void (*on_begin)(void *ctx, struct ht__http_request *r); /* may be NULL */
     void (*on_request)(void *ctx, struct ht__http_request *r);
-    void (*on_done)(void *ctx, struct ht__http_request *r, int status, uint64_t bytes, double seconds); /* may be NULL */
-    void (*on_log)(void *ctx, const char *line); /* the library's complaints, at most a few a second; may be NULL */
+    void (*on_done)(void *ctx, struct ht__http_request *r, int status, uint64_t bytes,
+                    double seconds);             /* may be NULL */
+    void (*on_log)(void *ctx, const char *line); /* complaints, at most a few a second; may be NULL */
 };
 
 enum ht_err ht__http_open(const struct ht__http_settings *settings, struct ht__http **server, struct ht_diag *diag);
@@ -61,11 +66,13 @@ void ht__http_close(struct ht__http **server);
 
 /* -- What was asked. -- */
 const char *ht__http_method(const struct ht__http_request *r);
-const char *ht__http_path(const struct ht__http_request *r);  /* decoded once, UTF-8, begins with '/' */
+const char *ht__http_path(const struct ht__http_request *r);   /* decoded once, UTF-8, begins with '/' */
 const char *ht__http_target(const struct ht__http_request *r); /* path and query as they came, for logs */
-const char *ht__http_peer(const struct ht__http_request *r);  /* numeric address, no port */
-const char *ht__http_header(const struct ht__http_request *r, const char *name);  /* the first, or NULL */
-const char *ht__http_cookie(const struct ht__http_request *r, const char *name);  /* the first, or NULL */
+const char *ht__http_peer(const struct ht__http_request *r);   /* numeric address, no port */
+const char *ht__http_header(const struct ht__http_request *r, const char *name); /* the first, or NULL */
+/* The last: what the nearest proxy added where it adds a line of its own. NULL: none. */
+const char *ht__http_last_header(const struct ht__http_request *r, const char *name);
+const char *ht__http_cookie(const struct ht__http_request *r, const char *name); /* the first, or NULL */
 /* Decoded once, '+' is a space; the first of the name, "" when it has no '=', NULL when it is not there. */
 const char *ht__http_query(const struct ht__http_request *r, const char *name);
 /* All of them, in order; false past the last. */
@@ -104,13 +111,32 @@ void ht__http_answer_static(struct ht__http_request *r, int status, const char *
 void ht__http_answer_file(struct ht__http_request *r, int status, const char *content_type, int fd, uint64_t offset,
                           uint64_t len);
 /*
+ * A body that is put together as it goes out: pieces of memory (`data`, borrowed until the next one is asked for) or of
+ * files (`data` NULL; the server closes fd). next is called in the connection's loop, so it must not wait; false: there
+ * is no more, and where that is less than `len` the connection breaks, so that the client notices. free is called once,
+ * also when the answer goes nowhere. Status and Content-Range are the caller's.
+ */
+struct ht__http_piece {
+    const void *data;
+    int fd;
+    uint64_t offset, len;
+};
+struct ht__http_pieces {
+    bool (*next)(void *ctx, struct ht__http_piece *piece);
+    void (*free)(void *ctx);
+    void *ctx;
+};
+void ht__http_answer_pieces(struct ht__http_request *r, int status, const char *content_type,
+                            const struct ht__http_pieces *pieces, uint64_t len);
+/*
  * 200 and a body without an end, for server-sent events; at most max_queued bytes wait for a slow client.
  * Never NULL: without memory the stream is one whose client is gone.
  */
-struct ht__http_stream *ht__http_answer_stream(struct ht__http_request *r, const char *content_type,
-                                               size_t max_queued);
+struct ht__http_stream *ht__http_answer_stream(struct ht__http_request *r, const char *content_type, size_t max_queued);
 /* on_request only: answered later, from any thread. Nothing but the answer may follow in on_request itself. */
 void ht__http_defer(struct ht__http_request *r);
+/* Between ht__http_defer and the answer, any thread: has the client closed its side? Nobody will read the answer then. */
+bool ht__http_client_left(struct ht__http_request *r);
 
 /* Any thread. All of it or nothing; false: the client is gone or too slow (or the server closes): end the stream. */
 bool ht__http_stream_send(struct ht__http_stream *stream, const void *data, size_t len);

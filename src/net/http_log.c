@@ -1,6 +1,7 @@
-/* What the library and the adapter have to complain of, at most a few lines a second. */
+/* What the adapter has to complain of, at most a few lines a second. */
 #include "net/http_internal.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,28 +29,18 @@ static bool allowed(struct ht__http *server, int *dropped)
     return ok;
 }
 
-void ht__http_vlog(void *ctx, const char *fmt, va_list args)
+void ht__http_log(struct ht__http *server, const char *fmt, ...)
 {
-    struct ht__http *server = ctx;
     char line[512];
     int dropped;
-    if (!server->set.on_log) return;
+    va_list args;
+    if (!server->set.on_log || !allowed(server, &dropped)) return;
+    va_start(args, fmt);
     vsnprintf(line, sizeof line - 48, fmt, args);
-    /* its words for the connections that we end on purpose */
-    if (strncmp(line, "Application reported internal error", 35) == 0 || !allowed(server, &dropped)) return;
+    va_end(args);
     for (char *p = line; *p; p++) /* the text may quote the request */
         if ((unsigned char)*p < 0x20 || *p == 0x7f) *p = ' ';
     size_t n = strlen(line);
-    while (n > 0 && line[n - 1] == ' ')
-        line[--n] = '\0';
     if (dropped > 0) snprintf(line + n, sizeof line - n, " (and %d lines before it dropped)", dropped);
     server->set.on_log(server->set.ctx, line);
-}
-
-void ht__http_log(struct ht__http *server, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    ht__http_vlog(server, fmt, args);
-    va_end(args);
 }

@@ -1,269 +1,255 @@
-/* The library's callbacks: a connection's and a request's way through the loops. */
+/* An event loop: events, the mailbox, connections with work left, deadlines; then all over again. */
 #include "net/http_internal.h"
 
+#include <signal.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
-void ht__http_set_phase(struct ht__http_conn *conn, enum ht__http_phase phase)
+enum { EVENTS_A_TURN = 256, MOST_WAIT_MS = 60000 };
+
+/* -- Mail. -- */
+
+void ht__http_wake(struct ht__http_loop *loop)
 {
-    atomic_store(&conn->since, ht__http_now());
-    atomic_store(&conn->phase, (int)phase);
+    uint64_t one = 1;
+    ssize_t n = write(loop->wake, &one, sizeof one);
+    (void)n; /* a full counter wakes as well */
 }
 
-bool ht__http_move_phase(struct ht__http_conn *conn, enum ht__http_phase from, enum ht__http_phase to)
+void ht__http_post(struct ht__http_loop *loop, struct ht__http_mail *mail)
 {
-    int expected = (int)from;
-    if (!atomic_compare_exchange_strong(&conn->phase, &expected, (int)to)) return false;
-    atomic_store(&conn->since, ht__http_now());
-    return true;
+    mail->next = NULL;
+    pthread_mutex_lock(&loop->mail_lock);
+    bool first = !loop->mail;
+    *loop->mail_end = mail;
+    loop->mail_end = &mail->next;
+    pthread_mutex_unlock(&loop->mail_lock);
+    if (first) ht__http_wake(loop);
 }
 
-/* -- Connections. -- */
-
-static void connected(struct ht__http *server, struct MHD_Connection *mhd, const struct sockaddr *addr, void **context)
+static void open_letter(struct ht__http_mail *mail)
 {
-    struct ht__http_conn *conn = calloc(1, sizeof *conn);
-    *context = conn;
-    if (!conn) return; /* its requests will be turned away */
-    conn->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    ht__http_peer_text(addr, conn->peer);
-    ht__http_set_phase(conn, HT__PHASE_HEADER);
-    conn->seen_phase = -1;
-    pthread_mutex_lock(&server->conns_lock);
-    conn->next = server->conns;
-    if (conn->next) conn->next->prev = conn;
-    server->conns = conn;
-    pthread_mutex_unlock(&server->conns_lock);
-}
-
-static void disconnected(struct ht__http *server, const struct sockaddr *addr, struct ht__http_conn *conn)
-{
-    pthread_mutex_lock(&server->conns_lock);
-    server->peers[ht__http_peer_slot(server->peer_seed, addr)]--;
-    server->n_conns--;
-    if (conn) {
-        if (conn->next) conn->next->prev = conn->prev;
-        *(conn->prev ? &conn->prev->next : &server->conns) = conn->next;
+    if (mail->kind == HT__MAIL_CONN) {
+        ht__http_adopt(mail->what);
+    } else if (mail->kind == HT__MAIL_REQUEST) {
+        struct ht__http_request *r = mail->what;
+        if (r->conn) ht__http_conn_answered(r->conn);
+        ht__http_request_drop(r);
+    } else {
+        struct ht__http_stream *s = mail->what;
+        pthread_mutex_lock(&s->lock);
+        s->posted = false;
+        pthread_mutex_unlock(&s->lock);
+        if (s->conn) ht__http_conn_streams(s->conn);
+        ht__http_stream_drop(s);
     }
-    bool was_full = server->n_conns == server->set.max_connections - 1;
-    pthread_mutex_unlock(&server->conns_lock);
-    free(conn);
-    if (was_full) ht__http_wake(server);
 }
 
-void ht__http_on_connection(void *ctx, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode what)
+static void read_mail(struct ht__http_loop *loop)
 {
-    const struct sockaddr *addr = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
-    if (what == MHD_CONNECTION_NOTIFY_STARTED)
-        connected(ctx, mhd, addr, context);
-    else
-        disconnected(ctx, addr, *context);
-}
-
-/* -- Requests. -- */
-
-/* Escapes are decoded once, by us. */
-size_t ht__http_identity(void *ctx, struct MHD_Connection *mhd, char *text)
-{
-    (void)ctx, (void)mhd;
-    return strlen(text);
-}
-
-void *ht__http_on_line(void *ctx, const char *target, struct MHD_Connection *mhd)
-{
-    struct ht__http_conn *conn = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
-    if (!conn) return NULL;
-    /* the first request's head is timed from the connection's start */
-    if (atomic_load(&conn->phase) != HT__PHASE_HEADER) ht__http_set_phase(conn, HT__PHASE_HEADER);
-    return ht__http_request_new(ctx, conn, mhd, target);
-}
-
-static void leave_waiting(struct ht__http_request *r)
-{
-    struct ht__http *server = r->server;
-    pthread_mutex_lock(&server->waiting_lock);
-    if (r->in_waiting) {
-        if (r->next_waiting) r->next_waiting->prev_waiting = r->prev_waiting;
-        *(r->prev_waiting ? &r->prev_waiting->next_waiting : &server->waiting) = r->next_waiting;
-        r->in_waiting = false;
+    pthread_mutex_lock(&loop->mail_lock);
+    struct ht__http_mail *mail = loop->mail, *next;
+    loop->mail = NULL;
+    loop->mail_end = &loop->mail;
+    pthread_mutex_unlock(&loop->mail_lock);
+    for (; mail; mail = next) {
+        next = mail->next;
+        open_letter(mail);
     }
-    pthread_mutex_unlock(&server->waiting_lock);
 }
 
-static void enter_waiting(struct ht__http_request *r)
-{
-    struct ht__http *server = r->server;
-    r->prev_waiting = NULL;
-    r->next_waiting = server->waiting;
-    if (r->next_waiting) r->next_waiting->prev_waiting = r;
-    server->waiting = r;
-    r->in_waiting = true;
-}
+/* -- Stopping. -- */
 
-/* The application was asked: its answer goes out, or the connection sleeps until there is one. */
-static enum MHD_Result settle(struct ht__http_request *r, enum ht__http_where where)
+static void close_idle(struct ht__http_loop *loop)
 {
-    struct ht__http *server = r->server;
-    pthread_mutex_lock(&r->lock);
-    bool answered = r->answered, deferred = r->deferred;
-    pthread_mutex_unlock(&r->lock);
-    if (!answered && !deferred) {
-        ht__http_log(server, "%s %s was given no answer", r->method, r->path);
-        ht__http_refuse(r, 500, "the server gave no answer");
-        answered = true;
+    struct ht__http_conn *conn, *next;
+    for (conn = TAILQ_FIRST(&loop->idle); conn; conn = next) {
+        next = TAILQ_NEXT(conn, idle);
+        if (ht__http_unread(conn->fd) == 0) ht__http_conn_close(conn);
     }
-    if (deferred) leave_waiting(r);
-    if (answered) return ht__http_deliver(r, where);
+}
 
-    pthread_mutex_lock(&server->waiting_lock);
-    pthread_mutex_lock(&r->lock);
-    answered = r->answered;
-    if (!answered && !server->cancelling) {
-        r->suspended = true;
-        MHD_suspend_connection(r->mhd);
-        enter_waiting(r);
+static void end_stream(struct ht__http_conn *conn)
+{
+    if (conn->phase != HT__PHASE_STREAM) return;
+    struct ht__http_stream *s = conn->request->answer.stream;
+    pthread_mutex_lock(&s->lock);
+    s->ended = true;
+    pthread_mutex_unlock(&s->lock);
+    ht__http_conn_streams(conn);
+}
+
+static void cancel(struct ht__http_conn *conn)
+{
+    if (conn->phase != HT__PHASE_WORK) return;
+    ht__http_cancel(conn->request);
+    ht__http_conn_answered(conn);
+}
+
+static void each(struct ht__http_loop *loop, void (*f)(struct ht__http_conn *conn))
+{
+    struct ht__http_conn *conn, *next;
+    for (conn = TAILQ_FIRST(&loop->conns); conn; conn = next) {
+        next = TAILQ_NEXT(conn, all);
+        f(conn);
     }
-    bool cancel = !answered && server->cancelling;
-    pthread_mutex_unlock(&r->lock);
-    pthread_mutex_unlock(&server->waiting_lock);
-    if (cancel) ht__http_cancel(r);
-    return answered || cancel ? ht__http_deliver(r, where) : MHD_YES;
 }
 
-static enum MHD_Result ask(struct ht__http_request *r, enum ht__http_where where)
+/* The last loop that lets go of the listening socket closes it. */
+static void stop_listening(struct ht__http_loop *loop)
 {
-    r->asked = true;
-    r->server->set.on_request(r->server->set.ctx, r);
-    return settle(r, where);
+    struct ht__http *server = loop->server;
+    ht__http_listen_on(loop, false);
+    loop->stopped = true;
+    if (atomic_fetch_sub(&server->n_listening, 1) == 1) close(server->listener);
 }
 
-static bool is_answered(struct ht__http_request *r)
+/* What the server's owner wants of all loops. */
+static void obey(struct ht__http_loop *loop)
 {
-    pthread_mutex_lock(&r->lock);
-    bool answered = r->answered;
-    pthread_mutex_unlock(&r->lock);
-    return answered;
-}
-
-static enum MHD_Result head_came(struct ht__http_request *r, const char *method, const char *version)
-{
-    struct ht__http *server = r->server;
-    struct ht__http_verdict v = ht__http_request_head(r, method, version);
-    r->headed = true;
-    if (v.status != 0)
-        ht__http_refuse(r, v.status, v.reason);
-    else if (server->set.on_begin) {
-        r->at_begin = true;
-        server->set.on_begin(server->set.ctx, r);
-        r->at_begin = false;
+    struct ht__http *server = loop->server;
+    if (atomic_load(&server->stopping)) {
+        if (!loop->stopped) stop_listening(loop);
+        close_idle(loop);
     }
-    bool answered = is_answered(r);
-    if (!answered && r->body_size != UINT64_MAX && r->body_size > r->max_body) {
-        ht__http_refuse(r, 413, "the body is larger than this resource takes");
-        answered = true;
+    if (atomic_load(&server->ending) && !loop->ended) {
+        loop->ended = true;
+        each(loop, end_stream);
     }
-    /* without a body the library comes again at once; answered only then, the connection lives on */
-    if (r->body_size == 0 && v.status == 0) return MHD_YES;
-    if (answered) return ht__http_deliver(r, HT__AT_HEAD);
-    atomic_store(&r->conn->n_read, 0);
-    ht__http_set_phase(r->conn, HT__PHASE_BODY);
-    return MHD_YES;
+    if (atomic_load(&server->cancelling) && !loop->cancelled) {
+        loop->cancelled = true;
+        each(loop, cancel);
+    }
 }
 
-static bool collect(struct ht__http_request *r, const char *data, size_t size)
+/* -- Turns. -- */
+
+void ht__http_make_ready(struct ht__http_conn *conn)
 {
-    if (size >= r->body_cap - r->body_len || !r->body) { /* one byte is kept for the NUL */
-        size_t cap = r->body_cap < 512 ? 1024 : r->body_cap * 2;
-        while (cap - r->body_len <= size)
-            cap *= 2;
-        char *body = realloc(r->body, cap);
-        if (!body) return false;
-        r->body = body;
-        r->body_cap = cap;
-    }
-    memcpy(r->body + r->body_len, data, size);
-    r->body_len += size;
-    r->body[r->body_len] = '\0';
-    return true;
+    if (conn->is_ready || conn->phase == HT__PHASE_DEAD) return;
+    conn->is_ready = true;
+    conn->loop->n_ready++;
+    TAILQ_INSERT_TAIL(&conn->loop->ready, conn, ready);
 }
 
-static enum MHD_Result piece_came(struct ht__http_request *r, const char *data, size_t *size)
+void ht__http_unmake_ready(struct ht__http_conn *conn)
 {
-    size_t n = *size;
-    uint64_t total = atomic_load(&r->conn->n_read);
-    if (r->asked) { /* a refused upload's answer was deferred, and is there */
-        *size = 0;
-        return settle(r, HT__IN_BODY);
-    }
-    if (total + n > r->max_body) {
-        *size = 0;
-        ht__http_refuse(r, 413, "the body is larger than this resource takes");
-        return ht__http_deliver(r, HT__IN_BODY);
-    }
-    atomic_store(&r->conn->n_read, total + n);
-    *size = 0;
-    if (r->sink) {
-        if (r->sink(r->sink_ctx, data, n)) return MHD_YES;
-        if (!ht__http_move_phase(r->conn, HT__PHASE_BODY, HT__PHASE_WORK)) return MHD_YES;
-        r->refused = true;
-        enum MHD_Result result = ask(r, HT__IN_BODY);
-        if (!is_answered(r)) *size = n; /* the same piece comes again when the connection wakes */
-        return result;
-    }
-    if (collect(r, data, n)) return MHD_YES;
-    ht__http_refuse(r, 503, "no memory for the body");
-    return ht__http_deliver(r, HT__IN_BODY);
+    if (!conn->is_ready) return;
+    conn->is_ready = false;
+    conn->loop->n_ready--;
+    TAILQ_REMOVE(&conn->loop->ready, conn, ready);
 }
 
-static enum MHD_Result all_came(struct ht__http_request *r)
+static void run_ready(struct ht__http_loop *loop)
 {
-    if (r->asked) return settle(r, HT__AT_END);
-    if (is_answered(r)) return ht__http_deliver(r, HT__AT_END);
-    if (r->body_size == 0)
-        ht__http_set_phase(r->conn, HT__PHASE_WORK);
-    else if (!ht__http_move_phase(r->conn, HT__PHASE_BODY, HT__PHASE_WORK))
-        return MHD_NO; /* the keeper has just ended it */
-    return ask(r, HT__AT_END);
-}
-
-enum MHD_Result ht__http_on_call(void *server, struct MHD_Connection *mhd, const char *url, const char *method,
-                                 const char *version, const char *data, size_t *size, void **request)
-{
-    struct ht__http_request *r = *request;
-    (void)server, (void)mhd, (void)url;
-    if (!r) return MHD_NO; /* there was no memory for it */
-    if (!r->headed) return head_came(r, method, version);
-    if (atomic_load(&r->conn->phase) == HT__PHASE_LINGER) {
-        bool more = *size > 0;
-        *size = 0;
-        return more ? MHD_YES : MHD_NO;
+    /* those that are ready again wait for the next turn */
+    for (int n = loop->n_ready; n > 0 && !TAILQ_EMPTY(&loop->ready); n--) {
+        struct ht__http_conn *conn = TAILQ_FIRST(&loop->ready);
+        ht__http_unmake_ready(conn);
+        ht__http_conn_turn(conn);
     }
-    return *size > 0 ? piece_came(r, data, size) : all_came(r);
 }
 
-static uint64_t bytes_sent(const struct ht__http_request *r, bool whole)
+static void bury(struct ht__http_loop *loop)
 {
-    if (strcmp(r->method, "HEAD") == 0 || !r->answered) return 0;
-    if (r->stream) return r->stream->sent;
-    if (whole || r->by_hand) return r->answer_len;
-    return r->memory ? 0 : ht__http_acked(r->conn->fd) - r->acked_before;
+    while (!TAILQ_EMPTY(&loop->dead)) {
+        struct ht__http_conn *conn = TAILQ_FIRST(&loop->dead);
+        TAILQ_REMOVE(&loop->dead, conn, all);
+        ht__http_conn_free(conn);
+    }
 }
 
-void ht__http_on_completed(void *ctx, struct MHD_Connection *mhd, void **request,
-                           enum MHD_RequestTerminationCode how)
+static void dispatch(struct ht__http_loop *loop, const struct epoll_event *e)
 {
-    struct ht__http *server = ctx;
-    struct ht__http_request *r = *request;
-    *request = NULL;
-    if (!r) return;
-    if (r->deferred) leave_waiting(r);
-    int status = r->delivered ? r->status : 0;
-    if (!r->delivered && atomic_load(&r->conn->phase) == HT__PHASE_LINGER) status = 408; /* the keeper's */
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_HTTP_STATUS);
-    if (!r->headed && info) status = (int)info->http_status; /* the library's own refusal */
-    if (server->set.on_done)
-        server->set.on_done(server->set.ctx, r, status, bytes_sent(r, how == MHD_REQUEST_TERMINATED_COMPLETED_OK),
-                            (double)(ht__http_now() - r->began) / 1000);
-    ht__http_set_phase(r->conn, HT__PHASE_IDLE);
-    ht__http_request_drop(r);
+    if (e->data.ptr == &loop->server->listener) {
+        ht__http_accept(loop);
+    } else if (e->data.ptr == loop) {
+        uint64_t n;
+        if (read(loop->wake, &n, sizeof n) < 0) return; /* mail is looked for in any case */
+    } else {
+        ht__http_conn_event(e->data.ptr, e->events);
+    }
+}
+
+static void *run(void *ctx)
+{
+    struct ht__http_loop *loop = ctx;
+    struct epoll_event events[EVENTS_A_TURN];
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE); /* sendfile to a client that has left raises it; the error alone is enough */
+    pthread_sigmask(SIG_BLOCK, &pipe, NULL);
+    while (!atomic_load(&loop->server->quitting)) {
+        bool rests = !loop->listens && !loop->stopped;
+        int wait = !TAILQ_EMPTY(&loop->ready) ? 0 : ht__http_next_deadline(loop, rests ? 50 : MOST_WAIT_MS);
+        int n = epoll_wait(loop->epoll, events, EVENTS_A_TURN, wait);
+        loop->now = ht__http_now();
+        for (int i = 0; i < n; i++)
+            dispatch(loop, &events[i]);
+        read_mail(loop);
+        obey(loop);
+        run_ready(loop);
+        loop->now = ht__http_now(); /* the application may have taken its time */
+        ht__http_run_deadlines(loop);
+        if (rests && !loop->stopped && loop->now >= loop->listens_again) ht__http_listen_on(loop, true);
+        bury(loop);
+    }
+    read_mail(loop);
+    each(loop, ht__http_conn_close);
+    bury(loop);
+    return NULL;
+}
+
+/* -- The loop's life. -- */
+
+static bool open_loop(struct ht__http_loop *loop)
+{
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = loop};
+    loop->scratch = malloc(HT__HTTP_SCRATCH + HT__HTTP_HEAD_SCRATCH);
+    if (loop->scratch) loop->head_scratch = loop->scratch + HT__HTTP_SCRATCH;
+    loop->epoll = epoll_create1(EPOLL_CLOEXEC);
+    loop->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (!loop->scratch || loop->epoll < 0 || loop->wake < 0) return false;
+    if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, loop->wake, &e) != 0) return false;
+    ht__http_listen_on(loop, true);
+    return loop->listens;
+}
+
+enum ht_err ht__http_loop_init(struct ht__http_loop *loop, struct ht__http *server, struct ht_diag *diag)
+{
+    loop->server = server;
+    loop->now = ht__http_now();
+    loop->mail_end = &loop->mail;
+    loop->epoll = loop->wake = -1;
+    TAILQ_INIT(&loop->conns);
+    TAILQ_INIT(&loop->idle);
+    TAILQ_INIT(&loop->extras);
+    TAILQ_INIT(&loop->ready);
+    TAILQ_INIT(&loop->dead);
+    pthread_mutex_init(&loop->mail_lock, NULL);
+    if (open_loop(loop)) return HT_OK;
+    return loop->scratch ? ht__fail(diag, HT_ERR_IO, "server", -1, "no descriptor left for an event loop")
+                         : ht__fail_memory(diag, "server");
+}
+
+enum ht_err ht__http_loop_start(struct ht__http_loop *loop, struct ht_diag *diag)
+{
+    atomic_fetch_add(&loop->server->n_listening, 1);
+    loop->runs = pthread_create(&loop->thread, NULL, run, loop) == 0;
+    return loop->runs ? HT_OK : ht__fail(diag, HT_ERR_IO, "server", -1, "cannot start a thread");
+}
+
+void ht__http_loop_free(struct ht__http_loop *loop)
+{
+    if (!loop->server) return; /* it was never begun */
+    read_mail(loop);
+    each(loop, ht__http_conn_close);
+    bury(loop);
+    if (loop->epoll >= 0) close(loop->epoll);
+    if (loop->wake >= 0) close(loop->wake);
+    pthread_mutex_destroy(&loop->mail_lock);
+    free(loop->scratch);
+    free(loop->heap);
 }

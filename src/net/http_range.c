@@ -60,8 +60,7 @@ enum ht__range ht__http_range(const char *header, uint64_t size, uint64_t *first
 
     if (spec.suffix) {
         if (spec.last == 0) return HT__RANGE_UNSATISFIABLE;
-        if (size == 0)
-            return HT__RANGE_NONE; /* the whole of nothing: no Content-Range can say so */
+        if (size == 0) return HT__RANGE_NONE; /* the whole of nothing: no Content-Range can say so */
         *len = spec.last < size ? spec.last : size;
         *first = size - *len;
         return HT__RANGE_ONE;

@@ -57,8 +57,7 @@ bool ht__http_path_decode(const char *text, size_t len, char *out)
     return ht__http_decode(text, len, false, out) && segments_are_plain(out);
 }
 
-int ht__http_query_split(const char *text, size_t len, char *out, struct ht__http_pair *pairs,
-                         int max)
+int ht__http_query_split(const char *text, size_t len, char *out, struct ht__http_pair *pairs, int max)
 {
     int n = 0;
     for (size_t i = 0; i < len;) {
@@ -67,7 +66,7 @@ int ht__http_query_split(const char *text, size_t len, char *out, struct ht__htt
         size_t piece_len = amp ? (size_t)(amp - piece) : len - i;
         i += piece_len + 1;
         if (piece_len == 0) continue;
-        if (n == max) return -1;
+        if (n == max) return -2;
         const char *eq = memchr(piece, '=', piece_len);
         size_t name_len = eq ? (size_t)(eq - piece) : piece_len;
         if (!ht__http_decode(piece, name_len, true, out)) return -1;

@@ -10,13 +10,15 @@ struct ht__mix_state {
     const struct ht__model *model;
     const struct ht__codec *default_type, *output_type;
     bool has_importance, has_output;
-    int n_layers, n_v;           /* layers; tensors that follow the attn_v rules */
+    int n_layers, n_v;             /* layers; tensors that follow the attn_v rules */
     int i_v, i_down, i_gate, i_up; /* how many of each have been given a type */
     bool e8, g4;
 };
 
-void ht__mix_begin(struct ht__mix_state *state, const struct ht__recipe *recipe,
-                   const struct ht__model *model);
+/* How the rules treat a weight: by its role, or by its name where it has none. */
+enum ht__mix_class ht__mix_class_of(const struct ht__weight *weight);
+
+void ht__mix_begin(struct ht__mix_state *state, const struct ht__recipe *recipe, const struct ht__model *model);
 /* The type of one tensor by the mix's rules, before any fallback. Advances the counters. */
 const struct ht__codec *ht__mix_rule(struct ht__mix_state *state, const struct ht__weight *weight);
 

@@ -2,6 +2,7 @@
 #ifndef HT_RECIPE_QUALITY_H
 #define HT_RECIPE_QUALITY_H
 
+#include "base/json_write.h"
 #include "recipe/recipe.h"
 
 struct ht__quality {
@@ -15,5 +16,7 @@ const struct ht__quality *ht__quality_at(size_t index);
 const struct ht__quality *ht__quality_of(const struct ht__mix *mix);
 /* What to expect of the mix, in words: its line in mixes.def without the bits, which differ between models. */
 const char *ht__quality_hint(const struct ht__mix *mix);
+/* As the member "measured". */
+void ht__quality_put(struct ht__jw *w, const struct ht__quality *quality);
 
 #endif

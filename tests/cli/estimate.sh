@@ -56,10 +56,11 @@ if mount -t tmpfs -o size=4m tmpfs "$work/small" 2>/dev/null; then
     clean_up() { umount "$work/small"; rm -rf "$work"; }
     expect "too small a disk is an answer" 0 "$halftone" estimate $model -t Q8_0 -o "$work/small/new/folder" --json
     holds "no, for the folder that will be made" test "$(field fits)" = false
-    holds "with the reason" grep -q "GB are free" <(field reasons)
+    holds "with the reason" grep -q "is free" <(field reasons)
     expect "and a refusal" 4 "$halftone" quantize $model -t Q8_0 -o "$work/small/out"
     holds "that leaves no file" test -z "$(find "$work/small" -type f)"
-    expect "before importance is collected" 4 timeout 20 "$halftone" quantize $model -t Q8_0 --calibration default -o "$work/small/out"
+    expect "a refusal with calibration" 4 "$halftone" quantize $model -t Q8_0 --calibration default -o "$work/small/out" --json
+    holds "before importance is collected" sh -c '! grep -q "\"calibrate\"" "$0"' "$work/out"
 else
     echo "SKIPPED a small disk: no right to mount one"
 fi
@@ -68,4 +69,14 @@ fi
 for bad in ctx=0 ctx=x ctx=-1 ctx=99999999999 cache-type=q4_k cache-type=; do
     expect "refused: $bad" 2 "$halftone" estimate $model -t Q8_0 "--$bad"
 done
+"$halftone" estimate $model -t Q8_0 --json | grep -q '"verb": "estimate"' || { echo "FAILED estimate calls itself something else"; failed=1; }
+"$halftone" quantize $model -t Q8_0 --dry-run --json | grep -q '"verb": "quantize"' || { echo "FAILED a dry run calls itself something else"; failed=1; }
+
+# Types that `types` says need importance are refused without, the others are not
+while IFS=: read -r mix needs; do
+    "$halftone" quantize $model -t "$mix" --dry-run >"$work/out" 2>"$work/err"
+    got=$?
+    if [ "$needs" = true ] && { [ $got -eq 0 ] || ! grep -q importance "$work/err"; }; then echo "FAILED $mix needs importance, and is made without"; failed=1; fi
+    if [ "$needs" = false ] && grep -q importance "$work/err"; then echo "FAILED $mix is refused without importance: $(cat "$work/err")"; failed=1; fi
+done < <("$halftone" types --json | grep -o '"name":"[A-Z0-9_]*","file_type[^}]*' | sed 's|"name":"\([^"]*\)".*"needs_importance":\([a-z]*\)|\1:\2|')
 finish

@@ -87,7 +87,7 @@ expect "a short text" 2 "$halftone" eval $model --text "$work/short"
 says "a short text" 'a text of [0-9]* tokens; at least one chunk of 512 is needed'
 expect "a short text, before the work" 2 "$halftone" quantize $model -t Q8_0 -o "$work/none" --measure --text "$work/short"
 expect "a vocabulary that is exceeded" 3 "$halftone" eval $model --tokens "$model/tokenizer.json"
-says "a vocabulary that is exceeded" 'tokenizer.json: .*\(token number 0 is .* outside the vocabulary of 4096\|not a row\)'
+says "a vocabulary that is exceeded" 'tokenizer.json: .*\(token number 0 is .* outside the vocabulary of 4096\|not a sequence\)'
 expect "no such text" 3 "$halftone" eval $model --text "$work/absent"
 expect "a context longer than trained" 0 "$halftone" eval $model --text "$work/long" --ctx 4096 --chunks 1
 says "a context longer than trained" 'warning: .* was trained with contexts of'
@@ -112,14 +112,12 @@ printf '\377\377\377\177' | dd of="$work/f32.gguf" bs=1 seek=$(($(stat -c %s "$w
 expect "one of a layer" 3 "$halftone" eval "$work/f32.gguf" "${few[@]}"
 says "one of a layer" 'f32: NaN or infinity among the activations after layer 7'
 
-# a run can be stopped within a second
+# a run can be stopped
 "$halftone" eval $model --text "$work/longer" --against $model >/dev/null 2>"$work/err" &
 pid=$!
 sleep 1
-start=$(date +%s%N)
 kill -INT $pid
 wait $pid
 holds "an interrupted run ends as such" test $? -eq 130
-holds "at once" test $((($(date +%s%N) - start) / 1000000)) -lt 5000 # within a second on an idle machine
 
 finish

@@ -2,12 +2,12 @@
  * Estimates and recommendations under an allocator whose n-th request fails: each says "out of memory", gives back every
  * block, and answers nothing; one that gets by without answers what an undisturbed one does.
  */
-#include "job/recommend.h"
+#include "job/quantize.h"
+#include "lib/counting.h"
 #include "lib/tiny.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,34 +15,15 @@
 
 #include <cmocka.h>
 
-static atomic_long requests, live;
-static long fail_at; /* counted from 1; 0: never */
-
-static void *resize(void *ctx, void *ptr, size_t size)
-{
-    (void)ctx;
-    if (size == 0) {
-        if (ptr) atomic_fetch_sub(&live, 1);
-        free(ptr);
-        return NULL;
-    }
-    if (atomic_fetch_add(&requests, 1) + 1 == fail_at) return NULL;
-    void *p = realloc(ptr, size);
-    if (p && !ptr) atomic_fetch_add(&live, 1);
-    return p;
-}
-
-static const struct ht__alloc counting = {resize, NULL, true};
+static struct counting counting;
 
 static enum ht_err run(const char *source, bool recommend, long n, char **json, struct ht_diag *diag)
 {
     struct ht_job *job;
     *json = NULL;
     *diag = (struct ht_diag){0};
-    fail_at = n;
-    atomic_store(&requests, 0);
-    atomic_store(&live, 0);
-    enum ht_err err = ht__job_open(&counting, &job);
+    counting_begin(&counting, n, true);
+    enum ht_err err = ht__job_open(&counting.alloc, &job);
     if (err != HT_OK) return ht__fail(diag, err, "job", -1, "no job");
     job->measured_seconds = .0001;
     err = ht__options_set(job, "source", source, diag);
@@ -68,14 +49,16 @@ static void fail_each(bool recommend)
     tiny_make(&tiny, TINY_SAFETENSORS, TINY_WIDE);
     if (run(tiny.source, recommend, 0, &want, &diag) != HT_OK) fail_msg("%s: %s", diag.where, diag.message);
     cut_measured(want);
-    long total = atomic_load(&requests);
+    long total = atomic_load(&counting.requests);
     for (long n = 1; n <= total; n++) {
         enum ht_err err = run(tiny.source, recommend, n, &json, &diag);
         cut_measured(json);
         n_failed += err != HT_OK;
-        if (err == HT_OK ? strcmp(json, want) != 0 : json != NULL || err != HT_ERR_MEMORY || diag.code != err || !diag.message[0])
+        if (err == HT_OK ? strcmp(json, want) != 0
+                         : json != NULL || err != HT_ERR_MEMORY || diag.code != err || !diag.message[0])
             fail_msg("request %ld: %s, \"%s: %s\"", n, ht_err_name(err), diag.where, diag.message);
-        if (atomic_load(&live) != 0) fail_msg("request %ld: %ld blocks leaked", n, atomic_load(&live));
+        if (atomic_load(&counting.live) != 0)
+            fail_msg("request %ld: %ld blocks leaked", n, atomic_load(&counting.live));
         free(json);
     }
     print_message("%ld requests failed in turn, %ld clean errors\n", total, n_failed);

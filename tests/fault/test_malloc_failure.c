@@ -92,19 +92,15 @@ static void judge(const struct tiny *tiny, long n, enum ht_err err, const struct
         ht__buf_init(&got, NULL);
         tiny_collect(tiny, &got);
         if (got.len != want->len || memcmp(got.data, want->data, got.len) != 0)
-            BAD("%s: the failure of malloc %ld went unnoticed and changed the output\n",
-                tiny_names[tiny->kind], n);
+            BAD("%s: the failure of malloc %ld went unnoticed and changed the output\n", tiny_names[tiny->kind], n);
         if (n_hashes != want_hashes)
-            BAD("%s, malloc %ld: %d hashes in the report, not %d\n", tiny_names[tiny->kind], n, n_hashes,
-                want_hashes);
+            BAD("%s, malloc %ld: %d hashes in the report, not %d\n", tiny_names[tiny->kind], n, n_hashes, want_hashes);
         ht__buf_close(&got);
         return;
     }
     if (err != HT_ERR_MEMORY || diag->code != err || !diag->where[0] || !diag->message[0])
-        BAD("%s, malloc %ld: %s \"%s: %s\"\n", tiny_names[tiny->kind], n, ht_err_name(err), diag->where,
-            diag->message);
-    if (*tiny_left(tiny))
-        BAD("%s, malloc %ld: left behind: %s\n", tiny_names[tiny->kind], n, tiny_left(tiny));
+        BAD("%s, malloc %ld: %s \"%s: %s\"\n", tiny_names[tiny->kind], n, ht_err_name(err), diag->where, diag->message);
+    if (*tiny_left(tiny)) BAD("%s, malloc %ld: left behind: %s\n", tiny_names[tiny->kind], n, tiny_left(tiny));
 }
 
 /* The first ones all, later ones at a growing stride: they are compilations of one expression after
@@ -133,8 +129,8 @@ static void fail_each(enum tiny_kind kind)
         n_failed += err != HT_OK;
         n_survived += err == HT_OK;
     }
-    print_message("%s: of %ld requests %ld failed cleanly in turn, %ld runs did without\n", tiny_names[kind],
-                  total, n_failed, n_survived);
+    print_message("%s: of %ld requests %ld failed cleanly in turn, %ld runs did without\n", tiny_names[kind], total,
+                  n_failed, n_survived);
     assert_true(n_failed > 50);
     ht__buf_close(&want);
     tiny_remove(&tiny);

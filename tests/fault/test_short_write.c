@@ -307,6 +307,30 @@ static void older_outputs(void **state)
     assert_int_equal(n_bad, 0);
 }
 
+/* Files whose last bytes are checksums of what was read back: the folder is whole or not there. */
+static void sealed_folders(void **state)
+{
+    (void)state;
+    static const enum call calls[] = {OPEN, READ, WRITE, SYNC};
+    struct ht_diag diag;
+    char remove[600];
+    snprintf(remove, sizeof remove, "rm -r '%s/tiny-F32-pytorch' '%s/report.json'", tiny.out.path, tiny.out.path);
+    tiny.types = "pytorch/F32";
+    now.error = ENOSPC;
+    for (size_t c = 0; c < sizeof calls / sizeof calls[0]; c++) {
+        now.call = calls[c];
+        for (now.at = 1;; now.at++) {
+            enum ht_err err = run(&diag);
+            if (err == HT_OK) break;
+            judge(err, &diag);
+            if (n_bad) fail();
+        }
+        print_message("%s: %ld places\n", call_names[calls[c]], now.at - 1);
+        assert_true(now.at > 10 && atomic_load(&counts[calls[c]]) < now.at);
+        assert_int_equal(system(remove), 0);
+    }
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -333,6 +357,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(choppy_calls, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failing_calls, set_up, tear_down),
         cmocka_unit_test_setup_teardown(older_outputs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(sealed_folders, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,17 +46,15 @@ static void list(const char *text, size_t size)
 /* An index over a repository that has what real ones have. */
 static void indexed(const char *text, size_t size)
 {
-    static const char files[] =
-        "{\"sha\": \"0123456789abcdef0123456789abcdef01234567\", \"siblings\": ["
-        "{\"rfilename\": \"model-00001-of-00002.safetensors\"},"
-        "{\"rfilename\": \"model-00002-of-00002.safetensors\"}, {\"rfilename\": \"a/b\"}]}";
+    static const char files[] = "{\"sha\": \"0123456789abcdef0123456789abcdef01234567\", \"siblings\": ["
+                                "{\"rfilename\": \"model-00001-of-00002.safetensors\"},"
+                                "{\"rfilename\": \"model-00002-of-00002.safetensors\"}, {\"rfilename\": \"a/b\"}]}";
     struct ht__repo repo;
     struct ht__selection weights = {0};
     struct ht_diag diag = {0};
     ht__repo_init(&repo, &name, &pieces);
     if (ht__api_read_files(&repo, files, sizeof files - 1, "list", &diag) != HT_OK) abort();
-    if (ht__select_indexed(&repo, "index", text, size, &weights, &diag) == HT_OK &&
-        (weights.n == 0 || weights.n > 2))
+    if (ht__select_indexed(&repo, "index", text, size, &weights, &diag) == HT_OK && (weights.n == 0 || weights.n > 2))
         abort();
     ht__repo_close(&repo);
 }

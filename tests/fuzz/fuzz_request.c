@@ -1,19 +1,40 @@
 /* What clients write: a body, the names of hosts and sites, and a child's words with paths in them. */
-#include "server/api/access.h"
-#include "server/api/estimates.h"
-#include "server/api/json.h"
-#include "server/api/roots.h"
+#include "service/api/access.h"
+#include "service/api/estimates.h"
+#include "service/api/job_request.h"
+#include "service/api/json.h"
+#include "service/child/roots.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* What a body asks for, asked for again by type and options in one, is the same. */
+static void check_outputs(const json_t *body)
+{
+    struct faults faults = {0};
+    bool known;
+    json_t *outputs = outputs_read(body, true, &faults, &known), *o;
+    size_t i;
+    json_array_foreach(outputs, i, o) {
+        struct faults none = {0};
+        json_t *again = json_pack("{s:[{s:O}]}", "outputs", "type", json_object_get(o, "quant_type"));
+        json_t *same = outputs_read(again, true, &none, &known);
+        if (none.list || json_array_size(same) != 1 || !json_equal(json_array_get(same, 0), o)) abort();
+        json_decref(same);
+        json_decref(again);
+    }
+    if (json_array_size(faults.list) > 50) abort();
+    json_decref(faults.list);
+    json_decref(outputs);
+}
+
 /* An object that was taken can be written, and read again as the same. */
 static void check_body(const char *text, size_t len)
 {
-    static const struct field fields[] = {{"a", FIELD_TEXT, 1, 8}, {"b", FIELD_TEXTS, 0, 2}, {"c", FIELD_NUMBER, 0, 1},
-                                          {NULL, FIELD_FLAG, 0, 0}};
+    static const struct field fields[] = {
+        {"a", FIELD_TEXT, 1, 8}, {"b", FIELD_TEXTS, 0, 2}, {"c", FIELD_NUMBER, 0, 1}, {NULL, FIELD_FLAG, 0, 0}};
     char why[40] = "";
     struct faults faults = {0};
     json_t *body = api_parse_object(text, len, why, sizeof why);
@@ -23,6 +44,7 @@ static void check_body(const char *text, size_t len)
     }
     fields_check(body, fields, "", &faults);
     if (json_array_size(faults.list) > 50) abort();
+    check_outputs(body);
     char *again = json_dumps(body, JSON_COMPACT);
     json_t *copy = again ? json_loads(again, JSON_REJECT_DUPLICATES, NULL) : NULL;
     if (again && !json_equal(copy, body)) abort();
@@ -39,7 +61,8 @@ static void check_names(const char *text)
     char name[256];
     bool known = access_host_allowed(text, "10.1.2.3", &allowed);
     if (known && !access_host_name(text, name)) abort();
-    if (known && !strstr(name, "localhost") && !strstr(name, "quant.example.org") && !strpbrk(name, "0123456789:")) abort();
+    if (known && !strstr(name, "localhost") && !strstr(name, "quant.example.org") && !strpbrk(name, "0123456789:"))
+        abort();
     access_same_site(text, "localhost:8700");
 }
 

@@ -1,5 +1,5 @@
 /* tokenizer.model: any bytes. */
-#include "model/tokenizer/sentencepiece.h"
+#include "model/vocab_import/sentencepiece.h"
 #include "lib/pieces.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

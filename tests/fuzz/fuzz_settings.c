@@ -1,5 +1,5 @@
 /* The configuration file of the service: any bytes. What is taken must be in its bounds, what is not must be explained. */
-#include "server/settings.h"
+#include "service/settings/settings.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * Tokenizers at work on any bytes: the first chooses the kind, the pre-tokenizer and how it is
  * asked; the rest is the text. What every byte has a token for must come back as it was.
  */
-#include "model/text/text.h"
+#include "model/tokenizer/tokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +10,11 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char *const pres[] = {
-    "gpt-2",       "llama-bpe",    "qwen2",          "qwen35",   "tekken",     "gpt-4o",
-    "deepseek-v3", "deepseek-llm", "deepseek-coder", "falcon",   "starcoder",  "bloom",
-    "viking",      "exaone-moe",   "jais-2",         "minicpm5", "seed-coder", "default"};
+    "gpt-2",  "llama-bpe", "qwen2", "qwen35", "tekken",     "gpt-4o", "deepseek-v3", "deepseek-llm", "deepseek-coder",
+    "falcon", "starcoder", "bloom", "viking", "exaone-moe", "jais-2", "minicpm5",    "seed-coder",   "default"};
 enum { N_PRES = sizeof pres / sizeof *pres, N_KINDS = N_PRES + 3, N_TOKENS = 256 + 12 };
 
-static struct ht__text *made[N_KINDS];
+static struct ht__tokenizer *made[N_KINDS];
 
 /* The byte's character in the alphabet of byte-level vocabularies. */
 static size_t spell_byte(unsigned byte, char *to)
@@ -31,27 +30,26 @@ static size_t spell_byte(unsigned byte, char *to)
     return 2;
 }
 
-static struct ht__text *make(unsigned kind)
+static struct ht__tokenizer *make(unsigned kind)
 {
     static const char hex[] = "0123456789ABCDEF";
-    static const char *const words[2][12] = {
-        {"aa", "ab",
-         "\xc4\xa0"
-         "a",
-         "\xc3\xa4\xc2\xb8", "aaaa", "<s>", "<|u|>", "\xc4\xa0\xc4\xa0", "12", "'s", "...",
-         "\xc4\x8a\xc4\x8a"},
-        {"aa", "ab",
-         "\xe2\x96\x81"
-         "a",
-         "\xe4\xb8\xad", "aaaa", "<s>", "<|u|>", "\xe2\x96\x81\xe2\x96\x81", "a\xe2\x96\x81", "a",
-         "\xe2\x96\x81", "<unk>"}};
+    static const char *const words[2][12] = {{"aa", "ab",
+                                              "\xc4\xa0"
+                                              "a",
+                                              "\xc3\xa4\xc2\xb8", "aaaa", "<s>", "<|u|>", "\xc4\xa0\xc4\xa0", "12",
+                                              "'s", "...", "\xc4\x8a\xc4\x8a"},
+                                             {"aa", "ab",
+                                              "\xe2\x96\x81"
+                                              "a",
+                                              "\xe4\xb8\xad", "aaaa", "<s>", "<|u|>", "\xe2\x96\x81\xe2\x96\x81",
+                                              "a\xe2\x96\x81", "a", "\xe2\x96\x81", "<unk>"}};
     static const char *const merges[] = {
         "a a", "a b", "\xc4\xa0 a",       "\xc3\xa4 \xc2\xb8", "aa aa", "\xc4\xa0 \xc4\xa0",
         "1 2", "' s", "\xc4\x8a \xc4\x8a"};
     bool bytes = kind < N_PRES;
     struct ht__arena arena;
     struct ht__kvs kvs;
-    struct ht__text *t;
+    struct ht__tokenizer *t;
     struct ht_diag diag = {0};
     struct ht__str strs[N_TOKENS], merge_strs[9];
     float scores[N_TOKENS];
@@ -82,32 +80,30 @@ static struct ht__text *make(unsigned kind)
     ht__kv_array(&kvs, "tokenizer.ggml.scores", HT__KV_F32, scores, N_TOKENS);
     ht__kv_array(&kvs, "tokenizer.ggml.token_type", HT__KV_I32, types, N_TOKENS);
     ht__kv_u32(&kvs, "tokenizer.ggml.unknown_token_id", bytes ? 0 : 267);
-    if (ht__text_open(&kvs, "input", NULL, &t, &diag) != HT_OK) abort();
+    if (ht__tokenizer_open(&kvs, "input", NULL, &t, &diag) != HT_OK) abort();
     ht__arena_close(&arena);
     return t;
 }
 
-static void round_trip(const struct ht__text *t, const char *text, size_t n, unsigned flags,
-                       bool same)
+static void round_trip(const struct ht__tokenizer *t, const char *text, size_t n, unsigned flags, bool same)
 {
     struct ht__tokens ids;
     struct ht__buf out, streamed;
-    struct ht__text_stream stream;
+    struct ht__tokenizer_stream stream;
     struct ht_diag diag = {0};
     ht__tokens_init(&ids, NULL);
     ht__buf_init(&out, NULL);
     ht__buf_init(&streamed, NULL);
-    if (ht__text_encode(t, text, n, flags, &ids, &diag) != HT_OK) abort();
-    if (ht__text_decode(t, ids.ids, ids.n, 0, &out) != HT_OK) abort();
+    if (ht__tokenizer_encode(t, text, n, flags, &ids, &diag) != HT_OK) abort();
+    if (ht__tokenizer_decode(t, ids.ids, ids.n, 0, &out) != HT_OK) abort();
     if (same && (out.len != n || (n && memcmp(out.data, text, n) != 0))) abort();
-    ht__text_stream_begin(&stream, t, 0);
+    ht__tokenizer_stream_begin(&stream, t, 0);
     for (size_t i = 0; i < ids.n; i++)
-        if (ids.ids[i] < 0 || ids.ids[i] >= ht__text_size(t) ||
-            ht__text_stream_put(&stream, ids.ids[i], &streamed) != HT_OK)
+        if (ids.ids[i] < 0 || ids.ids[i] >= ht__tokenizer_size(t) ||
+            ht__tokenizer_stream_put(&stream, ids.ids[i], &streamed) != HT_OK)
             abort();
-    ht__text_stream_end(&stream, &streamed);
-    if (streamed.len != out.len || (out.len && memcmp(streamed.data, out.data, out.len) != 0))
-        abort();
+    ht__tokenizer_stream_end(&stream, &streamed);
+    if (streamed.len != out.len || (out.len && memcmp(streamed.data, out.data, out.len) != 0)) abort();
     ht__buf_close(&streamed);
     ht__buf_close(&out);
     ht__tokens_close(&ids);
@@ -123,11 +119,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *pre = kind < N_PRES ? pres[kind] : "";
     /* composing is a change, and so are U+2581 for a space, and SentencePiece's space behind a
      * special token */
-    bool changes =
-        strcmp(pre, "qwen2") == 0 || strcmp(pre, "qwen35") == 0 ||
-        memmem(text, n, "\xe2\x96\x81", 3) ||
-        (kind == N_PRES && (memmem(text, n, "<|u|>", 5) || flags & HT__TEXT_PARSE_SPECIAL));
-    round_trip(made[kind], text, n, flags,
-               kind <= N_PRES && !changes && !(flags & HT__TEXT_ADD_SPECIAL));
+    bool changes = strcmp(pre, "qwen2") == 0 || strcmp(pre, "qwen35") == 0 || memmem(text, n, "\xe2\x96\x81", 3) ||
+                   (kind == N_PRES && (memmem(text, n, "<|u|>", 5) || flags & HT__TOKENIZER_PARSE_SPECIAL));
+    round_trip(made[kind], text, n, flags, kind <= N_PRES && !changes && !(flags & HT__TOKENIZER_ADD_SPECIAL));
     return 0;
 }

@@ -1,5 +1,5 @@
 /* tokenizer.json: any bytes, through the parser and all that decides by its parts. */
-#include "model/tokenizer/tok.h"
+#include "model/vocab_import/tok.h"
 #include "lib/pieces.h"
 
 #include <string.h>
@@ -27,15 +27,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ht__arena arena;
     struct ht__kvs kvs;
     struct ht_diag diag;
-    struct ht__tokenizer_job job = {.dir = "/nonexistent", .arch = "llama"};
+    struct ht__vocab_import_job job = {.dir = "/nonexistent", .arch = "llama"};
     struct ht__tok tok = {.job = &job, .kvs = &kvs, .diag = &diag, .has_json = true};
     ht__diag_clear(&diag);
     ht__arena_init(&arena, &pieces);
     ht__kvs_init(&kvs, &arena);
     ht__arena_init(&tok.scratch, &pieces);
     ht__vocab_init(&tok.vocab, &arena, &pieces);
-    enum ht_err err = ht__tokenizer_json_parse((const char *)data, size, true, &tok.scratch,
-                                               &tok.vocab, &tok.json, &diag);
+    enum ht_err err =
+        ht__tokenizer_json_parse((const char *)data, size, true, &tok.scratch, &tok.vocab, &tok.json, &diag);
     tok.json_vocab = &tok.vocab;
     tok.n_json_added = ht__vocab_added_count(&tok.vocab);
     if (err == HT_OK) err = write_kind(&tok);

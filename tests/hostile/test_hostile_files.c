@@ -64,8 +64,8 @@ static void refused(const char *name, const void *data, size_t n, enum ht_err co
     enum ht_err err = try_open(data, n, &diag);
     if (err != code || !strstr(diag.message, words))
         fail_msg("%s: %s \"%s\", not %s \"…%s…\"", name, ht_err_name(err), diag.message, ht_err_name(code), words);
-    if (!strstr(diag.where, "file") && !strstr(diag.where, ":") && !diag.where[0])
-        fail_msg("%s: the diagnosis does not say where", name);
+    if (!strstr(diag.where, ht__path_base(path)))
+        fail_msg("%s: \"%s\" of \"%s\" does not name the file", name, diag.message, diag.where);
 }
 
 /* ---- safetensors ---- */
@@ -88,29 +88,42 @@ static void safetensors_cases(void **state)
         const char *words;
     } cases[] = {
         {"empty name", "{\"\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "empty"},
-        {"duplicate name", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, "two tensors"},
+        {"duplicate name",
+         "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
+         8, "two tensors"},
         {"dtype is a number", "{\"a\":{\"dtype\":1,\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "not a string"},
         {"shape is a number", "{\"a\":{\"dtype\":\"F32\",\"shape\":1,\"data_offsets\":[0,4]}}", 4, "not an array"},
         {"negative dimension", "{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, "natural"},
         {"fractional dimension", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1.5],\"data_offsets\":[0,4]}}", 4, "natural"},
-        {"dimension beyond 64 bits", "{\"a\":{\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,4]}}", 4, "natural"},
-        {"product overflows", "{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}", 0, "overflow"},
-        {"product times size overflows", "{\"a\":{\"dtype\":\"F64\",\"shape\":[4611686018427387904],\"data_offsets\":[0,0]}}", 0, "overflow"},
-        {"nine dimensions", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4, "more than 8"},
+        {"dimension beyond 64 bits",
+         "{\"a\":{\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,4]}}", 4, "natural"},
+        {"product overflows", "{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}", 0,
+         "overflow"},
+        {"product times size overflows",
+         "{\"a\":{\"dtype\":\"F64\",\"shape\":[4611686018427387904],\"data_offsets\":[0,0]}}", 0, "overflow"},
+        {"nine dimensions", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4,
+         "more than 8"},
         {"offsets of one", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", 4, "pair"},
         {"offsets of three", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,8]}}", 4, "pair"},
         {"offsets backwards", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 4, "do not lie"},
         {"offsets past the end", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 4, "do not lie"},
         {"negative offset", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}", 4, "do not lie"},
-        {"size and shape differ", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, "data_offsets"},
-        {"overlap", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 8, "overlap"},
-        {"hole", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]}}", 12, "hole"},
+        {"size and shape differ", "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4,
+         "data_offsets"},
+        {"overlap",
+         "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
+         8, "overlap"},
+        {"hole",
+         "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]}}",
+         12, "hole"},
         {"bytes left over", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 5, "belong to none"},
         {"missing dtype", "{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "missing"},
         {"missing shape", "{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", 4, "missing"},
         {"missing offsets", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 0, "missing"},
-        {"unknown field", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":1}}", 4, "unknown or repeated"},
-        {"repeated field", "{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "unknown or repeated"},
+        {"unknown field", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"x\":1}}", 4,
+         "unknown or repeated"},
+        {"repeated field", "{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4,
+         "unknown or repeated"},
         {"tensor is an array", "{\"a\":[]}", 0, "not an object"},
         {"metadata is an array", "{\"__metadata__\":[]}", 0, "not an object"},
         {"metadata holds a number", "{\"__metadata__\":{\"a\":1}}", 0, "other than strings"},
@@ -142,7 +155,8 @@ static void safetensors_cases(void **state)
     refused("git-lfs pointer", "version https://git-lfs.github.com/spec/v1\n", 43, HT_ERR_FORMAT, "git-lfs");
     refused("empty file", "", 0, HT_ERR_UNSUPPORTED, "empty");
     refused("other file", "#!/bin/sh\necho hello\n", 21, HT_ERR_UNSUPPORTED, "neither");
-    refused("old PyTorch", "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 16, HT_ERR_UNSUPPORTED, "old form");
+    refused("old PyTorch", "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 16, HT_ERR_UNSUPPORTED,
+            "old form");
 }
 
 /* ---- GGUF ---- */
@@ -158,8 +172,14 @@ static void put(struct out *o, const void *data, size_t n)
     o->n += n;
 }
 
-static void put32(struct out *o, uint32_t v) { put(o, &v, 4); }
-static void put64(struct out *o, uint64_t v) { put(o, &v, 8); }
+static void put32(struct out *o, uint32_t v)
+{
+    put(o, &v, 4);
+}
+static void put64(struct out *o, uint64_t v)
+{
+    put(o, &v, 8);
+}
 static void put_text(struct out *o, const char *s)
 {
     put64(o, strlen(s));
@@ -191,10 +211,14 @@ static void make_gguf(struct out *o, struct gguf g)
     put64(o, g.n_kvs);
     put_text(o, g.key);
     put32(o, g.type);
-    if (g.type == 8) put_text(o, "llama");
-    else if (g.type == 9) put32(o, g.elem), put64(o, g.length);
-    else if (g.type == 4) put32(o, (uint32_t)g.value);
-    else put64(o, g.value);
+    if (g.type == 8)
+        put_text(o, "llama");
+    else if (g.type == 9)
+        put32(o, g.elem), put64(o, g.length);
+    else if (g.type == 4)
+        put32(o, (uint32_t)g.value);
+    else
+        put64(o, g.value);
     put_text(o, g.tensor);
     put32(o, g.n_dims);
     put64(o, (uint64_t)g.ne0);
@@ -214,7 +238,12 @@ static void gguf_refused(const char *name, struct gguf g, enum ht_err code, cons
     refused(name, o.bytes, o.n, code, words);
 }
 
-#define WITH(...) (__extension__({ struct gguf g = sound; __VA_ARGS__; g; }))
+#define WITH(...)                                                                                                      \
+    (__extension__({                                                                                                   \
+        struct gguf g = sound;                                                                                         \
+        __VA_ARGS__;                                                                                                   \
+        g;                                                                                                             \
+    }))
 
 static void gguf_cases(void **state)
 {
@@ -241,10 +270,14 @@ static void gguf_cases(void **state)
     gguf_refused("empty key", WITH(g.key = ""), HT_ERR_FORMAT, "empty");
     static const uint32_t alignments[] = {0, 1, 3, 4, 33, 131072, 0x80000000u, 0xffffffffu};
     for (size_t i = 0; i < sizeof alignments / sizeof alignments[0]; i++)
-        gguf_refused("alignment", WITH(g.key = "general.alignment", g.type = 4, g.value = alignments[i]), HT_ERR_FORMAT, "power of two");
-    gguf_refused("alignment of another type", WITH(g.key = "general.alignment", g.type = 10, g.value = 32), HT_ERR_FORMAT, "u32");
+        gguf_refused("alignment", WITH(g.key = "general.alignment", g.type = 4, g.value = alignments[i]), HT_ERR_FORMAT,
+                     "power of two");
+    gguf_refused("alignment of another type", WITH(g.key = "general.alignment", g.type = 10, g.value = 32),
+                 HT_ERR_FORMAT, "u32");
     gguf_refused("empty tensor name", WITH(g.tensor = ""), HT_ERR_FORMAT, "empty");
-    gguf_refused("long tensor name", WITH(g.tensor = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), HT_ERR_FORMAT, "63");
+    gguf_refused("long tensor name",
+                 WITH(g.tensor = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+                 HT_ERR_FORMAT, "63");
     gguf_refused("five dimensions", WITH(g.n_dims = 5), HT_ERR_FORMAT, "4 dimensions");
     gguf_refused("dimension of zero", WITH(g.ne0 = 0), HT_ERR_FORMAT, "less than 1");
     gguf_refused("negative dimension", WITH(g.ne1 = -1), HT_ERR_FORMAT, "less than 1");
@@ -290,7 +323,10 @@ static void battered_safetensors(void **state)
 {
     (void)state;
     char file[512];
-    size_t n = safetensors(file, "{\"a\":{\"dtype\":\"F16\",\"shape\":[2,2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F8_E4M3\",\"shape\":[3],\"data_offsets\":[8,11]}}", 11);
+    size_t n = safetensors(
+        file,
+        "{\"a\":{\"dtype\":\"F16\",\"shape\":[2,2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F8_E4M3\",\"shape\":[3],\"data_offsets\":[8,11]}}",
+        11);
     batter((unsigned char *)file, n);
 }
 
@@ -307,11 +343,13 @@ static size_t pytorch_seed(unsigned char *out)
 {
     static const char pickle[] =
         "\x80\x02}(X\1\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0"
-        "0X\3\0\0\0cpuK\6tQK\0K\2K\3\x86K\3K\1\x86\x89" "ccollections\nOrderedDict\n)RtRu.";
+        "0X\3\0\0\0cpuK\6tQK\0K\2K\3\x86K\3K\1\x86\x89"
+        "ccollections\nOrderedDict\n)RtRu.";
     const struct {
         const char *name, *data;
         uint32_t n;
-    } entries[] = {{"a/data.pkl", pickle, sizeof pickle - 1}, {"a/data/0", "\0\0\200?\0\0\0@\0\0\200?\0\0\0@\0\0\200?\0\0\0@", 24}};
+    } entries[] = {{"a/data.pkl", pickle, sizeof pickle - 1},
+                   {"a/data/0", "\0\0\200?\0\0\0@\0\0\200?\0\0\0@\0\0\200?\0\0\0@", 24}};
     struct out o = {.n = 0}, central = {.n = 0};
     for (int i = 0; i < 2; i++) {
         uint32_t at = (uint32_t)o.n, len = (uint32_t)strlen(entries[i].name);
@@ -357,20 +395,35 @@ static void pickle_cases(void **state)
         enum ht_err code;
         const char *words;
     } cases[] = {
-        {"os.system", P("\x80\x02" "cos\nsystem\nX\2\0\0\0ls\x85R."), HT_ERR_UNSUPPORTED, "refused"},
-        {"builtins.eval", P("\x80\x02" "cbuiltins\neval\n."), HT_ERR_UNSUPPORTED, "refused"},
+        {"os.system",
+         P("\x80\x02"
+           "cos\nsystem\nX\2\0\0\0ls\x85R."),
+         HT_ERR_UNSUPPORTED, "refused"},
+        {"builtins.eval",
+         P("\x80\x02"
+           "cbuiltins\neval\n."),
+         HT_ERR_UNSUPPORTED, "refused"},
         {"a global through the stack", P("\x80\x04\x8c\x02os\x8c\x06system\x93."), HT_ERR_UNSUPPORTED, "refused"},
-        {"torch.load", P("\x80\x02" "ctorch\nload\n."), HT_ERR_UNSUPPORTED, "refused"},
+        {"torch.load",
+         P("\x80\x02"
+           "ctorch\nload\n."),
+         HT_ERR_UNSUPPORTED, "refused"},
         {"no dictionary", P("\x80\x02K\1."), HT_ERR_FORMAT, "no dictionary"},
         {"empty dictionary", P("\x80\x02}."), HT_ERR_FORMAT, "no tensors"},
-        {"stack underflow", P("\x80\x02" "0."), HT_ERR_FORMAT, "empty"},
+        {"stack underflow",
+         P("\x80\x02"
+           "0."),
+         HT_ERR_FORMAT, "empty"},
         {"tuple of nothing", P("\x80\x02\x87."), HT_ERR_FORMAT, "lacks"},
         {"mark missing", P("\x80\x02t."), HT_ERR_FORMAT, "mark"},
         {"unknown memo", P("\x80\x02h\5."), HT_ERR_FORMAT, "memo"},
         {"memo far away", P("\x80\x02Nr\xff\xff\xff\x7f."), HT_ERR_FORMAT, "memo"},
-        {"text past the end", P("\x80\x02X\xff\xff\xff\x7f" "a."), HT_ERR_FORMAT, "past the end"},
+        {"text past the end",
+         P("\x80\x02X\xff\xff\xff\x7f"
+           "a."),
+         HT_ERR_FORMAT, "past the end"},
         {"long of 255 bytes", P("\x80\x02\x8a\xff."), HT_ERR_FORMAT, "64 bits"},
-        {"call of a number", P("\x80\x02K\1)R."), HT_ERR_FORMAT, "no name"},
+        {"call of a number", P("\x80\x02K\1)R."), HT_ERR_FORMAT, "not a name"},
         {"items for a number", P("\x80\x02K\1K\2a."), HT_ERR_FORMAT, "holds none"},
         {"odd dictionary", P("\x80\x02}(K\1u."), HT_ERR_FORMAT, "holds none"},
         {"unknown operation", P("\x80\x02\x99."), HT_ERR_UNSUPPORTED, "not one of data"},
@@ -446,7 +499,7 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(safetensors_cases), cmocka_unit_test(gguf_cases), cmocka_unit_test(pickle_cases),
+        cmocka_unit_test(safetensors_cases),    cmocka_unit_test(gguf_cases),    cmocka_unit_test(pickle_cases),
         cmocka_unit_test(battered_safetensors), cmocka_unit_test(battered_gguf), cmocka_unit_test(battered_pytorch),
         cmocka_unit_test(imatrix_cases),
     };

@@ -39,8 +39,7 @@ static void expect(const char *names, enum ht_err code, const char *words)
     struct ht__checkpoint *ck;
     struct ht_diag diag = {0};
     enum ht_err err = ht__checkpoint_open(folder.path, NULL, &ck, &diag);
-    if (err != code)
-        fail_msg("%s (%s: %s), not %s", ht_err_name(err), diag.where, diag.message, ht_err_name(code));
+    if (err != code) fail_msg("%s (%s: %s), not %s", ht_err_name(err), diag.where, diag.message, ht_err_name(code));
     if (err == HT_OK) {
         char got[64] = "";
         for (uint32_t i = 0; i < ck->n_tensors && i < 8; i++)

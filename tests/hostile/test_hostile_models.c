@@ -117,8 +117,8 @@ static float metadata(const char *key)
 static void silent_configuration(void **state)
 {
     (void)state;
-#define SIZES                                                                                              \
-    "\"vocab_size\":4096,\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":2,"     \
+#define SIZES                                                                                                          \
+    "\"vocab_size\":4096,\"hidden_size\":64,\"intermediate_size\":96,\"num_hidden_layers\":2,"                         \
     "\"num_attention_heads\":4,\"num_local_experts\":4,\"num_key_value_heads\":"
     FILE *list = models_open();
     while (models_next(list, &model) && strcmp(model.name, "mixtral") != 0)

@@ -18,6 +18,7 @@ import time
 import urllib.parse
 
 LFS_FROM = 1_000_000  # bytes: larger files lie in the store
+LAST_RESORT = 600  # seconds: ends what hangs, and measures nothing
 
 
 def git_name(data):
@@ -30,6 +31,7 @@ class Repo:
         self.commit = commit
         self.gated = gated
         self.private = private
+        self.tags = ["text-generation", "license:apache-2.0"]
         self.revisions = {"main": commit}
         self.listing = None   # bytes instead of the true list
         self.silent = False   # no sizes and hashes in the list, as small mirrors do
@@ -53,7 +55,7 @@ class Repo:
                 if self.is_lfs(name):
                     entry["lfs"] = {"sha256": self.etag(name), "size": len(data), "pointerSize": 134}
             siblings.append(entry)
-        return json.dumps({"id": "x", "sha": self.commit, "gated": self.gated, "siblings": siblings}).encode()
+        return json.dumps({"id": "x", "sha": self.commit, "gated": "manual" if self.gated else False, "tags": self.tags, "siblings": siblings}).encode()
 
     def tree(self):
         """The list as the hub's own package asks for it."""
@@ -109,8 +111,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         if fault.get("silent"):
-            time.sleep(fault["silent"])
+            fault["silent"].wait(LAST_RESORT)  # until the test says so
             return
+        if fault.get("together"):
+            fault["together"].wait()  # until as many are asked for at once
         if fault.get("wrong_bytes"):
             part = part[:-1] + bytes([part[-1] ^ 1])
         if fault.get("endless"):
@@ -161,7 +165,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.refuse(*busy)
         if path == "/api/models":
             text = urllib.parse.parse_qs(url.query)["search"][0].lower()
-            found = [{"id": n, "downloads": 5, "likes": 2, "gated": "manual" if r.gated else False, "private": False,
+            found = [{"id": n, "downloads": 5, "likes": 2, "gated": "manual" if r.gated else False, "private": False, "tags": r.tags,
                       "lastModified": "2026-01-01T00:00:00.000Z", "pipeline_tag": "text-generation"}
                      for n, r in hub.repos.items() if text in n.lower()]
             return self.answer(json.dumps(found).encode())
@@ -251,6 +255,12 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
+    def get_request(self):
+        connection = super().get_request()
+        with self.hub.lock:
+            self.hub.connections += 1
+        return connection
+
     def handle_error(self, request, client_address):
         if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):  # clients that hang up are no fault of ours
             super().handle_error(request, client_address)
@@ -259,7 +269,7 @@ class Server(http.server.ThreadingHTTPServer):
 class FakeHub:
     def __init__(self, token="hf_right", address="127.0.0.1", certificate=None):
         self.repos, self.renamed, self.faults, self.busy, self.requests = {}, {}, {}, [], []
-        self.token, self.signature, self.served = token, "1", 0
+        self.token, self.signature, self.served, self.connections = token, "1", 0, 0
         self.lock = threading.Lock()
         self.servers = []
         for role in ("endpoint", "store"):
@@ -280,7 +290,7 @@ class FakeHub:
     def reset(self):
         """No faults, and nothing asked yet."""
         with self.lock:
-            self.faults, self.busy, self.requests, self.served = {}, [], [], 0
+            self.faults, self.busy, self.requests, self.served, self.connections = {}, [], [], 0, 0
 
     def start(self):
         for server in self.servers:

@@ -2,6 +2,7 @@
 """The program against a hub on this machine: tests/hub/test_client.py HALFTONE [-v] [TestCase.name …]."""
 import filecmp
 import hashlib
+import http.client
 import json
 import os
 import pathlib
@@ -17,7 +18,9 @@ import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE.parent / "lib"))
 import fake_hub  # noqa: E402
+import reports  # noqa: E402
 
 HALFTONE = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else "halftone"
 MODEL = HERE.parent.parent / "examples" / "model"
@@ -55,10 +58,13 @@ class Case(unittest.TestCase):
         return env | more
 
     def run_it(self, *args, status=0, **env):
-        r = subprocess.run([HALFTONE, *args], env=self.env(**env), cwd=self.at, capture_output=True, text=True, timeout=60)
+        r = subprocess.run([HALFTONE, *args], env=self.env(**env), cwd=self.at, capture_output=True, text=True, timeout=fake_hub.LAST_RESORT)
         self.assertEqual(r.returncode, status, f"{args}: {r.stdout[-500:]}\n{r.stderr[-1500:]}")
         self.assertNotIn("hf_right", r.stdout + r.stderr)  # the token is shown nowhere
         self.assertNotIn("signature", r.stderr)
+        report = reports.of_output(r.stdout)
+        if report:
+            self.assertEqual(reports.errors(report), [])
         return r
 
     def pull(self, name="org/model", *args, **env):
@@ -185,18 +191,18 @@ class Pull(Case):
         self.check_snapshot()
 
     def test_several_at_once(self):
+        four = threading.Barrier(4, timeout=fake_hub.LAST_RESORT)  # no content comes before all four are asked for
         for file in ("a.bin", "b.bin", "c.bin", "d.bin"):
-            self.hub.faults[file] = {"speed": 400_000}
+            self.hub.faults[file] = {"together": four}
         self.hub.add("org/parts", {f"{x}.bin": x.encode() * 400_000 for x in "abcd"})
-        start = time.monotonic()
-        self.pull("org/parts", "--include", "*.bin")
-        self.assertLess(time.monotonic() - start, 3.0)  # one after the other: 4 s
+        self.pull("org/parts", "--include", "*.bin", HF_HUB_DOWNLOAD_TIMEOUT="60", HALFTONE_HUB_TRIES="1")
+        self.assertFalse(four.broken)
 
     def test_two_processes(self):
         self.hub.faults[BIG] = {"speed": 8_000_000}
         both = [subprocess.Popen([HALFTONE, "pull", "org/model"], env=self.env(), cwd=self.at, stdout=subprocess.DEVNULL)
                 for _ in range(2)]
-        self.assertEqual([p.wait(60) for p in both], [0, 0])
+        self.assertEqual([p.wait(fake_hub.LAST_RESORT) for p in both], [0, 0])
         self.check_snapshot()
         self.assertEqual(len(self.asked(host="store", method="GET")), 1)
 
@@ -256,11 +262,11 @@ class Refused(Case):
 
     def test_missing_and_private(self):
         self.hub.add("org/private", FILES, private=True)
-        self.fails("pull", "org/none", says="no such model, and no folder here is called so.*set HF_TOKEN")
+        self.fails("pull", "org/none", says="no such model, and there is no such folder here.*set HF_TOKEN")
         self.fails("pull", "org/private", says="no such model.*private")
-        self.fails("pull", "org/none", HF_TOKEN="hf_right", says="no such model that this token may read")
+        self.fails("pull", "org/none", HF_TOKEN="hf_right", says="this token may not read it")
         self.pull("org/private", HF_TOKEN="hf_right")
-        self.fails("pull", "org/model", HF_TOKEN="hf_wrong", says="does not take this token")
+        self.fails("pull", "org/model", HF_TOKEN="hf_wrong", says="rejects this token")
         r = self.run_it("pull", "org/none", "--json", status=3)
         self.assertEqual(json.loads(r.stdout)["code"], "HT_ERR_NOT_FOUND")
         self.assertFalse((self.cache / "models--org--none").exists())
@@ -334,10 +340,8 @@ class Broken(Case):
         while not self.asked(host="store"):
             time.sleep(0.05)
         time.sleep(0.3)
-        start = time.monotonic()
         p.send_signal(signal.SIGINT)
-        self.assertEqual(p.wait(10), 130)
-        self.assertLess(time.monotonic() - start, 2)
+        self.assertEqual(p.wait(fake_hub.LAST_RESORT), 130)
         self.assertIn("interrupted; what came is kept", p.stderr.read())
         p.stderr.close()
 
@@ -364,10 +368,10 @@ class Broken(Case):
 
     def test_wrong_bytes(self):
         self.hub.faults[BIG] = {"wrong_bytes": True}
-        self.fails("pull", "org/model", says="do not have the hash", status=1)
+        self.fails("pull", "org/model", says="its SHA-256 is not the", status=1)
         self.assertFalse([b for b in self.blobs() if b.startswith(self.hub.repos["org/model"].etag(BIG))])
         self.hub.faults = {"config.json": {"wrong_bytes": True}}
-        self.fails("pull", "org/model", says="config.json.*do not have the hash", status=1, HF_HUB_CACHE=str(self.at / "new"))
+        self.fails("pull", "org/model", says="config.json.*its SHA-256 is not the", status=1, HF_HUB_CACHE=str(self.at / "new"))
         self.hub.reset()
         self.pull()
 
@@ -377,13 +381,13 @@ class Broken(Case):
             self.run_it("pull", "org/model", status=1)
             self.assertNotIn(self.hub.repos["org/model"].etag(BIG), self.blobs())
         self.hub.faults = {BIG: {"says": 1000}}
-        self.fails("pull", "org/model", says="1000 bytes come, but the hub lists", status=1)
+        self.fails("pull", "org/model", says="sends 1000 bytes, but the hub lists", status=1)
         self.hub.faults = {BIG: {"linked_etag": "0" * 64}}
-        self.fails("pull", "org/model", says="content is another one", status=1)
+        self.fails("pull", "org/model", says="has changed on the hub", status=1)
 
     def test_endless_list(self):
         self.hub.faults["LIST"] = {"endless": True, "says": 1 << 40}
-        self.fails("pull", "org/model", says="longer than the 67108864 bytes")
+        self.fails("pull", "org/model", says="longer than the expected 67108864 bytes")
 
     def test_server_without_ranges(self):
         self.hub.faults[BIG] = {"cuts": [9_000_000], "no_ranges": True}
@@ -405,14 +409,14 @@ class Broken(Case):
         self.hub.busy = [(429, None, None, [("Retry-After", "0")])] * 9
         self.fails("pull", "org/model", says="limits how much may be asked", status=1)
         self.hub.busy = [(429, None, None, [("Retry-After", "100000")])]
-        self.fails("pull", "org/model", says="come back in 1667 minutes", status=1)
+        self.fails("pull", "org/model", says="again in 1667 minutes", status=1)
 
     def test_redirects(self):
-        for where, says in (("http://169.254.169.254/latest/meta-data", "only this machine or its network"),
-                            ("http://10.0.0.1/x", "only this machine or its network"),
-                            ("http://[fd00::1]/x", "only this machine or its network"),
-                            ("http://0x7f000001.example@192.168.0.1/x", "no web address"),
-                            ("file:///etc/passwd", "no web address"), ("gopher://127.0.0.1/", "no web address")):
+        for where, says in (("http://169.254.169.254/latest/meta-data", "in a private network"),
+                            ("http://10.0.0.1/x", "in a private network"),
+                            ("http://[fd00::1]/x", "in a private network"),
+                            ("http://0x7f000001.example@192.168.0.1/x", "not a web address"),
+                            ("file:///etc/passwd", "not a web address"), ("gopher://127.0.0.1/", "not a web address")):
             self.hub.faults[BIG] = {"redirect": where}
             self.fails("pull", "org/model", says=says)
         self.hub.faults[BIG] = {"redirect": f"{self.hub.url}/org/model/resolve/main/{BIG}"}
@@ -433,16 +437,16 @@ class Broken(Case):
         hub.add("org/model", FILES)
         hub.start()
         hub.faults[BIG] = {"redirect": self.hub.store_url.replace("127.0.0.1", "localhost") + f"/org/model/{BIG}?signature=1"}
-        self.fails("pull", "org/model", says="only this machine or its network", HF_ENDPOINT=hub.url)
+        self.fails("pull", "org/model", says="in a private network", HF_ENDPOINT=hub.url)
         self.assertEqual(self.hub.requests, [])
         self.hub.faults[BIG] = dict(hub.faults[BIG])
         self.pull()  # from a hub on this machine it is no further
 
     def test_silence(self):
-        self.hub.faults[BIG] = {"silent": 5}
-        start = time.monotonic()
+        over = threading.Event()
+        self.addCleanup(over.set)
+        self.hub.faults[BIG] = {"silent": over}  # longer than the program waits
         self.fails("pull", "org/model", says="connection failed", status=1, HF_HUB_DOWNLOAD_TIMEOUT="1", HALFTONE_HUB_TRIES="1")
-        self.assertLess(time.monotonic() - start, 4.5)
 
     def test_early_hints(self):
         self.hub.faults[BIG] = {"hints": True}
@@ -451,8 +455,8 @@ class Broken(Case):
 
     def test_nobody_there(self):
         self.fails("pull", "org/model", says="connection failed", status=1, HF_ENDPOINT="http://127.0.0.1:9", HALFTONE_HUB_TRIES="1")
-        self.fails("pull", "org/model", says="not an address", status=2, HF_ENDPOINT="ftp://127.0.0.1")
-        self.fails("pull", "org/model", says="not an address", status=2, HF_ENDPOINT="http://user:secret@127.0.0.1")
+        self.fails("pull", "org/model", says="not the address", status=2, HF_ENDPOINT="ftp://127.0.0.1")
+        self.fails("pull", "org/model", says="not the address", status=2, HF_ENDPOINT="http://user:secret@127.0.0.1")
 
     def test_offline(self):
         self.fails("pull", "org/model", "--offline", says="not in the cache")
@@ -491,9 +495,8 @@ class Secure(Case):
                     HF_HUB_CACHE=str(self.at / "other"))
 
     def test_certificate_of_nobody(self):
-        start = time.monotonic()
         self.fails("pull", "org/model", says="certificate cannot be verified", status=1)
-        self.assertLess(time.monotonic() - start, 2)  # asking again would not help
+        self.assertEqual(self.hub.connections, 1)  # asking again would not help
 
     def test_no_way_back_to_plain_text(self):
         self.hub.faults[BIG] = {"redirect": f"{self.plain.store_url}/org/model/{BIG}?signature=1"}
@@ -567,7 +570,7 @@ class Used(Case):
     def test_search_and_info(self):
         found = json.loads(self.run_it("hub", "search", "MODEL", "--json").stdout)["models"]
         self.assertIn({"id": "org/model", "downloads": 5, "likes": 2, "gated": False, "private": False,
-                       "updated": "2026-01-01T00:00:00.000Z", "task": "text-generation"}, found)
+                       "updated": "2026-01-01T00:00:00.000Z", "license": "apache-2.0", "task": "text-generation"}, found)
         self.assertIn("org/model", self.run_it("hub", "search", "a b&c=d", "--json").stdout + "org/model")
         info = json.loads(self.run_it("hub", "info", "org/model", "--json").stdout)
         sizes = {f["name"]: f["size"] for f in info["files"]}
@@ -684,9 +687,9 @@ class Remote(Case):
         self.same("out")
 
     def test_streaming_faults(self):
-        for fault, says in (({"changing_etag": True}, "changed while it was read"), ({"no_ranges": True}, "no ranges"),
+        for fault, says in (({"changing_etag": True}, "changed while it was read"), ({"no_ranges": True}, "range requests"),
                             ({"linked_etag": "1" * 64}, "changed while it was read"), ({"longer": True}, "changed"),
-                            ({"redirect": "http://10.0.0.1/x"}, "only this machine")):
+                            ({"redirect": "http://10.0.0.1/x"}, "in a private network")):
             self.hub.faults[BIG] = fault
             r = self.run_it("quantize", "org/model", "-t", "Q8_0", "-o", "bad", "--no-cache",
                             status=1 if "changed" in says else 3)
@@ -705,6 +708,89 @@ class Remote(Case):
         self.run_it("quantize", "org/g", "-t", "Q4_0", "--allow-requantize", "-o", "x", "--no-cache")
         self.run_it("quantize", str(path), "-t", "Q4_0", "--allow-requantize", "-o", "y")
         self.assertEqual((self.at / "x" / "model-Q4_0.gguf").read_bytes(), (self.at / "y" / "model-Q4_0.gguf").read_bytes())
+
+
+class Service(Case):
+    """`halftone serve`: what parses has neither the token nor a network; another process lends it the bytes."""
+
+    def setUp(self):
+        super().setUp()
+        self.p = subprocess.Popen([HALFTONE, "serve", "--port", "0", "--data", str(self.at / "data")], stdout=subprocess.PIPE,
+                                  env=self.env(HF_TOKEN="hf_right"), text=True)
+        self.addCleanup(self.stop)
+        self.port = json.loads(self.p.stdout.readline())["port"]
+        threading.Thread(target=self.p.stdout.read, daemon=True).start()
+
+    def stop(self):
+        self.p.terminate()
+        self.assertEqual(self.p.wait(), 0)
+        self.p.stdout.close()
+
+    def ask(self, method, path, body=None):
+        c = http.client.HTTPConnection("127.0.0.1", self.port)
+        c.request(method, "/api/v1" + path, json.dumps(body) if body else None, {"Content-Type": "application/json"} if body else {})
+        answer = c.getresponse()
+        text = answer.read()
+        c.close()
+        self.assertNotIn(b"hf_right", text)
+        return answer.status, json.loads(text)
+
+    def children(self):
+        """{verb: (has the token, is filtered)} of the service's children that live now."""
+        found = {}
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                status = pathlib.Path(f"/proc/{pid}/status").read_text()
+                if int(re.search(r"PPid:\s*(\d+)", status)[1]) != self.p.pid:
+                    continue
+                words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                environment = pathlib.Path(f"/proc/{pid}/environ").read_bytes()
+                if environment:
+                    found[b" ".join(words[1:3] if words[1] == b"hub" else words[1:2]).decode()] = (
+                        b"hf_right" in environment, re.search(r"Seccomp:\s*(\d)", status)[1] == "2")
+            except (OSError, TypeError, IndexError):
+                pass
+        return found
+
+    def run_job(self, **more):
+        status, job = self.ask("POST", "/quantize/jobs", {"source_model": "org/model", "source_type": "huggingface",
+                                                          "gguf_quant_types": ["Q8_0"], "options": {"no-cache": True}, **more})
+        self.assertEqual(status, 201, job)
+        seen = {}
+        while job["status"] not in ("completed", "failed", "cancelled"):
+            seen |= self.children()
+            job = self.ask("GET", "/quantize/jobs/" + job["id"])[1]
+        return job, seen
+
+    def test_job(self):
+        self.hub.faults[BIG] = {"speed": 8_000_000}
+        job, seen = self.run_job()
+        self.assertEqual(job["status"], "completed", job)
+        self.assertEqual((seen["hub lend"][0], seen["quantize"]), (True, (False, True)), seen)
+        self.run_it("quantize", str(MODEL), "-t", "Q8_0", "-o", "here", "--quiet")
+        there = next((self.at / "data" / "models").rglob("*.gguf"))
+        here = next((self.at / "here").glob("*.gguf"))
+        size = sum(t["bytes"] for t in json.loads(self.run_it("inspect", str(here), "--tensors", "--json").stdout)["tensors"])
+        self.assertEqual(there.read_bytes()[-size:], here.read_bytes()[-size:])
+        report = json.loads(next((self.at / "data" / "models").rglob("report.json")).read_text())
+        self.assertEqual(report["source"]["hub"]["received_bytes"], len(FILES[BIG]))  # nothing twice
+        self.assertFalse([p for p in self.cache.rglob("blobs/*") if p.is_file() and p.stat().st_size > 1_000_000])
+
+    def test_estimate_and_recommend(self):
+        status, there = self.ask("POST", "/quantize/estimate", {"source_model": "org/model", "source_type": "huggingface",
+                                                                "gguf_quant_types": ["Q8_0"]})
+        self.assertEqual((status, there["download_bytes"]), (200, len(FILES[BIG])), there)
+        status, answer = self.ask("POST", "/recommend", {"source_model": "org/model", "source_type": "huggingface", "memory": "1G"})
+        self.assertEqual(status, 200, answer)
+
+    def test_what_goes_wrong_is_told(self):
+        status, answer = self.ask("POST", "/quantize/estimate", {"source_model": "org/nothing", "source_type": "huggingface",
+                                                                 "gguf_quant_types": ["Q8_0"]})
+        self.assertEqual((status, answer["type"].rsplit("/", 1)[-1]), (404, "not-found"), answer)
+        self.hub.faults[BIG] = {"changing_etag": True}
+        job, _ = self.run_job()
+        self.assertEqual(job["status"], "failed")
+        self.assertIn("changed while it was read", job["error"])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 /*
  * IQ1: rows on which many splits score the same (equal weights, zeros, importance of zero, whole
  * blocks of it). Which of them wins is a matter of the last bit of the sums, and of leaving a block
- * alone where no weight counts. The hashes are those of the reference's bytes.
+ * alone where no weight counts. The hashes are those of llama.cpp's bytes.
  */
 #include "kernels/codec.h"
 #include "lib/rows.h"

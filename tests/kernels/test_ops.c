@@ -77,8 +77,7 @@ static void only_sound_blocks(struct matrix *m)
     }
 }
 
-static struct matrix make_matrix(const struct ht__codec *c, int n_rows, int64_t n_in, bool any,
-                                 bool after)
+static struct matrix make_matrix(const struct ht__codec *c, int n_rows, int64_t n_in, bool any, bool after)
 {
     int64_t n = n_rows * n_in;
     struct matrix m = {.codec = c, .n_rows = n_rows, .n_in = n_in};
@@ -141,15 +140,13 @@ static void check_gaps(const struct tokens *y, int64_t n_rows)
 {
     for (int64_t t = 0; t + 1 < y->n; t++)
         for (int64_t i = n_rows; i < y->ld; i++)
-            if (ht__f32_bits(y->x[t * y->ld + i]) != 0xA5A5A5A5u)
-                fail_msg("written beyond the rows");
+            if (ht__f32_bits(y->x[t * y->ld + i]) != 0xA5A5A5A5u) fail_msg("written beyond the rows");
 }
 
 static struct tokens make_results(int64_t n, int64_t n_rows, bool after)
 {
     struct tokens y = {.n = n, .ld = n_rows + 3};
-    y.memory =
-        (after ? guard_after : guard_before)((size_t)((n - 1) * y.ld + n_rows) * sizeof(float));
+    y.memory = (after ? guard_after : guard_before)((size_t)((n - 1) * y.ld + n_rows) * sizeof(float));
     y.x = y.memory.data;
     return y;
 }
@@ -175,13 +172,13 @@ static void near_the_product(const struct matrix *m, const struct tokens *x, con
             }
             double error = fabs(sum - (double)y->x[t * y->ld + r]);
             if (!(error <= (double)m->n_in * half_ulp * size + (double)FLT_MIN))
-                fail_msg("%s: token %d, row %d of %d x %d: off by %g of %g", m->codec->name, (int)t,
-                         r, m->n_rows, (int)m->n_in, error, size);
+                fail_msg("%s: token %d, row %d of %d x %d: off by %g of %g", m->codec->name, (int)t, r, m->n_rows,
+                         (int)m->n_in, error, size);
         }
 }
 
-static void products_on_every_level(const struct ht__codec *c, int n_rows, int64_t n_in, int64_t n,
-                                    bool any, bool after)
+static void products_on_every_level(const struct ht__codec *c, int n_rows, int64_t n_in, int64_t n, bool any,
+                                    bool after)
 {
     struct matrix m = make_matrix(c, n_rows, n_in, any, after);
     struct tokens x = make_tokens(n, n_in, 5, after), y = make_results(n, n_rows, after);
@@ -193,8 +190,8 @@ static void products_on_every_level(const struct ht__codec *c, int n_rows, int64
             struct tokens other = make_results(n, n_rows, after);
             multiply(&m, l, &x, &other);
             if (memcmp(other.x, y.x, y.memory.size) != 0)
-                fail_msg("%s: %d rows of %d, %d tokens: %s has other bits", c->name, n_rows,
-                         (int)n_in, (int)n, name_of(l));
+                fail_msg("%s: %d rows of %d, %d tokens: %s has other bits", c->name, n_rows, (int)n_in, (int)n,
+                         name_of(l));
             check_gaps(&other, n_rows);
             guard_free(&other.memory);
         }
@@ -212,8 +209,8 @@ static void matmul_of_every_type(void **state)
                 lengths[4] = {block, 3 * block, 1024 + block, block == 1 ? 1027 : 1024 + 3 * block};
         for (size_t s = 0; s < 4; s++)
             for (int any = 0; any < 2; any++)
-                products_on_every_level(c, shapes[s][0], lengths[(s + (size_t)any) % 4],
-                                        shapes[s][1], any, (s + i) % 2);
+                products_on_every_level(c, shapes[s][0], lengths[(s + (size_t)any) % 4], shapes[s][1], any,
+                                        (s + i) % 2);
     }
 }
 
@@ -222,8 +219,7 @@ static void matmul_of_every_shape(void **state)
     (void)state;
     for (int rows = 1; rows <= HT__MATMUL_ROWS; rows++)
         for (int n = 1; n <= 13; n++)
-            products_on_every_level(&ht__codec_f16, rows, 1 + (rows * 13 + n) * 5 % 71, n, false,
-                                    (rows + n) % 2);
+            products_on_every_level(&ht__codec_f16, rows, 1 + (rows * 13 + n) * 5 % 71, n, false, (rows + n) % 2);
 }
 
 /* A pair of a token and a row has the same sum whatever is computed beside it. */
@@ -312,8 +308,8 @@ static void codes_of_activations(void **state)
         struct eight_bits want = make_eight_bits(N, N_IN);
         ops_of(0)->activations(x.x, x.ld, N, &want.a);
         for (int64_t b = 0; b < N * N_IN / 32; b++)
-            check_32(x.x + b / (N_IN / 32) * x.ld + b % (N_IN / 32) * 32, want.a.codes + 32 * b,
-                     want.a.scales[b], want.a.sums + 2 * b);
+            check_32(x.x + b / (N_IN / 32) * x.ld + b % (N_IN / 32) * 32, want.a.codes + 32 * b, want.a.scales[b],
+                     want.a.sums + 2 * b);
         for
             EACH_LEVEL(l)
             {
@@ -351,8 +347,7 @@ static void wide_activations(void **state)
                         assert_true(e.a.scales[t * BLOCKS + b] == most / 127);
                     for (int i = 32 * first; i < 32 * last; i++) {
                         double back = (double)e.a.codes[t * N_IN + i] * (double)(most / 127);
-                        assert_true(fabs(back - (double)x.x[t * x.ld + i]) <=
-                                    (double)most / 254 * 1.00001);
+                        assert_true(fabs(back - (double)x.x[t * x.ld + i]) <= (double)most / 254 * 1.00001);
                     }
                 }
             free_eight_bits(&e);
@@ -393,9 +388,8 @@ static void activations_that_are_not_finite(void **state)
  * sum so far for each of two steps. A sub-block's size is its largest weight times the sum of the
  * magnitudes it meets, as weights may cancel minima.
  */
-static void near_the_product_of_codes(const struct matrix *m, const struct tokens *x,
-                                      const struct eight_bits *e, const float *y, int64_t ldy,
-                                      const char *where)
+static void near_the_product_of_codes(const struct matrix *m, const struct tokens *x, const struct eight_bits *e,
+                                      const float *y, int64_t ldy, const char *where)
 {
     for (int64_t t = 0; t < x->n; t++)
         for (int r = 0; r < m->n_rows; r++) {
@@ -404,8 +398,7 @@ static void near_the_product_of_codes(const struct matrix *m, const struct token
                 double largest = 0, magnitudes = 0, most = 0, weights = 0;
                 for (int64_t k = 32 * b; k < 32 * b + 32; k++) {
                     double w = (double)m->decoded[r * m->n_in + k], a = (double)x->x[t * x->ld + k];
-                    double v = (double)e->a.codes[t * m->n_in + k] *
-                               (double)e->a.scales[(t * m->n_in + k) / 32];
+                    double v = (double)e->a.codes[t * m->n_in + k] * (double)e->a.scales[(t * m->n_in + k) / 32];
                     sum += w * v;
                     exact += w * a;
                     largest = fmax(largest, fabs(w));
@@ -416,18 +409,16 @@ static void near_the_product_of_codes(const struct matrix *m, const struct token
                 size += largest * magnitudes;
                 rounding += most / 254 * 1.00001 * weights;
             }
-            double got = (double)y[t * ldy + r],
-                   bound = ((double)m->n_in / 8 + 8) * half_ulp * size + 1e-30;
+            double got = (double)y[t * ldy + r], bound = ((double)m->n_in / 8 + 8) * half_ulp * size + 1e-30;
             if (!(fabs(sum - got) <= bound))
-                fail_msg("%s at %s: token %d, row %d of %d x %d: %g is %g off, %g allowed",
-                         m->codec->name, where, (int)t, r, m->n_rows, (int)m->n_in, got,
-                         fabs(sum - got), bound);
+                fail_msg("%s at %s: token %d, row %d of %d x %d: %g is %g off, %g allowed", m->codec->name, where,
+                         (int)t, r, m->n_rows, (int)m->n_in, got, fabs(sum - got), bound);
             assert_true(fabs(exact - got) <= bound + rounding);
         }
 }
 
-static void eight_bits_of(const struct ht__codec *c, int level, int n_rows, int64_t n_in, int64_t n,
-                          bool any, bool after)
+static void eight_bits_of(const struct ht__codec *c, int level, int n_rows, int64_t n_in, int64_t n, bool any,
+                          bool after)
 {
     ht__matmul8_fn *matmul8 = ops_of(level)->matmul8(c);
     if (!matmul8) return;
@@ -451,14 +442,12 @@ static void eight_bits_of_every_type(void **state)
     for (size_t i = 0; i < ht__codec_count(); i++) {
         const struct ht__codec *c = ht__codec_at(i);
         if (c->flags & HT__CODEC_PLAIN) continue;
-        int64_t block = c->block_len < 32 ? 32 : c->block_len,
-                lengths[4] = {block, 3 * block, 1024, 1024 + 5 * block};
+        int64_t block = c->block_len < 32 ? 32 : c->block_len, lengths[4] = {block, 3 * block, 1024, 1024 + 5 * block};
         for
             EACH_LEVEL(l)
         for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
             for (int any = 0; any < 2; any++)
-                eight_bits_of(c, l, shapes[s][0], lengths[(s + (size_t)any) % 4], shapes[s][1], any,
-                              (s + i) % 2);
+                eight_bits_of(c, l, shapes[s][0], lengths[(s + (size_t)any) % 4], shapes[s][1], any, (s + i) % 2);
     }
 }
 
@@ -469,8 +458,8 @@ static void eight_bits_of_every_shape(void **state)
         for (int n = 1; n <= 19; n++)
             for
                 EACH_LEVEL(l)
-    eight_bits_of(rows % 2 ? &ht__codec_q4_0 : &ht__codec_q6_k, l, rows,
-                  rows % 2 ? 32 * (1 + n % 3) : 256, n, false, n % 2);
+    eight_bits_of(rows % 2 ? &ht__codec_q4_0 : &ht__codec_q6_k, l, rows, rows % 2 ? 32 * (1 + n % 3) : 256, n, false,
+                  n % 2);
 }
 
 /* Level and grouping change no bits, but for one token, which may have a way of its own. */
@@ -524,8 +513,7 @@ static void vectors(void **state)
                 ht__vector_fn *vector = ops_of(l)->vector(c);
                 for (int64_t n_in = 1; vector && n_in < 300; n_in += n_in < 70 ? 1 : 37) {
                     struct matrix m = make_matrix(c, 1 + (int)n_in % 5, n_in, n_in % 2, n_in % 3);
-                    struct tokens x = make_tokens(1, n_in, 0, true),
-                                  y = make_results(1, m.n_rows, true);
+                    struct tokens x = make_tokens(1, n_in, 0, true), y = make_results(1, m.n_rows, true);
                     struct ht__matmul_weights w = part_of(&m, l, 0, m.n_rows);
                     vector(&w, x.x, y.x);
                     near_the_product(&m, &x, &y);
@@ -601,8 +589,7 @@ static void vectors_on_every_level(void **state)
     for (size_t f = 0; f < sizeof calls / sizeof calls[0]; f++)
         for (int s = 0; s < SIZES; s++)
             for (int with = 0; with < 2; with++) {
-                struct guard want = some_floats(sizes[s], f, true),
-                             other = some_floats(sizes[s], f + 100, false);
+                struct guard want = some_floats(sizes[s], f, true), other = some_floats(sizes[s], f + 100, false);
                 calls[f](ops_of(0), want.data, with ? other.data : NULL, sizes[s]);
                 for
                     EACH_LEVEL(l)
@@ -610,8 +597,7 @@ static void vectors_on_every_level(void **state)
                         struct guard got = some_floats(sizes[s], f, true);
                         calls[f](ops_of(l), got.data, with ? other.data : NULL, sizes[s]);
                         if (memcmp(got.data, want.data, got.size) != 0)
-                            fail_msg("operation %d of %d: %s has other bits", (int)f, (int)sizes[s],
-                                     name_of(l));
+                            fail_msg("operation %d of %d: %s has other bits", (int)f, (int)sizes[s], name_of(l));
                         guard_free(&got);
                     }
                 guard_free(&want), guard_free(&other);
@@ -657,8 +643,7 @@ static void exponentials(void **state)
     for (int i = 0; i < N; i++) {
         double want = exp((double)(x[i] - 3));
         sum += want;
-        if (!(fabs((double)y[i] - want) <= 2e-7 * want))
-            fail_msg("exp(%g) is %.9g", (double)x[i] - 3, (double)y[i]);
+        if (!(fabs((double)y[i] - want) <= 2e-7 * want)) fail_msg("exp(%g) is %.9g", (double)x[i] - 3, (double)y[i]);
     }
     assert_true(fabs((double)got - sum) <= 1e-6 * sum);
     float ends[3] = {-1000, 0, -INFINITY};
@@ -678,8 +663,7 @@ static void sums_of_products(void **state)
             sum += (double)x[i] * (double)w[i];
             size += fabs((double)x[i] * (double)w[i]);
         }
-        assert_true(fabs((double)ops_of(0)->dot(x, w, n) - sum) <=
-                    ((double)n / 16 + 6) * half_ulp * size);
+        assert_true(fabs((double)ops_of(0)->dot(x, w, n) - sum) <= ((double)n / 16 + 6) * half_ulp * size);
         guard_free(&a), guard_free(&b);
     }
 }
@@ -688,8 +672,7 @@ static void norms(void **state)
 {
     (void)state;
     enum { N = 999 };
-    struct guard a = some_floats(N, 3, false), b = some_floats(N, 4, false),
-                 c = some_floats(N, 5, false);
+    struct guard a = some_floats(N, 3, false), b = some_floats(N, 4, false), c = some_floats(N, 5, false);
     const float *x = a.data, *w = b.data, *bias = c.data;
     for (int rms = 0; rms < 2; rms++)
         for (int with = 0; with < 4; with++) {

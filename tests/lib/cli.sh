@@ -17,6 +17,18 @@ expect() { # name, expected status, command…
         cat "$work/err"
         failed=1
     fi
+    keep_reports "$name" "$@"
+}
+# Every report that a command printed or wrote is held against its schema when the script ends.
+keep_reports() { # name, command…
+    local name=$1 option= word line
+    shift
+    line=$(tail -n 1 "$work/out" | tr -d '\0')
+    [ "${line#'{"halftone"'}" = "$line" ] || printf '%s\t%s\n' "$name" "$line" >>"$work/reports"
+    for word in "$@"; do
+        [ "$option" != --report ] || [ ! -f "$word" ] || printf '%s, --report\t%s\n' "$name" "$(<"$word")" >>"$work/reports"
+        option=$word
+    done
 }
 holds() { # name, command…
     local name=$1
@@ -29,7 +41,29 @@ lacks() { # name, path
 nothing_left() { # name, folder
     [ -z "$(ls -A "$2" 2>/dev/null)" ] || { echo "FAILED $1: left behind: $(ls -A "$2")"; failed=1; }
 }
+# A run that is killed (-9) once its journal has that many finished tensors. One that ended before that was seen is made
+# once more, from an empty folder.
+killed_at() { # tensors, journal, folder that it makes, command…
+    local n pid wanted=$1 journal=$2 folder=$3 attempt
+    shift 3
+    for attempt in $(seq 50); do
+        rm -rf "$folder"
+        "$@" >/dev/null 2>&1 & pid=$!
+        n=0
+        while kill -0 $pid 2>/dev/null && [ "${n:-0}" -lt "$wanted" ]; do n=$(grep -c '^done' "$journal" 2>/dev/null); done
+        kill -9 $pid 2>/dev/null
+        wait $pid 2>/dev/null
+        [ "${n:-0}" -lt "$wanted" ] || [ ! -e "$journal" ] || return 0
+    done
+    echo "FAILED $journal: $attempt runs ended before $wanted tensors were seen in it"
+    failed=1
+}
 finish() {
+    if ! command -v python3 >/dev/null; then
+        echo "SKIPPED the reports' schema: there is no python3"
+    elif [ -s "$work/reports" ]; then
+        python3 tests/lib/reports.py "$work/reports" || failed=1
+    fi
     [ "$failed" -eq 0 ] && echo "every case passed"
     exit "$failed"
 }

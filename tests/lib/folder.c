@@ -44,7 +44,7 @@ static void clear(const char *path, int depth)
 
 void folder_remove(struct folder *folder)
 {
-    clear(folder->path, 1);
+    clear(folder->path, 8);
 }
 
 void folder_put(const struct folder *folder, const char *name, const void *data, size_t size)
@@ -112,8 +112,8 @@ void spm_base(struct ht__buf *buf)
     }
 }
 
-void spm_specs(struct ht__buf *buf, int kind, bool dummy_prefix, bool remove_extra,
-               const void *charsmap, size_t charsmap_len)
+void spm_specs(struct ht__buf *buf, int kind, bool dummy_prefix, bool remove_extra, const void *charsmap,
+               size_t charsmap_len)
 {
     struct ht__buf body;
     ht__buf_init(&body, NULL);

@@ -10,7 +10,7 @@ struct folder {
 
 /* Made afresh; aborts when the file system refuses (tests only). */
 struct folder folder_make(void);
-/* Removes it with all that is in it, subfolders of one level included. */
+/* Removes it with all that is in it. */
 void folder_remove(struct folder *folder);
 /* Writes a file; its name may have one subfolder, which is made. */
 void folder_put(const struct folder *folder, const char *name, const void *data, size_t size);
@@ -22,7 +22,7 @@ void spm_piece(struct ht__buf *buf, const char *text, float score, int type);
 /* unk, two controls, 256 bytes. */
 void spm_base(struct ht__buf *buf);
 /* trainer_spec with the kind (1 unigram, 2 BPE) and normalizer_spec. */
-void spm_specs(struct ht__buf *buf, int kind, bool dummy_prefix, bool remove_extra,
-               const void *charsmap, size_t charsmap_len);
+void spm_specs(struct ht__buf *buf, int kind, bool dummy_prefix, bool remove_extra, const void *charsmap,
+               size_t charsmap_len);
 
 #endif

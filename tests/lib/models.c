@@ -52,9 +52,7 @@ bool models_next(FILE *list, struct model *model)
 
 static int64_t bytes_of(const struct tensor *t)
 {
-    int64_t n = t->dtype[0] == 'U' || strncmp(t->dtype, "F8", 2) == 0 ? 1
-                : t->dtype[0] == 'B'                                  ? 2
-                                                                      : 4;
+    int64_t n = t->dtype[0] == 'U' || strncmp(t->dtype, "F8", 2) == 0 ? 1 : t->dtype[0] == 'B' ? 2 : 4;
     for (int d = 0; d < t->n_dims; d++)
         n *= t->shape[d];
     return n;
@@ -69,21 +67,19 @@ void models_write(const struct model *model, const struct folder *folder)
     for (int i = 0; i < model->n; i++) {
         const struct tensor *t = &model->tensors[i];
         if (t->left_out) continue;
-        n += (size_t)snprintf(text + n, sizeof text - n, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[",
-                              n > 1 ? "," : "", t->name, t->dtype);
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[", n > 1 ? "," : "",
+                              t->name, t->dtype);
         for (int d = 0; d < t->n_dims; d++)
-            n += (size_t)snprintf(text + n, sizeof text - n, "%s%lld", d ? "," : "",
-                                  (long long)t->shape[d]);
-        n += (size_t)snprintf(text + n, sizeof text - n, "],\"data_offsets\":[%lld,%lld]}",
-                              (long long)at, (long long)(at + bytes_of(t)));
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s%lld", d ? "," : "", (long long)t->shape[d]);
+        n += (size_t)snprintf(text + n, sizeof text - n, "],\"data_offsets\":[%lld,%lld]}", (long long)at,
+                              (long long)(at + bytes_of(t)));
         at += bytes_of(t);
     }
     n += (size_t)snprintf(text + n, sizeof text - n, "}");
     assert_true(n < sizeof text);
     char path[600];
     snprintf(path, sizeof path, "%s/model.safetensors", folder->path);
-    int fd =
-        open(path, O_RDWR | O_CREAT, 0600); /* truncating it to nothing would wait for the disk */
+    int fd = open(path, O_RDWR | O_CREAT, 0600); /* truncating it to nothing would wait for the disk */
     FILE *f = fdopen(fd, "r+b");
     uint64_t length = n;
     assert_non_null(f);

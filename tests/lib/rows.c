@@ -71,9 +71,7 @@ void rows_fill(enum row_kind kind, uint64_t seed, int64_t n, float *x)
         case ROWS_PATCHES: x[i] = patch(&s, i, seed); break;
         case ROWS_FADING: x[i] = gaussian(&s) * ldexpf(1, -(int)(i % 4096 / 28)); break;
         case ROWS_LEVELS: x[i] = 0.3f + 0.1f * (float)(next(&s) % 4); break;
-        case ROWS_SPIKES:
-            x[i] = uniform(&s) < 0.6f ? 0 : gaussian(&s) * (uniform(&s) < 0.01f ? 1000.0f : 1.0f);
-            break;
+        case ROWS_SPIKES: x[i] = uniform(&s) < 0.6f ? 0 : gaussian(&s) * (uniform(&s) < 0.01f ? 1000.0f : 1.0f); break;
         case ROWS_HUGE: x[i] = gaussian(&s) * ldexpf(1, (int)(i % 1024 / 10)); break;
         case ROWS_BELOW: {
             uint64_t block = (uint64_t)(i / 16) + seed * 7919;

@@ -5,16 +5,16 @@
 #include <stdint.h>
 
 enum row_kind {
-    ROWS_GAUSSIAN,    /* heavy tails */
-    ROWS_HALVES,      /* half-integers: ties of every rounding */
-    ROWS_PATCHES,     /* zero, constant, one-signed and 1e-4-scaled sub-blocks */
-    ROWS_FADING,      /* magnitudes falling to subnormal */
-    ROWS_LEVELS,      /* few levels, shifted */
-    ROWS_SPIKES,      /* sparse, with x1000 spikes */
-    ROWS_HUGE,        /* up to 1e30 */
-    ROWS_BELOW,       /* narrow sub-blocks far below zero */
+    ROWS_GAUSSIAN, /* heavy tails */
+    ROWS_HALVES,   /* half-integers: ties of every rounding */
+    ROWS_PATCHES,  /* zero, constant, one-signed and 1e-4-scaled sub-blocks */
+    ROWS_FADING,   /* magnitudes falling to subnormal */
+    ROWS_LEVELS,   /* few levels, shifted */
+    ROWS_SPIKES,   /* sparse, with x1000 spikes */
+    ROWS_HUGE,     /* up to 1e30 */
+    ROWS_BELOW,    /* narrow sub-blocks far below zero */
     ROWS_ZERO,
-    ROWS_TIES,        /* whole and half numbers up to 127, and their neighbours: scales of 1 */
+    ROWS_TIES,         /* whole and half numbers up to 127, and their neighbours: scales of 1 */
     ROWS_SIGNED_ZEROS, /* not negative, or not positive, with zeros of both signs; blocks of zeros only */
     ROWS_N_KINDS
 };

@@ -67,12 +67,11 @@ static void put_config(const struct tiny *tiny)
     ht__buf_init(&json, NULL);
     ht__buf_printf(&json, "{\"hidden_size\": %d, \"intermediate_size\": %d, \"vocab_size\": %d, ", tiny->width,
                    tiny->width, VOCAB);
-    ht__buf_str(&json,
-                "\"architectures\": [\"LlamaForCausalLM\"], \"num_attention_heads\": 4, "
-                "\"num_key_value_heads\": 2, \"num_hidden_layers\": 1, \"rms_norm_eps\": 1e-5, "
-                "\"max_position_embeddings\": 128, \"rope_theta\": 10000.0, \"rope_scaling\": "
-                "{\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, "
-                "\"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 64}, \"bos_token_id\": 0}");
+    ht__buf_str(&json, "\"architectures\": [\"LlamaForCausalLM\"], \"num_attention_heads\": 4, "
+                       "\"num_key_value_heads\": 2, \"num_hidden_layers\": 1, \"rms_norm_eps\": 1e-5, "
+                       "\"max_position_embeddings\": 128, \"rope_theta\": 10000.0, \"rope_scaling\": "
+                       "{\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, "
+                       "\"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 64}, \"bos_token_id\": 0}");
     put_file(tiny, "config.json", &json);
     folder_puts(&tiny->in, "tokenizer_config.json",
                 "{\"bos_token\": \"<s>\", \"chat_template\": \"{% for m in messages %}{{ m.content }}"
@@ -110,8 +109,7 @@ static void put_shard(const struct tiny *tiny, const char *name, size_t from, si
     ht__buf_str(&head, "{");
     for (size_t i = from; i < to; i++) {
         size_t bytes = count(tiny, i) * sizeof(float);
-        ht__buf_printf(&head, "%s\"%s\": {\"dtype\": \"F32\", \"shape\": [", i > from ? ", " : "",
-                       shapes[i].name);
+        ht__buf_printf(&head, "%s\"%s\": {\"dtype\": \"F32\", \"shape\": [", i > from ? ", " : "", shapes[i].name);
         if (rows_of(tiny, i)) ht__buf_printf(&head, "%u, ", rows_of(tiny, i));
         ht__buf_printf(&head, "%d], \"data_offsets\": [%zu, %zu]}", tiny->width, at, at + bytes);
         at += bytes;
@@ -128,8 +126,7 @@ static void put_shard(const struct tiny *tiny, const char *name, size_t from, si
 
 static void put_safetensors(const struct tiny *tiny)
 {
-    static const char *const names[] = {"model-00001-of-00002.safetensors",
-                                        "model-00002-of-00002.safetensors"};
+    static const char *const names[] = {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"};
     struct ht__buf index;
     ht__buf_init(&index, NULL);
     ht__buf_str(&index, "{\"weight_map\": {");
@@ -143,8 +140,14 @@ static void put_safetensors(const struct tiny *tiny)
 
 /* ---- PyTorch ---- */
 
-static void put16(struct ht__buf *out, uint16_t v) { ht__buf_put(out, &v, 2); }
-static void put32(struct ht__buf *out, uint32_t v) { ht__buf_put(out, &v, 4); }
+static void put16(struct ht__buf *out, uint16_t v)
+{
+    ht__buf_put(out, &v, 2);
+}
+static void put32(struct ht__buf *out, uint32_t v)
+{
+    ht__buf_put(out, &v, 4);
+}
 
 static void pickle_text(struct ht__buf *out, const char *text)
 {
@@ -342,8 +345,7 @@ static enum ht_err set_options(struct ht_job *job, const struct tiny *tiny, stru
     return HT_OK;
 }
 
-enum ht_err tiny_run(const struct tiny *tiny, const struct ht__alloc *alloc, char **json,
-                     struct ht_diag *diag)
+enum ht_err tiny_run(const struct tiny *tiny, const struct ht__alloc *alloc, char **json, struct ht_diag *diag)
 {
     struct ht_job *job;
     *json = NULL;

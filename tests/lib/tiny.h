@@ -6,7 +6,7 @@
 #define HT_TESTS_LIB_TINY_H
 
 #include "folder.h"
-#include "job/run.h"
+#include "job/quantize.h"
 
 enum tiny_kind {
     TINY_SAFETENSORS, /* two shards and their index, tokenizer.json with a pre-tokenizer not in the list */
@@ -33,8 +33,7 @@ void tiny_remove(struct tiny *tiny);
 
 /* Opens a job, sets its options and runs it: two types, a rule for tensors, a report. *json is freed by
  * the caller. */
-enum ht_err tiny_run(const struct tiny *tiny, const struct ht__alloc *alloc, char **json,
-                     struct ht_diag *diag);
+enum ht_err tiny_run(const struct tiny *tiny, const struct ht__alloc *alloc, char **json, struct ht_diag *diag);
 
 /* Every file in the output folder with its bytes, sorted by name, without the report (it holds times).
  * Files are removed as they are read, so that the folder is empty for the next run. */

@@ -25,6 +25,8 @@ if "HT_LLAMA_LIB" not in os.environ or not os.path.exists(TEXT):
     print("SKIPPED check_eval: HT_LLAMA_LIB is not set, or the model and text to measure are not here")
     sys.exit(77)
 
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+import reports  # noqa: E402
 from llama_logits import Llama  # noqa: E402
 
 CLI = os.environ.get("HT_CLI", "build/halftone")
@@ -41,7 +43,7 @@ LADDER = {
     "IQ3_M": (27.7390, .019551, 88.88, .014163, 90.37),
     "Q2_K": (28.6028, .050415, 82.97, .044892, 84.06),
 }
-WHOLE = os.environ.get("HT_PARITY_WHOLE") == "1"  # every rung against logits: some minutes
+WHOLE = os.environ.get("HT_PARITY_WHOLE") == "1"  # every rung: many minutes
 failures = 0
 
 
@@ -61,6 +63,9 @@ def run(*args):
     if done.returncode != 0:
         print(f"FAIL halftone {' '.join(args)}: {done.stderr or done.stdout}")
         sys.exit(1)
+    wrong = reports.errors(reports.of_output(done.stdout))
+    if wrong:
+        check("the report's schema", False, wrong)
     return json.loads(done.stdout.strip().split("\n")[-1])
 
 
@@ -101,12 +106,13 @@ def against_logits(work, files):
         check(f"{name}: agreement", abs(ours["top1_agreement"] - same) <= .001, f"{ours['top1_agreement']}, not {same}")
 
 
-def ladder(work, importance, types):
-    """llama.cpp's own figures, with activations rounded as it rounds them."""
-    files = [f"{work}/{'i' if importance else 'n'}-{t}.gguf" for t in types]
-    report = run("eval", *files, "--text", TEXT, "--ctx", str(CTX), "--chunks", "200", "--against", f"{work}/f32.gguf", "--fast")
+def ladder(work, types):
+    """llama.cpp's own figures, with activations rounded as it rounds them: one run, for the reference's sake."""
+    files = [(t, importance) for importance in (False, True) for t in types]
+    paths = [f"{work}/{'i' if importance else 'n'}-{t}.gguf" for t, importance in files]
+    report = run("eval", *paths, "--text", TEXT, "--ctx", str(CTX), "--chunks", "200", "--against", f"{work}/f32.gguf", "--fast")
     near("F32: perplexity", report["reference"]["perplexity"], 27.2320, 2e-6)
-    for t, ours in zip(types, report["models"]):
+    for (t, importance), ours in zip(files, report["models"]):
         ppl, kld, same = LADDER[t][0], *(LADDER[t][3:] if importance else LADDER[t][1:3])
         name = t + (" with importance" if importance else "")
         if not importance:
@@ -133,14 +139,13 @@ def main():
     types = list(LADDER) if WHOLE else ["Q8_0", "Q4_K_M", "IQ3_M", "Q2_K"]
     with tempfile.TemporaryDirectory() as work:
         run("convert", MODEL, "-t", "F32", "-o", f"{work}/f32.gguf")
-        for t in LADDER:
+        for t in types:
             run("quantize", MODEL, "-t", t, "-o", f"{work}/n-{t}.gguf")
             run("quantize", MODEL, "-t", t, "-o", f"{work}/i-{t}.gguf", "--imatrix", f"{MODEL}/imatrix.gguf")
         stories()
         itself(work)
         against_logits(work, [f"{work}/{k}-{t}.gguf" for t in types for k in "ni"])
-        ladder(work, False, list(LADDER))
-        ladder(work, True, list(LADDER))
+        ladder(work, types)
     print("eval: " + ("as llama.cpp measures" if not failures else f"{failures} differences"))
     return 1 if failures else 0
 

@@ -17,9 +17,13 @@ import check_arch  # skips where its packages are missing
 from check_arch import CLI, ROOT, VOCAB
 from llama_logits import Llama
 
+import converter  # noqa: F401 (its gguf is the newest)
 import gguf
 import numpy
 import torch
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+import reports  # noqa: E402
 
 SHARED = os.environ.get("HT_SHARED", os.path.join(ROOT, "..", "shared"))
 CTX, CHUNKS = 32, 6
@@ -37,6 +41,9 @@ def run(*arguments):
     done = subprocess.run([CLI, *map(str, arguments)], capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(done.stderr.strip())
+    report = reports.of_output(done.stdout)
+    if report and reports.errors(report):
+        raise RuntimeError(f"{arguments}: {reports.errors(report)}")
     return done
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """general.* metadata: what our converter writes from names, model cards, config.json and generation_config.json
-against what PyPI's gguf makes of the same folder, key by key, in order, with types.
+against what the gguf package of llama.cpp's newest converter makes of the same folder, key by key, in order, with types.
 
 Cards whose values are no text (a number as version, a boolean as language) make gguf fail; we write them as they
 stand. They are not compared, and neither is an empty _name_or_path, by which gguf would name a model "".
@@ -16,6 +16,7 @@ import sys
 import tempfile
 
 try:
+    import converter  # noqa: F401 (its gguf is the newest)
     import gguf
     import numpy as np
 except ImportError:
@@ -66,6 +67,7 @@ CARDS = [
 ]
 
 GENERATION = [
+    {"repetition_penalty": 1.1, "top_k": 5}, {"repetition_penalty": 1.1, "penalty_repeat": 1.2},
     {"top_k": 20, "top_p": 0.8, "temperature": 0.7, "min_p": 0.05},
     {"sequence": "top_k;temp", "xtc_probability": 0.1, "xtc_threshold": 0.2, "penalty_last_n": 64, "penalty_repeat": 1.1,
      "mirostat": 2, "mirostat_tau": 5.0, "mirostat_eta": 0.1, "temperature": 1, "top_k": None},
@@ -153,6 +155,8 @@ def cases():
     yield "Merge", "---\nbase_model:\n" + ids + "---\n", {}, None, False
     for card in ("# no front matter\n", "--- \nlicense: mit\n---\n", "\n---\nlicense: mit\n---\n", "\ufeff---\nlicense: mit\n---\n", ""):
         yield "Some-Model-v1", card, {}, None, False
+    for card in ("license: &l mit\nname: *l\n", "tags: &t [a, b]\nlanguage: *t\n", "x: &x {license: mit, author: A}\n<<: *x\nname: N\n"):
+        yield "Some-Model-v1", "---\n" + card + "---\n", {}, None, False
     for g in GENERATION:
         yield "gen", None, {}, g, False
 

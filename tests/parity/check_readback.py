@@ -14,12 +14,15 @@ import sys
 import tempfile
 
 try:
+    import converter  # noqa: F401 (its gguf is the newest)
     import gguf
     import numpy as np
 except ImportError as missing:
     print(f"SKIPPED check_readback: the Python package {missing.name} is not here")
     sys.exit(77)
 
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+import reports  # noqa: E402
 from importance import write_importance
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -42,6 +45,9 @@ def run(*arguments):
     done = subprocess.run([CLI, *map(str, arguments)], capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(map(str, arguments))}: {done.stderr.strip()}")
+    report = reports.of_output(done.stdout)
+    if report and reports.errors(report):
+        raise RuntimeError(f"{' '.join(map(str, arguments))}: {reports.errors(report)}")
     return done.stdout
 
 

@@ -29,6 +29,7 @@ def skip(why):
 
 
 try:
+    import converter  # noqa: F401 (its gguf is the newest)
     import gguf
     import sentencepiece
     import tokenizers

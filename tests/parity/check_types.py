@@ -11,6 +11,7 @@ import sys
 import tempfile
 
 try:
+    import converter  # noqa: F401 (its gguf is the newest)
     import gguf
     import numpy as np
 except ImportError as missing:

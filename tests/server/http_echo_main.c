@@ -24,8 +24,8 @@ struct state {
     pthread_mutex_t lock;
     struct ht__http_stream *clients[MAX_CLIENTS];
     int n_clients;
-    atomic_bool ends;
-    atomic_int n_done, n_begun, n_freed, n_deferred;
+    atomic_bool stops, ends;
+    atomic_int n_done, n_begun, n_freed, n_deferred, n_left;
     atomic_ullong n_bytes;
     int tick_ms;
     bool logs;
@@ -68,6 +68,7 @@ static void echo(struct ht__http_request *r)
         fprintf(f, "query [%s]=[%s]\n", name, value);
     for (const char *const *h = (const char *const[]){"Host", "X-Test", "Content-Type", NULL}; *h; h++)
         if (ht__http_header(r, *h)) fprintf(f, "header %s: [%s]\n", *h, ht__http_header(r, *h));
+    if (ht__http_last_header(r, "X-Last")) fprintf(f, "last [%s]\n", ht__http_last_header(r, "X-Last"));
     if (ht__http_cookie(r, "c")) fprintf(f, "cookie [%s]\n", ht__http_cookie(r, "c"));
     fprintf(f, "body %zu\n", body_len);
     fwrite(body, 1, body_len, f);
@@ -113,6 +114,55 @@ static void file(struct ht__http_request *r)
     ht__http_answer_file(r, 206, "application/octet-stream", fd, first, len);
 }
 
+/* -- Pieces: in turns 100 bytes of memory and `size` bytes of a file, the bytes of both as in a file. -- */
+
+struct pieces {
+    struct state *state;
+    uint64_t n, size, at, breaks;
+    unsigned char small[100];
+};
+
+static bool next_piece(void *ctx, struct ht__http_piece *piece)
+{
+    struct pieces *p = ctx;
+    bool memory = p->n % 2 == 0;
+    uint64_t len = memory ? sizeof p->small : p->size;
+    if (p->n == p->breaks) return false;
+    unsigned char *bytes = memory ? p->small : malloc(len + 1);
+    if (!bytes) abort();
+    for (uint64_t i = 0; i < len; i++)
+        bytes[i] = (unsigned char)((p->at + i) * 131 >> 3);
+    *piece = (struct ht__http_piece){.data = memory ? bytes : NULL, .fd = -1, .len = len};
+    if (!memory) {
+        piece->fd = memfd_create("piece", MFD_CLOEXEC);
+        if (piece->fd < 0 || pwrite(piece->fd, bytes, len, 7) != (ssize_t)len) abort();
+        piece->offset = 7;
+        free(bytes);
+    }
+    p->at += len;
+    p->n++;
+    return true;
+}
+
+static void free_pieces(void *ctx)
+{
+    struct pieces *p = ctx;
+    atomic_fetch_add(&p->state->n_freed, 1);
+    free(p);
+}
+
+static void pieces(struct state *state, struct ht__http_request *r)
+{
+    struct pieces *p = calloc(1, sizeof *p);
+    if (!p) abort();
+    p->state = state;
+    p->size = number(r, "size", 1000);
+    p->breaks = number(r, "break", UINT64_MAX);
+    ht__http_answer_pieces(r, 200, "application/octet-stream",
+                           &(struct ht__http_pieces){.next = next_piece, .free = free_pieces, .ctx = p},
+                           number(r, "len", 5000));
+}
+
 static void events(struct state *state, struct ht__http_request *r)
 {
     struct ht__http_stream *s = ht__http_answer_stream(r, "text/event-stream", 64 << 10);
@@ -156,7 +206,7 @@ struct later {
     struct state *state;
     struct ht__http_request *r;
     int ms;
-    bool streams, twice;
+    bool streams, until_left, until_stop;
 };
 
 static void sleep_ms(int ms)
@@ -169,6 +219,11 @@ static void *answer_later(void *ctx)
     struct later *l = ctx;
     struct state *state = l->state;
     sleep_ms(l->ms);
+    while (l->until_stop && !atomic_load(&state->stops))
+        sleep_ms(5);
+    while (l->until_left && !ht__http_client_left(l->r) && !atomic_load(&state->ends))
+        sleep_ms(5);
+    if (l->until_left && ht__http_client_left(l->r)) atomic_fetch_add(&state->n_left, 1);
     /* what was asked must still be there, whether or not the client is */
     if (strcmp(ht__http_header(l->r, "Host") ? "there" : "gone", "there") != 0) abort();
     if (l->streams)
@@ -185,7 +240,12 @@ static void defer(struct state *state, struct ht__http_request *r)
     struct later *l = malloc(sizeof *l);
     pthread_t thread;
     if (!l) abort();
-    *l = (struct later){.state = state, .r = r, .ms = (int)number(r, "ms", 50), .streams = ht__http_query(r, "stream")};
+    *l = (struct later){.state = state,
+                        .r = r,
+                        .ms = (int)number(r, "ms", 50),
+                        .streams = ht__http_query(r, "stream"),
+                        .until_left = ht__http_query(r, "left"),
+                        .until_stop = ht__http_query(r, "stop")};
     atomic_fetch_add(&state->n_deferred, 1);
     ht__http_defer(r);
     if (pthread_create(&thread, NULL, answer_later, l) != 0) abort();
@@ -256,6 +316,18 @@ static void on_begin(void *ctx, struct ht__http_request *r)
     ht__http_take_body(r, take, u, number(r, "max", 1 << 30));
 }
 
+/* A child that holds every descriptor for a while, as one does between fork and exec. */
+static void fork_a_child(struct ht__http_request *r)
+{
+    int ms = (int)number(r, "ms", 100);
+    pid_t pid = fork();
+    if (pid == 0) {
+        sleep_ms(ms);
+        _exit(0);
+    }
+    text(r, pid > 0 ? 200 : 500, "forked\n");
+}
+
 static void on_request(void *ctx, struct ht__http_request *r)
 {
     struct state *state = ctx;
@@ -268,6 +340,8 @@ static void on_request(void *ctx, struct ht__http_request *r)
         ht__http_answer_static(r, 200, "text/plain", "hello\n", 6);
     else if (is(r, "/file"))
         file(r);
+    else if (is(r, "/pieces"))
+        pieces(state, r);
     else if (is(r, "/events"))
         events(state, r);
     else if (is(r, "/stream"))
@@ -279,9 +353,12 @@ static void on_request(void *ctx, struct ht__http_request *r)
     else if (is(r, "/status"))
         ht__http_answer(r, (int)number(r, "code", 200), NULL, NULL, 0);
     else if (is(r, "/counts"))
-        text(r, 200, "begun %d done %d freed %d\n", state->n_begun, state->n_done, state->n_freed);
+        text(r, 200, "begun %d done %d freed %d deferred %d left %d\n", state->n_begun, state->n_done, state->n_freed,
+             state->n_deferred, state->n_left);
     else if (is(r, "/block")) /* what nobody should do */
         sleep_ms((int)number(r, "ms", 100)), text(r, 200, "blocked\n");
+    else if (is(r, "/fork"))
+        fork_a_child(r);
     else if (is(r, "/none"))
         return;
     else if (is(r, "/twice"))
@@ -327,13 +404,16 @@ static void option(struct ht__http_settings *s, struct state *state, const char 
 int main(int argc, char **argv)
 {
     static struct state state = {.lock = PTHREAD_MUTEX_INITIALIZER, .tick_ms = TICK_MS};
-    struct ht__http_settings s = {.ctx = &state, .on_begin = on_begin, .on_request = on_request, .on_done = on_done};
+    static const char *const reserved[] = {"/probe", NULL};
+    struct ht__http_settings s = {
+        .reserved_paths = reserved, .ctx = &state, .on_begin = on_begin, .on_request = on_request, .on_done = on_done};
     for (int i = 1; i < argc; i++)
         option(&s, &state, argv[i]);
     if (state.logs) s.on_log = on_log;
     struct ht__http *server;
     struct ht_diag diag = {0};
     pthread_t ticker;
+    signal(SIGCHLD, SIG_IGN);
     if (ht__http_open(&s, &server, &diag) != HT_OK) {
         fprintf(stderr, "%s: %s\n", diag.where, diag.message);
         return 1;
@@ -343,8 +423,12 @@ int main(int argc, char **argv)
     fflush(stdout);
     char byte;
     while (read(STDIN_FILENO, &byte, 1) > 0)
-        if (byte == 's') ht__http_stop_accepting(server);
+        if (byte == 's') {
+            ht__http_stop_accepting(server);
+            atomic_store(&state.stops, true);
+        }
     ht__http_close(&server);
+    atomic_store(&state.stops, true);
     atomic_store(&state.ends, true);
     pthread_join(ticker, NULL);
     for (int i = 0; i < state.n_clients; i++)

@@ -4,13 +4,17 @@ Limits and deadlines that need more than one request to be seen.
 
     http_limits.py ECHO
 """
+import resource
+import select
+import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from wire import Broken, Server, Wire
+from wire import WAIT, Broken, Server, Wire, counts
 
 HOST = b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -26,8 +30,8 @@ def served(wire):
     return answer is not None and answer.body == b"hello\n"
 
 
-def wait_until(truth, text, seconds=15):
-    end = time.monotonic() + seconds
+def wait_until(truth, text):
+    end = time.monotonic() + WAIT
     while not truth():
         check(time.monotonic() < end, text)
         time.sleep(0.05)
@@ -37,7 +41,12 @@ def connections_of_one_peer(program):
     server = Server([program, "peer=5"])
     wires = [server.wire() for _ in range(5)]
     check(all(served(w) for w in wires), "five are served")
-    check(server.wire().is_closed(), "the sixth is closed")
+    sixth = server.wire()
+    sixth.send(b"GET /hello" + HOST)
+    check(sixth.answer().status == 503 and sixth.is_closed(), "the sixth is told to come again")
+    probe = server.wire()
+    probe.send(b"GET /probe" + HOST)
+    check(probe.answer().status == 200, "a probe is served all the same")
     wires.pop().close()
 
     def room():
@@ -69,6 +78,58 @@ def connections_of_all(program):
     return server
 
 
+def reserve(program):
+    """With every place taken by streams, probes are served and others are told to come again, whoever sits there silent."""
+    server = Server([program, "connections=8"])
+    busy = [server.wire() for _ in range(8)]
+    for wire in busy:
+        wire.send(b"GET /events" + HOST)
+        check(wire.until(b"\r\n\r\n") is not None, "a stream begins")
+    silent = [server.wire() for _ in range(40)]
+    for round in range(20):
+        probe, other = server.wire(), server.wire()
+        probe.send(b"GET /probe" + HOST)
+        answer = probe.answer()
+        check(answer and answer.status == 200 and answer.one("connection") == "close", f"probe {round} is served")
+        other.send(b"GET /hello" + HOST)
+        answer = other.answer()
+        check(answer and answer.status == 503 and answer.one("retry-after") == "1", f"other {round} is told to come again")
+        check(probe.is_closed() and other.is_closed(), "both are closed")
+    posting = server.wire()
+    posting.send(b"POST /probe HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345")
+    check(posting.answer().status == 503, "only GET and HEAD are probes")
+    check(all(w.more() for w in busy), "streams go on")
+    check(all(w.is_closed() for w in silent), "the silent are closed")
+    busy.pop().close()
+
+    def place():
+        wire = server.wire()
+        return served(wire) and served(wire)
+
+    wait_until(place, "who comes when one has left gets its place")
+    for wire in busy:
+        wire.close()
+    return server
+
+
+def all_ready_at_once(program):
+    """Whatever number of connections asks a loop at one moment, each gets its answers, again and again."""
+    server = Server([program, "threads=1"])
+    for n in (64, 127, 128, 129, 192, 256, 384, 512, 1000):
+        wires = [server.wire() for _ in range(n)]
+        for _ in range(3):
+            server.process.send_signal(signal.SIGSTOP)
+            for wire in wires:
+                wire.send(b"GET /hello" + HOST)
+            server.process.send_signal(signal.SIGCONT)
+            for wire in wires:
+                answer = wire.answer()
+                check(answer and answer.body == b"hello\n", f"one of {n} is served")
+        for wire in wires:
+            wire.close()
+    return server
+
+
 def few_descriptors(program):
     """With few descriptors fewer clients are let in, and files can still be opened for them."""
     server = Server(["sh", "-c", 'ulimit -n 140 && exec "$0"', program])
@@ -85,25 +146,28 @@ def few_descriptors(program):
 
 
 def slow_heads(program):
-    """A crowd of slow clients is gone after the deadline; the others never notice it."""
+    """A crowd of slow clients is gone after the deadline; others are served while it is there."""
     server = Server([program, "header=2"])
     start = time.monotonic()
     crowd = [server.wire() for _ in range(300)]
-    asker, worst, dripped, n_open = server.wire(), 0.0, 0.0, len(crowd)
-    while n_open > 0 and time.monotonic() - start < 12:
-        asked = time.monotonic()
+    ends = select.poll()
+    for wire in crowd:
+        ends.register(wire.sock, select.POLLIN)
+    asker, n_open, n_rounds, dripped = server.wire(), len(crowd), 0, start
+    while n_open:
         check(served(asker), "the asker is served")
-        worst = max(worst, time.monotonic() - asked)
         time.sleep(0.01)
         if time.monotonic() - dripped < 0.3:
             continue
         dripped = time.monotonic()
+        check(dripped - start < WAIT, f"{n_open} slow clients are still there")
         for wire in crowd:
             wire.send(b"G")
-        n_open = sum(not w.is_closed(0.0001) for w in crowd) if dripped - start > 1.8 else n_open
-    check(n_open == 0, f"{n_open} slow clients are still there")
+        n_open = len(crowd) - len(ends.poll(0))
+        n_rounds += n_open > 0
+    check(all(w.is_closed() for w in crowd), "nothing is said to them")
     check(time.monotonic() - start >= 2, "they had their time")
-    check(worst < 2, f"the asker waited {worst:.1f} s")
+    check(n_rounds >= 2, "the asker was served while the crowd was there")
     for wire in crowd + [asker]:
         wire.close()
     return server
@@ -112,23 +176,38 @@ def slow_heads(program):
 def slow_readers(program):
     """Who takes nothing of an answer is cut off; who takes it slowly is not."""
     server = Server([program, "body=1"])
-    stuck, steady = server.wire(), Wire(server.address)
-    for wire in (stuck, steady):
-        wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        wire.send(b"GET /file?size=300000000" + HOST)
-    end = time.monotonic() + 3
-    while time.monotonic() < end:
-        steady.sock.recv(65536)
-        time.sleep(0.02)
-    check(len(steady.sock.recv(65536)) > 0, "the steady reader is still served")
+    stuck = server.wire()
+    steady = reads_steadily(server)
+    while not steady:
+        steady = reads_steadily(server)
     steady.close()
+    stuck.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    stuck.send(b"GET /file?size=300000000" + HOST)
+    wait_until(lambda: server.n_files() <= files_at_rest(server), "the file and the connection are closed")
     try:
         stuck.answer()
         check(False, "the stuck reader got it all")
     except Broken:
         pass
-    wait_until(lambda: server.n_files() <= files_at_rest(server), "the file is closed")
     return server
+
+
+def reads_steadily(server):
+    """A client that has read slowly for three times the deadline, or None: this process was held up itself."""
+    wire = Wire(server.address)
+    wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    wire.send(b"GET /file?size=300000000" + HOST)
+    begun = last = time.monotonic()
+    while last - begun < 3:
+        n = len(wire.sock.recv(65536))
+        time.sleep(0.02)
+        now = time.monotonic()
+        if now - last > 0.5:
+            wire.close()
+            return None
+        check(n > 0, "the steady reader is served")
+        last = now
+    return wire
 
 
 def files_at_rest(server):
@@ -142,6 +221,21 @@ def files_at_rest(server):
     return server.at_rest
 
 
+def readers_that_leave(program):
+    """Downloads that are broken off, at whatever moment, harm nobody."""
+    server = Server([program, "threads=1"])
+    for round in range(60):
+        wire = server.wire()
+        wire.send(b"GET /file?size=300000000" + HOST)
+        for _ in range(round % 7):
+            wire.more()
+        if round % 2:
+            wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wire.close()
+        check(served(server.wire()), "the server serves")
+    return server
+
+
 def slow_listeners(program):
     """A stream that nobody reads is ended once its queue is full; others lose nothing."""
     server = Server([program, "tick=1"])
@@ -153,7 +247,7 @@ def slow_listeners(program):
     end = time.monotonic() + 2
     while time.monotonic() < end:
         check(good.more(), "the good listener is served")
-    deaf.settimeout(10)
+    deaf.settimeout(WAIT)
     total = 0
     try:
         while piece := deaf.recv(1 << 16):
@@ -177,9 +271,9 @@ def complaints(program):
         wire.close()
     server.process.stdin.close()
     lines = server.process.stderr.read().splitlines()
-    server.process.wait(20)
+    server.process.wait(WAIT)
     n = sum(line.startswith(b"log:") for line in lines)
-    check(0 < n < 100, f"{n} lines of complaint")
+    check(n < 100, f"{n} lines of complaint")
     check(sum(line.startswith(b"127.0.0.1 ") and b" 400 " in line for line in lines) == 300, "each is reported once as done")
     return None
 
@@ -189,8 +283,8 @@ def stopping(program):
     server = Server([program])
     idle, late = server.wire(), server.wire()
     check(served(idle), "served before")
-    late.send(b"GET /defer?ms=500" + HOST)
-    time.sleep(0.1)
+    late.send(b"GET /defer?ms=0&stop=1" + HOST)
+    wait_until(lambda: b"deferred 1" in counts(server), "it is being answered")
     server.process.stdin.write(b"s")
     server.process.stdin.flush()
     check(idle.is_closed(), "idle connections end")
@@ -212,15 +306,23 @@ def stopping(program):
 def loop_that_is_held_up(program):
     """An application that blocks a loop delays others, whose requests lie there unread; they are not to blame."""
     server = Server([program, "threads=1", "header=1", "body=1"])
-    blocker, head, body = server.wire(), server.wire(), server.wire()
-    body.send(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
-    time.sleep(0.2)
-    blocker.send(b"GET /block?ms=1800" + HOST)
-    time.sleep(0.1)
-    head.send(b"GET /hello" + HOST)
-    body.send(b"67890")
-    check(head.answer().body == b"hello\n", "the head was there in time")
-    check(body.answer().status == 200, "the body was there in time")
+    while True:
+        blocker, head, body = server.wire(), server.wire(), server.wire()
+        begun = time.monotonic()
+        body.send(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
+        time.sleep(0.2)
+        blocker.send(b"GET /block?ms=1800" + HOST)
+        time.sleep(0.1)
+        head.send(b"GET /hello" + HOST)
+        body.send(b"67890")
+        if time.monotonic() - begun < 0.6:
+            break
+        for wire in (blocker, head, body):  # this process was held up itself: they may be to blame
+            wire.close()
+    answer = head.answer()
+    check(answer and answer.body == b"hello\n", "the head was there in time")
+    answer = body.answer()
+    check(answer and answer.status == 200, "the body was there in time")
     return server
 
 
@@ -263,6 +365,77 @@ def half_of_a_second_head(program):
     return server
 
 
+def pieces_that_are_left(program):
+    """An answer of pieces whose client leaves, or never reads, is freed with its open file."""
+    server = Server([program])
+
+    def n_freed():
+        wire = server.wire()
+        wire.send(b"GET /counts" + HOST)
+        return int(wire.answer().body.split()[5])
+
+    check(files_at_rest(server) > 0, "a measure")
+    wires = [server.wire() for _ in range(12)]
+    for wire in wires:
+        wire.send(b"GET /pieces?size=1000000&len=1000000000" + HOST)
+    wait_until(lambda: server.n_files() >= files_at_rest(server) + 20, "their files are open")
+    for wire in wires[:8]:
+        wire.close()
+    wait_until(lambda: n_freed() == 8, "those that left are freed")
+    for wire in wires[8:]:
+        wire.close()
+    wait_until(lambda: n_freed() == 12, "all are freed")
+    wait_until(lambda: server.n_files() <= files_at_rest(server) + 2, "descriptors come back")
+    return server
+
+
+def clients_that_leave(program):
+    """Who waits for an answer can be asked about: there while he waits, with more requests sent too, and left when he has."""
+    server = Server([program])
+
+    def n_left():
+        words = counts(server).split()
+        return int(words[words.index(b"left") + 1])
+
+    waiting = [server.wire() for _ in range(4)]
+    for i, wire in enumerate(waiting):
+        wire.send(b"GET /defer?left=1" + HOST + (b"GET /hello" + HOST) * (i % 2))
+    wait_until(lambda: b"deferred 4" in counts(server), "all wait")
+    check(n_left() == 0, "all are there")
+    for wire in waiting[:3]:
+        wire.close()
+    wait_until(lambda: n_left() == 3, "three have left")
+    waiting[3].close()
+    wait_until(lambda: n_left() == 4, "so has the last")
+    wire = server.wire()
+    wire.send(b"GET /x HTTP/1.1\r\nHost: a\r\nX-Last: one\r\nX-Last: two, three\r\n\r\n")
+    check(b"last [two, three]" in wire.answer().body, "the last of several headers")
+    return server
+
+
+def sockets_that_a_child_holds(program):
+    """Connections that were closed while a child of the server still had their sockets say nothing more."""
+    server = Server([program, "idle=1", "threads=1"])
+    wires = [server.wire() for _ in range(50)]
+    check(all(served(w) for w in wires), "served")
+    forker = server.wire()
+    forker.send(b"GET /fork?ms=4000" + HOST)
+    check(forker.answer().status == 200, "a child is there")
+    for wire in wires[:25]:
+        wire.send(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n")
+        check(wire.answer().status == 400, "refused")
+        wire.send(b"more")
+        wire.close()
+    time.sleep(2)
+    for wire in wires:
+        wire.send(b"GET /hello" + HOST)
+        wire.close()
+    for _ in range(20):
+        check(served(server.wire()), "the server serves")
+    check(server.cpu() < 2, "and does not spin")
+    return server
+
+
 def version_6(program):
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
@@ -273,36 +446,38 @@ def version_6(program):
     check(served(server.wire()), "served")
     server.process.stdin.close()
     check(b"::1 GET /hello 200" in server.process.stderr.read(), "the peer is named")
-    server.process.wait(20)
+    server.process.wait(WAIT)
     return None
 
 
 def bad_address(program):
     for argument in ("address=localhost", "address=1.2.3", "address=[::1]", "address=203.0.113.1"):
-        result = subprocess.run([program, argument], stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+        result = subprocess.run([program, argument], stdin=subprocess.DEVNULL, capture_output=True, timeout=WAIT)
         check(result.returncode == 1 and argument[8:].encode() in result.stderr, f"{argument}: {result}")
     taken = socket.create_server(("127.0.0.1", 0))
-    result = subprocess.run([program, f"port={taken.getsockname()[1]}"], stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+    result = subprocess.run([program, f"port={taken.getsockname()[1]}"], stdin=subprocess.DEVNULL, capture_output=True, timeout=WAIT)
     check(result.returncode == 1 and b"cannot listen" in result.stderr, f"a port that is taken: {result}")
     return None
 
 
-TESTS = [connections_of_one_peer, connections_of_all, few_descriptors, slow_heads, slow_readers, slow_listeners, complaints, stopping,
-         loop_that_is_held_up, nobody_spins, half_of_a_second_head, version_6, bad_address]
+TESTS = [connections_of_one_peer, connections_of_all, reserve, all_ready_at_once, few_descriptors, slow_heads, slow_readers, readers_that_leave, slow_listeners, complaints, stopping,
+         loop_that_is_held_up, nobody_spins, half_of_a_second_head, pieces_that_are_left, clients_that_leave, sockets_that_a_child_holds, version_6, bad_address]
 
 
 def run(test, program):
     try:
         server = test(program)
         if server:
-            code, _, seconds = server.stop()
-            check(code == 0 and seconds < 8, f"the server ended with {code} in {seconds:.1f} s")
+            code, _ = server.stop()
+            check(code == 0, f"the server ended with {code}")
     except (AssertionError, AttributeError, Broken, TimeoutError, OSError) as e:
         return f"{test.__name__}: {e!r}"
     return None
 
 
 def main(argv):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 1 << 16), hard))
     with ThreadPoolExecutor(len(TESTS)) as pool:
         faults = [f for f in pool.map(lambda t: run(t, argv[0]), TESTS) if f]
     for fault in faults:

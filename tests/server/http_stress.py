@@ -13,11 +13,11 @@ import sys
 import threading
 import time
 
-from wire import Broken, Server, Wire
+from wire import WAIT, Broken, Server, counts
 
 N_STREAMS = 150
 N_ASKERS = 8
-STALL = 5.0  # seconds: far above what a loaded machine makes of a millisecond, far below a request that is forgotten
+OVERTAKEN = 2000  # answers to others between a request and its own: a few dozen are usual, on a slow machine too
 HOST = b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -26,8 +26,7 @@ class Stress:
         self.server = server
         self.end = time.monotonic() + seconds
         self.faults = []
-        self.n_asked = self.n_events = 0
-        self.worst = 0.0
+        self.n_asked = self.n_events = self.overtaken = 0
         self.lock = threading.Lock()
 
     def goes_on(self):
@@ -37,21 +36,17 @@ class Stress:
         self.faults.append(text)
 
     def ask(self):
-        """Keep-alive requests, each answered in time."""
-        wire, n, worst = self.server.wire(), 0, 0.0
+        """Keep-alive requests, each answered when its turn comes."""
+        wire = self.server.wire()
         while self.goes_on():
-            start = time.monotonic()
+            before = self.n_asked
             wire.send(b"GET /hello" + HOST)
             answer = wire.answer()
-            worst = max(worst, time.monotonic() - start)
             if not answer or answer.body != b"hello\n":
                 return self.fault(f"an asker got {answer and answer.status}")
-            n += 1
-        if worst > STALL:
-            self.fault(f"a request waited {worst:.1f} s")
-        with self.lock:
-            self.n_asked += n
-            self.worst = max(self.worst, worst)
+            with self.lock:
+                self.overtaken = max(self.overtaken, self.n_asked - before)
+                self.n_asked += 1
         wire.close()
 
     def listen(self, seed):
@@ -107,10 +102,12 @@ class Stress:
         for t in threads:
             t.start()
         for t in threads:
-            t.join(60)
+            t.join(2 * WAIT)
             if t.is_alive():
                 self.fault("a client hangs")
                 break
+        if self.overtaken > OVERTAKEN:
+            self.fault(f"{self.overtaken} others were answered before a request")
 
     def guarded(self, f, *args):
         try:
@@ -122,23 +119,23 @@ class Stress:
 def close_in_the_middle(server):
     """Streams, answers that will come too late and half requests are open when the server has to go."""
     wires = []
-    for target in [b"/events"] * 50 + [b"/defer?ms=3000"] * 10 + [b"/defer?ms=3000&stream=1"] * 10 + [b"/file?size=1000000000"] * 5:
+    for target in [b"/events"] * 50 + [b"/defer?ms=0&stop=1"] * 10 + [b"/defer?ms=0&stop=1&stream=1"] * 10 + [b"/file?size=1000000000"] * 5:
         wire = server.wire()
         wire.send(b"GET " + target + HOST)
         wires.append(wire)
     for _ in range(5):
         wires.append(server.wire())
         wires[-1].send(b"GET / HT")
-    time.sleep(0.3)
-    code, out, seconds = server.stop()
+    end = time.monotonic() + WAIT
+    while b"deferred 20 " not in counts(server) and time.monotonic() < end:
+        time.sleep(0.05)
+    code, out = server.stop()
     words = out.split()
-    counts = dict(zip(words[::2], words[1::2]))
+    said = dict(zip(words[::2], words[1::2]))
     faults = []
     if code != 0:
         faults.append(f"the server ended with {code}")
-    if seconds > 10:
-        faults.append(f"the server took {seconds:.1f} s to end")
-    if not counts or int(counts["begun"]) > int(counts["done"]):
+    if not said or int(said["begun"]) > int(said["done"]):
         faults.append(f"requests were begun and never done: {out}")
     for wire in wires[50:60]:
         answer = wire.answer()
@@ -146,7 +143,7 @@ def close_in_the_middle(server):
             faults.append(f"an answer in flight became {answer and answer.status}")
     for wire in wires:
         wire.close()
-    return faults, seconds
+    return faults
 
 
 def main(argv):
@@ -154,12 +151,10 @@ def main(argv):
     stress = Stress(server, float(argv[1]) if len(argv) > 1 else 5)
     stress.run()
     rss = server.rss()
-    faults, seconds = close_in_the_middle(server)
-    faults = stress.faults + faults
+    faults = stress.faults + close_in_the_middle(server)
     for fault in sorted(set(faults)):
         print("FAILED", fault)
-    print(f"{stress.n_asked} requests, the longest {1000 * stress.worst:.0f} ms; {stress.n_events} events; "
-          f"{rss} KB; ended in {seconds:.1f} s")
+    print(f"{stress.n_asked} requests, at most {stress.overtaken} overtook one; {stress.n_events} events; {rss} KB")
     return 1 if faults or stress.n_asked == 0 or stress.n_events == 0 else 0
 
 

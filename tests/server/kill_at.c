@@ -36,15 +36,15 @@ static int count(int grows)
     return grows && from && to && n >= atol(from) && n < atol(to);
 }
 
-#define AROUND(result, grows, name, parameters, arguments)                                                           \
-    EXPORT result name parameters;                                                                                   \
-    EXPORT result name parameters                                                                                    \
-    {                                                                                                                \
-        static result(*real) parameters;                                                                             \
-        if (!real) *(void **)&real = dlsym(RTLD_NEXT, #name);                                                        \
-        if (!count(grows)) return real arguments;                                                                    \
-        errno = ENOSPC;                                                                                              \
-        return -1;                                                                                                   \
+#define AROUND(result, grows, name, parameters, arguments)                                                             \
+    EXPORT result name parameters;                                                                                     \
+    EXPORT result name parameters                                                                                      \
+    {                                                                                                                  \
+        static result(*real) parameters;                                                                               \
+        if (!real) *(void **)&real = dlsym(RTLD_NEXT, #name);                                                          \
+        if (!count(grows)) return real arguments;                                                                      \
+        errno = ENOSPC;                                                                                                \
+        return -1;                                                                                                     \
     }
 
 AROUND(int, 1, rename, (const char *from, const char *to), (from, to))

@@ -20,7 +20,7 @@ import time
 import unittest
 
 import service
-from service import DOCUMENT, EXAMPLE, PROGRAM, ROOT, Events, Service, sha256
+from service import DOCUMENT, EXAMPLE, PROGRAM, ROOT, STILL, Events, Service, sha256
 
 V1 = "/api/v1"
 JOBS = V1 + "/quantize/jobs"
@@ -31,8 +31,8 @@ def setUpModule():
     uploads = tempfile.mkdtemp(prefix="halftone-test-")
     subprocess.run([PROGRAM, "quantize", EXAMPLE, "-t", "Q8_0", "-o", uploads, "--quiet"], check=True)
     s = Service(models=[os.path.join(ROOT, "examples")])
-    global patient, begun
-    patient, begun = Events(s), time.monotonic()  # for as long as the tests take
+    global patient
+    patient = Events(s)  # for as long as the tests take
 
 
 
@@ -72,11 +72,19 @@ class Plain(Case):
         self.assertEqual(s.first["url"], f"http://127.0.0.1:{s.port}/")
 
     def test_lists(self):
-        self.assertEqual([f["name"] for f in s.get(V1 + "/quantize/formats").json()["formats"]], ["gguf"])
+        self.assertEqual([(f["name"], f["folder"]) for f in s.get(V1 + "/quantize/formats").json()["formats"]], [("gguf", False), ("safetensors", True)])
+        schemes = {t["name"]: t for t in s.get(V1 + "/quantize/formats/safetensors/types").json()["types"]}
+        self.assertEqual((schemes["nf4"]["family"], schemes["nf4"]["options"][0]["name"]), ("bitsandbytes", "block"))
+        self.assertTrue(all(2 < t["bits_per_weight"] < 33 and t["hint"] and t["loaders"] for t in schemes.values()), schemes)
         types = s.get(V1 + "/quantize/formats/gguf/types").json()["types"]
         mixes = json.loads(subprocess.run([PROGRAM, "types", "--json"], capture_output=True, check=True).stdout)["mixes"]
         self.assertEqual([t["name"] for t in types], [m["name"] for m in mixes])
         self.assertTrue(any(t["needs_importance"] for t in types) and any(t["recommended"] for t in types))
+        loss = {t["name"]: t["measured"]["divergence"] for t in types if t["measured"]}
+        self.assertTrue(loss["Q8_0"] < loss["Q4_K_M"] < loss["Q2_K"], loss)
+        self.assertIsNone(next(t for t in types if t["name"] == "BF16")["measured"])
+        cards = {g["name"]: g["memory_bytes"] for g in s.get(V1 + "/gpus").json()["gpus"]}
+        self.assertEqual((cards["NVIDIA GeForce RTX 3060"], cards["Apple M2"]), (12 << 30, None))
 
     def test_system(self):
         system = s.get(V1 + "/system").json()
@@ -96,7 +104,7 @@ class Plain(Case):
                 self.assertTrue(code.isdigit(), (method, path))
 
     def test_every_route_is_described(self):
-        with open(os.path.join(ROOT, "apps/server/api/routes.c")) as f:
+        with open(os.path.join(ROOT, "apps/service/api/routes.c")) as f:
             rows = re.findall(r'^    \{"([A-Z]+)", ([^,]+),', f.read(), re.M)
         self.assertGreater(len(rows), 40)
         described = {(method, re.sub(r"\{[^}]*\}", "{}", path)) for method, path in DOCUMENT.operations if method != "HEAD"}
@@ -124,7 +132,7 @@ class Plain(Case):
     def test_log(self):
         trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         answer = s.post(JOBS, {}, headers={"traceparent": trace})
-        until = time.monotonic() + 5
+        until = time.monotonic() + STILL
         found = []
         while not found and time.monotonic() < until:
             found = [line for line in s.lines if line.get("request_id") == answer.headers["x-request-id"]]
@@ -215,6 +223,19 @@ class Jobs(Case):
         self.assertEqual(done["config"]["calibration_samples"], 128)
         self.assertEqual(done["options"]["pure"], True)
 
+    def test_mixed_precision(self):
+        types = s.get(V1 + "/quantize/formats/safetensors/types").json()["types"]
+        self.assertEqual({t["name"]: t["levels"] for t in types}["adaptive"], "w4a16:group=32>w8a16>w8a8>none")
+        body = {"source_model": EXAMPLE, "outputs": [{"format": "safetensors", "type": "adaptive"}, {"format": "safetensors", "type": "fp8"}],
+                "options": {"rule": ["adaptive/first:2=none", "fp8/attention=nvfp4"], "max-error": "0.2", "skip-modules": ["model.layers.7.mlp.up_proj"]}}
+        wrong = s.post(V1 + "/quantize/estimate", {**body, "options": {"rule": ["attention=int8"]}})
+        self.assertEqual(wrong.status, 422, wrong.body)
+        self.assertIn("compressed-tensors holds", wrong.json()["detail"])
+        job = s.post(JOBS, body).json()
+        done = s.wait(job["id"])
+        self.assertEqual(done["status"], "completed", done)
+        self.assertEqual([o["name"] for o in done["outputs"]], ["model-adaptive-mixed", "model-fp8-mixed"])
+
     def test_split(self):
         job = self.submit(["Q8_0"], options={"split-max-size": "5M"})
         done = s.wait(job["id"])
@@ -225,14 +246,40 @@ class Jobs(Case):
             self.assertEqual(sha256(s.get(output["url"]).body), output["sha256"])
 
     def test_importance_and_measure(self):
-        job = self.submit(["Q4_K_M"], config={"use_imatrix": True, "imatrix_dataset": "model/README.md", "calibration_samples": 2, "measure": True},
+        job = self.submit(["Q4_K_M"], config={"use_imatrix": True, "imatrix_dataset": "model/README.md:2,default", "calibration_samples": 2, "measure": True},
                           options={"ctx": 64})
-        self.assertIn("--calibration=" + os.path.join(EXAMPLE, "README.md"), job["command"])
+        self.assertIn("--calibration=" + os.path.join(EXAMPLE, "README.md") + ":2,default", job["command"])
         done = s.wait(job["id"])
         self.assertEqual(done["status"], "completed", done)
         output = done["outputs"][0]
         for name in ("perplexity", "kld", "top1_agreement"):
             self.assertIsInstance(output[name], float, name)
+        variant = self.variant_of(done)
+        self.assertEqual((variant["job_name"], variant["importance"]), (job["name"], "several texts"))
+        quality = variant["quality"]
+        for name in ("perplexity", "perplexity_error", "tokens"):
+            self.assertGreater(quality[name], 0, name)
+        reference = quality["reference"]
+        self.assertAlmostEqual(quality["perplexity"] / quality["perplexity_ratio"], reference["perplexity"], delta=1e-3 * reference["perplexity"])
+        self.assertGreater(reference["perplexity_error"], 0)
+        report = s.get(f"{JOBS}/{job['id']}/report")
+        self.assertEqual((report.status, report.headers["content-type"]), (200, "text/html; charset=utf-8"))
+        self.assertIn("sandbox", report.headers["content-security-policy"])
+        self.assertIn(b"KL divergence", report.body)
+        self.assertEqual(s.delete(f"{JOBS}/{job['id']}").status, 204)
+        variant = self.variant_of(done)
+        self.assertEqual(variant["job_name"], job["name"], "the registry outlives the job")
+        self.assertEqual(s.get(f"{JOBS}/{job['id']}/report").status, 200)
+
+    def variant_of(self, job):
+        model = s.get(f"/api/v1/models/{job['model_id']}").json()
+        return next(v for v in model["variants"] if v["job_id"] == job["id"])
+
+    def test_report_only_of_what_was_measured(self):
+        job = s.wait(self.submit(["Q8_0"])["id"])
+        self.assertIsNone(self.variant_of(job)["importance"])
+        self.assertEqual(s.get(f"{JOBS}/{job['id']}/report").status, 404)
+        self.assertEqual(s.get(f"{JOBS}/{'0' * 32}/report").status, 404)
 
     def test_relative_name(self):
         job = self.made(s.post(JOBS, {"source_model": "model", "gguf_quant_types": ["Q8_0"]}))
@@ -244,15 +291,15 @@ class Jobs(Case):
         address = f"{JOBS}/{job['id']}"
         s.wait(job["id"], "quantizing", "measuring", "preparing")
         self.assertEqual(s.delete(address).status, 409, "a job that runs is not deleted")
-        begun = time.monotonic()
         self.assertEqual(s.post(address + "/cancel").status, 200)
-        self.assertEqual(s.wait(job["id"])["status"], "cancelled")
-        self.assertLess(time.monotonic() - begun, 2.5 if not service.SANITIZED else 10)
+        cancelled = s.wait(job["id"])
+        self.assertEqual(cancelled["status"], "cancelled")
+        self.assertIn(cancelled["ended_in"], ("quantizing", "measuring", "preparing", "verifying"), "where it ended")
         self.assertEqual(s.post(address + "/cancel").status, 200, "twice is no fault")
         self.assertEqual(s.request("PATCH", address, {"priority": 3}).status, 409)
         self.assertEqual(os.listdir(os.path.join(s.data, "jobs")), [], "nothing is left")
         self.assertEqual(s.post(address + "/retry").status, 200)
-        s.wait(job["id"], "quantizing", "preparing", "measuring", "completed")
+        self.assertIsNone(s.wait(job["id"], "quantizing", "preparing", "measuring", "completed")["ended_in"])
         s.post(address + "/cancel")
         s.wait(job["id"])
         self.assertEqual(s.delete(address).status, 204)
@@ -348,7 +395,7 @@ class Jobs(Case):
         self.assertEqual(with_root.get(f"{JOBS}/{job['id']}/log?after={log['next_after']}").json()["lines"], [])
         estimate = with_root.post(V1 + "/quantize/estimate", {"source_model": "broken", "gguf_quant_types": ["Q8_0"]})
         self.assertEqual(with_root.close(), 0)
-        self.assertEqual(failed["status"], "failed")
+        self.assertEqual((failed["status"], failed["ended_in"]), ("failed", "preparing"))
         self.assertIn("model.safetensors", failed["error"])
         self.assertEqual(estimate.status, 422, estimate)
 
@@ -515,15 +562,22 @@ class Estimates(Case):
         self.assertEqual(estimate["download_bytes"], 0)
         self.assertEqual(estimate["source"]["architecture"], "llama")
         self.assertNotIn(ROOT, json.dumps(estimate["outputs"]))
-        begun = time.monotonic()
         again = s.post(V1 + "/quantize/estimate", body).json()
         self.assertEqual(again["outputs"], estimate["outputs"])
-        self.assertLess(time.monotonic() - begun, 0.2, "an estimate is remembered")
 
     def test_options_count(self):
         plain = s.post(V1 + "/quantize/estimate", {"source_model": EXAMPLE, "gguf_quant_types": ["Q4_K_M"]}).json()
         pure = s.post(V1 + "/quantize/estimate", {"source_model": EXAMPLE, "gguf_quant_types": ["Q4_K_M"], "options": {"pure": True}}).json()
         self.assertLess(pure["outputs"][0]["size_bytes"], plain["outputs"][0]["size_bytes"])
+
+    def test_memory_counts_the_model_that_is_run(self):
+        body = {"source_model": EXAMPLE, "gguf_quant_types": ["Q4_K_M"]}
+        plain = s.post(V1 + "/quantize/estimate", body).json()
+        run = s.post(V1 + "/quantize/estimate", {**body, "config": {"measure": True, "use_imatrix": True}}).json()
+        self.assertEqual(plain["engine_memory_bytes"], 0)
+        self.assertGreater(run["engine_memory_bytes"], os.path.getsize(os.path.join(EXAMPLE, "model.safetensors")) // 4)
+        self.assertGreaterEqual(run["memory_bytes"], run["engine_memory_bytes"])
+        self.assertGreater(run["memory_bytes"], plain["memory_bytes"])
 
     def test_refusals(self):
         wrong = s.post(V1 + "/quantize/estimate", {"source_model": EXAMPLE, "options": {"tensor-type": "(=q4_k"}})
@@ -596,6 +650,11 @@ class Sources(Case):
         self.assertEqual(model["size_bytes"], os.path.getsize(os.path.join(EXAMPLE, "model.safetensors")))
         inside = s.get(V1 + "/local?path=" + model["path"]).json()
         self.assertEqual(inside["parent"], roots["entries"][0]["path"])
+        self.assertEqual(roots["example"], model, "examples/model is known as the example")
+        for folder, known in ((ROOT, True), (EXAMPLE, True), (os.path.join(ROOT, "doc"), False)):
+            other = Service(models=[folder])
+            self.assertEqual((other.get(V1 + "/local").json()["example"] or {}).get("path"), EXAMPLE if known else None, folder)
+            self.assertEqual(other.close(), 0)
 
     def test_uploads(self):
         with open(os.path.join(uploads, "model-Q8_0.gguf"), "rb") as f:
@@ -645,7 +704,7 @@ class Sources(Case):
         folder = os.path.join(one.data, "uploads")
         c = socket.create_connection(("127.0.0.1", one.port))
         c.sendall(b"PUT /api/v1/uploads/cut.gguf HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nGGUF" + bytes(50000))
-        until = time.monotonic() + 10
+        until = time.monotonic() + STILL
         while not os.listdir(folder) and time.monotonic() < until:
             time.sleep(0.01)
         one.stop(signal.SIGKILL)
@@ -666,25 +725,22 @@ class Sources(Case):
         for w in writers:
             w.start()
         time.sleep(0.3)
-        begun = time.monotonic()
         for _ in range(10): # a connection each: they are shared out among the threads that serve
             self.assertEqual(s.get("/healthz").status, 200)
             self.assertEqual(s.get(JOBS + "?limit=1").status, 200)
-        seconds = time.monotonic() - begun
-        self.assertEqual(statuses, [], "they wait")
+        self.assertEqual(statuses, [], "they wait, as long as it is held")
         database.execute("ROLLBACK")
         database.close()
         for w in writers:
             w.join()
         self.assertEqual(statuses, [201] * 6)
-        self.assertLess(seconds, 3)
 
     def test_upload_that_is_cut(self):
         c = socket.create_connection(("127.0.0.1", s.port))
         c.sendall(b"PUT /api/v1/uploads/cut.gguf HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nGGUF" + bytes(50000))
         time.sleep(0.2)
         c.close()
-        until = time.monotonic() + 10
+        until = time.monotonic() + STILL
         while os.listdir(os.path.join(s.data, "uploads")) and time.monotonic() < until:
             time.sleep(0.02)
         self.assertEqual(os.listdir(os.path.join(s.data, "uploads")), [])
@@ -713,17 +769,17 @@ class Hub(Case):
 
     def test_search(self):
         models = self.service.get(V1 + "/hub/search?q=model&limit=5").json()["models"]
-        self.assertEqual([m["id"] for m in models], ["org/model"])
+        self.assertEqual([(m["id"], m["license"]) for m in models], [("org/model", "apache-2.0")])
         for query in ("", "?q=", "?q=" + "x" * 201, "?q=a%0ab", "?q=a&limit=0", "?q=a&limit=101", "?q=a&colour=red"):
             self.assertEqual(self.service.get(V1 + "/hub/search" + query).status, 422, query)
         self.assertEqual(self.service.get(V1 + "/hub/search?q=--help").status, 200, "words are words")
 
     def test_model(self):
         info = self.service.get(V1 + "/hub/models/org/model").json()
-        self.assertEqual(info["id"], "org/model")
+        self.assertEqual((info["id"], info["license"], info["gated"]), ("org/model", "apache-2.0", False))
         self.assertEqual(self.service.get(V1 + "/hub/models/org/none").status, 404)
         gated = self.service.get(V1 + "/hub/models/org/gated")
-        self.assertIn(gated.status, (200, 422), gated)
+        self.assertEqual((gated.status, gated.json()["gated"]), (200, True), gated)
         for name in ("..%2fx/y", "a/b..c", "-a/b", "a/-b", "a--b/c", "a/b?revision=..", "a/b?revision=-x", "%20/x"):
             self.assertIn(self.service.get(V1 + "/hub/models/" + name).status, (400, 404, 422), name)
 
@@ -780,10 +836,8 @@ class Stopping(Case):
         job = one.post(JOBS, {"source_model": "model", "gguf_quant_types": ["Q4_K_M"], "config": {"measure": True}, "options": {"chunks": 1}}).json()
         one.wait(job["id"], "preparing", "quantizing", "measuring")
         listener = Events(one)
-        begun = time.monotonic()
         self.assertEqual(one.stop(), 0)
-        self.assertLess(time.monotonic() - begun, 10)
-        self.assertTrue(listener.ended.wait(5))
+        self.assertTrue(listener.ended.wait(STILL))
         self.assertIn("shutdown", [e[1] for e in listener.events])
         self.assertEqual([line["event"] for line in one.lines if line["event"] == "stopping"], ["stopping"])
         again = Service(data=one.data, models=[os.path.join(ROOT, "examples")])
@@ -812,7 +866,7 @@ class Stopping(Case):
         folder = tempfile.mkdtemp(prefix="halftone-test-")
         manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         manager.bind(os.path.join(folder, "notify"))
-        manager.settimeout(10)
+        manager.settimeout(STILL)
         one = Service(environment={"NOTIFY_SOCKET": os.path.join(folder, "notify")})
         self.assertEqual(manager.recv(100), b"READY=1")
         self.assertEqual(one.close(), 0)
@@ -826,12 +880,14 @@ class Z_Coverage(Case):
 
     def test_listeners_hear_that_it_lives(self):
         with patient.changed:
-            self.assertTrue(patient.changed.wait_for(lambda: patient.comments > 0, max(1, 17 - (time.monotonic() - begun))))
+            self.assertTrue(patient.changed.wait_for(lambda: patient.comments > 0, STILL))
         patient.close()
 
     def test_every_operation(self):
         elsewhere = {("POST", V1 + "/tokens"), ("GET", V1 + "/tokens"), ("DELETE", V1 + "/tokens/{id}"), ("POST", V1 + "/session"),
                      ("DELETE", V1 + "/session"), ("GET", V1 + "/session")}  # test_guards.py
+        elsewhere |= {(m, p + "/files/{file}") for m in ("GET", "HEAD")
+                      for p in (JOBS + "/{id}/outputs/{name}", V1 + "/models/{id}/variants/{variant}")}  # test_folders.py
         good = {(m, p) for m, p, status in DOCUMENT.seen if status < 300}
         missing = set(DOCUMENT.operations) - good - elsewhere - {("GET", V1 + "/events"),
                                                                        ("GET", JOBS + "/{id}/events")}

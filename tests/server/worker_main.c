@@ -4,7 +4,7 @@
  * {"do": "submit", "request": {…}, "key": …}, {"do": "job", "id": …} and so on; each is answered by one line
  * {"answer": …}. Events are lines {"event": …} in between. End of input: closes properly.
  */
-#include "server/runner.h"
+#include "service/runner/runner.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -48,7 +48,7 @@ static json_t *submit(struct worker *w, const json_t *command)
     bool replayed;
     enum store_result result =
         store_submit(w->store, &request, 1, NULL, json_string_value(json_object_get(command, "key")),
-                     json_string_value(json_object_get(command, "hash")), ids, &replayed);
+                     json_string_value(json_object_get(command, "hash")), 0, ids, &replayed);
     if (result != STORE_OK) return json_string(store_result_text(result));
     scheduler_changed(w->scheduler, ids[0]);
     return json_pack("{s:s, s:b}", "id", ids[0], "replayed", replayed);
@@ -131,13 +131,18 @@ int main(int argc, char **argv)
     if (argc < 3) return 2;
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
-    struct scheduler_settings settings = {
-        .program = argv[2],
-        .parallel = argc > 3 ? atoi(argv[3]) : 1,
-        .memory_limit = getenv("WORKER_MEMORY") ? strtoull(getenv("WORKER_MEMORY"), NULL, 10) : 0,
-        .max_attempts = argc > 4 ? atoi(argv[4]) : 3,
-        .on_log = on_log,
-        .hub_environment = argc > 5 ? (const char *const *)argv + 5 : NULL};
+    char *everywhere[] = {(char *)"/"}; /* models lie anywhere here */
+    struct settings_list folders = {everywhere, 1};
+    struct roots *roots;
+    if (!roots_open(&folders, &roots, why, sizeof why)) return 1;
+    struct scheduler_settings settings = {.program = argv[2],
+                                          .roots = roots,
+                                          .parallel = argc > 3 ? atoi(argv[3]) : 1,
+                                          .memory_limit =
+                                              getenv("WORKER_MEMORY") ? strtoull(getenv("WORKER_MEMORY"), NULL, 10) : 0,
+                                          .max_attempts = argc > 4 ? atoi(argv[4]) : 3,
+                                          .on_log = on_log,
+                                          .hub_environment = argc > 5 ? (const char *const *)argv + 5 : NULL};
     if (!store_open(argv[1], &w.store, why, sizeof why)) {
         fprintf(stderr, "%s\n", why);
         return 1;
@@ -154,5 +159,6 @@ int main(int argc, char **argv)
     events_unsubscribe(w.events, subscription);
     events_close(&w.events);
     store_close(&w.store);
+    roots_close(&roots);
     return 0;
 }

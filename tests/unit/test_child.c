@@ -5,10 +5,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "server/child.h"
-#include "server/dir.h"
+#include "service/child/child.h"
+#include "service/artifacts/dir.h"
 
 #include <fcntl.h>
+#include <linux/landlock.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -120,8 +122,8 @@ static void test_timeout(void **state)
     assert_int_equal(e.end, CHILD_TIMED_OUT);
     assert_true(seconds_now() - start < 1);
     start = seconds_now(); /* deaf to SIGINT: the grace, then the end */
-    assert_false(run_with(&(struct child_settings){.timeout_seconds = 0.2},
-                          "trap '' INT; while :; do sleep 0.1; done", NULL, &s, &e));
+    assert_false(run_with(&(struct child_settings){.timeout_seconds = 0.2}, "trap '' INT; while :; do sleep 0.1; done",
+                          NULL, &s, &e));
     assert_int_equal(e.end, CHILD_TIMED_OUT);
     double took = seconds_now() - start;
     assert_true(took > 1.4 && took < 3);
@@ -153,7 +155,7 @@ static void test_error_text_is_clean_and_bounded(void **state)
                     NULL, &s, &e));
     assert_int_equal(s.errors, 301);
     assert_true(strlen(e.error_text) < sizeof e.error_text);
-    assert_string_equal(s.last_error, "a?[31m?é ?? ??? end");
+    assert_string_equal(s.last_error, "a\\x1b[31m\\xffé \\u0080 \\xed\\xa0\\x80 end");
     assert_int_equal(strncmp(e.error_text, "line ", 5), 0); /* begins with a whole line */
     assert_non_null(strstr(e.error_text, "line 299"));
     assert_true(run("head -c 5000 /dev/zero | tr '\\0' y >&2", NULL, &s, &e));
@@ -233,6 +235,77 @@ static void test_environment_is_scrubbed(void **state)
     unsetenv("HF_TOKEN");
 }
 
+static bool has_landlock(void)
+{
+    bool has = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0;
+    if (!has) print_message("this kernel has no Landlock: what lies outside is not refused\n");
+    return has;
+}
+
+static void put_file(const char *folder, const char *name, const char *text)
+{
+    char path[400];
+    assert_true(snprintf(path, sizeof path, "%s/%s", folder, name) < (int)sizeof path);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+/* Reads stay within what was held open at the start: no link and no exchanged folder leads out. */
+static void test_confined_reads(void **state)
+{
+    struct seen s = {0};
+    struct child_exit e;
+    char base[] = "/tmp/test_child_XXXXXX", held[100], secret[100], path[300], script[400];
+    const struct {
+        const char *file;
+        bool inside;
+    } cases[] = {{"held/model", true},  {"held/link-inside", true}, {"held/link-out", false},
+                 {"held/up/x", false},  {"secret/x", false},        {"held/../secret/x", false},
+                 {"held/folder", true}, {"held/exchanged/x", false}};
+    (void)state;
+    assert_non_null(mkdtemp(base));
+    snprintf(held, sizeof held, "%s/held", base);
+    snprintf(secret, sizeof secret, "%s/secret", base);
+    assert_true(dir_make(held) && dir_make(secret));
+    put_file(held, "model", "inside");
+    put_file(held, "folder", "inside");
+    put_file(secret, "x", "outside");
+    snprintf(path, sizeof path, "%s/exchanged", held);
+    assert_true(dir_make(path));
+    put_file(path, "x", "inside");
+    int fd = open(held, O_RDONLY | O_DIRECTORY);
+    snprintf(script, sizeof script,
+             "cd %s && ln -s model held/link-inside && ln -s ../secret/x held/link-out && ln -s ../secret held/up && "
+             "rm -r held/exchanged && ln -s %s held/exchanged",
+             base, secret);
+    assert_int_equal(system(script), 0);
+    struct child_settings confined = {.confined = true, .readable_fds = &fd, .n_readable_fds = 1};
+    bool enforced = has_landlock();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(script, sizeof script, "cat %s/%s > /dev/null", base, cases[i].file);
+        assert_int_equal(run_with(&confined, script, NULL, &s, &e), cases[i].inside || !enforced);
+    }
+    /* the held folder has another name now, and another one has its name: neither matters */
+    snprintf(script, sizeof script, "mv %s/held %s/moved && ln -s %s %s/held", base, base, secret, base);
+    assert_int_equal(system(script), 0);
+    snprintf(script, sizeof script, "cat %s/moved/model > /dev/null", base);
+    assert_true(run_with(&confined, script, NULL, &s, &e));
+    snprintf(script, sizeof script, "cat %s/held/x > /dev/null", base);
+    assert_int_equal(run_with(&confined, script, NULL, &s, &e), !enforced);
+    snprintf(script, sizeof script, "tr '\\0' ' ' < /proc/%d/environ > /dev/null", (int)getpid());
+    assert_int_equal(run_with(&confined, script, NULL, &s, &e), !enforced); /* the service's secrets */
+    snprintf(script, sizeof script, "echo x > %s/moved/y", base);
+    assert_int_equal(run_with(&confined, script, NULL, &s, &e), !enforced);
+    const char *one[] = {secret, NULL};
+    confined.readable = one;
+    snprintf(script, sizeof script, "cat %s/x > /dev/null", secret);
+    assert_true(run_with(&confined, script, NULL, &s, &e));
+    close(fd);
+    dir_remove(base);
+}
+
 static void test_network_and_writes(void **state)
 {
     struct seen s = {0};
@@ -252,8 +325,7 @@ static void test_network_and_writes(void **state)
     snprintf(script, sizeof script, "%s.outside", folder);
     char probe[400];
     snprintf(probe, sizeof probe, "echo x > %s", script);
-    bool wrote = run_with(&confined, probe, NULL, &s, &e);
-    if (wrote) print_message("this kernel has no Landlock: writes outside are not refused\n");
+    assert_int_equal(run_with(&confined, probe, NULL, &s, &e), !has_landlock());
     unlink(script);
     dir_remove(folder);
 }
@@ -340,6 +412,7 @@ int main(void)
                                        cmocka_unit_test(test_stop_cleans_up),
                                        cmocka_unit_test(test_kill_reaches_the_group),
                                        cmocka_unit_test(test_environment_is_scrubbed),
+                                       cmocka_unit_test(test_confined_reads),
                                        cmocka_unit_test(test_network_and_writes),
                                        cmocka_unit_test(test_limits_and_lock),
                                        cmocka_unit_test(test_answers),

@@ -14,23 +14,23 @@
 enum { SIZE = 24 };
 
 /* Every getter at every place of every length: the bytes' value, or zero and `bad` from then on. */
-#define CHECK_GETTER(name, type)                                                                   \
-    do {                                                                                           \
-        for (size_t size = 0; size <= SIZE; size++)                                                \
-            for (size_t at = 0; at <= size; at++) {                                                \
-                uint8_t *bytes = malloc(size ? size : 1);                                          \
-                memcpy(bytes, pattern, size);                                                      \
-                struct ht__cursor c = ht__cursor_of(bytes, size);                                  \
-                assert_true(at == 0 || ht__cursor_take(&c, at) == bytes);                          \
-                type got = ht__cursor_##name(&c), want = 0;                                        \
-                bool fits = size - at >= sizeof want;                                              \
-                if (fits) memcpy(&want, pattern + at, sizeof want);                                \
-                assert_memory_equal(&got, &want, sizeof want);                                     \
-                assert_int_equal(c.bad, !fits);                                                    \
-                assert_int_equal(ht__cursor_left(&c), fits ? size - at - sizeof want : 0);         \
-                if (!fits) assert_int_equal(ht__cursor_u8(&c), 0); /* although a byte may be there */ \
-                free(bytes);                                                                       \
-            }                                                                                      \
+#define CHECK_GETTER(name, type)                                                                                       \
+    do {                                                                                                               \
+        for (size_t size = 0; size <= SIZE; size++)                                                                    \
+            for (size_t at = 0; at <= size; at++) {                                                                    \
+                uint8_t *bytes = malloc(size ? size : 1);                                                              \
+                memcpy(bytes, pattern, size);                                                                          \
+                struct ht__cursor c = ht__cursor_of(bytes, size);                                                      \
+                assert_true(at == 0 || ht__cursor_take(&c, at) == bytes);                                              \
+                type got = ht__cursor_##name(&c), want = 0;                                                            \
+                bool fits = size - at >= sizeof want;                                                                  \
+                if (fits) memcpy(&want, pattern + at, sizeof want);                                                    \
+                assert_memory_equal(&got, &want, sizeof want);                                                         \
+                assert_int_equal(c.bad, !fits);                                                                        \
+                assert_int_equal(ht__cursor_left(&c), fits ? size - at - sizeof want : 0);                             \
+                if (!fits) assert_int_equal(ht__cursor_u8(&c), 0); /* although a byte may be there */                  \
+                free(bytes);                                                                                           \
+            }                                                                                                          \
     } while (0)
 
 static void getters(void **state)
@@ -73,8 +73,20 @@ static void taking(void **state)
 static void arithmetic(void **state)
 {
     (void)state;
-    static const uint64_t v[] = {0, 1, 2, 31, 32, 0x7fffffff, 0x80000000u, 0xffffffff, 0x100000000u, INT64_MAX,
-                                 (uint64_t)INT64_MAX + 1, UINT64_MAX - 31, UINT64_MAX - 1, UINT64_MAX};
+    static const uint64_t v[] = {0,
+                                 1,
+                                 2,
+                                 31,
+                                 32,
+                                 0x7fffffff,
+                                 0x80000000u,
+                                 0xffffffff,
+                                 0x100000000u,
+                                 INT64_MAX,
+                                 (uint64_t)INT64_MAX + 1,
+                                 UINT64_MAX - 31,
+                                 UINT64_MAX - 1,
+                                 UINT64_MAX};
     enum { N = sizeof v / sizeof v[0] };
     __extension__ typedef unsigned __int128 wide;
     for (int i = 0; i < N; i++)

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { TOKENS = 5, PASSES = 3 };
+enum { TOKENS = 5, PASSES = 3, ENOUGH = 64 << 20 /* many times all weights of this model */ };
 
 static struct folder folder;
 static struct model tiny;
@@ -62,18 +62,17 @@ static float *run(const struct ht__model *model, uint64_t memory, const char *sp
                   struct ht__weights_stats *stats)
 {
     const int32_t tokens[TOKENS] = {11, 7, 3, 500, 42};
-    struct ht__engine_params params = {
-        .n_threads = threads, .memory = memory, .spill_dir = spill, .n_ctx = 16};
+    struct ht__engine_params params = {.n_threads = threads, .memory = memory, .spill_dir = spill, .n_ctx = 16};
     struct ht__engine *e;
     struct ht_diag diag = {0};
     if (ht__engine_open(model, &params, NULL, &e, &diag)) return NULL;
-    int n_vocab = ht__engine_hyper(e)->n_vocab;
+    int n_vocab = ht__engine_hparams(e)->n_vocab;
     float *logits = malloc(sizeof *logits * (size_t)n_vocab * TOKENS);
     assert_non_null(logits);
     for (int i = 0; i < PASSES; i++)
         assert_int_equal(ht__engine_pass(e, tokens, 1, TOKENS, 0, &diag), HT_OK);
     assert_int_equal(ht__engine_logits(e, 0, 0, TOKENS, logits, &diag), HT_OK);
-    *stats = *ht__engine_stats(e);
+    *stats = ht__engine_stats(e);
     ht__engine_close(&e);
     return logits;
 }
@@ -102,9 +101,10 @@ static void test_memory(void **state)
     assert_non_null(all);
     assert_int_equal(stats.layer_reads, model->n_layers); /* each once */
     uint64_t memory = 1 << 16;
-    while (
-        !(two = run(model, memory, NULL, 1, &stats))) /* the smallest budget, to a few kilobytes */
+    while (!(two = run(model, memory, NULL, 1, &stats))) { /* the smallest budget, to a few kilobytes */
         memory += 4096;
+        if (memory > ENOUGH) fail_msg("%llu bytes are still called too little", (unsigned long long)memory);
+    }
     size_t size = sizeof(float) * 4096 * TOKENS;
     assert_memory_equal(all, two, size);
     assert_true(stats.layer_reads > model->n_layers);

@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "server/dir.h"
-#include "server/events.h"
+#include "service/artifacts/dir.h"
+#include "service/events/events.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -55,7 +55,8 @@ static void reads(void **state)
     assert_int_equal(ht__file_read(&file, 3, bytes, 7, &diag), HT_OK);
     assert_memory_equal(bytes, "3456789", 7);
     assert_int_equal(ht__file_read(&file, 10, bytes, 0, &diag), HT_OK);
-    static const uint64_t ranges[][2] = {{4, 7}, {10, 1}, {11, 0}, {UINT64_MAX, 2}, {2, UINT64_MAX}, {1ull << 63, 1ull << 63}};
+    static const uint64_t ranges[][2] = {{4, 7},          {10, 1},         {11, 0},
+                                         {UINT64_MAX, 2}, {2, UINT64_MAX}, {1ull << 63, 1ull << 63}};
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         memset(&diag, 0, sizeof diag);
         assert_int_equal(ht__file_read(&file, ranges[i][0], bytes, ranges[i][1], &diag), HT_ERR_FORMAT);
@@ -143,6 +144,47 @@ static void an_older_part_is_replaced(void **state)
     holds("new");
 }
 
+/* A file has one writer at a time, in one process too; the other is told who, and disturbs nothing. */
+static void one_writer_at_a_time(void **state)
+{
+    (void)state;
+    struct ht__output out, other;
+    char me[40];
+    snprintf(me, sizeof me, "process %ld on ", (long)getpid());
+    assert_int_equal(ht__output_open(&out, path, 3, false, false, &diag), HT_OK);
+    assert_false(out.unlocked);
+    for (int i = 0; i < 4; i++) { /* with overwriting, with resuming, and through another spelling of the folder */
+        char spelling[600];
+        snprintf(spelling, sizeof spelling, "%s/./file", folder.path);
+        memset(&diag, 0, sizeof diag);
+        assert_int_equal(ht__output_open(&other, i == 3 ? spelling : path, 0, i == 1, i == 2, &diag), HT_ERR_EXISTS);
+        if (!strstr(diag.message, me)) fail_msg("\"%s\" lacks \"%s\"", diag.message, me);
+        assert_non_null(strstr(diag.message, ", since 2"));
+        ht__output_close(&other);
+        assert_true(ht__path_exists(part));
+    }
+    assert_int_equal(ht__output_write(&out, 0, "abc", 3, &diag), HT_OK);
+    assert_int_equal(ht__output_publish(&out, &diag), HT_OK);
+    holds("abc");
+    memset(&diag, 0, sizeof diag);
+    assert_int_equal(ht__output_open(&other, path, 0, false, true, &diag), HT_ERR_EXISTS); /* it is there now */
+    assert_false(ht__path_exists(part));
+    assert_int_equal(ht__output_open(&other, path, 0, true, false, &diag), HT_OK);
+    ht__output_close(&other);
+}
+
+/* What could not be continued stays for later. */
+static void a_refused_part_stays(void **state)
+{
+    (void)state;
+    struct ht__output out;
+    folder_puts(&folder, "file.part", "of an earlier run");
+    assert_int_equal(ht__output_open(&out, path, UINT64_MAX >> 2, false, true, &diag), HT_ERR_NO_SPACE);
+    assert_true(ht__path_exists(part));
+    assert_int_equal(ht__output_open(&out, path, UINT64_MAX >> 2, false, false, NULL), HT_ERR_NO_SPACE);
+    assert_false(ht__path_exists(part));
+}
+
 static void an_older_file_stays_until_then(void **state)
 {
     (void)state;
@@ -223,8 +265,17 @@ static void small_files_and_folders(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(reads), CASE(what_is_no_file), CASE(published_whole), CASE(closed_early), CASE(an_older_part_is_replaced),
-        CASE(an_older_file_stays_until_then), CASE(retracted), CASE(links_are_not_followed), CASE(small_files_and_folders),
+        CASE(reads),
+        CASE(what_is_no_file),
+        CASE(published_whole),
+        CASE(closed_early),
+        CASE(an_older_part_is_replaced),
+        CASE(one_writer_at_a_time),
+        CASE(a_refused_part_stays),
+        CASE(an_older_file_stays_until_then),
+        CASE(retracted),
+        CASE(links_are_not_followed),
+        CASE(small_files_and_folders),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* Memory to run well-known models, against arithmetic done by hand from their published configurations. */
-#include "job/fit.h"
+#include "advise/fit.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,15 +25,18 @@ static void put(struct fixture *f, const char *suffix, uint32_t value)
     ht__kv_u32(&f->model.kvs, key, value);
 }
 
-static struct fixture *begin(const char *arch, uint32_t layers, uint32_t embd, uint32_t heads, uint32_t kv_heads, uint32_t ff,
-                             int64_t vocab, uint32_t ctx)
+static struct fixture *begin(const char *arch, uint32_t layers, uint32_t embd, uint32_t heads, uint32_t kv_heads,
+                             uint32_t ff, int64_t vocab, uint32_t ctx)
 {
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     ht__arena_init(&f->arena, NULL);
     ht__kvs_init(&f->model.kvs, &f->arena);
     f->model.arch = arch;
-    f->embedding = (struct ht__weight){.name = "token_embd.weight", .n_dims = 2, .ne = {embd, vocab, 1, 1}};
+    f->embedding = (struct ht__weight){.name = "token_embd.weight",
+                                       .slot = ht__slot_of_name("token_embd.weight"),
+                                       .n_dims = 2,
+                                       .ne = {embd, vocab, 1, 1}};
     f->model.weights = &f->embedding;
     f->model.n_weights = 1;
     put(f, "block_count", layers);
@@ -181,14 +184,20 @@ static void extremes(void **state)
     put(f, "attention.value_length", 4096);
     shape_of(f);
     struct ht__fit_need need = ht__fit_need(&f->shape, 0, HT__FIT_MOST_CTX, cache("f32"));
-    assert_true(need.cache == (uint64_t)1 << (26 + 10 + 23 + 2) && need.with_margin > need.total && need.total > need.cache);
+    assert_true(need.cache == (uint64_t)1 << (26 + 10 + 23 + 2) && need.with_margin > need.total &&
+                need.total > need.cache);
     end(f);
     static const struct {
         const char *key;
         uint32_t value;
-    } bad[] = {{"block_count", 1025}, {"embedding_length", UINT32_MAX}, {"attention.head_count", 1025},
-               {"attention.head_count_kv", 4000000000u}, {"attention.key_length", 4097}, {"context_length", UINT32_MAX},
-               {"feed_forward_length", UINT32_MAX}, {"expert_used_count", 1}};
+    } bad[] = {{"block_count", 1025},
+               {"embedding_length", UINT32_MAX},
+               {"attention.head_count", 1025},
+               {"attention.head_count_kv", 4000000000u},
+               {"attention.key_length", 4097},
+               {"context_length", UINT32_MAX},
+               {"feed_forward_length", UINT32_MAX},
+               {"expert_used_count", 1}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         f = begin("llama", 2, 64, 4, 4, 128, 100, 128);
         put(f, bad[i].key, bad[i].value);
@@ -219,9 +228,9 @@ static void unknown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(llama_8b), cmocka_unit_test(llama_2_7b), cmocka_unit_test(gemma_2_9b), cmocka_unit_test(gemma_3_4b),
-        cmocka_unit_test(deepseek_v2), cmocka_unit_test(qwen3_30b), cmocka_unit_test(lists), cmocka_unit_test(extremes),
-        cmocka_unit_test(unknown),
+        cmocka_unit_test(llama_8b),   cmocka_unit_test(llama_2_7b),  cmocka_unit_test(gemma_2_9b),
+        cmocka_unit_test(gemma_3_4b), cmocka_unit_test(deepseek_v2), cmocka_unit_test(qwen3_30b),
+        cmocka_unit_test(lists),      cmocka_unit_test(extremes),    cmocka_unit_test(unknown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -326,10 +326,8 @@ static int clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(metadata, make, clean),
-        cmocka_unit_test_setup_teardown(tensors, make, clean),
-        cmocka_unit_test_setup_teardown(many_keys, make, clean),
-        cmocka_unit_test_setup_teardown(splits, make, clean),
+        cmocka_unit_test_setup_teardown(metadata, make, clean),  cmocka_unit_test_setup_teardown(tensors, make, clean),
+        cmocka_unit_test_setup_teardown(many_keys, make, clean), cmocka_unit_test_setup_teardown(splits, make, clean),
         cmocka_unit_test_setup_teardown(faults, make, clean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* Cards by the names that people write, and the shares of chips that have no memory of their own. */
-#include "recipe/gpus.h"
+#include "advise/gpus.h"
 #include "recipe/quality.h"
 
 #include <setjmp.h>
@@ -30,8 +30,9 @@ static void names(void **state)
         {"a100-80gb", "NVIDIA A100 80GB"},
         {"Ryzen AI Max+ 395", "AMD Ryzen AI Max+ 395"},
     };
-    static const char *const bad[] = {"", " ", "RTX", "nvidia", "3060x", "A100", "GeForce RTX 30", "rtx 9999", "\xff\xfe", "--gpu",
-                                      "%s%n", "RTX 3060 RTX 3060"};
+    static const char *const bad[] = {
+        "",         " ",     "RTX",  "nvidia",           "3060x", "A100", "GeForce RTX 30", "rtx 9999",
+        "\xff\xfe", "--gpu", "%s%n", "RTX 3060 RTX 3060"};
     const struct ht__gpu *gpu;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         struct ht_diag diag = {0};
@@ -54,6 +55,9 @@ static void near_names_are_told(void **state)
     struct ht_diag diag = {0};
     assert_int_equal(ht__gpu_by_name("A100", &gpu, &diag), HT_ERR_USAGE);
     assert_non_null(strstr(diag.message, "NVIDIA A100 40GB, NVIDIA A100 80GB"));
+    diag = (struct ht_diag){0};
+    assert_int_equal(ht__gpu_by_name("RTX 309O", &gpu, &diag), HT_ERR_USAGE);
+    assert_non_null(strstr(diag.message, "did you mean NVIDIA GeForce RTX 3090?"));
 }
 
 /* Each can be had by its own name, and has figures that a card can have. */
@@ -100,7 +104,8 @@ static void ladder(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names), cmocka_unit_test(near_names_are_told), cmocka_unit_test(each), cmocka_unit_test(shares),
+        cmocka_unit_test(names),  cmocka_unit_test(near_names_are_told),
+        cmocka_unit_test(each),   cmocka_unit_test(shares),
         cmocka_unit_test(ladder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,8 +49,7 @@ static void names_that_are(void **state)
         {"_x/y_", "_x/y_", "main", ""},
         {"org/Model.v1@v2.0", "org/Model.v1", "v2.0", ""},
         {"org/m@refs/pr/1", "org/m", "refs/pr/1", ""},
-        {"org/m@0123456789abcdef0123456789abcdef01234567", "org/m", "0123456789abcdef0123456789abcdef01234567",
-         ""},
+        {"org/m@0123456789abcdef0123456789abcdef01234567", "org/m", "0123456789abcdef0123456789abcdef01234567", ""},
         {"org/m-GGUF:m-Q4_K_M.gguf", "org/m-GGUF", "main", "m-Q4_K_M.gguf"},
         {"org/m@dev:sub/m.gguf", "org/m", "dev", "sub/m.gguf"},
     };
@@ -72,50 +71,17 @@ static void names_that_are_not(void **state)
 {
     (void)state;
     static const char *const cases[] = {
-        "",
-        "/",
-        "a/",
-        "/b",
-        "model",
-        "a/b/c",
-        "./model",
-        "../model",
-        "a/..",
-        "../..",
-        "a/b@",
-        "a/b:",
-        "a/b@:x",
-        "a//b",
-        "-a/b",
-        "a-/b",
-        ".a/b",
-        "a/b.",
-        "a/b--c",
-        "a/b..c",
-        "a/b.git",
-        "a/b c",
-        "a/b\n",
-        "a/b?x",
-        "a/b#x",
-        "a/b%2f",
-        "a\\b/c",
-        "a/b@../x",
-        "a/b@x/../y",
-        "a/b@/x",
-        "a/b@x/",
-        "a/b@x//y",
-        "a/b@.x",
-        "a/b:../x",
-        "a/b:/x",
-        "a/b:x/../y",
-        "a/b:x//y",
-        "a/b:.",
-        "a/b:x/",
-        "a/b:x\\y",
-        "a/b:x\x01",
-        "a/b:\xff",
-        "a/\xc3\xa4",
-        "https://example.com/a/b",
+        "",           "/",        "a/",         "/b",
+        "model",      "a/b/c",    "./model",    "../model",
+        "a/..",       "../..",    "a/b@",       "a/b:",
+        "a/b@:x",     "a//b",     "-a/b",       "a-/b",
+        ".a/b",       "a/b.",     "a/b--c",     "a/b..c",
+        "a/b.git",    "a/b c",    "a/b\n",      "a/b?x",
+        "a/b#x",      "a/b%2f",   "a\\b/c",     "a/b@../x",
+        "a/b@x/../y", "a/b@/x",   "a/b@x/",     "a/b@x//y",
+        "a/b@.x",     "a/b:../x", "a/b:/x",     "a/b:x/../y",
+        "a/b:x//y",   "a/b:.",    "a/b:x/",     "a/b:x\\y",
+        "a/b:x\x01",  "a/b:\xff", "a/\xc3\xa4", "https://example.com/a/b",
         TOO_LONG,
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -314,10 +280,9 @@ static void headers(void **state)
         put_headers(&r, true, (const char *const[]){waits[i].line, NULL});
         if (r.wait != waits[i].wait) fail_msg("%s: %g", waits[i].line, r.wait);
     }
-    static const char *const odd[] = {"Content-Length: 1x",          "Content-Length: ",
-                                      "Content-Range: bytes 9-5/20", "Content-Range: bytes 5-20/20",
-                                      "Content-Range: items 1-2/3",  "Location: a b",
-                                      "X-Linked-Size: -1",           NULL};
+    static const char *const odd[] = {
+        "Content-Length: 1x",         "Content-Length: ", "Content-Range: bytes 9-5/20", "Content-Range: bytes 5-20/20",
+        "Content-Range: items 1-2/3", "Location: a b",    "X-Linked-Size: -1",           NULL};
     put_headers(&r, true, odd);
     assert_true(r.length == UINT64_MAX && r.first == UINT64_MAX && r.linked_size == UINT64_MAX && !r.location[0]);
 }
@@ -338,6 +303,38 @@ static void make_repo(struct ht__repo *repo, const char *const *names)
     ht__buf_close(&text);
 }
 
+/* A licence is shown on terminals and pages: only what is an identifier counts. */
+static void licenses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *more, *license;
+        bool gated;
+    } cases[] = {
+        {"", "", false},
+        {", \"tags\": [\"pytorch\", \"license:apache-2.0\"], \"gated\": false", "apache-2.0", false},
+        {", \"tags\": [\"license:llama3.1\"], \"gated\": \"manual\"", "llama3.1", true},
+        {", \"tags\": [\"license:\", \"license:mit\"], \"gated\": true", "mit", true},
+        {", \"tags\": [\"license:a\\u001b[2J\"]", "", false},
+        {", \"tags\": [\"license:mit\\u0000x\"]", "", false},
+        {", \"tags\": [7, null, {}]", "", false},
+        {", \"tags\": \"license:mit\", \"gated\": 1", "", false},
+        {", \"tags\": [\"license:0123456789012345678901234567890123456789012345678901234567890123456789\"]", "", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct ht__repo repo;
+        struct ht__hub_name name;
+        char text[400];
+        assert_int_equal(ht__hub_name_parse("org/model", &name, NULL), HT_OK);
+        ht__repo_init(&repo, &name, NULL);
+        int n = snprintf(text, sizeof text, "{\"sha\": \"" COMMIT "\", \"siblings\": []%s}", cases[i].more);
+        assert_int_equal(ht__api_read_files(&repo, text, (size_t)n, "list", NULL), HT_OK);
+        assert_string_equal(repo.license, cases[i].license);
+        assert_int_equal(repo.gated, cases[i].gated);
+        ht__repo_close(&repo);
+    }
+}
+
 static void weights(void **state)
 {
     (void)state;
@@ -346,10 +343,7 @@ static void weights(void **state)
         size_t n;
         enum ht_err err;
     } cases[] = {
-        {{"model.safetensors", "pytorch_model.bin", "model.safetensors.index.json"},
-         "model.safetensors",
-         1,
-         HT_OK},
+        {{"model.safetensors", "pytorch_model.bin", "model.safetensors.index.json"}, "model.safetensors", 1, HT_OK},
         {{"pytorch_model.bin", "model.safetensors.index.json"}, "index:model.safetensors.index.json", 1, HT_OK},
         {{"pytorch_model.bin", "optimizer.pt", "model.onnx"}, "pytorch_model.bin", 1, HT_OK},
         {{"pytorch_model.bin.index.json", "x.gguf"}, "index:pytorch_model.bin.index.json", 1, HT_OK},
@@ -389,14 +383,9 @@ static void weights(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_that_are),
-        cmocka_unit_test(names_that_are_not),
-        cmocka_unit_test(what_lies_here_wins),
-        cmocka_unit_test(addresses),
-        cmocka_unit_test(content_names),
-        cmocka_unit_test(cache_layout),
-        cmocka_unit_test(headers),
-        cmocka_unit_test(weights),
+        cmocka_unit_test(names_that_are), cmocka_unit_test(names_that_are_not), cmocka_unit_test(what_lies_here_wins),
+        cmocka_unit_test(addresses),      cmocka_unit_test(content_names),      cmocka_unit_test(cache_layout),
+        cmocka_unit_test(headers),        cmocka_unit_test(licenses),           cmocka_unit_test(weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

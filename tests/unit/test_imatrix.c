@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "formats/gguf_write.h"
+#include "formats/container.h"
 #include "formats/imatrix.h"
 #include "lib/folder.h"
 
@@ -90,20 +90,19 @@ static void legacy(void **state)
     ht__imatrix_close(&im);
 }
 
-/* The field's file: sums and counts of one dense matrix and of three experts. */
+/* llama-imatrix's file: sums and counts of one dense matrix and of three experts. */
 static void put_gguf(const char *name, const float *data, const char *counts_name, int64_t n_counts)
 {
     struct ht__arena arena;
     struct ht__kvs kvs;
     struct ht__buf b;
-    uint64_t size;
     struct ht_diag diag = {0};
     const struct ht__codec *f32 = ht__codec_by_name("f32");
-    struct ht__gguf_entry entries[] = {
-        {.name = "dense.weight.in_sum2", .ne = {2, 1, 1, 1}, .type = f32},
-        {.name = "dense.weight.counts", .ne = {1, 1, 1, 1}, .type = f32},
-        {.name = "blk.0.ffn_up_exps.weight.in_sum2", .ne = {2, 3, 1, 1}, .type = f32},
-        {.name = counts_name, .ne = {1, n_counts, 1, 1}, .type = f32},
+    struct ht__extent entries[] = {
+        {.name = "dense.weight.in_sum2", .n_dims = 1, .shape = {2}, .type = f32},
+        {.name = "dense.weight.counts", .n_dims = 1, .shape = {1}, .type = f32},
+        {.name = "blk.0.ffn_up_exps.weight.in_sum2", .n_dims = 2, .shape = {3, 2}, .type = f32},
+        {.name = counts_name, .n_dims = 2, .shape = {n_counts, 1}, .type = f32},
     };
     ht__arena_init(&arena, NULL);
     ht__kvs_init(&kvs, &arena);
@@ -112,9 +111,10 @@ static void put_gguf(const char *name, const float *data, const char *counts_nam
     ht__kv_strs_ref(&kvs, "imatrix.datasets", (struct ht__str[]){{"a", 1}, {"bc", 2}}, 2);
     ht__kv_u32(&kvs, "imatrix.chunk_count", 5);
     ht__kv_u32(&kvs, "imatrix.chunk_size", 512);
-    assert_int_equal(ht__gguf_layout(&kvs, entries, 4, &b, &size, &diag), HT_OK);
+    struct ht__layout layout = {.extents = entries, .n = 4, .kvs = &kvs, .head = &b};
+    assert_int_equal(ht__container_gguf.lay_out(&layout, &diag), HT_OK);
     size_t head = b.len;
-    ht__buf_zeros(&b, (size_t)size - head);
+    ht__buf_zeros(&b, (size_t)layout.size - head);
     for (int i = 0; i < 4; i++) {
         memcpy(b.data + entries[i].offset, data, (size_t)entries[i].n_bytes);
         data += entries[i].n_bytes / sizeof *data;

@@ -35,8 +35,30 @@ static void make_space(struct ht__buf *out)
 static void make_string(struct ht__buf *out)
 {
     static const char *const parts[] = {
-        "a", "key", " ", "", "\\n", "\\\"", "\\\\", "\\/", "\\b\\f\\r\\t", "\\u0041", "\\u00e9", "\\u20AC",
-        "\\uD83D\\uDE00", "\\uFFFF", "é", "€", "🚀", "\x7f", "0", "{", "]", ",", "\\u0000", "\\u001f",
+        "a",
+        "key",
+        " ",
+        "",
+        "\\n",
+        "\\\"",
+        "\\\\",
+        "\\/",
+        "\\b\\f\\r\\t",
+        "\\u0041",
+        "\\u00e9",
+        "\\u20AC",
+        "\\uD83D\\uDE00",
+        "\\uFFFF",
+        "é",
+        "€",
+        "🚀",
+        "\x7f",
+        "0",
+        "{",
+        "]",
+        ",",
+        "\\u0000",
+        "\\u001f",
     };
     ht__buf_str(out, "\"");
     for (unsigned n = roll(4); n > 0; n--)
@@ -47,9 +69,29 @@ static void make_string(struct ht__buf *out)
 static void make_number(struct ht__buf *out)
 {
     static const char *const numbers[] = {
-        "0", "-0", "1", "-1", "10", "123456789", "9223372036854775807", "-9223372036854775808", "0.5", "-0.0",
-        "1e5", "1E+2", "1e-7", "2.5e3", "123.456", "1e308", "4.9e-324", "1e-400", "0.1", "3.141592653589793",
-        "17976931348623157e292", "9007199254740993.0", "0e0",
+        "0",
+        "-0",
+        "1",
+        "-1",
+        "10",
+        "123456789",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "0.5",
+        "-0.0",
+        "1e5",
+        "1E+2",
+        "1e-7",
+        "2.5e3",
+        "123.456",
+        "1e308",
+        "4.9e-324",
+        "1e-400",
+        "0.1",
+        "3.141592653589793",
+        "17976931348623157e292",
+        "9007199254740993.0",
+        "0e0",
     };
     if (roll(3) == 0) {
         ht__buf_printf(out, "%d.%ue%d", (int)roll(2000) - 1000, roll(1000000), (int)roll(80) - 40);
@@ -196,8 +238,9 @@ static void against_jansson(void **state)
 static void every_byte_everywhere(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"{\"a\":[1,2]}", "[true,null]", "\"\\u00e9x\"", "-12.5e+3", "\"\\ud83d\\ude00\"",
-                                        " [ ] ", "{\"a\":{},\"b\":\"\"}", "\"\xe2\x82\xac\""};
+    static const char *const texts[] = {
+        "{\"a\":[1,2]}",      "[true,null]", "\"\\u00e9x\"",          "-12.5e+3",
+        "\"\\ud83d\\ude00\"", " [ ] ",       "{\"a\":{},\"b\":\"\"}", "\"\xe2\x82\xac\""};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         size_t n = strlen(texts[i]);
         unsigned char text[64];
@@ -364,8 +407,9 @@ static void quoting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(against_jansson), cmocka_unit_test(every_byte_everywhere), cmocka_unit_test(diagnoses),
-        cmocka_unit_test(depth),           cmocka_unit_test(numbers),               cmocka_unit_test(quoting),
+        cmocka_unit_test(against_jansson), cmocka_unit_test(every_byte_everywhere),
+        cmocka_unit_test(diagnoses),       cmocka_unit_test(depth),
+        cmocka_unit_test(numbers),         cmocka_unit_test(quoting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* What names say, at sizes that no test file has; titles; size labels. tests/parity/check_metadata.py compares
- * many more with the field's own package. */
+ * many more with llama.cpp's own package, gguf. */
 #include "model/model_name.h"
 
 #include <setjmp.h>
@@ -61,8 +61,16 @@ static void names(void **state)
 static void titles(void **state)
 {
     static const char *const cases[][2] = {
-        {"llama-2-7b-chat", "Llama 2 7b Chat"}, {"GPT-neo", "GPT Neo"}, {"model-v1.5", "Model v1.5"},
-        {"v1x", "V1X"}, {"  -- ", ""}, {"it's", "It'S"}, {"\xc3\xbc" "ber", "\xc3\x9c" "ber"},
+        {"llama-2-7b-chat", "Llama 2 7b Chat"},
+        {"GPT-neo", "GPT Neo"},
+        {"model-v1.5", "Model v1.5"},
+        {"v1x", "V1X"},
+        {"  -- ", ""},
+        {"it's", "It'S"},
+        {"\xc3\xbc"
+         "ber",
+         "\xc3\x9c"
+         "ber"},
         {"\xff\xfe-a", "\xff\xfe A"}, /* not UTF-8: as it is */
     };
     (void)state;
@@ -80,10 +88,9 @@ static void labels(void **state)
         uint64_t one, experts;
         const char *label;
     } cases[] = {
-        {260032, 0, "260K"},        {1000000, 0, "1000K"},      {1000001, 0, "1.0M"},
-        {6738415616, 0, "6.7B"},    {9960000000, 0, "10B"},     {494032768, 0, "494M"},
-        {7241732096, 8, "8x7.2B"},  {1026408448000, 0, "1.0T"}, {9500000, 0, "10M"},
-        {420, 0, "0.42K"},          {0, 0, "0.00K"},
+        {260032, 0, "260K"},    {1000000, 0, "1000K"},  {1000001, 0, "1.0M"},      {6738415616, 0, "6.7B"},
+        {9960000000, 0, "10B"}, {494032768, 0, "494M"}, {7241732096, 8, "8x7.2B"}, {1026408448000, 0, "1.0T"},
+        {9500000, 0, "10M"},    {420, 0, "0.42K"},      {0, 0, "0.00K"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

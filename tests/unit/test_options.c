@@ -65,7 +65,8 @@ static void each_has_its_field(void **state)
     for (size_t i = 0; ht_option_at(i, &info); i++) {
         size_t field = field_of(info.name, info.kind);
         if (kind_of(field) != info.kind) fail_msg("%s is of another kind in options.c", info.name);
-        if (owner[field] && strcmp(owner[field], info.name) != 0) fail_msg("%s and %s set the same field", info.name, owner[field]);
+        if (owner[field] && strcmp(owner[field], info.name) != 0)
+            fail_msg("%s and %s set the same field", info.name, owner[field]);
         owner[field] = info.name;
     }
     for (size_t i = 0; i < FLAGS; i = i < LISTS ? i + sizeof(char *) : i + sizeof(struct ht__list))
@@ -95,7 +96,7 @@ static void each_is_described(void **state)
     (void)state;
     struct ht_option_info info, other;
     for (size_t i = 0; ht_option_at(i, &info); i++) {
-        assert_true(info.help[0] && info.verbs[0]);
+        assert_true(info.help[0] && info.verbs[0] && info.group[0]);
         assert_int_equal(info.metavar[0] == '\0', info.kind == HT_OPTION_FLAG);
         assert_true(strspn(info.name, "abcdefghijklmnopqrstuvwxyz-") == strlen(info.name));
         for (size_t j = 0; j < i && ht_option_at(j, &other); j++)
@@ -144,10 +145,18 @@ static void values_and_sizes(void **state)
     static const struct {
         const char *text;
         uint64_t bytes;
-    } sizes[] = {{"0", 0},          {"300000", 300000},     {"1K", 1000},        {"300M", 300000000},
-                 {"4G", 4000000000}, {"1.5Gi", 1610612736}, {"1.5GiB", 1610612736}, {"2kb", 2000},
-                 {"1T", 1000000000000}, {"512B", 512}};
-    static const char *const bad[] = {"", "x", "-1", "1X", "1Mx", "1e30", "nan", "inf", " 1", "1 M", "9T9", "99999999T"};
+    } sizes[] = {{"0", 0},
+                 {"300000", 300000},
+                 {"1K", 1000},
+                 {"300M", 300000000},
+                 {"4G", 4000000000},
+                 {"1.5Gi", 1610612736},
+                 {"1.5GiB", 1610612736},
+                 {"2kb", 2000},
+                 {"1T", 1000000000000},
+                 {"512B", 512}};
+    static const char *const bad[] = {"",    "x",   "-1", "1X",  "1Mx", "1e30",
+                                      "nan", "inf", " 1", "1 M", "9T9", "99999999T"};
     uint64_t v;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         struct ht_diag diag = {0};

@@ -4,8 +4,8 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "server/page.h"
-#include "server/page_data.h"
+#include "service/page/page.h"
+#include "service/page/page_data.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,8 +35,10 @@ static void gzip_is_the_same(void **state)
         const struct page_file *f = &page_files[i];
         if (!f->gzip) continue;
         unsigned char *out = malloc(f->size + 1);
-        z_stream z = {.next_in = (unsigned char *)(size_t)f->gzip, .avail_in = (uInt)f->gzip_size,
-                      .next_out = out, .avail_out = (uInt)f->size + 1};
+        z_stream z = {.next_in = (unsigned char *)(size_t)f->gzip,
+                      .avail_in = (uInt)f->gzip_size,
+                      .next_out = out,
+                      .avail_out = (uInt)f->size + 1};
         assert_int_equal(inflateInit2(&z, 15 + 16), Z_OK);
         assert_int_equal(inflate(&z, Z_FINISH), Z_STREAM_END);
         assert_int_equal(z.total_out, f->size);
@@ -76,8 +78,8 @@ static void nothing_inline(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(root_is_html),          cmocka_unit_test(others_are_not_found),
-        cmocka_unit_test(gzip_is_the_same),      cmocka_unit_test(tags_and_names_differ),
+        cmocka_unit_test(root_is_html),     cmocka_unit_test(others_are_not_found),
+        cmocka_unit_test(gzip_is_the_same), cmocka_unit_test(tags_and_names_differ),
         cmocka_unit_test(nothing_inline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /*
  * The mixes' rules: how many tensors of each type two well-known shapes get (dense with 32 layers and grouped
- * heads; the same with 8 experts), as the field's reference tool counts them.
+ * heads; the same with 8 experts), as llama-quantize counts them.
  */
 #include "model/model.h"
 #include "recipe/recipe.h"
@@ -28,17 +28,30 @@ static void add(struct shape *s, const char *name, int64_t ne0, int64_t ne1, int
     size_t i = s->model.n_weights++;
     snprintf(s->names[i], sizeof s->names[i], "%s", name);
     s->rows[i] = (struct ht__rows){.n_rows = ne1 * ne2, .row_len = ne0};
-    s->weights[i] = (struct ht__weight){.name = s->names[i], .n_dims = ne2 > 1 ? 3 : ne1 > 1 ? 2 : 1, .ne = {ne0, ne1, ne2, 1},
-                                        .source = ht__codec_by_name("bf16"), .rows = &s->rows[i], .keep_f32 = ne1 == 1};
+    s->weights[i] = (struct ht__weight){.name = s->names[i],
+                                        .slot = ht__slot_of_name(name),
+                                        .n_dims = ne2 > 1   ? 3
+                                                  : ne1 > 1 ? 2
+                                                            : 1,
+                                        .ne = {ne0, ne1, ne2, 1},
+                                        .source = ht__codec_by_name("bf16"),
+                                        .rows = &s->rows[i],
+                                        .keep_f32 = ne1 == 1};
 }
 
 static struct shape *make(int experts, int64_t width)
 {
-    static const struct { const char *name; int64_t in, out; } dense[] = {
-        {"attn_q", 4096, 4096}, {"attn_k", 4096, 1024}, {"attn_v", 4096, 1024}, {"attn_output", 4096, 4096}};
+    static const struct {
+        const char *name;
+        int64_t in, out;
+    } dense[] = {{"attn_q", 4096, 4096}, {"attn_k", 4096, 1024}, {"attn_v", 4096, 1024}, {"attn_output", 4096, 4096}};
     struct shape *s = calloc(1, sizeof *s);
     char name[64];
-    s->model = (struct ht__model){.arch = "llama", .weights = s->weights, .n_layers = LAYERS, .n_heads = 32, .n_kv_heads = 8,
+    s->model = (struct ht__model){.arch = "llama",
+                                  .weights = s->weights,
+                                  .n_layers = LAYERS,
+                                  .n_heads = 32,
+                                  .n_kv_heads = 8,
                                   .n_experts = (uint32_t)experts};
     add(s, "token_embd.weight", width, 128256, 1);
     add(s, "output.weight", width, 128256, 1);
@@ -86,7 +99,11 @@ static void count(struct shape *s, const char *mix, bool importance, char *out, 
 static void counts(void **state)
 {
     (void)state;
-    static const struct { const char *mix; bool importance; const char *dense, *experts; } table[] = {
+    static const struct {
+        const char *mix;
+        bool importance;
+        const char *dense, *experts;
+    } table[] = {
         {"Q2_K", false, "q6_k:1 q4_k:32 q3_k:64 q2_k:129", "q8_0:64 q6_k:1 q5_k:32 q3_k:32 q2_k:97"},
         {"Q2_K_S", true, "q6_k:1 q4_k:36 q2_k:189", "q8_0:64 q6_k:1 q4_k:4 q2_k:157"},
         {"Q3_K_S", false, "q6_k:1 q3_k:225", "q8_0:64 q6_k:1 q5_k:32 q3_k:129"},
@@ -106,7 +123,8 @@ static void counts(void **state)
             char got[256];
             count(s, table[i].mix, table[i].importance, got, sizeof got);
             if (strcmp(got, experts ? table[i].experts : table[i].dense) != 0)
-                fail_msg("%s with %d experts: %s, not %s", table[i].mix, experts, got, experts ? table[i].experts : table[i].dense);
+                fail_msg("%s with %d experts: %s, not %s", table[i].mix, experts, got,
+                         experts ? table[i].experts : table[i].dense);
         }
         free(s);
     }

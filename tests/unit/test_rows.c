@@ -8,6 +8,9 @@
 
 #include "lib/folder.h"
 #include "model/rows.h"
+#include "schemes/float_source.h"
+
+#include <math.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -80,7 +83,8 @@ static void slices(void **state)
 static void concats(void **state)
 {
     (void)state;
-    const struct ht__rows *parts[] = {ht__rows_slice(&arena, numbers, 10, 1, 2), ht__rows_slice(&arena, numbers, 0, 1, 1),
+    const struct ht__rows *parts[] = {ht__rows_slice(&arena, numbers, 10, 1, 2),
+                                      ht__rows_slice(&arena, numbers, 0, 1, 1),
                                       ht__rows_slice(&arena, numbers, 4, 1, 3)};
     same_rows(ht__rows_concat(&arena, parts, 3), (int[]){10, 11, 0, 4, 5, 6}, 6);
     parts[1] = NULL;
@@ -132,12 +136,6 @@ static void values(void **state)
     for (int i = 0; i < N; i++)
         want[i] = (float)(i / LEN * 10 + i % LEN) * 0.5f + 1;
     same(ht__rows_affine(&arena, numbers, 0.5f, 1), ROWS, LEN, want);
-    /* blocks of 5 x 3: the last ones are cut off */
-    static const float scales[6] = {1, 2, 3, 4, 5, 6};
-    for (int i = 0; i < N; i++)
-        want[i] = (float)(i / LEN * 10 + i % LEN) * scales[i / LEN / 5 * 2 + i % LEN / 3];
-    same(ht__rows_scaled(&arena, numbers, ht__rows_floats(&arena, scales, 3, 2), (const int64_t[2]){5, 3}), ROWS, LEN,
-         want);
 }
 
 /* One row of 32 weights: nibble pairs (0,1), (2,3) … and a scale of 2 (E8M0: 128). */
@@ -150,8 +148,8 @@ static void mxfp4(void **state)
     struct ht_diag diag = {0};
     struct ht__buf b;
     char path[600];
-    static const char header[] = "{\"b\":{\"dtype\":\"U8\",\"shape\":[1,1,16],\"data_offsets\":[0,16]},"
-                                 "\"s\":{\"dtype\":\"U8\",\"shape\":[1,1],\"data_offsets\":[16,17]}}";
+    static const char header[] = "{\"b_blocks\":{\"dtype\":\"U8\",\"shape\":[1,1,1,16],\"data_offsets\":[0,16]},"
+                                 "\"b_scales\":{\"dtype\":\"U8\",\"shape\":[1,1,1],\"data_offsets\":[16,17]}}";
     ht__buf_init(&b, NULL);
     ht__buf_u64(&b, sizeof header - 1);
     ht__buf_str(&b, header);
@@ -161,7 +159,11 @@ static void mxfp4(void **state)
     folder_put(&folder, "m.safetensors", b.data, b.len);
     snprintf(path, sizeof path, "%s/m.safetensors", folder.path);
     assert_int_equal(ht__checkpoint_open(path, NULL, &ck, &diag), HT_OK);
-    struct ht__rows *rows = ht__rows_mxfp4(&arena, ck, ht__checkpoint_find(ck, "b"), ht__checkpoint_find(ck, "s"));
+    const struct ht__float_config config = {.method = HT__FLOAT_MXFP4, .dtype = &ht__codec_bf16};
+    struct ht__packed_source source;
+    bool found;
+    assert_int_equal(ht__float_source(&config, ck, "b", &source, &found, &diag), HT_OK);
+    struct ht__rows *rows = ht__rows_packed(&arena, ck, &source.params, &source.matrix, source.tensors, NULL);
     float want[32];
     unsigned char raw[17];
     for (int i = 0; i < 32; i++)
@@ -177,13 +179,62 @@ static void mxfp4(void **state)
     folder_remove(&folder);
 }
 
+/* Blocks of 2 x 3 of 5 x 4 weights: rows are asked for one by one, and in twos that do not begin a block. */
+static void packed(void **state)
+{
+    (void)state;
+    struct folder folder = folder_make();
+    struct ht__checkpoint *ck;
+    struct ht_diag diag = {0};
+    struct ht__buf b;
+    char path[600];
+    static const float scales[6] = {1, 2, 3, 4, 5, INFINITY};
+    static const char header[] = "{\"m.weight\":{\"dtype\":\"F8_E4M3\",\"shape\":[5,4],\"data_offsets\":[0,20]},"
+                                 "\"m.weight_scale_inv\":{\"dtype\":\"F32\",\"shape\":[3,2],\"data_offsets\":[20,44]}}";
+    ht__buf_init(&b, NULL);
+    ht__buf_u64(&b, sizeof header - 1);
+    ht__buf_str(&b, header);
+    for (int i = 0; i < 20; i++)
+        ht__buf_put(&b, "\x38", 1); /* 1 */
+    ht__buf_put(&b, scales, sizeof scales);
+    folder_put(&folder, "m.safetensors", b.data, b.len);
+    snprintf(path, sizeof path, "%s/m.safetensors", folder.path);
+    assert_int_equal(ht__checkpoint_open(path, NULL, &ck, &diag), HT_OK);
+    const struct ht__float_config config = {HT__FLOAT_FP8, {2, 3}, &ht__codec_bf16, false};
+    struct ht__packed_source source;
+    bool found;
+    assert_int_equal(ht__float_source(&config, ck, "m", &source, &found, &diag), HT_OK);
+    struct ht__rows *rows = ht__rows_packed(&arena, ck, &source.params, &source.matrix, source.tensors, NULL);
+    float got[20];
+    for (int64_t row = 0; row < 4; row++)
+        for (int64_t n = 1; row + n <= 4; n++) {
+            assert_int_equal(rows->read(rows, row, n, got, &scratch, &diag), HT_OK);
+            for (int64_t i = 0; i < 4 * n; i++)
+                assert_true(got[i] == scales[(row + i / 4) / 2 * 2 + i % 4 / 3]);
+        }
+    /* permuted: rows 0 2 1 3, read one by one and as a span */
+    const struct ht__rows *swapped = ht__rows_permute(&arena, rows, ht__map_rope, (const int64_t[4]){4});
+    for (int64_t row = 0; row < 4; row++)
+        for (int64_t n = 1; row + n <= 4; n++) {
+            assert_int_equal(swapped->read(swapped, row, n, got, &scratch, &diag), HT_OK);
+            for (int64_t i = 0; i < 4 * n; i++)
+                assert_true(got[i] == scales[ht__map_rope((const int64_t[4]){4}, row + i / 4) / 2 * 2 + i % 4 / 3]);
+        }
+    assert_int_equal(rows->together, 2);
+    assert_int_equal(rows->read(rows, 3, 2, got, &scratch, &diag), HT_ERR_NONFINITE);
+    assert_string_equal(diag.where, "m.safetensors: m.weight_scale_inv");
+    ht__checkpoint_close(&ck);
+    ht__buf_close(&b);
+    folder_remove(&folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(slices, begin, end),     cmocka_unit_test_setup_teardown(concats, begin, end),
         cmocka_unit_test_setup_teardown(maps, begin, end),       cmocka_unit_test_setup_teardown(picks, begin, end),
         cmocka_unit_test_setup_teardown(transposes, begin, end), cmocka_unit_test_setup_teardown(values, begin, end),
-        cmocka_unit_test_setup_teardown(mxfp4, begin, end),
+        cmocka_unit_test_setup_teardown(mxfp4, begin, end),      cmocka_unit_test_setup_teardown(packed, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "formats/checkpoint.h"
+#include "formats/container.h"
 #include "lib/folder.h"
 
 #include <math.h>
@@ -120,7 +120,8 @@ static void order_and_ranges(void **state)
         "{\"z\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
         "\"__metadata__\":{\"format\":\"pt\"},"
         "\"none\":{\"shape\":[0,5],\"data_offsets\":[24,24],\"dtype\":\"F32\"},"
-        "\"a\\u002e\\u00e9\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[24,28]}}   ", data, sizeof data);
+        "\"a\\u002e\\u00e9\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[24,28]}}   ",
+        data, sizeof data);
     struct ht__checkpoint *ck = opened("order.safetensors");
     float x[3];
     assert_int_equal(ck->n_tensors, 3);
@@ -204,9 +205,11 @@ static void faults(void **state)
     refused("{\"w\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}", 4, "repeated field");
     refused("{\"\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}", 4, "name is empty");
     refused("{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},"
-            "\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[2,6]}}", 6, "overlap");
+            "\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[2,6]}}",
+            6, "overlap");
     refused("{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},"
-            "\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[4,8]}}", 8, "two tensors have this name");
+            "\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[4,8]}}",
+            8, "two tensors have this name");
     refused("{\"__metadata__\":{\"n\":1}}", 0, "something other than strings");
     refused("{} x", 0, "text after the end");
 }
@@ -225,6 +228,61 @@ static int clean(void **state)
     return 0;
 }
 
+/* What the writer lays out is what the reader finds, by size and name in the file. */
+static void written(void **state)
+{
+    struct ht__extent extents[] = {
+        {.name = "a", .type = &ht__codec_u8, .n_dims = 1, .shape = {3}},
+        {.name = "\"b\"", .type = &ht__codec_bf16, .n_dims = 2, .shape = {2, 5}},
+        {.name = "empty", .type = &ht__codec_f32, .n_dims = 2, .shape = {0, 4}},
+        {.name = "scalar", .type = &ht__codec_i64, .n_dims = 0},
+        {.name = "c", .type = &ht__codec_f8_e4m3, .n_dims = 3, .shape = {1, 1, 1}},
+        {.name = "big", .type = &ht__codec_f32, .n_dims = 1, .shape = {7}},
+    };
+    enum { N = sizeof extents / sizeof extents[0] };
+    struct ht__buf b;
+    struct ht_diag diag = {0};
+    (void)state;
+    ht__buf_init(&b, NULL);
+    struct ht__layout layout = {.extents = extents, .n = N, .head = &b};
+    assert_int_equal(ht__container_safetensors.lay_out(&layout, &diag), HT_OK);
+    assert_int_equal(b.len % 8, 0);
+    ht__buf_zeros(&b, (size_t)layout.size - b.len);
+    folder_put(&folder, "written.safetensors", b.data, b.len);
+    struct ht__checkpoint *ck = opened("written.safetensors");
+    assert_int_equal(ck->n_tensors, N);
+    assert_ptr_equal(ck->container, &ht__container_safetensors);
+    for (int i = 0; i < N; i++) {
+        const struct ht__tensor *t = ht__checkpoint_find(ck, extents[i].name);
+        assert_non_null(t);
+        assert_ptr_equal(t->dtype, extents[i].type);
+        assert_int_equal(t->offset, extents[i].offset);
+        assert_int_equal(t->n_bytes, extents[i].n_bytes);
+        assert_int_equal(t->n_dims, extents[i].n_dims);
+        assert_memory_equal(t->shape, extents[i].shape, (size_t)t->n_dims * sizeof t->shape[0]);
+        assert_int_equal(extents[i].offset % extents[i].type->block_size, 0);
+    }
+    ht__checkpoint_close(&ck);
+    ht__buf_close(&b);
+}
+
+/* Types that the format lacks, and sizes that overflow. */
+static void not_written(void **state)
+{
+    struct ht__extent q4 = {.name = "q", .type = ht__codec_by_name("q4_0"), .n_dims = 1, .shape = {32}};
+    struct ht__extent large[] = {{.name = "l", .type = &ht__codec_f32, .n_dims = 2, .shape = {INT64_MAX / 8, 1}},
+                                 {.name = "m", .type = &ht__codec_f32, .n_dims = 2, .shape = {INT64_MAX / 8, 1}}};
+    struct ht__buf b;
+    struct ht_diag diag = {0};
+    (void)state;
+    ht__buf_init(&b, NULL);
+    struct ht__layout layout = {.extents = &q4, .n = 1, .head = &b};
+    assert_int_equal(ht__container_safetensors.lay_out(&layout, &diag), HT_ERR_UNSUPPORTED);
+    layout = (struct ht__layout){.extents = large, .n = 2, .head = &b};
+    assert_int_equal(ht__container_safetensors.lay_out(&layout, &diag), HT_ERR_LIMIT);
+    ht__buf_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +290,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(order_and_ranges, make, clean),
         cmocka_unit_test_setup_teardown(shards, make, clean),
         cmocka_unit_test_setup_teardown(faults, make, clean),
+        cmocka_unit_test_setup_teardown(written, make, clean),
+        cmocka_unit_test_setup_teardown(not_written, make, clean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -144,8 +144,8 @@ static void repeated_tokens_are_penalized(void **state)
     assert_int_equal(pick(s, logits, NULL, 0), 1);
     assert_int_equal(pick(s, logits, (int32_t[]){1}, 1), 0);
     assert_int_equal(pick(s, logits, (int32_t[]){1, 0}, 2), 2);
-    assert_int_equal(pick(s, logits, (int32_t[]){1, 0, 0}, 3), 1);    /* 1 is too long ago; once is like twice */
-    assert_int_equal(pick(s, negative, (int32_t[]){3, 3}, 2), 2);     /* -1 becomes -2: the lower id */
+    assert_int_equal(pick(s, logits, (int32_t[]){1, 0, 0}, 3), 1);     /* 1 is too long ago; once is like twice */
+    assert_int_equal(pick(s, negative, (int32_t[]){3, 3}, 2), 2);      /* -1 becomes -2: the lower id */
     assert_int_equal(pick(s, logits, (int32_t[]){-7, 1 << 30}, 2), 1); /* no such tokens */
     p.repeat_last = 0;
     assert_int_equal(ht__sampler_set(s, &p, NULL), HT_OK);
@@ -229,16 +229,11 @@ static void logits_that_are_no_numbers_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(greedy_takes_the_lower_of_equals),
-        cmocka_unit_test(shares_follow_the_logits),
-        cmocka_unit_test(temperature_sharpens_and_flattens),
-        cmocka_unit_test(top_k_keeps_the_best),
-        cmocka_unit_test(top_p_keeps_the_smallest_set),
-        cmocka_unit_test(min_p_is_a_share_of_the_best),
-        cmocka_unit_test(repeated_tokens_are_penalized),
-        cmocka_unit_test(seeds_give_the_same_draws_everywhere),
-        cmocka_unit_test(hostile_settings_are_refused),
-        cmocka_unit_test(logits_that_are_no_numbers_are_refused),
+        cmocka_unit_test(greedy_takes_the_lower_of_equals),  cmocka_unit_test(shares_follow_the_logits),
+        cmocka_unit_test(temperature_sharpens_and_flattens), cmocka_unit_test(top_k_keeps_the_best),
+        cmocka_unit_test(top_p_keeps_the_smallest_set),      cmocka_unit_test(min_p_is_a_share_of_the_best),
+        cmocka_unit_test(repeated_tokens_are_penalized),     cmocka_unit_test(seeds_give_the_same_draws_everywhere),
+        cmocka_unit_test(hostile_settings_are_refused),      cmocka_unit_test(logits_that_are_no_numbers_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

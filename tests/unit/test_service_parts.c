@@ -1,10 +1,11 @@
 /* The service's pure parts: names of hosts and sites, rates, cards, command lines, paths in what children say. */
-#include "server/api/access.h"
-#include "server/api/estimates.h"
-#include "server/api/machine.h"
-#include "server/api/rates.h"
-#include "server/api/roots.h"
-#include "server/command.h"
+#include "service/api/access.h"
+#include "service/api/estimates.h"
+#include "service/api/job_request.h"
+#include "service/system/machine.h"
+#include "service/api/rates.h"
+#include "service/child/roots.h"
+#include "service/runner/command.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,11 +20,21 @@ static void test_hosts(void **state)
 {
     static const struct {
         const char *header, *name; /* NULL: none */
-    } cases[] = {{"localhost", "localhost"},   {"LocalHost:80", "localhost"}, {"localhost.", "localhost"},
-                 {"[::1]", "::1"},             {"[FE80::1]:8700", "fe80::1"}, {"a.example:", "a.example"},
-                 {"", NULL},                   {":80", NULL},                 {"a:b", NULL},
-                 {"a:80:80", NULL},            {"[::1", NULL},                {"[::1]x", NULL},
-                 {"[]", NULL},                 {"[::1]:x", NULL},             {".", "."}};
+    } cases[] = {{"localhost", "localhost"},
+                 {"LocalHost:80", "localhost"},
+                 {"localhost.", "localhost"},
+                 {"[::1]", "::1"},
+                 {"[FE80::1]:8700", "fe80::1"},
+                 {"a.example:", "a.example"},
+                 {"", NULL},
+                 {":80", NULL},
+                 {"a:b", NULL},
+                 {"a:80:80", NULL},
+                 {"[::1", NULL},
+                 {"[::1]x", NULL},
+                 {"[]", NULL},
+                 {"[::1]:x", NULL},
+                 {".", "."}};
     char name[256], longest[300];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         bool known = access_host_name(cases[i].header, name);
@@ -114,10 +125,12 @@ static void test_commands(void **state)
         {"{\"config\": {\"threads\": 3, \"measure\": true}}", "--threads=3 --measure --json"},
         {"{\"config\": {\"threads\": 3}, \"options\": {\"threads\": 5, \"pure\": true, \"keep-split\": false}}",
          "--threads=5 --pure --json"},
-        {"{\"config\": {\"use_imatrix\": true, \"calibration_samples\": 9}}", "--calibration=default --chunks=9 --json"},
+        {"{\"config\": {\"use_imatrix\": true, \"calibration_samples\": 9}}",
+         "--calibration=default --chunks=9 --json"},
         {"{\"config\": {\"use_imatrix\": false, \"imatrix_dataset\": \"/m/a.gguf\"}}", "--json"},
         {"{\"config\": {\"imatrix_dataset\": \"/m/a.gguf\"}}", "--imatrix=/m/a.gguf --json"},
-        {"{\"config\": {\"use_imatrix\": true}, \"options\": {\"imatrix\": \"/m/b.dat\"}}", "--imatrix=/m/b.dat --json"},
+        {"{\"config\": {\"use_imatrix\": true}, \"options\": {\"imatrix\": \"/m/b.dat\"}}",
+         "--imatrix=/m/b.dat --json"},
         {"{\"options\": {\"tensor-type\": [\"a=q6_k\", \"b|c=q8_0\"], \"ctx\": 64}}",
          "--tensor-type=a=q6_k '--tensor-type=b|c=q8_0' --ctx=64 --json"},
         {"{\"options\": {\"cache-type\": \"q8_0\"}}", "--json"}, /* not of this verb */
@@ -127,6 +140,53 @@ static void test_commands(void **state)
         snprintf(wanted, sizeof wanted, "halftone quantize %s -- '/models/it'\\''s'", cases[i][1]);
         assert_string_equal(text, wanted);
         free(text);
+    }
+}
+
+/* What is asked for, in every way that it can be said, as one list. */
+static void test_outputs(void **state)
+{
+#define Q4 "{\"format\": \"gguf\", \"type\": \"Q4_K_M\", \"options\": {}, \"quant_type\": \"Q4_K_M\"}"
+#define GPTQ(options, text)                                                                                            \
+    "{\"format\": \"safetensors\", \"type\": \"gptq\", \"options\": {" options "}, \"quant_type\": \"gptq" text "\"}"
+    static const char *const cases[][2] = {
+        {"{}", "[" Q4 "]"},
+        {"{'output_formats': ['GGUF'], 'gguf_quant_types': ['q4_k_m']}", "[" Q4 "]"},
+        {"{'outputs': [{'type': 'q4_k_m'}]}", "[" Q4 "]"},
+        {"{'outputs': [{'type': 'Q4_K_M', 'format': 'gguf', 'options': {}}]}", "[" Q4 "]"},
+        {"{'outputs': [{'type': 'GPTQ', 'format': 'SafeTensors'}, {'type': 'Q4_K_M'}]}", "[" GPTQ("", "") ", " Q4 "]"},
+        {"{'output_formats': ['gguf', 'gptq']}", "[" Q4 ", " GPTQ("", "") "]"},
+        {"{'output_formats': ['gptq'], 'gptq_bits': 4}", "[" GPTQ("", "") "]"},
+        {"{'output_formats': ['gptq'], 'gptq_bits': 3, 'config': {'group_size': 64}}",
+         "[" GPTQ("\"bits\": 3, \"group\": 64", ":bits=3,group=64") "]"},
+        {"{'outputs': [{'type': 'gptq', 'options': {'group': '64', 'bits': 3.0}}]}",
+         "[" GPTQ("\"bits\": 3, \"group\": 64", ":bits=3,group=64") "]"},
+        {"{'outputs': [{'type': 'gptq:group=64,bits=3'}]}",
+         "[" GPTQ("\"bits\": 3, \"group\": 64", ":bits=3,group=64") "]"},
+        {"{'outputs': [{'type': 'gptq:bits=3', 'options': {'group': 64}}]}",
+         "[" GPTQ("\"bits\": 3, \"group\": 64", ":bits=3,group=64") "]"},
+        {"{'outputs': [{'type': 'gptq', 'options': {'sym': false, 'version': 'V2', 'group': 128}}]}",
+         "[" GPTQ("\"sym\": \"off\", \"version\": \"v2\"", ":sym=off,version=v2") "]"},
+        {"{'outputs': [{'type': 'bf16', 'format': 'safetensors'}]}",
+         "[{\"format\": \"safetensors\", \"type\": \"BF16\", \"options\": {}, \"quant_type\": \"safetensors/BF16\"}]"},
+        {"{'outputs': [{'type': 'GGUF/Q4_K_M'}, {'type': 'safetensors/gptq'}]}", "[" Q4 ", " GPTQ("", "") "]"},
+        {"{'outputs': [{'type': 'gptq'}, {'type': 'gptq:bits=8'}]}",
+         "[" GPTQ("", "") ", " GPTQ("\"bits\": 8", ":bits=8") "]"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct faults faults = {0};
+        bool known;
+        char body[400];
+        snprintf(body, sizeof body, "%s", cases[i][0]);
+        for (char *c = body; *c; c++)
+            if (*c == '\'') *c = '"';
+        json_t *asked = json_loads(body, 0, NULL), *wanted = json_loads(cases[i][1], 0, NULL);
+        json_t *outputs = outputs_read(asked, true, &faults, &known);
+        if (faults.list || !json_equal(outputs, wanted))
+            fail_msg("%s gives %s, faults %s", cases[i][0], json_dumps(outputs, 0), json_dumps(faults.list, 0));
+        json_decref(outputs);
+        json_decref(wanted);
+        json_decref(asked);
     }
 }
 
@@ -166,9 +226,9 @@ static void test_sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hosts), cmocka_unit_test(test_allowed_hosts), cmocka_unit_test(test_sites),
-        cmocka_unit_test(test_rates), cmocka_unit_test(test_cards),         cmocka_unit_test(test_commands),
-        cmocka_unit_test(test_hidden_paths), cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_hosts),   cmocka_unit_test(test_allowed_hosts), cmocka_unit_test(test_sites),
+        cmocka_unit_test(test_rates),   cmocka_unit_test(test_cards),         cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_outputs), cmocka_unit_test(test_hidden_paths),  cmocka_unit_test(test_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

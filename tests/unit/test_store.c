@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "server/dir.h"
-#include "server/store_run.h"
+#include "service/artifacts/dir.h"
+#include "service/store/claims.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct fixture {
@@ -70,7 +71,7 @@ static enum store_result submit_keyed(struct fixture *f, const char *name, int p
     char ids[1][STORE_ID_SIZE] = {""};
     json_t *r = request(name, priority);
     const json_t *list[] = {r};
-    enum store_result result = store_submit(f->store, list, 1, "me", key, body, ids, replayed);
+    enum store_result result = store_submit(f->store, list, 1, "me", key, body, 0, ids, replayed);
     json_decref(r);
     strcpy(id, ids[0]);
     return result;
@@ -150,11 +151,11 @@ static void test_batch_is_all_or_none(void **state)
     json_t *good = request("good", 0), *bad = request("bad", 0);
     json_object_del(bad, "source_model");
     const json_t *list[] = {good, good, bad};
-    assert_int_not_equal(store_submit(f->store, list, 3, NULL, NULL, NULL, ids, &replayed), STORE_OK);
+    assert_int_not_equal(store_submit(f->store, list, 3, NULL, NULL, NULL, 0, ids, &replayed), STORE_OK);
     json_t *jobs = store_jobs(f->store, &(struct job_filter){0}, &result);
     assert_int_equal(json_integer_value(json_object_get(jobs, "total")), 0);
     json_decref(jobs);
-    assert_int_equal(store_submit(f->store, list, 2, NULL, NULL, NULL, ids, &replayed), STORE_OK);
+    assert_int_equal(store_submit(f->store, list, 2, NULL, NULL, NULL, 0, ids, &replayed), STORE_OK);
     assert_true(strcmp(ids[0], ids[1]) < 0); /* in the order of the request */
     json_decref(good);
     json_decref(bad);
@@ -173,7 +174,7 @@ static void walk(struct fixture *f, const char *sort, const char *status, const 
         assert_non_null(page);
         size_t i;
         assert_true((int)json_array_size(json_object_get(page, "jobs")) <= limit);
-        json_array_foreach (json_object_get(page, "jobs"), i, job) {
+        json_array_foreach(json_object_get(page, "jobs"), i, job) {
             strcat(names, text(job, "name"));
             strcat(names, " ");
         }
@@ -405,7 +406,7 @@ static void publish(struct fixture *f, const char *id)
     assert_int_equal(store_set_outputs(f->store, &claim, outputs), STORE_OK);
     json_t *what = json_pack("{s:s, s:i, s:O}", "architecture", "llama", "parameters", 8000, "outputs", outputs), *o;
     size_t i;
-    json_array_foreach (outputs, i, o) {
+    json_array_foreach(outputs, i, o) {
         json_object_set_new(o, "sha256", json_string(hash));
         json_object_set_new(
             o, "quality",
@@ -455,8 +456,7 @@ static void test_publish_and_registry(void **state)
     json_decref(tags);
     models = store_models(f->store, &(struct model_filter){.tag = "small"}, &result);
     assert_int_equal(json_integer_value(json_object_get(models, "total")), 1);
-    assert_int_equal(json_array_size(json_object_get(json_array_get(json_object_get(models, "models"), 0), "tags")),
-                     2);
+    assert_int_equal(json_array_size(json_object_get(json_array_get(json_object_get(models, "models"), 0), "tags")), 2);
     json_decref(models);
     /* The job goes, its files stay and keep their address. */
     assert_int_equal(store_delete(f->store, id), STORE_OK);
@@ -493,6 +493,121 @@ static void test_deleting_a_variant_shows_in_its_job(void **state)
     assert_int_equal(store_output_file(f->store, id, "a b.gguf", &file), STORE_CONFLICT);
 }
 
+static bool make_folder(void *ctx)
+{
+    char path[300];
+    const char *const names[] = {"", "/toy-nf4", "/toy-nf4/config.json", "/toy-nf4/a b.safetensors", "/toy-Q8_0.gguf"};
+    for (size_t i = 0; i < 5; i++) {
+        snprintf(path, sizeof path, "%s/models/place%s", (const char *)ctx, names[i]);
+        if (i < 2 ? mkdir(path, 0700) != 0 : close(open(path, O_WRONLY | O_CREAT, 0600)) != 0) return false;
+    }
+    return true;
+}
+
+/* An output that is a folder: one row with its files, each found by name, gone together. */
+static void test_folders(void **state)
+{
+    struct fixture *f = *state;
+    char id[STORE_ID_SIZE], path[300];
+    const char *hash = "0123456789012345678901234567890123456789012345678901234567890123";
+    struct store_claim claim;
+    struct store_file folder, file;
+    struct store_part *parts;
+    enum store_result result;
+    size_t n;
+    json_t *request = json_pack("{s:s, s:s, s:s, s:[{s:s, s:s, s:{s:i}, s:s}, {s:s, s:s, s:{}, s:s}]}", "name", "n",
+                                "source_model", "org/toy", "source_type", "huggingface", "requested", "format",
+                                "safetensors", "type", "nf4", "options", "block", 128, "quant_type", "nf4:block=128",
+                                "format", "gguf", "type", "Q8_0", "options", "quant_type", "Q8_0");
+    const json_t *one = request;
+    bool replayed;
+    char ids[1][STORE_ID_SIZE];
+    assert_int_equal(store_submit(f->store, &one, 1, NULL, NULL, NULL, 0, ids, &replayed), STORE_OK);
+    strcpy(id, ids[0]);
+    json_t *job = store_job(f->store, id);
+    assert_true(json_equal(json_object_get(job, "requested"), json_object_get(request, "requested")));
+    const json_t *output = json_array_get(json_object_get(job, "outputs"), 0);
+    assert_string_equal(text(output, "name"), "toy-nf4-block128");
+    assert_string_equal(text(output, "format"), "safetensors");
+    assert_string_equal(text(output, "quant_type"), "nf4:block=128");
+    assert_true(json_is_null(json_object_get(output, "files")));
+    json_decref(job);
+    json_decref(request);
+    assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_OK);
+    json_t *what = json_pack(
+        "{s:[{s:s, s:s, s:s, s:i, s:[{s:s, s:i, s:s}, {s:s, s:i, s:s}]}, {s:s, s:s, s:s, s:i, s:s}]}", "outputs",
+        "name", "toy-nf4", "format", "safetensors", "quant_type", "nf4:block=128", "file_size", 30, "files", "name",
+        "config.json", "size", 10, "sha256", hash, "name", "a b.safetensors", "size", 20, "sha256", hash, "name",
+        "toy-Q8_0.gguf", "format", "gguf", "quant_type", "Q8_0", "file_size", 7, "sha256", hash);
+    assert_int_equal(store_publish(f->store, &claim, "models/place", what, make_folder, f->folder), STORE_OK);
+    json_decref(what);
+    json_t *outputs = store_outputs(f->store, id);
+    assert_int_equal(json_array_size(outputs), 2);
+    const json_t *files = json_object_get(json_array_get(outputs, 0), "files");
+    assert_int_equal(json_array_size(files), 2);
+    assert_string_equal(text(json_array_get(files, 0), "name"), "config.json");
+    snprintf(path, sizeof path, "/api/v1/quantize/jobs/%s/outputs/toy-nf4/files/a%%20b.safetensors", id);
+    assert_string_equal(text(json_array_get(files, 1), "url"), path);
+    assert_true(json_is_null(json_object_get(json_array_get(outputs, 0), "sha256")));
+    assert_true(json_is_null(json_object_get(json_array_get(outputs, 1), "files")));
+    json_decref(outputs);
+    assert_int_equal(store_output_file(f->store, id, "toy-nf4", &folder), STORE_OK);
+    assert_string_equal(folder.sha256, "");
+    assert_int_equal(store_parts(f->store, &folder, &parts, &n), STORE_OK);
+    assert_int_equal(n, 2);
+    assert_string_equal(parts[1].name, "a b.safetensors");
+    assert_int_equal(parts[1].size, 20);
+    free(parts);
+    assert_int_equal(store_part_file(f->store, &folder, "config.json", &file), STORE_OK);
+    assert_int_equal(access(file.path, R_OK), 0);
+    assert_string_equal(file.sha256, hash);
+    assert_int_equal(store_part_file(f->store, &folder, "../toy-Q8_0.gguf", &file), STORE_NOT_FOUND);
+    assert_int_equal(store_output_file(f->store, id, "toy-Q8_0.gguf", &file), STORE_OK);
+    assert_int_equal(store_parts(f->store, &file, &parts, &n), STORE_NOT_FOUND);
+    /* The job goes, the folder stays in the registry; then it goes, and the file beside it stays. */
+    assert_int_equal(store_delete(f->store, id), STORE_OK);
+    json_t *models = store_models(f->store, &(struct model_filter){0}, &result);
+    const json_t *model = json_array_get(json_object_get(models, "models"), 0), *variant = NULL;
+    for (size_t i = 0; i < 2; i++)
+        if (strcmp(text(json_array_get(json_object_get(model, "variants"), i), "format"), "gguf") != 0)
+            variant = json_array_get(json_object_get(model, "variants"), i);
+    assert_int_equal(json_array_size(json_object_get(variant, "files")), 2);
+    assert_int_equal(store_variant_file(f->store, text(model, "id"), text(variant, "id"), &file), STORE_OK);
+    assert_string_equal(file.path, folder.path);
+    assert_int_equal(store_variant_delete(f->store, text(model, "id"), text(variant, "id")), STORE_OK);
+    json_decref(models);
+    assert_false(dir_exists(folder.path));
+    assert_int_equal(store_part_file(f->store, &folder, "config.json", &file), STORE_NOT_FOUND);
+    snprintf(path, sizeof path, "%s/models/place/toy-Q8_0.gguf", f->folder);
+    assert_int_equal(access(path, F_OK), 0);
+}
+
+/* A database of the version before is brought up: its jobs say what they asked for. */
+static void test_older_database(void **state)
+{
+    struct fixture *f = *state;
+    char id[STORE_ID_SIZE], why[300], path[200];
+    submit(f, "a", 0, id);
+    publish(f, id);
+    store_close(&f->store);
+    sqlite3 *db;
+    snprintf(path, sizeof path, "%s/halftone.db", f->folder);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "ALTER TABLE jobs DROP COLUMN requested; DROP TABLE files; PRAGMA user_version=3",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    assert_true(store_open(f->folder, &f->store, why, sizeof why));
+    json_t *job = store_job(f->store, id);
+    const json_t *requested = json_object_get(job, "requested"),
+                 *output = json_array_get(json_object_get(job, "outputs"), 0);
+    assert_int_equal(json_array_size(requested), 2);
+    assert_string_equal(text(json_array_get(requested, 0), "format"), "gguf");
+    assert_string_equal(text(json_array_get(requested, 0), "quant_type"), "Q4_K_M");
+    assert_true(json_is_null(json_object_get(output, "files")));
+    json_decref(job);
+}
+
 /* The estimate's rows could not be written: the outputs are there all the same. */
 static void test_publish_without_rows(void **state)
 {
@@ -524,14 +639,16 @@ static void test_tokens(void **state)
     assert_string_equal(found, id);
     assert_int_equal(store_token_check(f->store, "ab", found), SCOPE_NONE);
     assert_string_equal(found, "");
+    assert_int_equal(store_tokens_used(f->store, &id, 1), STORE_OK);
+    assert_int_equal(store_token_remove(f->store, id, true), STORE_CONFLICT); /* the last one */
     json_t *tokens = store_tokens(f->store);
     assert_int_equal(json_array_size(tokens), 1);
     assert_string_equal(text(json_array_get(tokens, 0), "scope"), "submit");
     assert_non_null(text(json_array_get(tokens, 0), "last_used_at"));
     assert_null(json_object_get(json_array_get(tokens, 0), "sha256"));
     json_decref(tokens);
-    assert_int_equal(store_token_remove(f->store, id), STORE_OK);
-    assert_int_equal(store_token_remove(f->store, id), STORE_NOT_FOUND);
+    assert_int_equal(store_token_remove(f->store, id, false), STORE_OK);
+    assert_int_equal(store_token_remove(f->store, id, false), STORE_NOT_FOUND);
     assert_int_equal(store_token_check(f->store, "aa", found), SCOPE_NONE);
 }
 
@@ -616,7 +733,7 @@ static void test_full_disk(void **state)
     for (int i = 0; i < 200 && result == STORE_OK; i++)
         result = submit_keyed(f, "b", 0, NULL, NULL, other, &replayed);
     store_why(f->store, why, sizeof why);
-    enum store_result ping = store_ping(f->store);
+    enum store_result ping = store_state(f->store);
     uint64_t block = store_event_block(f->store, 10);
     setrlimit(RLIMIT_FSIZE, &old);
     assert_int_equal(result, STORE_FULL);
@@ -625,7 +742,7 @@ static void test_full_disk(void **state)
     assert_string_not_equal(why, "");
     assert_status(f, id, "queued");
     submit(f, "c", 0, other);
-    assert_int_equal(store_ping(f->store), STORE_OK);
+    assert_int_equal(store_state(f->store), STORE_OK);
 }
 
 static void test_event_blocks_rise(void **state)
@@ -652,6 +769,8 @@ int main(void)
                                        T(test_progress_only_rises),
                                        T(test_publish_and_registry),
                                        T(test_deleting_a_variant_shows_in_its_job),
+                                       T(test_folders),
+                                       T(test_older_database),
                                        T(test_publish_without_rows),
                                        T(test_tokens),
                                        T(test_log_is_bounded),

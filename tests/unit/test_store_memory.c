@@ -8,9 +8,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "server/dir.h"
-#include "server/events.h"
-#include "server/store_run.h"
+#include "lib/effort.h"
+#include "service/artifacts/dir.h"
+#include "service/events/events.h"
+#include "service/store/claims.h"
 
 #include <sqlite3.h>
 #include <stdatomic.h>
@@ -61,7 +62,7 @@ static int day(const char *folder, char promised[STORE_ID_SIZE])
     if (!store_open(folder, &store, why, sizeof why)) return 0;
     json_t *request = json_pack("{s:s, s:s, s:[s]}", "name", "x", "source_model", "a/b", "gguf_quant_types", "Q8_0");
     const json_t *list[] = {request};
-    if (request && store_submit(store, list, 1, "me", "key", "body", ids, &replayed) == STORE_OK)
+    if (request && store_submit(store, list, 1, "me", "key", "body", 0, ids, &replayed) == STORE_OK)
         well++, strcpy(promised, ids[0]);
     json_t *jobs = store_jobs(store, &(struct job_filter){.search = "x", .limit = 1}, &result);
     well += jobs != NULL;
@@ -110,7 +111,7 @@ static void test_memory_ends(void **state)
     assert_int_equal(full, 8);
     for (int forever = 0; forever < 2; forever++) {
         well = -1;
-        for (long n = 0;; n += 1 + n / 60) { /* each of the first, then fewer */
+        for (long n = 0;; n += 1 + n / effort(15, 60, 600)) { /* each of the first, then fewer */
             memory.left = n;
             memory.forever = forever;
             well = day(folder, promised);

@@ -1,6 +1,6 @@
 /* Composing against utf8proc, in order and in time; and what ends a text of WordPiece's. */
 #include "lib/folder.h"
-#include "model/text/parts.h"
+#include "model/tokenizer/parts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,12 +13,12 @@
 #include <cmocka.h>
 
 /* A tokenizer of the kind that has these tokens and nothing else. */
-static struct ht__text *made(const char *model, const struct ht__str *tokens, const int32_t *types,
-                             size_t n, const char *flag, bool on)
+static struct ht__tokenizer *made(const char *model, const struct ht__str *tokens, const int32_t *types, size_t n,
+                                  const char *flag, bool on)
 {
     struct ht__arena arena;
     struct ht__kvs kvs;
-    struct ht__text *t = NULL;
+    struct ht__tokenizer *t = NULL;
     struct ht_diag diag = {0};
     static const struct ht__str merges[] = {{"a b", 3}};
     static const float scores[8];
@@ -37,29 +37,28 @@ static struct ht__text *made(const char *model, const struct ht__str *tokens, co
     ht__kv_u32(&kvs, "tokenizer.ggml.padding_token_id", 2);
     if (flag) ht__kv_bool(&kvs, flag, on);
     ht__kv_bool(&kvs, "tokenizer.ggml.add_sep_token", false);
-    if (ht__text_open(&kvs, "made", NULL, &t, &diag) != HT_OK) fail_msg("%s", diag.message);
+    if (ht__tokenizer_open(&kvs, "made", NULL, &t, &diag) != HT_OK) fail_msg("%s", diag.message);
     ht__arena_close(&arena);
     return t;
 }
 
-static struct ht__text *with_bytes(void)
+static struct ht__tokenizer *with_bytes(void)
 {
     static const struct ht__str tokens[] = {{"a", 1}, {"b", 1}, {"ab", 2}};
     static const int32_t types[] = {1, 1, 1};
     return made("gpt2", tokens, types, 3, NULL, false);
 }
 
-static void expect_composed(const struct ht__text *t, const char *text, size_t n,
-                            struct ht__buf *buf)
+static void expect_composed(const struct ht__tokenizer *t, const char *text, size_t n, struct ht__buf *buf)
 {
     struct ht_diag diag = {0};
     utf8proc_uint8_t *want = NULL;
     const char *got = text;
     size_t len = n;
-    utf8proc_ssize_t n_want = utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n,
-                                           &want, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    utf8proc_ssize_t n_want =
+        utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, &want, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
     assert_true(n_want >= 0);
-    assert_int_equal(ht__text_nfc(t, &got, &len, buf, &diag), HT_OK);
+    assert_int_equal(ht__tokenizer_nfc(t, &got, &len, buf, &diag), HT_OK);
     assert_int_equal(len, n_want);
     assert_memory_equal(got, want, len);
     free(want);
@@ -97,7 +96,7 @@ static void composes_as_utf8proc(void **state)
                                         "\xe0\xbd\xb4",
                                         "\xf0\x91\x84\xb1",
                                         "\xf0\x91\x84\xa7"};
-    struct ht__text *t = with_bytes();
+    struct ht__tokenizer *t = with_bytes();
     struct ht__buf buf;
     unsigned seed = 1;
     ht__buf_init(&buf, NULL);
@@ -113,25 +112,24 @@ static void composes_as_utf8proc(void **state)
         expect_composed(t, text, n, &buf);
     }
     ht__buf_close(&buf);
-    ht__text_close(&t);
+    ht__tokenizer_close(&t);
 }
 
 static void bad_bytes_stay(void **state)
 {
     (void)state;
-    static const char text[] = "e\xcc\x81\xff\xcc\x81\xe2\x82",
-                      want[] = "\xc3\xa9\xff\xcc\x81\xe2\x82";
-    struct ht__text *t = with_bytes();
+    static const char text[] = "e\xcc\x81\xff\xcc\x81\xe2\x82", want[] = "\xc3\xa9\xff\xcc\x81\xe2\x82";
+    struct ht__tokenizer *t = with_bytes();
     struct ht__buf buf;
     struct ht_diag diag = {0};
     const char *got = text;
     size_t n = sizeof text - 1;
     ht__buf_init(&buf, NULL);
-    assert_int_equal(ht__text_nfc(t, &got, &n, &buf, &diag), HT_OK);
+    assert_int_equal(ht__tokenizer_nfc(t, &got, &n, &buf, &diag), HT_OK);
     assert_int_equal(n, sizeof want - 1);
     assert_memory_equal(got, want, n);
     ht__buf_close(&buf);
-    ht__text_close(&t);
+    ht__tokenizer_close(&t);
 }
 
 /* A megabyte of marks out of order, which ordering by neighbours would take minutes for. */
@@ -139,7 +137,7 @@ static void marks_without_end(void **state)
 {
     (void)state;
     enum { N = 1 << 18 };
-    struct ht__text *t = with_bytes();
+    struct ht__tokenizer *t = with_bytes();
     struct timespec a, b;
     struct ht__buf buf;
     struct ht_diag diag = {0};
@@ -151,7 +149,7 @@ static void marks_without_end(void **state)
     size_t n = 4 * N;
     ht__buf_init(&buf, NULL);
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
-    assert_int_equal(ht__text_nfc(t, &got, &n, &buf, &diag), HT_OK);
+    assert_int_equal(ht__tokenizer_nfc(t, &got, &n, &buf, &diag), HT_OK);
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
     assert_int_equal(n, 4 * N);
     assert_memory_equal(got, "\xcc\xa7\xcc\xa7", 4); /* those of the lower class come first */
@@ -159,7 +157,7 @@ static void marks_without_end(void **state)
     assert_true((double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9 < 5);
     free(text);
     ht__buf_close(&buf);
-    ht__text_close(&t);
+    ht__tokenizer_close(&t);
 }
 
 /* A template's last token is metadata's eos; that two texts have no separator of their own is
@@ -178,19 +176,18 @@ static void separator_ends_a_text(void **state)
         const char *flag;
         bool on;
         size_t n;
-    } cases[] = {{"tokenizer.ggml.add_eos_token", true, 3},
-                 {"tokenizer.ggml.add_eos_token", false, 2},
-                 {NULL, false, 2}};
+    } cases[] = {
+        {"tokenizer.ggml.add_eos_token", true, 3}, {"tokenizer.ggml.add_eos_token", false, 2}, {NULL, false, 2}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct ht__text *t = made("bert", tokens, types, 4, cases[i].flag, cases[i].on);
+        struct ht__tokenizer *t = made("bert", tokens, types, 4, cases[i].flag, cases[i].on);
         struct ht__tokens ids;
         struct ht_diag diag = {0};
         ht__tokens_init(&ids, NULL);
-        assert_int_equal(ht__text_encode(t, "a", 1, HT__TEXT_ADD_SPECIAL, &ids, &diag), HT_OK);
+        assert_int_equal(ht__tokenizer_encode(t, "a", 1, HT__TOKENIZER_ADD_SPECIAL, &ids, &diag), HT_OK);
         assert_int_equal(ids.n, cases[i].n);
         assert_memory_equal(ids.ids, ((const int32_t[]){0, 3, 1}), cases[i].n * sizeof(int32_t));
         ht__tokens_close(&ids);
-        ht__text_close(&t);
+        ht__tokenizer_close(&t);
     }
 }
 
@@ -211,27 +208,25 @@ static void mark_stays_where_space_goes(void **state)
     struct ht_diag diag = {0};
     folder_puts(&folder, "tokenizer.json",
                 "{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"prepend_scheme\":\"always\"}}");
-    struct ht__text *t =
-        made("t5", tokens, types, 5, "tokenizer.ggml.remove_extra_whitespaces", true);
-    assert_int_equal(ht__text_adopt_folder(t, folder.path, &diag), HT_OK);
+    struct ht__tokenizer *t = made("t5", tokens, types, 5, "tokenizer.ggml.remove_extra_whitespaces", true);
+    assert_int_equal(ht__tokenizer_adopt_folder(t, folder.path, &diag), HT_OK);
     static const char *const texts[] = {"a", " a", "  a "};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct ht__tokens ids;
         ht__tokens_init(&ids, NULL);
-        assert_int_equal(ht__text_encode(t, texts[i], strlen(texts[i]), 0, &ids, &diag), HT_OK);
+        assert_int_equal(ht__tokenizer_encode(t, texts[i], strlen(texts[i]), 0, &ids, &diag), HT_OK);
         assert_int_equal(ids.n, 1);
         assert_int_equal(ids.ids[0], 3);
         ht__tokens_close(&ids);
     }
-    ht__text_close(&t);
+    ht__tokenizer_close(&t);
     folder_remove(&folder);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(composes_as_utf8proc), cmocka_unit_test(bad_bytes_stay),
-        cmocka_unit_test(marks_without_end), cmocka_unit_test(separator_ends_a_text),
-        cmocka_unit_test(mark_stays_where_space_goes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(composes_as_utf8proc), cmocka_unit_test(bad_bytes_stay),
+                                       cmocka_unit_test(marks_without_end), cmocka_unit_test(separator_ends_a_text),
+                                       cmocka_unit_test(mark_stays_where_space_goes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

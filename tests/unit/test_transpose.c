@@ -81,10 +81,11 @@ static void ranges_and_steps(void **state)
             struct source s;
             ht__arena_init(&arena, NULL);
             set_source(&s, slabs * slab_rows, columns, parts);
-            struct ht__rows *t = ht__rows_transpose(&arena, &s.rows, slab_rows);
+            const struct ht__rows *t = ht__rows_transpose(&arena, &s.rows, slab_rows);
             assert_non_null(t);
             assert_int_equal(t->n_rows, slabs * columns);
             assert_int_equal(t->row_len, slab_rows);
+            assert_ptr_equal(ht__rows_transpose(&arena, t, columns), &s.rows); /* and back */
             for (int64_t row = 0; row < t->n_rows; row += 3)
                 check_rows(t, &s, slab_rows, 0, 1, row, t->n_rows - row < 50 ? t->n_rows - row : 50);
             for (int64_t step = 2; step <= 3; step++)

@@ -103,7 +103,8 @@ static size_t prefix(const unsigned char *p, size_t n)
 static void prefixes(void **state)
 {
     (void)state;
-    static const char *const odd[] = {"\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x9A\x80", "\xFF", "\xC3", "\xED\xA0\x80", "\x80"};
+    static const char *const odd[] = {"\xC3\xA9",     "\xE2\x82\xAC", "\xF0\x9F\x9A\x80", "\xFF", "\xC3",
+                                      "\xED\xA0\x80", "\x80"};
     for (size_t k = 0; k < sizeof odd / sizeof odd[0]; k++)
         for (size_t at = 0; at < 40; at++)
             for (size_t tail = 0; tail < 20; tail++) {

@@ -1,54 +1,11 @@
 // What a person does on the page, done by a browser: one line for each case, exit status 1 when one fails.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { execFileSync } from 'node:child_process';
-import { chromium } from '../../web/node_modules/playwright-core/index.mjs';
-import { Service, program, root } from './service.mjs';
-
-const axe = readFileSync(join(root, 'web/node_modules/axe-core/axe.min.js'), 'utf8');
-const files = mkdtempSync(join(tmpdir(), 'halftone-web-models-'));
-const hostile = '<img src=x onerror=alert(1)> \u202eRTL ' + 'long'.repeat(40);
-cpSync(join(root, 'examples/model'), join(files, 'story'), { recursive: true });
-cpSync(join(root, 'examples/model'), join(files, 'broken'), { recursive: true });
-truncateSync(join(files, 'broken/model.safetensors'), 9_000_000);
-mkdirSync(join(files, 'empty'));
-
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
-const service = await new Service([files]).start();
-let failed = 0, wrong = [];
-
-// A page whose console must stay silent; what is expected to fail is told by `expected`.
-async function open(path = '', options = {}, base = service.url) {
-    const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, ...options });
-    await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: base });
-    const page = await context.newPage();
-    page.setDefaultTimeout(15000);
-    page.expected = /Failed to load resource/;
-    page.on('console', (m) => m.type() === 'error' && !page.expected.test(m.text()) && wrong.push(m.text()));
-    page.on('pageerror', (e) => wrong.push(e.message));
-    page.on('dialog', (d) => (wrong.push(`a dialog: ${d.message()}`), d.dismiss()));
-    await page.goto(`${base}/#/${path}`);
-    return page;
-}
-const done = (page) => page.context().close();
-
-async function test(name, run) {
-    wrong = [];
-    try {
-        await run();
-        assert.deepEqual(wrong, [], 'the console is silent');
-        console.log(`ok    ${name}`);
-    } catch (e) {
-        failed++;
-        console.log(`FAIL  ${name}\n      ${String(e.stack ?? e).split('\n').slice(0, 12).join('\n      ')}`);
-    }
-    for (const c of browser.contexts()) await c.close();
-}
-
-const heading = (page, name) => page.getByRole('heading', { level: 1, name }).waitFor();
+import { accessible, done, files, finish, fits, heading, hostile, open, service, test } from './browser.mjs';
+import { Service, program } from './service.mjs';
 
 // The model of the wizard's first step, in the local browser.
 async function chooseModel(page, name) {
@@ -56,7 +13,7 @@ async function chooseModel(page, name) {
     await page.getByRole('button', { name: files }).click();
     await page.getByRole('radio', { name: new RegExp(`^${name}`) }).check();
     await page.getByRole('button', { name: 'Next' }).click();
-    await heading(page, 'Which formats?');
+    await heading(page, 'Which types?');
 }
 
 await test('a first visit says what to do', async () => {
@@ -73,20 +30,18 @@ await test('the wizard from end to end, and the download has the hash that is sh
     const page = await open('jobs');
     await page.getByRole('link', { name: 'New job' }).click();
     await chooseModel(page, 'story');
-    assert.equal(await page.getByRole('checkbox', { name: /GGUF/ }).isChecked(), true);
-    await page.getByRole('button', { name: 'Next' }).click();
-    await heading(page, 'Which types?');
     const row = page.getByRole('row', { name: /^Q8_0/ });
     await row.getByText('8.78 MB').waitFor(); // of this model, to the byte
     await page.getByRole('button', { name: /^Balanced/ }).click();
     for (const type of ['Q4_K_M', 'Q5_K_M']) assert.equal(await page.getByRole('checkbox', { name: type, exact: true }).isChecked(), true);
     await page.getByRole('checkbox', { name: 'Q2_K', exact: true }).check();
+    await page.getByRole('button', { name: /^All \d+ types/ }).click();
     await page.getByRole('checkbox', { name: 'IQ2_XS', exact: true }).check();
     assert.equal(await page.getByRole('checkbox', { name: /importance/ }).isChecked(), true, 'the type needs it');
     await page.getByRole('checkbox', { name: 'IQ2_XS', exact: true }).uncheck();
     await page.getByRole('checkbox', { name: /importance/ }).uncheck();
     await page.getByRole('button', { name: 'Next' }).click();
-    await heading(page, 'Ready?');
+    await heading(page, 'Review');
     await page.getByText('It fits.').waitFor();
     await page.getByLabel('Name').fill('a story told smaller');
     await page.goBack();
@@ -119,7 +74,7 @@ await test('progress is live, and cancel stops', async () => {
     await row.locator('.status.live').waitFor();
     const bar = row.locator('progress');
     const seen = new Set();
-    for (let i = 0; i < 100 && seen.size < 3; i++) {
+    for (let i = 0; i < 2400 && seen.size < 3; i++) { // a busy machine takes its time
         seen.add(await bar.getAttribute('value'));
         await page.waitForTimeout(50);
     }
@@ -127,7 +82,7 @@ await test('progress is live, and cancel stops', async () => {
     assert.ok(values.length >= 3, `progress moved: ${values}`);
     assert.deepEqual([...values].sort((a, b) => a - b), values, 'and never back');
     await row.getByRole('button', { name: 'Cancel slow one' }).click();
-    await row.getByText('cancelled').waitFor({ timeout: 5000 });
+    await row.getByText('cancelled').waitFor();
     assert.equal((await service.wait(job.id)).status, 'cancelled');
     await row.getByRole('button', { name: 'Retry slow one' }).click();
     await row.locator('.status.live').waitFor();
@@ -139,11 +94,11 @@ await test('progress is live, and cancel stops', async () => {
 await test('search, filter, order', async () => {
     const page = await open('jobs');
     await page.getByRole('searchbox', { name: 'Search jobs' }).fill('story told');
-    await page.getByText('1 found').waitFor();
+    await page.getByText('1 job found').waitFor();
     await page.getByRole('combobox', { name: /^Status/ }).selectOption('failed');
     await page.getByText('No job matches.').waitFor();
-    await page.getByRole('link', { name: 'Show all of them' }).click();
-    await page.getByText(/in all/).waitFor();
+    await page.getByRole('link', { name: 'Show all jobs' }).click();
+    await page.getByText(/^\d+ jobs$/).waitFor();
     await done(page);
 });
 
@@ -172,12 +127,11 @@ await test('what the server refuses is shown where it belongs', async () => {
     const page = await open('jobs/0123456789abcdef0123456789abcdef');
     await page.getByRole('alert').waitFor();
     await page.goto(`${service.url}/#/nowhere`);
-    await page.getByText('This address leads nowhere.').waitFor();
+    await page.getByText('There is no such page.').waitFor();
     await page.route('**/quantize/jobs', (r) => r.request().method() === 'POST'
         ? r.fulfill({ status: 422, contentType: 'application/problem+json', body: JSON.stringify({ type: '/x', title: 'The request is not valid', status: 422, detail: 'd', errors: [{ pointer: '/name', detail: 'this name is taken' }] }) }) : r.continue());
     await page.goto(`${service.url}/#/new/1`);
     await chooseModel(page, 'story');
-    await page.getByRole('button', { name: 'Next' }).click();
     await page.getByRole('button', { name: 'Next' }).click();
     await page.getByRole('button', { name: 'Start' }).click();
     await page.locator('#bad-name').getByText('this name is taken').waitFor();
@@ -188,11 +142,10 @@ await test('a GGUF file sent from here becomes a model', async () => {
     const gguf = join(files, 'sent.gguf');
     execFileSync(program, ['convert', join(files, 'story'), '-t', 'BF16', '-o', gguf, '--quiet']);
     const page = await open('new/1');
-    await page.getByRole('radio', { name: 'A file from here' }).check();
-    await page.getByLabel('Send a GGUF file').setInputFiles(gguf);
+    await page.getByRole('radio', { name: 'Upload a file' }).check();
+    await page.getByLabel('Choose a GGUF file').setInputFiles(gguf);
     await page.getByRole('radio', { name: /^sent\.gguf/ }).waitFor();
     assert.equal(await page.getByRole('radio', { name: /^sent\.gguf/ }).isChecked(), true);
-    await page.getByRole('button', { name: 'Next' }).click();
     await page.getByRole('button', { name: 'Next' }).click();
     await page.getByRole('button', { name: 'Next' }).click();
     await page.getByRole('button', { name: 'Start' }).click();
@@ -207,26 +160,26 @@ await test('the registry: tags, comparing, deleting', async () => {
     await page.getByLabel('New tag').fill('bedtime');
     await page.keyboard.press('Enter');
     await page.getByRole('button', { name: 'Remove tag bedtime' }).waitFor();
-    await page.getByRole('img', { name: /relative error of weights of 3 files/ }).waitFor();
-    assert.equal(await page.getByRole('combobox', { name: /^Size against/ }).locator('option').count(), 1, 'what was not measured is not offered');
+    await page.getByRole('group', { name: /^error of the weights of 3 files/ }).waitFor();
+    assert.equal(await page.getByRole('combobox', { name: 'Plot' }).locator('option').count(), 1, 'what was not measured is not offered');
     await page.goto(`${service.url}/#/models`);
     await page.getByRole('button', { name: 'bedtime' }).click();
-    await page.getByText('1 in all').waitFor();
+    await page.getByText(/^1 model( found)?$/).waitFor();
     await page.getByRole('button', { name: /^tag: bedtime/ }).click();
     for (const name of ['story', 'sent.gguf']) await page.getByRole('checkbox', { name: `Compare ${name}` }).check();
     await page.getByRole('link', { name: 'Compare 2' }).click();
     await heading(page, 'Compare');
     await page.getByRole('row').nth(1 + 3).waitFor();
     assert.equal(await page.getByRole('row').count(), 1 + 3 + 1);
-    await page.getByRole('link', { name: 'sent.gguf', exact: true }).click();
+    await page.getByRole('link', { name: 'sent.gguf', exact: true }).first().click();
     await heading(page, 'sent.gguf');
     await page.getByRole('button', { name: 'Delete…' }).click();
     const dialog = page.getByRole('dialog', { name: 'Delete this model?' });
-    await dialog.getByRole('button', { name: 'Keep' }).click();
+    await dialog.getByRole('button', { name: 'Cancel' }).click();
     await page.getByRole('button', { name: 'Delete…' }).click();
     await dialog.getByRole('button', { name: 'Delete' }).click();
     await heading(page, 'Models');
-    await page.getByText('1 in all').waitFor();
+    await page.getByText(/^1 model( found)?$/).waitFor();
     await done(page);
 });
 
@@ -273,7 +226,7 @@ await test('by keyboard alone, with a visible focus', async () => {
     await press('Space');
     for (let i = 0; i < 5 && !(await page.getByRole('radio', { name: /^story/ }).isChecked()); i++) await press('ArrowDown');
     assert.ok(await page.getByRole('radio', { name: /^story/ }).isChecked());
-    for (const [here, next] of [['Next', 'Which formats?'], ['Next', 'Which types?'], ['Next', 'Ready?']]) {
+    for (const [here, next] of [['Next', 'Which types?'], ['Next', 'Review']]) {
         await reach(here, (f) => f.tag === 'BUTTON' && f.text === here);
         await press('Enter');
         await heading(page, next);
@@ -302,9 +255,7 @@ await test('three sizes of screen, no scrolling sideways', async () => {
             await page.goto(`${service.url}/#/${view}`);
             await page.getByRole('heading', { level: 1 }).waitFor();
             await page.waitForTimeout(150);
-            const over = await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth ? ''
-                : [...document.querySelectorAll('main *')].filter((e) => e.getBoundingClientRect().right > innerWidth && !e.closest('.scroll')).map((e) => e.outerHTML.slice(0, 120)).join('\n'));
-            assert.equal(over, '', `${view} at ${width} px is too wide`);
+            await fits(page, `${view} at ${width} px`);
         }
         await done(page);
     }
@@ -313,12 +264,7 @@ await test('three sizes of screen, no scrolling sideways', async () => {
 await test('no serious finding of accessibility, dark or light', async () => {
     for (const colorScheme of ['light', 'dark']) {
         const page = await open('jobs', { colorScheme, reducedMotion: 'reduce' });
-        const check = async (view) => {
-            await page.evaluate(axe);
-            const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
-            const bad = violations.filter((v) => v.impact === 'serious' || v.impact === 'critical');
-            assert.deepEqual(bad.map((v) => `${view} ${colorScheme}: ${v.id} ${v.nodes.map((n) => n.html.slice(0, 160)).join(' | ')}`), []);
-        };
+        const check = (view) => accessible(page, `${view} ${colorScheme}`);
         for (const view of views) {
             await page.goto(`${service.url}/#/${view}`);
             await page.getByRole('heading', { level: 1 }).waitFor();
@@ -327,13 +273,11 @@ await test('no serious finding of accessibility, dark or light', async () => {
         }
         await page.goto(`${service.url}/#/new/1`);
         await chooseModel(page, 'story');
+        await page.getByRole('row', { name: /^Q8_0/ }).getByText('8.78 MB').waitFor();
         await check('new/2');
         await page.getByRole('button', { name: 'Next' }).click();
-        await page.getByRole('row', { name: /^Q8_0/ }).getByText('8.78 MB').waitFor();
-        await check('new/3');
-        await page.getByRole('button', { name: 'Next' }).click();
         await page.getByText('It fits.').waitFor();
-        await check('new/4');
+        await check('new/3');
         await done(page);
     }
 });
@@ -359,9 +303,9 @@ await test('a server that goes away and comes back', async () => {
     page.expected = /Failed to load resource|ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED/;
     await page.getByText('a story told smaller').first().waitFor();
     await service.stop();
-    await page.getByText('no connection, trying again').waitFor();
+    await page.getByText('Connection lost, trying again').waitFor();
     await service.start();
-    await page.getByText('no connection, trying again').waitFor({ state: 'hidden', timeout: 30000 });
+    await page.getByText('Connection lost, trying again').waitFor({ state: 'hidden' });
     await service.submit({ name: 'after the storm', source_model: join(files, 'story'), gguf_quant_types: ['Q8_0'] });
     await page.getByText('after the storm').waitFor();
     await done(page);
@@ -389,8 +333,4 @@ await test('a token, wrong and right', async () => {
     }
 });
 
-await browser.close();
-await service.close();
-rmSync(files, { recursive: true, force: true });
-console.log(failed ? `${failed} cases failed` : 'every case passed');
-process.exit(failed ? 1 : 0);
+await finish();

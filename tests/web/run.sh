@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # The page in a real browser, against the real server.
-#   tests/web/run.sh PROGRAM
+#   tests/web/run.sh PROGRAM [CASES…]   CASES: main, pages, wizard (all of them by default)
 # Exit status 77: there is no Node, no Chromium or no package registry; nothing was tested.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 program=$(realpath "${1:-build/halftone}")
+cases=("${@:2}")
+[ ${#cases[@]} -gt 0 ] || cases=(main pages wizard)
 skip() {
     echo "SKIPPED tests/web: $1"
     exit 77
@@ -15,10 +17,17 @@ for name in "${CHROMIUM:-}" chromium chromium-browser google-chrome; do
     [ -n "$name" ] && command -v "$name" >/dev/null && chromium=$(command -v "$name") && break
 done
 [ -n "${chromium:-}" ] || skip "no Chromium (Debian: apt-get install chromium)"
-if [ ! -e web/node_modules/playwright-core ] || [ ! -e web/node_modules/axe-core ]; then
+for name in playwright-core axe-core typescript; do [ -e "web/node_modules/$name" ] || missing=$name; done
+if [ -n "${missing:-}" ]; then
     command -v npm >/dev/null || skip "no npm to fetch the browser's driver with"
     (cd web && timeout 300 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) >/dev/null 2>&1 || skip "npm ci in web/ did not work"
 fi
 (cd web && npx tsc -p .) || exit 1
 grep -q 'page\.list' <(ls "$(dirname "$program")/web" 2>/dev/null) || skip "the program carries the plain page (make page)"
-HALFTONE=$program CHROMIUM=$chromium exec node tests/web/main.mjs
+export HALFTONE=$program CHROMIUM=$chromium
+status=0
+for name in "${cases[@]}"; do
+    echo "# $name"
+    node "tests/web/$name.mjs" || status=1
+done
+exit $status

@@ -11,13 +11,14 @@ export const program = resolve(process.env.HALFTONE ?? join(root, 'build/halfton
 const clean = () => Object.fromEntries(Object.entries(process.env).filter(([k]) => !/^(HALFTONE_|HF_)/.test(k)));
 
 export class Service {
-    constructor(models, more = []) {
+    constructor(models, more = [], environment = {}) {
+        this.environment = environment;
         this.data = mkdtempSync(join(tmpdir(), 'halftone-web-'));
         this.arguments = ['serve', '--data', this.data, ...models.flatMap((m) => ['--models', m]), ...more];
         this.port = 0;
     }
     async start() {
-        this.process = spawn(program, [...this.arguments, '--port', String(this.port)], { env: clean(), stdio: ['ignore', 'pipe', 'inherit'] });
+        this.process = spawn(program, [...this.arguments, '--port', String(this.port)], { env: { ...clean(), ...this.environment }, stdio: ['ignore', 'pipe', 'inherit'] });
         const lines = createInterface({ input: this.process.stdout });
         const first = await new Promise((done, fail) => (lines.once('line', done), this.process.once('exit', () => fail(new Error('the server did not start')))));
         lines.on('line', () => {});
@@ -43,12 +44,17 @@ export class Service {
     submit(body) {
         return this.api('POST', '/quantize/jobs', body);
     }
+    // As long as the job goes on: a machine may be slow, but a minute without any progress is too long.
     async wait(id, good = (job) => ['completed', 'failed', 'cancelled'].includes(job.status)) {
-        for (let i = 0; i < 600; i++) {
+        let seen = '';
+        for (let still = 0; still < 600; still++) {
             const job = await this.api('GET', `/quantize/jobs/${id}`);
             if (good(job)) return job;
+            const now = JSON.stringify([job.status, job.progress, job.current_step, job.live?.done]);
+            if (now !== seen) still = 0;
+            seen = now;
             await new Promise((r) => setTimeout(r, 100));
         }
-        throw new Error('the job did not get there');
+        throw new Error(`job ${id} did not get there: ${seen}`);
     }
 }

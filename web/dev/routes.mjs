@@ -10,12 +10,14 @@ const total = model.reduce((s, t) => s + t.weights, 0);
 
 function output(name, type, size, more) {
     return { id: id(900 + type.length), name: `${name}-${type}.gguf`, format: 'gguf', quant_type: type, file_size: size, bits_per_weight: types.find((t) => t.name === type)?.bits_per_weight ?? null,
-        perplexity: null, kld: null, top1_agreement: null, relative_rmse: null, sha256: null, status: 'pending', error: null, url: null, ...more };
+        perplexity: null, kld: null, top1_agreement: null, relative_rmse: null, sha256: null, status: 'pending', error: null, url: null, files: null, ...more };
 }
+
+const gguf = (...types) => types.map((type) => ({ format: 'gguf', type, options: {}, quant_type: type }));
 
 function job(n, name, status, more) {
     return { id: id(n), name, description: null, status, priority: 0, progress: status === 'completed' ? 100 : 0, current_step: null, step: null, live: null,
-        source_model: 'mistralai/Mistral-7B-v0.3', source_type: 'huggingface', source_revision: null, output_formats: ['gguf'], gguf_quant_types: ['Q4_K_M', 'Q5_K_M', 'Q8_0'],
+        source_model: 'mistralai/Mistral-7B-v0.3', source_type: 'huggingface', source_revision: null, requested: gguf('Q4_K_M', 'Q5_K_M', 'Q8_0'),
         config: {}, options: {}, total_outputs: 3, completed_outputs: 0, estimated_disk_gb: 17.9, estimated_time_minutes: 4.1, created_at: ago(3600 + n), started_at: null, completed_at: null,
         attempt: 1, error: null, error_advice: null, command: `halftone quantize mistralai/Mistral-7B-v0.3 -t Q4_K_M,Q5_K_M,Q8_0 -o models/mistral-7b`, outputs: [], ...more };
 }
@@ -26,11 +28,11 @@ function start() {
         job(1, 'Llama 3.1 8B ladder', 'quantizing', { source_model: 'meta-llama/Llama-3.1-8B', progress: 41, started_at: ago(60), current_step: 'quantizing', step: 'quantize',
             live: { tensor: 'blk.13.ffn_down.weight', unit: 'weights', done: total * 0.46, total, rate: 118e6, seconds: 33, seconds_left: 38 },
             outputs: ['Q4_K_M', 'Q5_K_M', 'Q8_0'].map((t) => output('Llama-3.1-8B', t, 5e9, { status: 'writing' })) }),
-        job(2, 'Qwen for the laptop', 'queued', { source_model: 'Qwen/Qwen3-4B', gguf_quant_types: ['IQ4_XS'], total_outputs: 1 }),
+        job(2, 'Qwen for the laptop', 'queued', { source_model: 'Qwen/Qwen3-4B', requested: gguf('IQ4_XS'), total_outputs: 1 }),
         job(3, 'Mistral ladder', 'completed', { started_at: ago(3400), completed_at: ago(3148), completed_outputs: 3, outputs: [good('Q4_K_M', 4372811936, 0.031), good('Q5_K_M', 5136176288, 0.011), good('Q8_0', 7702564768, 0.0008)] }),
-        job(4, 'Gemma, 4 bits', 'failed', { source_model: 'google/gemma-3-4b-it', gguf_quant_types: ['Q4_K_M'], progress: 63, started_at: ago(3000), completed_at: ago(2980),
+        job(4, 'Gemma, 4 bits', 'failed', { source_model: 'google/gemma-3-4b-it', requested: gguf('Q4_K_M'), progress: 63, started_at: ago(3000), completed_at: ago(2980),
             error: 'blk.21.ffn_up.weight: row 812 holds a value that is not finite', error_advice: 'The source itself is damaged. Fetch it again (the hash of model-00002-of-00002.safetensors differs from the hub’s), then retry.' }),
-        job(5, 'Tiny test', 'cancelled', { source_model: '/srv/models/tiny', source_type: 'local', gguf_quant_types: ['Q2_K', 'IQ2_XS'], progress: 22, started_at: ago(9000), completed_at: ago(8990) }),
+        job(5, 'Tiny test', 'cancelled', { source_model: '/srv/models/tiny', source_type: 'local', requested: gguf('Q2_K', 'IQ2_XS'), progress: 22, started_at: ago(9000), completed_at: ago(8990) }),
     ];
 }
 
@@ -88,7 +90,7 @@ export function routes({ still = false } = {}) {
             }
             if (m[2] === 'tensors') {
                 const list = j.source_type === 'local' ? small : model;
-                return json(res, 200, { tensors: list.map((t) => ({ ...t, outputs: Object.fromEntries(j.gguf_quant_types.map((n) => [n, { type: t.name.includes('norm') ? 'f32' : n.toLowerCase().replace(/_[ms]$/, ''), bytes: Math.round(t.weights * 0.6), relative_rmse: j.status === 'completed' ? 0.01 + (t.name.length % 7) / 300 : null }])) })) });
+                return json(res, 200, { tensors: list.map((t) => ({ ...t, outputs: Object.fromEntries(j.requested.map((r) => r.quant_type).map((n) => [n, { type: t.name.includes('norm') ? 'f32' : n.toLowerCase().replace(/_[ms]$/, ''), bytes: Math.round(t.weights * 0.6), relative_rmse: j.status === 'completed' ? 0.01 + (t.name.length % 7) / 300 : null }])) })) });
             }
             if (m[2] === 'log') return json(res, 200, { lines: [{ n: 1, at: j.created_at, text: 'queued' }, { n: 2, at: j.created_at, text: 'source read: 291 tensors, 8.0 B weights' }] });
             if (m[2] === 'cancel') j.status = 'cancelled', j.live = null, j.completed_at = new Date().toISOString(), send('job', brief(j));

@@ -5,36 +5,43 @@ export interface Live { tensor: string | null; unit: string; done: number; total
 export interface Output {
     id: string; name: string; format: string; quant_type: string; file_size: number | null; bits_per_weight: number | null;
     perplexity: number | null; kld: number | null; top1_agreement: number | null; relative_rmse: number | null;
-    sha256: string | null; status: 'pending' | 'writing' | 'verifying' | 'completed' | 'failed'; error: string | null; url: string | null;
+    sha256: string | null; status: 'pending' | 'writing' | 'verifying' | 'completed' | 'failed' | 'cancelled' | 'deleted'; error: string | null; url: string | null;
+    files: OutputFile[] | null; // of a folder
 }
+export interface OutputFile { name: string; size: number; sha256: string; url: string }
+export interface Requested { format: string; type: string; options: Record<string, unknown>; quant_type: string }
 export interface Job {
     id: string; name: string; description: string | null; status: Status; priority: number; progress: number;
     current_step: string | null; step: string | null; live: Live | null;
     source_model: string; source_type: string; source_revision: string | null;
-    output_formats: string[]; gguf_quant_types: string[]; config: Record<string, unknown> | null; options: Record<string, unknown> | null;
+    requested: Requested[]; config: Record<string, unknown> | null; options: Record<string, unknown> | null;
     total_outputs: number; completed_outputs: number; estimated_disk_gb: number | null; estimated_time_minutes: number | null;
     created_at: string; started_at: string | null; completed_at: string | null; attempt: number;
     error: string | null; error_advice: string | null; command: string | null; outputs: Output[];
+    model_id: string | null; ended_in: Status | null;
 }
 export interface JobList { jobs: Job[]; total: number; next_cursor: string | null }
 
-export interface Format { name: string; title: string; description: string }
-export interface QuantType { name: string; bits_per_weight: number | null; needs_importance: boolean; hint: string; recommended: boolean }
+export const typesOf = (job: Job) => job.requested.map((r) => r.quant_type);
+
+export interface Format { name: string; title: string; description: string; folder: boolean }
+export interface TypeOption { name: string; hint: string; choices: string[] | null; default: string; least: number | null; most: number | null }
+export interface QuantType { name: string; label: string; family: string; bits_per_weight: number | null; needs_importance: boolean; hint: string; loaders: string; levels: string | null; options: TypeOption[]; recommended: boolean; measured: { divergence: number; same_top_token: number; with_importance: boolean } | null }
 export interface RunMemory { ctx: number; weights_bytes: number; kv_cache_bytes: number; overhead_bytes: number; total_bytes: number; with_margin_bytes: number }
 export interface EstimateOutput { type: string; format: string; size_bytes: number; bits_per_weight: number; hint: string; run_memory: RunMemory | null }
 export interface Estimate {
     source: { path?: string; architecture?: string; parameters?: number; tensors?: number; bytes?: number; kind?: string };
     outputs: EstimateOutput[]; download_bytes: number; temporary_bytes: number; disk_bytes: number; disk_free_bytes: number | null;
-    memory_bytes: number; seconds: number | null; fits: boolean; reasons: string[];
+    memory_bytes: number; engine_memory_bytes?: number; seconds: number | null; fits: boolean; reasons: string[];
 }
-export interface HubModel { id: string; downloads: number | null; likes: number | null; updated: string | null; gated: boolean }
+export interface HubModel { id: string; downloads: number | null; likes: number | null; updated: string | null; gated: boolean; license?: string }
 export interface LocalEntry { name: string; path: string; kind: 'folder' | 'model'; format: string | null; size_bytes: number | null }
-export interface LocalList { path: string; parent: string | null; entries: LocalEntry[] }
+export interface LocalList { path: string; parent: string | null; entries: LocalEntry[]; example?: LocalEntry | null }
 export interface Upload { name: string; path: string; size_bytes: number }
 
 // What a job's request says.
 export interface JobRequest {
-    name: string; description?: string; source_model: string; source_type: string; output_formats: string[]; gguf_quant_types: string[];
+    name: string; description?: string; source_model: string; source_type: string; outputs: { format: string; type: string }[];
     priority?: number; config?: Record<string, unknown>; options?: Record<string, unknown>;
 }
 

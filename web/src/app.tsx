@@ -22,7 +22,7 @@ function Header({ at, connection }: { at: string; connection: Connection }) {
             <nav aria-label="Main">
                 {places.map(([path, name]) => <a key={path} href={href(path)} aria-current={at === path ? 'page' : undefined}>{name}</a>)}
             </nav>
-            <span class={`connection ${connection}`} role="status">{connection === 'lost' ? 'no connection, trying again' : ''}</span>
+            <span class={`connection ${connection}`} role="status">{connection === 'lost' ? 'Connection lost, trying again' : ''}</span>
             <ThemeSwitch />
         </header>
     );
@@ -32,11 +32,11 @@ function View({ route }: { route: Route }) {
     const [first = 'jobs', second] = route.path;
     switch (first) {
         case 'jobs': return second ? <JobView id={second} /> : <Jobs route={route} />;
-        case 'new': return <Wizard step={Math.min(4, Math.max(1, Number(second) || 1))} />;
+        case 'new': return <Wizard step={Math.min(3, Math.max(1, Number(second) || 1))} />;
         case 'models': return second ? <ModelView id={second} /> : <Models route={route} />;
         case 'compare': return <Compare route={route} />;
         case 'system': return <SystemView />;
-        default: return <section><h1>Not here</h1><p>This address leads nowhere. <a href="#/jobs">To the jobs</a></p></section>;
+        default: return <section><h1>Page not found</h1><p>There is no such page. <a href="#/jobs">To the jobs</a></p></section>;
     }
 }
 

@@ -9,7 +9,7 @@ export interface Tensor { name: string; weights: number }
 interface Dot { x: number; y: number; size: number; from: number; weight: number }
 export interface Screen { dots: Dot[]; width: number; height: number; pitch: number; rows: string[]; columns: number }
 
-const blockOf = (name: string) => {
+export const blockOf = (name: string) => {
     const m = /^(?:blk|model\.layers|layers|h|transformer\.h)\.(\d+)\.(.+)$/.exec(name);
     return m ? { layer: Number(m[1]), role: m[2]!.replace(/\.(weight|bias)$/, (s) => (s === '.bias' ? '.bias' : '')) } : null;
 };
@@ -54,14 +54,16 @@ export function layOut(tensors: Tensor[], maxWidth: number, maxHeight: number, m
     const most = Math.max(...tensors.map((t) => t.weights), 1);
     const total = tensors.reduce((s, t) => s + t.weights, 0) || 1;
     let done = 0;
+    // few layers are spread out, so that small models are pictures too
+    const step = Math.min(2.6 * pitch, maxWidth / (columns + 0.5));
     const dots = cells.map(({ column, row, tensor }) => {
         // area in proportion to the weights; the fourth root keeps the norms visible beside the embeddings
         const size = 0.3 + 0.7 * Math.sqrt(Math.sqrt(tensor.weights / most));
-        const dot = { x: (column + 0.5) * pitch, y: (row + 0.5 + (column % 2) / 2) * pitch, size, from: done / total, weight: tensor.weights / total };
+        const dot = { x: (column + 0.5) * step, y: (row + 0.5 + (column % 2) / 2) * pitch, size, from: done / total, weight: tensor.weights / total };
         done += tensor.weights;
         return dot;
     });
-    return { dots, width: Math.ceil(columns * pitch), height: Math.ceil((n + 0.5) * pitch), pitch, rows, columns };
+    return { dots, width: Math.ceil(columns * step), height: Math.ceil((n + 0.5) * pitch), pitch, rows, columns };
 }
 
 // How far each plate is printed, 0 to 1: fetched (rings), quantized (cyan), verified (ink).
@@ -85,7 +87,7 @@ export function platesOf(job: Pick<Job, 'status' | 'progress' | 'live' | 'step'>
     return p;
 }
 
-const share = (dot: Dot, plate: number) => Math.max(0, Math.min(1, (plate - dot.from) / (dot.weight || 1e-9)));
+export const share = (dot: { from: number; weight: number }, plate: number) => Math.max(0, Math.min(1, (plate - dot.from) / (dot.weight || 1e-9)));
 
 function paint(canvas: HTMLCanvasElement, screen: Screen, plates: Plates) {
     const scale = devicePixelRatio || 1;
@@ -120,30 +122,28 @@ const still = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
 
 interface FieldProps { job: Pick<Job, 'status' | 'progress' | 'live' | 'step' | 'name'>; tensors?: Tensor[] | undefined; width: number; height: number; pitch?: number }
 
-export function Field({ job, tensors, width, height, pitch = 26 }: FieldProps) {
-    const canvas = useRef<HTMLCanvasElement>(null);
-    const screen = useMemo(() => layOut(tensors?.length ? tensors : equalShares(160), width, height, pitch), [tensors, width, height, pitch]);
-    const target = platesOf(job);
+// Calls draw with the plates on their way from what was shown to what is so; a new attempt starts afresh at once.
+export function useGlide(target: Plates, draw: (plates: Plates) => void, also: unknown): void {
     const shown = useRef<Plates>(target);
+    const how = useRef(draw);
+    how.current = draw;
     const { fetched, quantized, verified, tone } = target;
     useEffect(() => {
         let frame = 0;
-        const draw = () => canvas.current && paint(canvas.current, screen, shown.current);
         const step = () => {
             const s = shown.current;
             let moving = false;
             const near = (a: number, b: number) => {
-                // a new attempt starts afresh at once; growth glides
                 if (b < a || still() || Math.abs(b - a) < 0.0005) return b;
                 moving = true;
                 return a + (b - a) * 0.14;
             };
             shown.current = { fetched: near(s.fetched, fetched), quantized: near(s.quantized, quantized), verified: near(s.verified, verified), tone };
-            draw();
+            how.current(shown.current);
             if (moving) frame = requestAnimationFrame(step);
         };
         step();
-        const redraw = () => draw();
+        const redraw = () => how.current(shown.current);
         addEventListener('themechange', redraw);
         const dark = matchMedia('(prefers-color-scheme: dark)');
         dark.addEventListener('change', redraw);
@@ -152,14 +152,23 @@ export function Field({ job, tensors, width, height, pitch = 26 }: FieldProps) {
             removeEventListener('themechange', redraw);
             dark.removeEventListener('change', redraw);
         };
-    }, [screen, fetched, quantized, verified, tone]);
+    }, [also, fetched, quantized, verified, tone]);
+}
+
+export function Field({ job, tensors, width, height, pitch = 26 }: FieldProps) {
+    const canvas = useRef<HTMLCanvasElement>(null);
+    const screen = useMemo(() => layOut(tensors?.length ? tensors : equalShares(160), width, height, pitch), [tensors, width, height, pitch]);
+    useGlide(platesOf(job), (plates) => canvas.current && paint(canvas.current, screen, plates), screen);
     return (
         <span class="field">
             <canvas ref={canvas} style={{ width: `${screen.width}px`, height: `${screen.height}px` }} aria-hidden="true" />
-            <progress class="unseen" max={100} value={Math.min(100, job.progress)} aria-label={`Progress of ${job.name}`}>{percent(job.progress)} %</progress>
+            <Bar job={job} />
         </span>
     );
 }
+
+export const Bar = ({ job }: { job: Pick<Job, 'progress' | 'name'> }) =>
+    <progress class="unseen" max={100} value={Math.min(100, job.progress)} aria-label={`Progress of ${job.name}`}>{percent(job.progress)} %</progress>;
 
 // The mark: the same dots, from full to nothing.
 export function Mark() {

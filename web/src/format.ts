@@ -50,3 +50,6 @@ export function between(a: string | null, b: string | null): number | null {
     if (!a) return null;
     return ((b ? Date.parse(b) : Date.now()) - Date.parse(a)) / 1000;
 }
+
+// "No jobs", "1 job", "12 jobs"; of a search: "3 jobs found".
+export const amount = (n: number, what: string, found = false) => `${n === 0 ? 'No' : count(n)} ${what}${n === 1 ? '' : 's'}${found ? ' found' : ''}`;

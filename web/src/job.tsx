@@ -1,13 +1,17 @@
-// One job: where it stands, what it makes, what was said, and what can be done about it.
-import { useEffect, useRef, useState } from 'preact/hooks';
-import { base, get, patch, post, remove, type Job, type Output } from './api';
-import { Field, type Tensor } from './dots';
-import { between, bytes, count, duration, fixed, percent, rate, when } from './format';
+// One job: its progress, its result, its files, its log, and what can be done with it.
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { base, get, patch, post, remove, typesOf, type Job, type Output } from './api';
+import { Field } from './dots';
+import { between, bytes, duration, fixed, percent, rate, when } from './format';
 import { listen } from './live';
-import { QualityPlot } from './quality';
+import { TensorMap } from './map';
+import type { Model } from './models';
+import { useWidth } from './plot';
+import { figure, isMeasured, MeasuredOn, QualityCells, QualityHead, QualityLayers, QualityPlot, withError, type Quality, type Reference } from './quality';
+import { madeOf, pick, Result, saving, sourceBytes } from './result';
 import { go } from './route';
 import { useTensors, type TensorRow } from './tensors';
-import { active, Announce, Confirm, Copyable, ProblemNote, running, StatusWord, Title, Types, useAction, useLoad } from './ui';
+import { active, Announce, Confirm, Copyable, FolderFiles, ProblemNote, running, StatusWord, Title, Types, useAction, useLoad } from './ui';
 
 const steps = ['queued', 'downloading', 'preparing', 'quantizing', 'verifying', 'measuring', 'completed'] as const;
 
@@ -17,28 +21,31 @@ function stepsOf(job: Job) {
 }
 
 function Timeline({ job }: { job: Job }) {
-    const list = stepsOf(job), at = list.indexOf(job.status as (typeof list)[number]);
-    const ended = at < 0;
+    const list = stepsOf(job), ended = job.status === 'failed' || job.status === 'cancelled';
+    // where a job ended is one of its steps: those before it were done, those behind it never began
+    const at = list.indexOf((ended ? job.ended_in ?? 'queued' : job.status) as (typeof list)[number]);
     return (
         <ol class="timeline" aria-label="Steps">
             {list.map((s, i) => {
-                const state = ended ? 'later' : i < at || job.status === 'completed' ? 'past' : i === at ? 'now' : 'later';
-                return <li key={s} class={state} aria-current={state === 'now' ? 'step' : undefined}>{s}</li>;
+                const state = i < at || job.status === 'completed' ? 'past' : i > at ? 'later' : ended ? job.status : 'now';
+                return (
+                    <li key={s} class={state} aria-current={i === at && job.status !== 'completed' ? 'step' : undefined}>
+                        <span aria-hidden="true">{state === 'past' ? '✓ ' : state === 'failed' ? '✕ ' : state === 'cancelled' ? '– ' : ''}</span>{s}
+                        {state === job.status && ended && <small>{job.status} here</small>}
+                        {state === 'later' && <span class="unseen"> (not reached)</span>}
+                    </li>
+                );
             })}
-            {ended && <li class={job.status}>{job.status}</li>}
         </ol>
     );
 }
 
-function Picture({ job, tensors }: { job: Job; tensors: Tensor[] | undefined }) {
-    const box = useRef<HTMLDivElement>(null);
-    const [width, setWidth] = useState(0);
-    useEffect(() => {
-        const watch = new ResizeObserver(() => setWidth(Math.floor(box.current?.clientWidth ?? 0)));
-        if (box.current) watch.observe(box.current);
-        return () => watch.disconnect();
-    }, []);
-    return <div class="canvas" ref={box}>{width > 0 && <Field job={job} tensors={tensors} width={width} height={240} pitch={22} />}</div>;
+function Picture({ job, tensors, type, onType }: { job: Job; tensors: TensorRow[] | undefined; type: string; onType: (type: string) => void }) {
+    const [box, width] = useWidth();
+    if (tensors?.length && tensors[0]!.outputs) return <div class="canvas"><TensorMap job={job} tensors={tensors} type={type} onType={onType} /></div>;
+    // a job that ended before it was planned has no tensors to show
+    if (!active(job.status)) return null;
+    return <div class="canvas" ref={box}>{width > 0 && <Field job={job} tensors={tensors} width={width} height={200} pitch={22} />}</div>;
 }
 
 function Now({ job }: { job: Job }) {
@@ -57,42 +64,54 @@ function Now({ job }: { job: Job }) {
 function Facts({ job }: { job: Job }) {
     const facts: [string, preact.ComponentChildren][] = [
         ['model', <>{job.source_model}{job.source_revision && <small class="quiet"> @{job.source_revision.slice(0, 12)}</small>}</>],
-        ['types', <Types names={job.gguf_quant_types} />],
+        ['types', <Types names={typesOf(job)} />],
         ['created', when(job.created_at)],
-        ['took', job.started_at ? duration(between(job.started_at, job.completed_at)) : '–'],
-        ['attempt', job.attempt > 0 ? String(job.attempt) : '–'],
+        [active(job.status) ? 'running for' : 'duration', job.started_at ? duration(between(job.started_at, job.completed_at)) : '–'],
     ];
-    if (job.estimated_disk_gb !== null) facts.push(['disk', bytes(job.estimated_disk_gb * 1e9)]);
+    if (job.attempt > 1) facts.push(['attempts', String(job.attempt)]);
+    if (job.estimated_disk_gb !== null) facts.push(['disk space', bytes(job.estimated_disk_gb * 1e9)]);
     return <dl class="facts">{facts.map(([k, v]) => <div key={k}><dt>{k}</dt><dd>{v}</dd></div>)}</dl>;
 }
 
-function OutputRow({ o, measured }: { o: Output; measured: boolean }) {
+function OutputRow({ o, measured, source }: { o: Output & { quality?: Quality | null }; measured: boolean; source: number | null }) {
     return (
         <tr>
-            <th scope="row">{o.url ? <a href={o.url} download>{o.name}</a> : o.name}{o.error && <p class="wrong">{o.error}</p>}</th>
+            <th scope="row">{o.url ? <a href={o.url} download>{o.name}</a> : o.name}{o.files && <FolderFiles files={o.files} />}{o.error && <p class="wrong">{o.error}</p>}</th>
             <td><code>{o.quant_type}</code></td>
-            <td class="n">{bytes(o.file_size)}</td>
+            <td class="n">{bytes(o.file_size)}{o.file_size && source ? <small class="under">{saving(o.file_size, source)}</small> : null}</td>
             <td class="n">{fixed(o.bits_per_weight, 2)}</td>
-            <td class="n">{fixed(o.relative_rmse, 4)}</td>
-            {measured && <><td class="n">{fixed(o.perplexity, 3)}</td><td class="n">{fixed(o.kld, 5)}</td><td class="n">{o.top1_agreement === null ? '–' : `${(100 * o.top1_agreement).toFixed(2)} %`}</td></>}
-            <td>{o.sha256 ? <Copyable text={o.sha256} label={`SHA-256 of ${o.name}`} /> : <span class="quiet">{o.status}</span>}</td>
+            {measured && <QualityCells of={o} />}
+            <td class="n">{figure(o.relative_rmse)}</td>
+            <td>{o.sha256 ? <Copyable text={o.sha256} label={`SHA-256 of ${o.name}`} /> : <span class="quiet">{o.files ? 'of each file' : o.status}</span>}</td>
         </tr>
     );
 }
 
-function Outputs({ job }: { job: Job }) {
-    const measured = job.outputs.some((o) => o.perplexity !== null || o.kld !== null);
+function ReferenceRow({ reference: r }: { reference: Reference }) {
+    return (
+        <tr class="reference">
+            <th scope="row">{r.label} <small class="quiet">reference</small></th><td><code>{r.type.toUpperCase()}</code></td><td class="n">{bytes(r.size_bytes)}</td><td class="n">{fixed(r.bpw, 2)}</td>
+            <td class="n">0</td><td class="n">100 %</td><td class="n">{withError(r.perplexity, r.perplexity_error)}</td><td class="n">0</td><td />
+        </tr>
+    );
+}
+
+function Outputs({ job, quality, source }: { job: Job; quality: Map<string, Quality>; source: number | null }) {
+    const files = useMemo(() => job.outputs.map((o) => ({ ...o, quality: quality.get(o.name) ?? null, run_memory: null })), [job.outputs, quality]);
+    const plotted = useMemo(() => files.map((f) => ({ ...f, name: f.quant_type })), [files]);
+    const measured = files.some(isMeasured), reference = files.find((f) => f.quality?.reference)?.quality?.reference;
     return (
         <>
-            <h2>Outputs</h2>
-            <div class="scroll" tabIndex={0} role="region" aria-label="Outputs">
+            <h2>Files</h2>
+            <div class="scroll" tabIndex={0} role="region" aria-label="Files">
                 <table class="outputs">
-                    <thead><tr><th>file</th><th>type</th><th class="n">size</th><th class="n">bits per weight</th><th class="n">error</th>
-                        {measured && <><th class="n">perplexity</th><th class="n">KL divergence</th><th class="n">same token</th></>}<th>SHA-256</th></tr></thead>
-                    <tbody>{job.outputs.map((o) => <OutputRow key={o.id} o={o} measured={measured} />)}</tbody>
+                    <thead><tr><th>file</th><th>type</th><th class="n">size</th><th class="n">bits per weight</th>{measured && <QualityHead />}<th class="n">weight error</th><th>SHA-256</th></tr></thead>
+                    <tbody>{measured && reference && <ReferenceRow reference={reference} />}{files.map((o) => <OutputRow key={o.id} o={o} measured={measured} source={source} />)}</tbody>
                 </table>
             </div>
-            <QualityPlot files={job.outputs.map((o) => ({ ...o, name: o.quant_type }))} />
+            <MeasuredOn files={files} />
+            <QualityPlot files={plotted} />
+            <QualityLayers files={plotted} />
         </>
     );
 }
@@ -108,10 +127,10 @@ function TensorTable({ tensors, types }: { tensors: TensorRow[]; types: string[]
                     <thead><tr><th>tensor</th><th>shape</th><th>source</th>{types.map((t) => <th key={t} colSpan={2}>{t}</th>)}</tr></thead>
                     <tbody>{tensors.map((t) => (
                         <tr key={t.name}>
-                            <th scope="row"><code>{t.name}</code></th><td class="n">{t.shape.join(' × ')}</td><td><code>{t.source_type}</code></td>
+                            <th scope="row"><code>{t.name}</code></th><td class="n">{t.shape.join(' × ')}</td><td><code>{t.source_type?.toUpperCase()}</code></td>
                             {types.map((type) => {
                                 const o = t.outputs[type];
-                                return <><td><code>{o?.type ?? '–'}</code></td><td class="n">{o ? (o.relative_rmse !== null && o.relative_rmse !== undefined ? fixed(o.relative_rmse, 4) : bytes(o.bytes)) : '–'}</td></>;
+                                return <><td><code>{o?.type?.toUpperCase() ?? '–'}</code></td><td class="n">{o ? (o.relative_rmse !== null && o.relative_rmse !== undefined ? figure(o.relative_rmse) : bytes(o.bytes)) : '–'}</td></>;
                             })}
                         </tr>
                     ))}</tbody>
@@ -147,7 +166,7 @@ function Log({ job }: { job: Job }) {
     return (
         <>
             <h2>Log</h2>
-            {lines.length === 0 ? <p class="quiet">Nothing yet.</p>
+            {lines.length === 0 ? <p class="quiet">No lines yet.</p>
                 : <ol class="log" tabIndex={0} aria-label="Log">{lines.map((l) => (
                     <li key={l.id} class={l.level}><time dateTime={l.time}>{l.time.slice(11, 19)}</time> {l.level !== 'info' && <strong>{l.level}</strong>} {l.line}</li>
                 ))}</ol>}
@@ -184,7 +203,7 @@ function Acts({ job, onChanged }: { job: Job; onChanged: () => void }) {
             </div>
             <ProblemNote problem={act.problem ?? order.problem} />
             <Confirm open={asking} title="Delete this job?" action="Delete" busy={forget.busy} problem={forget.problem} onClose={() => ask(false)} onConfirm={() => forget.run()}>
-                <p>Its row and its log go. Files that it made stay under Models.</p>
+                <p>This removes the job and its log. Its files stay under Models.</p>
             </Confirm>
         </>
     );
@@ -200,8 +219,12 @@ export function JobView({ id }: { id: string }) {
             return old && ({ ...old, ...e.job } as Job);
         });
     }), [id, set, reload]);
-    const tensors = useTensors(job ? [job] : []).get(id);
+    const tensors = useTensors(job ? [job] : []).get(id) as TensorRow[] | undefined;
+    const { data: model } = useLoad<Model>(job?.model_id ?? null, (signal) => get(`/models/${encodeURIComponent(job?.model_id ?? '')}`, signal));
+    const quality = useMemo(() => new Map((model?.variants ?? []).filter((v) => v.job_id === id && v.quality).map((v) => [v.name, v.quality!])), [model, id]);
+    const [type, setType] = useState<string>();
     if (!job) return <section aria-busy={!problem}><Title>Job</Title><ProblemNote problem={problem}><p><a href="#/jobs">To the jobs</a></p></ProblemNote></section>;
+    const source = sourceBytes(tensors), chosen = type ?? pick(madeOf(job))?.type ?? typesOf(job)[0] ?? '';
     return (
         <section>
             <p class="trail"><a href="#/jobs">Jobs</a> /</p>
@@ -213,16 +236,17 @@ export function JobView({ id }: { id: string }) {
             {job.description && <p class="description">{job.description}</p>}
             <ProblemNote problem={problem} />
             <Announce text={`${job.status}, ${percent(job.progress)} %`} />
-            <Picture job={job} tensors={tensors} />
             <Now job={job} />
             {job.error && <div class="note bad" role="alert"><strong>{job.error}</strong>{job.error_advice && <p>{job.error_advice}</p>}</div>}
+            <Result job={job} tensors={tensors} quality={quality} type={type} onType={setType} />
+            <Picture job={job} tensors={tensors} type={chosen} onType={setType} />
             <Timeline job={job} />
             <Facts job={job} />
-            <Outputs job={job} />
-            {tensors && <TensorTable tensors={tensors as TensorRow[]} types={job.gguf_quant_types} />}
+            <Outputs job={job} quality={quality} source={source} />
+            {tensors && <TensorTable tensors={tensors} types={typesOf(job)} />}
             {job.command && <><h2>The same on the command line</h2><Copyable text={job.command} label="command" block /></>}
             <Log job={job} />
-            <p class="quiet end">API: <a href={`${base}/quantize/jobs/${job.id}`}>{`${base}/quantize/jobs/${job.id}`}</a>{tensors ? `, ${count(tensors.length)} tensors` : ''}</p>
+            <p class="quiet end">API: <a href={`${base}/quantize/jobs/${job.id}`}>{`${base}/quantize/jobs/${job.id}`}</a></p>
         </section>
     );
 }

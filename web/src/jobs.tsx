@@ -1,12 +1,13 @@
 // The list of jobs.
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { get, post, query, type Job, type JobList } from './api';
+import { get, post, query, typesOf, type Job, type JobList } from './api';
 import { Field, type Tensor } from './dots';
-import { bytes, duration, percent, rate, when, between } from './format';
+import { amount, bytes, duration, percent, rate, when, between } from './format';
 import { listen } from './live';
 import { href, replaceQuery, type Route } from './route';
 import { useTensors } from './tensors';
 import { lastPart } from './wizard/draft';
+import { TryExample } from './wizard/example';
 import { active, Announce, Pager, ProblemNote, running, StatusWord, Title, Types, useAction, useLoad } from './ui';
 
 const limit = 20;
@@ -50,12 +51,12 @@ function Row({ job, tensors, onChanged }: { job: Job; tensors: Tensor[] | undefi
             <a class="picture" href={href('jobs', job.id)} tabIndex={-1} aria-hidden="true"><Field job={job} tensors={tensors} width={200} height={52} pitch={7} /></a>
             <div class="what">
                 <h2><a href={href('jobs', job.id)}>{job.name}</a></h2>
-                <p class="from"><span class="source" title={job.source_model}>{job.source_type === 'huggingface' ? job.source_model : lastPart(job.source_model)}</span> <span class="arrow" aria-label="to">→</span> <Types names={job.gguf_quant_types} /></p>
+                <p class="from"><span class="source" title={job.source_model}>{job.source_type === 'huggingface' ? job.source_model : lastPart(job.source_model)}</span> <span class="arrow" aria-label="to">→</span> <Types names={typesOf(job)} /></p>
                 <p class="say">
                     <StatusWord status={job.status} /> <LiveLine job={job} />
-                    {job.error && <span class="wrong">{job.error}</span>}
                     {!active(job.status) && <time class="quiet" dateTime={job.completed_at ?? job.created_at}>{when(job.completed_at ?? job.created_at)}</time>}
                 </p>
+                {job.error && <p class="wrong">{job.error}</p>}
                 <ProblemNote problem={act.problem} />
             </div>
             <Numbers job={job} />
@@ -81,7 +82,7 @@ function Filters({ q, set }: { q: URLSearchParams; set: (name: string, value: st
                 <input type="search" placeholder="Search names and models" value={text} onInput={(e) => typed(e.currentTarget.value)} /></label>
             <label><span class="unseen">Status</span>
                 <select value={q.get('status') ?? ''} onChange={(e) => set('status', e.currentTarget.value)}>
-                    <option value="">every status</option>
+                    <option value="">any status</option>
                     {statuses.map((s) => <option key={s} value={s}>{s}</option>)}
                 </select></label>
             <label><span class="unseen">Order</span>
@@ -93,11 +94,11 @@ function Filters({ q, set }: { q: URLSearchParams; set: (name: string, value: st
 }
 
 function Empty({ filtered }: { filtered: boolean }) {
-    if (filtered) return <p class="empty">No job matches. <a href="#/jobs">Show all of them</a></p>;
+    if (filtered) return <p class="empty">No job matches. <a href="#/jobs">Show all jobs</a></p>;
     return (
         <div class="empty">
             <p>Nothing has been made here yet.</p>
-            <p><a class="button primary" href={href('new')}>Quantize a model</a></p>
+            <p><a class="button primary" href={href('new')}>Quantize a model</a> <TryExample /></p>
         </div>
     );
 }
@@ -111,7 +112,7 @@ export function Jobs({ route }: { route: Route }) {
     const latest = useRef(data);
     latest.current = data;
     useEffect(() => {
-        // one subscription for as long as the view stands: what an event puts off must outlive the change it makes
+        // one subscription while the view is shown: a reload that an event has put off must survive the change that it makes
         let timer = 0;
         const soon = () => {
             clearTimeout(timer);
@@ -139,12 +140,12 @@ export function Jobs({ route }: { route: Route }) {
     const jobs = data?.jobs ?? [];
     const busy = jobs.filter((j) => running(j.status));
     const filtered = q.has('search') || q.has('status');
-    const said = busy.length ? busy.map((j) => `${j.name}: ${j.status}, ${percent(j.progress)} %`).join('. ') : data ? `${data.total} jobs` : '';
+    const said = busy.length ? busy.map((j) => `${j.name}: ${j.status}, ${percent(j.progress)} %`).join('. ') : data ? amount(data.total, 'job') : '';
     return (
         <section aria-busy={list.loading}>
             <header class="head">
                 <Title>Jobs</Title>
-                <p class="quiet">{data ? `${data.total}${filtered ? ' found' : ' in all'}` : ' '}</p>
+                <p class="quiet">{data ? amount(data.total, 'job', filtered) : ' '}</p>
                 <a class="button primary" href={href('new')}>New job</a>
             </header>
             <Filters q={q} set={change} />

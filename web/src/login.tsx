@@ -12,11 +12,11 @@ export function Login({ onDone }: { onDone: () => void }) {
     });
     return (
         <form class="login" onSubmit={(e) => { e.preventDefault(); act.run(); }}>
-            <Title>Token, please</Title>
-            <p>This server is guarded. Whoever runs it can make a token with <code>halftone serve --add-token</code>.</p>
+            <Title>Sign in</Title>
+            <p>This server needs an access token. Its operator makes one with <code>halftone serve --new-token NAME</code>.</p>
             <label>Token <input type="password" autoComplete="current-password" required value={token} onInput={(e) => setToken(e.currentTarget.value)} /></label>
             <ProblemNote problem={act.problem} />
-            <div class="buttons"><button class="primary" disabled={act.busy || !token.trim()}>Enter</button></div>
+            <div class="buttons"><button class="primary" disabled={act.busy || !token.trim()}>Sign in</button></div>
         </form>
     );
 }

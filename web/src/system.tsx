@@ -41,12 +41,12 @@ export function SystemView() {
                     ['models', bytes(s.disk.used_by_models_bytes)], ['jobs', bytes(s.disk.used_by_jobs_bytes)], ['uploads', bytes(s.disk.used_by_uploads_bytes)]]} />
                 <Group title="Memory" rows={[
                     ['available', <>{bytes(s.memory.available_bytes)} <span class="quiet">of {bytes(s.memory.total_bytes)}</span><Share used={taken} total={s.memory.total_bytes} label="Memory in use" /></>],
-                    ['this server', bytes(s.memory.server_rss_bytes)], ['limit of a job', s.memory.job_limit_bytes ? bytes(s.memory.job_limit_bytes) : 'none']]} />
-                <Group title="Processor" rows={[['name', s.cpu.name], ['threads', String(s.cpu.threads)], ['kernels', <code>{s.cpu.levels.join(' ')}</code>], ['load', s.cpu.load.map((x) => x.toFixed(1)).join('  ')]]} />
-                <Group title="Graphics cards" rows={s.gpus.length ? s.gpus.map((g): Row => [g.name, `${bytes(g.memory_free_bytes)} of ${bytes(g.memory_total_bytes)} free`]) : [['none', 'nothing here needs one']]} />
-                <Group title="Workers" rows={[['at a time', String(s.workers.slots)], ['running', String(s.workers.running)], ['waiting', String(s.workers.queued)]]} />
+                    ['this service', bytes(s.memory.server_rss_bytes)], ['limit per job', s.memory.job_limit_bytes ? bytes(s.memory.job_limit_bytes) : 'none']]} />
+                <Group title="Processor" rows={[['name', s.cpu.name], ['threads', String(s.cpu.threads)], ['instruction sets', <code>{s.cpu.levels.join(' ')}</code>], ['load', s.cpu.load.map((x) => x.toFixed(1)).join(', ') + ' (1, 5, 15 min)']]} />
+                <Group title="Graphics cards" rows={s.gpus.length ? s.gpus.map((g): Row => [g.name, `${bytes(g.memory_free_bytes)} of ${bytes(g.memory_total_bytes)} free`]) : [['none', 'not needed: Halftone runs on the processor']]} />
+                <Group title="Workers" rows={[['jobs at a time', String(s.workers.slots)], ['running', String(s.workers.running)], ['waiting', String(s.workers.queued)]]} />
                 <Group title="Versions" rows={Object.entries(s.versions)} />
-                <Group title="Folders of models" rows={s.roots.length ? s.roots.map((r, i): Row => [String(i + 1), <code>{r}</code>]) : [['none', 'halftone serve --models DIR']]} />
+                <Group title="Model folders" rows={s.roots.length ? s.roots.map((r, i): Row => [String(i + 1), <code>{r}</code>]) : [['none', <code>halftone serve --models FOLDER</code>]]} />
             </div>}
         </section>
     );

@@ -8,31 +8,47 @@ export interface TensorRow extends Tensor { shape: number[]; source_type: string
 export interface TensorList { tensors: TensorRow[] }
 
 const kept = new Map<string, Tensor[]>();
-const asked = new Map<string, Promise<Tensor[]>>();
+const asked = new Set<string>(); // "ID STATUS": a job that is not planned yet is asked again when its status changes
+const waiting: string[] = [];
+const listeners = new Set<() => void>();
+let busy = 0;
 
-function ask(id: string): Promise<Tensor[]> {
-    const p = asked.get(id) ?? get<TensorList>(`/quantize/jobs/${id}/tensors`).then((l) => {
-        if (l.tensors.length) kept.set(id, l.tensors);
-        else asked.delete(id); // not planned yet
-        return l.tensors;
-    });
-    asked.set(id, p);
-    return p;
+async function work(): Promise<void> {
+    if (busy >= 2) return;
+    busy++;
+    for (let key = waiting.shift(); key; key = waiting.shift()) {
+        const [id = '', status] = key.split(' ');
+        if (kept.has(id) && status !== 'completed') continue;
+        try {
+            const { tensors } = await get<TensorList>(`/quantize/jobs/${id}/tensors`);
+            if (tensors.length) kept.set(id, tensors);
+        } catch {
+            asked.delete(key);
+        }
+        if (kept.has(id)) for (const tell of listeners) tell();
+    }
+    busy--;
 }
 
 export function useTensors(jobs: Pick<Job, 'id' | 'status'>[]): Map<string, Tensor[]> {
     const [, turn] = useState(0);
-    const wanted = jobs.filter((j) => j.status !== 'queued' && !kept.has(j.id)).map((j) => j.id + ' ' + j.status).join();
     useEffect(() => {
-        let stop = false;
-        const ids = wanted ? wanted.split(',').map((s) => s.split(' ')[0]!) : [];
-        const one = async () => {
-            for (let id = ids.shift(); id && !stop; id = ids.shift()) await ask(id).catch(() => asked.delete(id!));
-            if (!stop) turn((t) => t + 1);
-        };
-        void one();
-        void one();
-        return () => void (stop = true);
+        const tell = () => turn((t) => t + 1);
+        listeners.add(tell);
+        return () => void listeners.delete(tell);
+    }, []);
+    const wanted = jobs.filter((j) => j.status !== 'queued').map((j) => `${j.id} ${j.status}`).join();
+    useEffect(() => {
+        const kinds = wanted ? wanted.split(',') : [];
+        for (const key of kinds) {
+            const [id, status] = key.split(' ');
+            // errors come with the end: what was kept of the plan is asked for once more then
+            if (asked.has(key) || (kept.has(id!) && status !== 'completed')) continue;
+            asked.add(key);
+            waiting.push(key);
+        }
+        void work();
+        void work();
     }, [wanted]);
     return kept;
 }

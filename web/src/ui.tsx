@@ -1,7 +1,8 @@
 // What several views share.
 import type { ComponentChildren } from 'preact';
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
-import { Problem, type Status } from './api';
+import { Problem, type OutputFile, type Status } from './api';
+import { bytes } from './format';
 
 // What is being fetched: the last good answer stays while the next is on its way.
 export interface Loaded<T> { data: T | undefined; problem: Problem | undefined; loading: boolean; reload: () => void; set: (f: (old: T | undefined) => T | undefined) => void }
@@ -85,6 +86,16 @@ export function Types({ names }: { names: string[] }) {
     return <span class="types">{names.map((t) => <span key={t} class="type">{t}</span>)}</span>;
 }
 
+// What a folder holds: each file to download alone. The folder itself is one archive.
+export function FolderFiles({ files }: { files: OutputFile[] }) {
+    return (
+        <details class="folder-files">
+            <summary>{files.length} files</summary>
+            <ul>{files.map((f) => <li key={f.name}><a href={f.url} download>{f.name}</a> <span class="quiet">{bytes(f.size)}</span> <Copyable text={f.sha256} label={`SHA-256 of ${f.name}`} /></li>)}</ul>
+        </details>
+    );
+}
+
 // Text to copy, which can also be selected by hand.
 export function Copyable({ text, label, block }: { text: string; label: string; block?: boolean }) {
     const [done, setDone] = useState(false);
@@ -118,7 +129,7 @@ export function Confirm({ open, title, children, action, busy, problem, onClose,
                 {children}
                 <ProblemNote problem={problem} />
                 <div class="buttons end">
-                    <button type="button" onClick={onClose}>Keep</button>
+                    <button type="button" onClick={onClose}>Cancel</button>
                     <button type="button" class="danger" disabled={busy} onClick={onConfirm}>{action}</button>
                 </div>
             </>}
@@ -153,9 +164,9 @@ export function Pager({ offset, limit, total, onMove }: { offset: number; limit:
     const last = Math.min(total, offset + limit);
     return (
         <nav class="pager" aria-label="Pages">
-            <button type="button" disabled={offset === 0} onClick={() => onMove(Math.max(0, offset - limit))}>Earlier</button>
+            <button type="button" disabled={offset === 0} onClick={() => onMove(Math.max(0, offset - limit))}>Previous page</button>
             <span>{total === 0 ? 'none' : `${offset + 1}–${last} of ${total}`}</span>
-            <button type="button" disabled={last >= total} onClick={() => onMove(offset + limit)}>Later</button>
+            <button type="button" disabled={last >= total} onClick={() => onMove(offset + limit)}>Next page</button>
         </nav>
     );
 }

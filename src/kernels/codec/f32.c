@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-static void encode(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                   void *dst)
+static void encode(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     (void)importance;
     memcpy(dst, src, (size_t)(n_rows * row_len) * sizeof *src);

@@ -19,8 +19,7 @@ static inline float ht__nv_scale(uint8_t code)
     if (code == 0 || code == 0x7f) return 0;
     int exponent = code >> 3, mantissa = code & 7;
     float v = exponent == 0 ? (float)mantissa * 0x1p-9f
-                            : (1.0f + (float)mantissa / 8.0f) *
-                                  ht__f32_from_bits((uint32_t)(exponent - 7 + 127) << 23);
+                            : (1.0f + (float)mantissa / 8.0f) * ht__f32_from_bits((uint32_t)(exponent - 7 + 127) << 23);
     return v * 0.5f;
 }
 

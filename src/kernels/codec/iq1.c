@@ -21,6 +21,10 @@ enum { SUPER = 256, S_SIZE = 50, M_SIZE = 56, MOST = 32, M_SUB = 16 };
 /* The three values under a shift of +1/8, and of -1/8. */
 static const float plus[3] = {-1 + 0.125f, 0.125f, 1 + 0.125f}, minus[3] = {-1 - 0.125f, -0.125f, 1 - 0.125f};
 
+/* Corrections of the fitted scale after coding, found by llama.cpp by experiment (search.h). */
+#define IQ1_S_LONGER 1.125f
+#define IQ1_M_LONGER 1.1125f
+
 struct pair {
     float x;
     int index;
@@ -164,7 +168,7 @@ static float largest_scale(const struct ht__iq1_block *blocks, int n)
 void ht__iq1_s_pack(const struct ht__iq1_block *blocks, uint8_t *out)
 {
     float max = largest_scale(blocks, 8), d = max / 15, inverse = 1 / d;
-    ht__store_u16(out, ht__f32_to_f16(d * 1.125f));
+    ht__store_u16(out, ht__f32_to_f16(d * IQ1_S_LONGER));
     for (int b = 0; b < 8; b++) {
         unsigned word = 0;
         if (max > 0) word = (unsigned)(scale_code(inverse, blocks[b].scale) | blocks[b].shifts << 3) << 12;
@@ -321,7 +325,7 @@ bool ht__iq1_m_codes(const struct ht__iq1_block *blocks, int codes[16], float *d
 
 void ht__iq1_m_pack(const struct ht__iq1_block *blocks, const int *codes, float d, uint8_t *out)
 {
-    uint16_t h = codes ? ht__f32_to_f16(d * 1.1125f) : 0, words[4] = {0};
+    uint16_t h = codes ? ht__f32_to_f16(d * IQ1_M_LONGER) : 0, words[4] = {0};
     for (int b = 0; b < 16; b++) {
         const struct ht__iq1_block *block = blocks + b;
         out[2 * b] = (uint8_t)block->points[0];
@@ -349,14 +353,13 @@ static void encode_m_block(const float *x, const float *importance, uint8_t *out
     ht__iq1_m_pack(blocks, any ? codes : NULL, d, out);
 }
 
-#define ENCODER(id, size)                                                                          \
-    static void encode_##id(const float *src, int64_t n_rows, int64_t row_len,                     \
-                            const float *importance, void *dst)                                    \
-    {                                                                                              \
-        uint8_t *out = dst;                                                                        \
-        for (int64_t r = 0; r < n_rows; r++)                                                       \
-            for (int64_t i = 0; i < row_len; i += SUPER, src += SUPER, out += size)                \
-                encode_##id##_block(src, importance ? importance + i : NULL, out);                 \
+#define ENCODER(id, size)                                                                                              \
+    static void encode_##id(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)     \
+    {                                                                                                                  \
+        uint8_t *out = dst;                                                                                            \
+        for (int64_t r = 0; r < n_rows; r++)                                                                           \
+            for (int64_t i = 0; i < row_len; i += SUPER, src += SUPER, out += size)                                    \
+                encode_##id##_block(src, importance ? importance + i : NULL, out);                                     \
     }
 ENCODER(s, S_SIZE)
 ENCODER(m, M_SIZE)
@@ -375,8 +378,8 @@ static void decode_s(const void *src, int64_t n_weights, float *dst)
         for (int g = 0; g < 32; g++) {
             unsigned word = ht__load_u16(in + 34 + g / 4 * 2);
             unsigned index = in[2 + g] | (word >> 3 * (g % 4) & 7) << 8;
-            put(ht__iq1_grid.points + 8 * index, d * (float)(2 * (word >> 12 & 7) + 1), word & 0x8000 ? -0.125f : 0.125f,
-                dst + 8 * g);
+            put(ht__iq1_grid.points + 8 * index, d * (float)(2 * (word >> 12 & 7) + 1),
+                word & 0x8000 ? -0.125f : 0.125f, dst + 8 * g);
         }
     }
 }
@@ -415,12 +418,28 @@ static int64_t check_m(const void *src, int64_t n_blocks)
 }
 
 const struct ht__codec ht__codec_iq1_s = {
-    .name = "iq1_s", .label = "IQ1_S", .ggml_id = 19, .block_len = SUPER, .block_size = S_SIZE,
-    .flags = HT__CODEC_USES_IMPORTANCE | HT__CODEC_NEEDS_IMPORTANCE, .fallback = "iq4_nl", .rmse_bound = 0.7f,
-    .encode = encode_s, .decode = decode_s, .check = check_s,
+    .name = "iq1_s",
+    .label = "IQ1_S",
+    .ggml_id = 19,
+    .block_len = SUPER,
+    .block_size = S_SIZE,
+    .flags = HT__CODEC_USES_IMPORTANCE | HT__CODEC_NEEDS_IMPORTANCE,
+    .fallback = "iq4_nl",
+    .rmse_bound = 0.7f,
+    .encode = encode_s,
+    .decode = decode_s,
+    .check = check_s,
 };
 const struct ht__codec ht__codec_iq1_m = {
-    .name = "iq1_m", .label = "IQ1_M", .ggml_id = 29, .block_len = SUPER, .block_size = M_SIZE,
-    .flags = HT__CODEC_USES_IMPORTANCE, .fallback = "iq4_nl", .rmse_bound = 0.7f,
-    .encode = encode_m, .decode = decode_m, .check = check_m,
+    .name = "iq1_m",
+    .label = "IQ1_M",
+    .ggml_id = 29,
+    .block_len = SUPER,
+    .block_size = M_SIZE,
+    .flags = HT__CODEC_USES_IMPORTANCE,
+    .fallback = "iq4_nl",
+    .rmse_bound = 0.7f,
+    .encode = encode_m,
+    .decode = decode_m,
+    .check = check_m,
 };

@@ -1,10 +1,10 @@
 /*
- * IQ2: eight magnitudes 8, 25 or 43 from a lattice, times a scale with four bits: d*(0.5 + s)/4 *
- * value. IQ2_XXS, 256 weights in 66 bytes: d half | for each 32: four lattice indices (256 points),
- * u32 of four times seven sign bits and the scale IQ2_XS,  256 weights in 74 bytes: d half | 32
- * u16: index (512 points) and seven signs | 8 bytes of scales IQ2_S,   256 weights in 82 bytes: d
- * half | 32 low bytes of indices (1024 points) | 32 bytes of signs | 8 bytes of the indices' top
- * two bits | 8 bytes of scales, one for each 16 weights
+ * IQ2: eight magnitudes of 8, 25 or 43 from a lattice, times a scale of four bits: x ~ d*(0.5 + s)/4 * value
+ *   IQ2_XXS, 256 weights in 66 bytes: d half | for each 32: four lattice indices (256 points),
+ *                                     u32 of four times seven sign bits and the scale in the top four
+ *   IQ2_XS,  256 weights in 74 bytes: d half | 32 u16: index (512 points) and seven signs | 8 bytes of scales
+ *   IQ2_S,   256 weights in 82 bytes: d half | 32 low bytes of indices (1024 points) | 32 bytes of signs |
+ *                                     8 bytes of the indices' top two bits | 8 bytes of scales, one for each 16 weights
  */
 #include "kernels/codec.h"
 #include "kernels/codec/check.h"
@@ -14,7 +14,10 @@
 
 enum { SUPER = 256, XXS_SIZE = 66, XS_SIZE = 74, S_SIZE = 82 };
 
+/* Published with the type: the bytes of llama.cpp's iq2xxs_grid. */
 static const uint8_t values[3] = {8, 25, 43};
+/* A correction of the fitted scale after coding, found by llama.cpp by experiment (search.h). */
+#define IQ2_S_SHORTER 0.9875f
 
 void ht__iq2_xxs_pack(const struct ht__lattice_block *blocks, uint8_t *out)
 {
@@ -42,8 +45,7 @@ void ht__iq2_xs_pack(const struct ht__lattice_block *blocks, uint8_t *out)
     ht__store_u16(out, ht__f32_to_f16(d));
     for (int b = 0; b < 16; b++) {
         for (int k = 0; k < 2; k++)
-            ht__store_u16(out + 2 + 4 * b + 2 * k,
-                          (uint16_t)(blocks[b].points[k] | blocks[b].signs[k] << 9));
+            ht__store_u16(out + 2 + 4 * b + 2 * k, (uint16_t)(blocks[b].points[k] | blocks[b].signs[k] << 9));
         out[66 + b / 2] = (uint8_t)(out[66 + b / 2] | codes[b] << 4 * (b % 2));
     }
 }
@@ -62,18 +64,17 @@ void ht__iq2_s_pack(const struct ht__lattice_block *blocks, uint8_t *out)
         }
         out[74 + b / 2] = (uint8_t)(out[74 + b / 2] | codes[b] << 4 * (b % 2));
     }
-    ht__store_u16(out, d == 0 ? 0 : ht__f32_to_f16(d * 0.9875f));
+    ht__store_u16(out, d == 0 ? 0 : ht__f32_to_f16(d * IQ2_S_SHORTER));
 }
 
-#define KERNELS(id, size)                                                                          \
-    static void encode_##id(const float *src, int64_t n_rows, int64_t row_len,                     \
-                            const float *importance, void *dst)                                    \
-    {                                                                                              \
-        ht__lattice_encode(&ht__iq2_##id##_lattice, src, n_rows, row_len, importance, dst);        \
-    }                                                                                              \
-    static int64_t check_##id(const void *src, int64_t n_blocks)                                   \
-    {                                                                                              \
-        return ht__check_halves(src, n_blocks, size, 0, -1);                                       \
+#define KERNELS(id, size)                                                                                              \
+    static void encode_##id(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)     \
+    {                                                                                                                  \
+        ht__lattice_encode(&ht__iq2_##id##_lattice, src, n_rows, row_len, importance, dst);                            \
+    }                                                                                                                  \
+    static int64_t check_##id(const void *src, int64_t n_blocks)                                                       \
+    {                                                                                                                  \
+        return ht__check_halves(src, n_blocks, size, 0, -1);                                                           \
     }
 KERNELS(xxs, XXS_SIZE)
 KERNELS(xs, XS_SIZE)
@@ -101,9 +102,8 @@ static void decode_xxs(const void *src, int64_t n_weights, float *dst)
             uint32_t word;
             memcpy(&word, in + 6 + 8 * b, sizeof word);
             for (int k = 0; k < 4; k++)
-                put(ht__iq2_xxs_grid.points + 8 * in[2 + 8 * b + k],
-                    ht__even_signs(word >> 7 * k & 127), scale_of(d, word >> 28),
-                    dst + 32 * b + 8 * k);
+                put(ht__iq2_xxs_grid.points + 8 * in[2 + 8 * b + k], ht__even_signs(word >> 7 * k & 127),
+                    scale_of(d, word >> 28), dst + 32 * b + 8 * k);
         }
     }
 }
@@ -114,10 +114,8 @@ static void decode_xs(const void *src, int64_t n_weights, float *dst)
     for (int64_t n = 0; n < n_weights / SUPER; n++, in += XS_SIZE, dst += SUPER) {
         float d = ht__f16_to_f32(ht__load_u16(in));
         for (int g = 0; g < 32; g++) {
-            unsigned q = ht__load_u16(in + 2 + 2 * g),
-                     code = in[66 + g / 4] >> 4 * (g / 2 % 2) & 15u;
-            put(ht__iq2_xs_grid.points + 8 * (q & 511), ht__even_signs(q >> 9), scale_of(d, code),
-                dst + 8 * g);
+            unsigned q = ht__load_u16(in + 2 + 2 * g), code = in[66 + g / 4] >> 4 * (g / 2 % 2) & 15u;
+            put(ht__iq2_xs_grid.points + 8 * (q & 511), ht__even_signs(q >> 9), scale_of(d, code), dst + 8 * g);
         }
     }
 }

@@ -1,14 +1,12 @@
 /*
- * IQ3: four magnitudes from a lattice of odd numbers, times a scale with four bits.
+ * IQ3: four magnitudes from a lattice of odd numbers, times a scale of four bits.
  *   IQ3_XXS, 256 weights in 98 bytes:  d half | 64 lattice indices (256 points, values 4l + 4 …) |
- *            eight u32: four times seven sign bits, scale in the top four        d*(0.5 + s)/2 *
- * value IQ3_S,   256 weights in 110 bytes: d half | 64 low bytes of indices (512 points) | 8 bytes
- * of their ninth bits | 32 bytes of signs | 4 bytes of scales, two each              d*(1 + 2s) *
- * (2l + 1)
+ *            eight u32: four times seven sign bits, scale in the top four              x ~ d*(0.5 + s)/2 * value
+ *   IQ3_S,   256 weights in 110 bytes: d half | 64 low bytes of indices (512 points) | 8 bytes of their ninth bits |
+ *            32 bytes of signs | 4 bytes of scales, two each                           x ~ d*(1 + 2s) * (2l + 1)
  *
- * Where a group of 32 weights is all zero the field's reference encoder of IQ3_S writes the groups
- * after it to wrong places. Ours are right: the one deliberate difference of all types
- * (doc/formats/iq3_s.md).
+ * Where a group of 32 weights is all zero, llama.cpp's encoder of IQ3_S writes the groups after it to wrong places.
+ * Ours are right: the one deliberate difference of all types (doc/formats/iq3_s.md).
  */
 #include "kernels/codec.h"
 #include "kernels/codec/check.h"
@@ -17,7 +15,11 @@
 #include <string.h>
 
 enum { SUPER = 256, LEN = 32, XXS_SIZE = 98, S_SIZE = 110 };
+/* Corrections of the fitted scale after coding, found by llama.cpp by experiment (search.h). */
+#define IQ3_XXS_LONGER 1.0125f
+#define IQ3_S_LONGER 1.033f
 
+/* Published with the type: the bytes of llama.cpp's iq3xxs_grid. */
 static const uint8_t xxs_values[8] = {4, 12, 20, 28, 36, 44, 52, 62};
 
 void ht__iq3_xxs_pack(const struct ht__lattice_block *blocks, uint8_t *out)
@@ -26,7 +28,7 @@ void ht__iq3_xxs_pack(const struct ht__lattice_block *blocks, uint8_t *out)
     float d = ht__lattice_scales(blocks, 8, codes);
     memset(out, 0, XXS_SIZE);
     if (d == 0) return;
-    ht__store_u16(out, ht__f32_to_f16(d * 1.0125f));
+    ht__store_u16(out, ht__f32_to_f16(d * IQ3_XXS_LONGER));
     for (int b = 0; b < 8; b++) {
         uint32_t word = (uint32_t)codes[b] << 28;
         for (int k = 0; k < 8; k++)
@@ -50,18 +52,17 @@ void ht__iq3_s_pack(const struct ht__lattice_block *blocks, uint8_t *out)
         memcpy(out + 74 + 4 * b, blocks[b].signs, 4);
         out[106 + b / 2] = (uint8_t)(out[106 + b / 2] | codes[b] << 4 * (b % 2));
     }
-    ht__store_u16(out, d == 0 ? 0 : ht__f32_to_f16(d * 1.033f));
+    ht__store_u16(out, d == 0 ? 0 : ht__f32_to_f16(d * IQ3_S_LONGER));
 }
 
-#define KERNELS(id, size)                                                                          \
-    static void encode_##id(const float *src, int64_t n_rows, int64_t row_len,                     \
-                            const float *importance, void *dst)                                    \
-    {                                                                                              \
-        ht__lattice_encode(&ht__iq3_##id##_lattice, src, n_rows, row_len, importance, dst);        \
-    }                                                                                              \
-    static int64_t check_##id(const void *src, int64_t n_blocks)                                   \
-    {                                                                                              \
-        return ht__check_halves(src, n_blocks, size, 0, -1);                                       \
+#define KERNELS(id, size)                                                                                              \
+    static void encode_##id(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)     \
+    {                                                                                                                  \
+        ht__lattice_encode(&ht__iq3_##id##_lattice, src, n_rows, row_len, importance, dst);                            \
+    }                                                                                                                  \
+    static int64_t check_##id(const void *src, int64_t n_blocks)                                                       \
+    {                                                                                                                  \
+        return ht__check_halves(src, n_blocks, size, 0, -1);                                                           \
     }
 KERNELS(xxs, XXS_SIZE)
 KERNELS(s, S_SIZE)

@@ -4,6 +4,7 @@
  *   IQ4_XS, 256 weights in 136 bytes: d half | u16 high bits, 2 a sub-block | 4 bytes low nibbles |
  *           128 bytes of nibbles, 16 for each sub-block of 32                    x ~ d*(s - 32)*K[q]
  */
+#include "kernels/best/best.h"
 #include "kernels/codec.h"
 #include "kernels/codec/check.h"
 #include "kernels/codec/iq4.h"
@@ -12,7 +13,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LEN = 32, SUPER = 256, NL_SIZE = 18, XS_SIZE = 136, TRIALS = 7 };
+enum { LEN = 32, SUPER = 256, NL_SIZE = 18, XS_SIZE = 136, TRIALS = 7 /* either way, as llama.cpp tries */ };
 
 /* The nearest entry; of two as near, the upper. */
 static int nearest(float x)
@@ -77,8 +78,7 @@ static void put_codes(const float *x, float d, uint8_t out[16])
         out[i] = (uint8_t)(nearest(inverse * x[i]) | nearest(inverse * x[i + 16]) << 4);
 }
 
-static void encode_nl(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                      void *dst)
+static void encode_nl(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     uint8_t *out = dst;
     for (int64_t r = 0; r < n_rows; r++)
@@ -88,6 +88,14 @@ static void encode_nl(const float *src, int64_t n_rows, int64_t row_len, const f
             ht__store_u16(out, ht__f32_to_f16(d));
             put_codes(src, d, out + 2);
         }
+}
+
+/* The scale of sub-block j, -32 … 31; where none stands yet. */
+static void put_xs_scale(uint8_t *out, int j, int scale)
+{
+    int l = scale + 32;
+    out[4 + j / 2] = (uint8_t)(out[4 + j / 2] | (l & 15) << 4 * (j % 2));
+    ht__store_u16(out + 2, (uint16_t)(ht__load_u16(out + 2) | l >> 4 << 2 * j));
 }
 
 static void encode_xs_block(const float *x, const float *importance, uint8_t *out)
@@ -101,22 +109,17 @@ static void encode_xs_block(const float *x, const float *importance, uint8_t *ou
         }
     }
     float d = -max / 32, inverse = d != 0 ? 1 / d : 0;
-    uint16_t high = 0;
     memset(out, 0, 8);
     ht__store_u16(out, ht__f32_to_f16(d));
     for (int j = 0; j < 8; j++) {
         int l = ht__round_even(inverse * scales[j]);
         l = l < -32 ? -32 : l > 31 ? 31 : l;
         put_codes(x + LEN * j, d * (float)l, out + 8 + 16 * j);
-        l += 32;
-        out[4 + j / 2] = (uint8_t)(out[4 + j / 2] | (l & 15) << 4 * (j % 2));
-        high = (uint16_t)(high | l >> 4 << 2 * j);
+        put_xs_scale(out, j, l);
     }
-    ht__store_u16(out + 2, high);
 }
 
-static void encode_xs(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                      void *dst)
+static void encode_xs(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     uint8_t *out = dst;
     for (int64_t r = 0; r < n_rows; r++)
@@ -139,17 +142,109 @@ static void decode_nl(const void *src, int64_t n_weights, float *dst)
         decode_sub(in + 2, ht__f16_to_f32(ht__load_u16(in)), dst);
 }
 
+static int xs_scale(const uint8_t *in, int j)
+{
+    return ((in[4 + j / 2] >> 4 * (j % 2) & 15) | (ht__load_u16(in + 2) >> 2 * j & 3) << 4) - 32;
+}
+
 static void decode_xs(const void *src, int64_t n_weights, float *dst)
 {
     const uint8_t *in = src;
     for (int64_t b = 0; b < n_weights / SUPER; b++, in += XS_SIZE, dst += SUPER) {
         float d = ht__f16_to_f32(ht__load_u16(in));
-        uint16_t high = ht__load_u16(in + 2);
-        for (int j = 0; j < 8; j++) {
-            int l = (in[4 + j / 2] >> 4 * (j % 2) & 15) | (high >> 2 * j & 3) << 4;
-            decode_sub(in + 8 + 16 * j, d * (float)(l - 32), dst + LEN * j);
-        }
+        for (int j = 0; j < 8; j++)
+            decode_sub(in + 8 + 16 * j, d * (float)xs_scale(in, j), dst + LEN * j);
     }
+}
+
+static void read_nibbles(const uint8_t in[16], uint8_t codes[LEN])
+{
+    for (int i = 0; i < 16; i++) {
+        codes[i] = in[i] & 15;
+        codes[i + 16] = in[i] >> 4;
+    }
+}
+
+static void write_nibbles(uint8_t out[16], const uint8_t codes[LEN])
+{
+    for (int i = 0; i < 16; i++)
+        out[i] = (uint8_t)(codes[i] | codes[i + 16] << 4);
+}
+
+static void read_nl(const void *src, uint8_t *codes, float *scale, float *offset)
+{
+    const uint8_t *in = src;
+    *scale = ht__f16_to_f32(ht__load_u16(in));
+    *offset = 0;
+    read_nibbles(in + 2, codes);
+}
+
+static void write_nl(void *dst, const uint8_t *codes)
+{
+    write_nibbles((uint8_t *)dst + 2, codes);
+}
+
+static void read_xs(const void *src, uint8_t *codes, float *scale, float *offset)
+{
+    const uint8_t *in = src;
+    for (int j = 0; j < 8; j++) {
+        scale[j] = ht__f16_to_f32(ht__load_u16(in)) * (float)xs_scale(in, j);
+        offset[j] = 0;
+        read_nibbles(in + 8 + 16 * j, codes + LEN * j);
+    }
+}
+
+static void write_xs(void *dst, const uint8_t *codes)
+{
+    for (int j = 0; j < 8; j++)
+        write_nibbles((uint8_t *)dst + 8 + 16 * j, codes + LEN * j);
+}
+
+static const struct ht__grid nl_grid = {16, LEN, ht__iq4_values, read_nl, write_nl};
+static const struct ht__grid xs_grid = {16, LEN, ht__iq4_values, read_xs, write_xs};
+
+static void get_scales(const void *src, float *d, float *dmin, int *s, int *m)
+{
+    *d = ht__f16_to_f32(ht__load_u16(src));
+    for (int j = 0; j < 8; j++)
+        s[j] = xs_scale(src, j);
+}
+
+static void put_scales(void *dst, float d, float dmin, const int *s, const int *m)
+{
+    uint8_t *out = dst;
+    memset(out, 0, 8);
+    ht__store_u16(out, ht__f32_to_f16(d));
+    for (int j = 0; j < 8; j++)
+        put_xs_scale(out, j, s[j]);
+}
+
+static const struct ht__best best_nl = {
+    .codec = &ht__codec_iq4_nl,
+    .improve = ht__best_single,
+    .values = {HT__VALUES_IQ4, -127, 113},
+    .len = LEN,
+};
+static const struct ht__best best_xs = {
+    .codec = &ht__codec_iq4_xs,
+    .improve = ht__best_signed,
+    .values = {HT__VALUES_IQ4, -127, 113},
+    .len = LEN,
+    .subs = 8,
+    .low = -32,
+    .high = 31,
+    .get = get_scales,
+    .put = put_scales,
+};
+
+static void encode_best_nl(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
+{
+    ht__best_encode(&best_nl, src, n_rows, row_len, importance, dst);
+}
+
+static void encode_best_xs(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
+{
+    ht__best_encode(&best_xs, src, n_rows, row_len, importance, dst);
 }
 
 static int64_t check_nl(const void *src, int64_t n_blocks)
@@ -163,13 +258,32 @@ static int64_t check_xs(const void *src, int64_t n_blocks)
 }
 
 const struct ht__codec ht__codec_iq4_nl = {
-    .name = "iq4_nl", .label = "IQ4_NL", .ggml_id = 20, .block_len = LEN, .block_size = NL_SIZE,
-    .flags = HT__CODEC_USES_IMPORTANCE, .rmse_bound = 0.1f,
-    .encode = encode_nl, .decode = decode_nl, .check = check_nl,
+    .name = "iq4_nl",
+    .label = "IQ4_NL",
+    .ggml_id = 20,
+    .block_len = LEN,
+    .block_size = NL_SIZE,
+    .flags = HT__CODEC_USES_IMPORTANCE,
+    .rmse_bound = 0.1f,
+    .encode = encode_nl,
+    .decode = decode_nl,
+    .check = check_nl,
+    .grid = &nl_grid,
+    .encode_best = encode_best_nl,
 };
 
 const struct ht__codec ht__codec_iq4_xs = {
-    .name = "iq4_xs", .label = "IQ4_XS", .ggml_id = 23, .block_len = SUPER, .block_size = XS_SIZE,
-    .flags = HT__CODEC_USES_IMPORTANCE, .fallback = "iq4_nl", .rmse_bound = 0.1f,
-    .encode = encode_xs, .decode = decode_xs, .check = check_xs,
+    .name = "iq4_xs",
+    .label = "IQ4_XS",
+    .ggml_id = 23,
+    .block_len = SUPER,
+    .block_size = XS_SIZE,
+    .flags = HT__CODEC_USES_IMPORTANCE,
+    .fallback = "iq4_nl",
+    .rmse_bound = 0.1f,
+    .encode = encode_xs,
+    .decode = decode_xs,
+    .check = check_xs,
+    .grid = &xs_grid,
+    .encode_best = encode_best_xs,
 };

@@ -43,8 +43,7 @@ static_assert(sizeof(struct ht__q6_k_block) == 210, "q6_k");
  *   bytes 4..7: min 0..3 in bits 0-5, the top two bits of min 4..7 in bits 6-7
  *   bytes 8..11: scale 4..7 low four bits, min 4..7 low four bits
  */
-static inline void ht__k_pack_scales(const uint8_t scales[8], const uint8_t mins[8],
-                                     uint8_t packed[12])
+static inline void ht__k_pack_scales(const uint8_t scales[8], const uint8_t mins[8], uint8_t packed[12])
 {
     for (int j = 0; j < 4; j++) {
         packed[j] = (uint8_t)(scales[j] | scales[j + 4] >> 4 << 6);
@@ -73,9 +72,12 @@ static inline void ht__k_pack_crumbs(const uint8_t codes[256], uint8_t qs[64])
         }
 }
 
-static inline int ht__k_crumb(const uint8_t qs[64], int e)
+static inline void ht__k_unpack_crumbs(const uint8_t qs[64], uint8_t codes[256])
 {
-    return qs[32 * (e / 128) + e % 32] >> 2 * (e % 128 / 32) & 3;
+    for (int half = 0; half < 2; half++)
+        for (int i = 0; i < 32; i++)
+            for (int k = 0; k < 4; k++)
+                codes[128 * half + 32 * k + i] = qs[32 * half + i] >> 2 * k & 3;
 }
 
 /* Sixteen 6-bit scales of Q3_K in 12 bytes. */
@@ -84,8 +86,8 @@ static inline void ht__q3_k_pack_scales(const uint8_t scales[16], uint8_t packed
     for (int j = 0; j < 8; j++)
         packed[j] = (uint8_t)((scales[j] & 15) | (scales[j + 8] & 15) << 4);
     for (int j = 0; j < 4; j++)
-        packed[8 + j] = (uint8_t)(scales[j] >> 4 | scales[j + 4] >> 4 << 2 | scales[j + 8] >> 4 << 4 |
-                                  scales[j + 12] >> 4 << 6);
+        packed[8 + j] =
+            (uint8_t)(scales[j] >> 4 | scales[j + 4] >> 4 << 2 | scales[j + 8] >> 4 << 4 | scales[j + 12] >> 4 << 6);
 }
 
 static inline void ht__q3_k_unpack_scales(const uint8_t packed[12], int scales[16])

@@ -7,8 +7,10 @@
  *   Q5_1, 24 bytes: d half, m half | u32 | 16    x ~ d*q + m
  * Four types, one unit: they differ in the number of levels and in having a minimum.
  */
+#include "kernels/best/best.h"
 #include "kernels/codec.h"
 #include "kernels/codec/check.h"
+#include "kernels/codec/grid.h"
 #include "kernels/codec/legacy.h"
 #include "kernels/search/search.h"
 
@@ -43,7 +45,7 @@ static void unpack(const uint8_t *in, bool five, uint8_t codes[LEN])
     }
 }
 
-/* The reference truncates to a signed byte first: only values below -1 or above 127 could tell. */
+/* llama.cpp truncates to a signed byte first: only values below -1 or above 127 could tell. */
 static uint8_t truncate_code(float v, int top)
 {
     int q = (int)(int8_t)ht__truncate(v);
@@ -105,8 +107,8 @@ void ht__legacy_encode_block(struct ht__legacy type, const float *x, const float
     pack(codes, type.five, out + (type.min ? 4 : 2));
 }
 
-static void encode(struct ht__legacy type, const float *src, int64_t n_rows, int64_t row_len,
-                   const float *importance, void *dst)
+static void encode(struct ht__legacy type, const float *src, int64_t n_rows, int64_t row_len, const float *importance,
+                   void *dst)
 {
     uint8_t *out = dst;
     for (int64_t r = 0; r < n_rows; r++, src += row_len) {
@@ -116,8 +118,7 @@ static void encode(struct ht__legacy type, const float *src, int64_t n_rows, int
     }
 }
 
-static void decode(const void *src, int64_t n_weights, float *dst, int zero, bool min, bool five,
-                   size_t size)
+static void decode(const void *src, int64_t n_weights, float *dst, int zero, bool min, bool five, size_t size)
 {
     const uint8_t *in = src;
     for (int64_t b = 0; b < n_weights / LEN; b++, in += size, dst += LEN) {
@@ -129,26 +130,60 @@ static void decode(const void *src, int64_t n_weights, float *dst, int zero, boo
     }
 }
 
+static void read_block(const uint8_t *in, bool min, bool five, uint8_t *codes, float *scale, float *offset)
+{
+    *scale = ht__f16_to_f32(ht__load_u16(in));
+    *offset = min ? ht__f16_to_f32(ht__load_u16(in + 2)) : 0;
+    unpack(in + (min ? 4 : 2), five, codes);
+}
+
 /* id, label, GGUF id, bytes, levels a side or in all, has a minimum, has fifth bits, error bound */
-#define LEGACY(id, label_, ggml, size, levels, min, five, bound)                                   \
-    static void encode_##id(const float *src, int64_t n_rows, int64_t row_len,                     \
-                            const float *importance, void *dst)                                    \
-    {                                                                                              \
-        encode((struct ht__legacy){levels, min, five, size}, src, n_rows, row_len, importance, dst); \
-    }                                                                                              \
-    static void decode_##id(const void *src, int64_t n_weights, float *dst)                        \
-    {                                                                                              \
-        decode(src, n_weights, dst, levels, min, five, size);                                      \
-    }                                                                                              \
-    static int64_t check_##id(const void *src, int64_t n_blocks)                                   \
-    {                                                                                              \
-        return ht__check_halves(src, n_blocks, size, 0, min ? 2 : -1);                             \
-    }                                                                                              \
-    const struct ht__codec ht__codec_##id = {.name = #id, .label = label_, .ggml_id = ggml,        \
-                                             .block_len = LEN, .block_size = size,                 \
-                                             .flags = HT__CODEC_USES_IMPORTANCE,                   \
-                                             .rmse_bound = bound, .encode = encode_##id,           \
-                                             .decode = decode_##id, .check = check_##id};
+#define LEGACY(id, label_, ggml, size, levels, min, five, bound)                                                       \
+    static void encode_##id(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)     \
+    {                                                                                                                  \
+        encode((struct ht__legacy){levels, min, five, size}, src, n_rows, row_len, importance, dst);                   \
+    }                                                                                                                  \
+    static void decode_##id(const void *src, int64_t n_weights, float *dst)                                            \
+    {                                                                                                                  \
+        decode(src, n_weights, dst, levels, min, five, size);                                                          \
+    }                                                                                                                  \
+    static int64_t check_##id(const void *src, int64_t n_blocks)                                                       \
+    {                                                                                                                  \
+        return ht__check_halves(src, n_blocks, size, 0, min ? 2 : -1);                                                 \
+    }                                                                                                                  \
+    static void read_##id(const void *src, uint8_t *codes, float *scale, float *offset)                                \
+    {                                                                                                                  \
+        read_block(src, min, five, codes, scale, offset);                                                              \
+    }                                                                                                                  \
+    static void write_##id(void *dst, const uint8_t *codes)                                                            \
+    {                                                                                                                  \
+        pack(codes, five, (uint8_t *)dst + (min ? 4 : 2));                                                             \
+    }                                                                                                                  \
+    static const struct ht__best best_##id = {                                                                         \
+        .codec = &ht__codec_##id,                                                                                      \
+        .improve = min ? ht__best_pair : ht__best_single,                                                              \
+        .values = {HT__VALUES_WHOLE, min ? 0 : -(levels), min ? levels : (levels)-1},                                  \
+        .len = LEN,                                                                                                    \
+    };                                                                                                                 \
+    static void encode_best_##id(const float *src, int64_t n_rows, int64_t row_len, const float *importance,           \
+                                 void *dst)                                                                            \
+    {                                                                                                                  \
+        ht__best_encode(&best_##id, src, n_rows, row_len, importance, dst);                                            \
+    }                                                                                                                  \
+    static const struct ht__grid grid_##id = {five ? 32 : 16, LEN, min ? NULL : HT__WHOLE_VALUES(-(levels)),           \
+                                              read_##id, write_##id};                                                  \
+    const struct ht__codec ht__codec_##id = {.name = #id,                                                              \
+                                             .label = label_,                                                          \
+                                             .ggml_id = ggml,                                                          \
+                                             .block_len = LEN,                                                         \
+                                             .block_size = size,                                                       \
+                                             .flags = HT__CODEC_USES_IMPORTANCE,                                       \
+                                             .rmse_bound = bound,                                                      \
+                                             .encode = encode_##id,                                                    \
+                                             .decode = decode_##id,                                                    \
+                                             .check = check_##id,                                                      \
+                                             .grid = &grid_##id,                                                       \
+                                             .encode_best = encode_best_##id};
 LEGACY(q4_0, "Q4_0", 2, 18, 8, false, false, 0.12f)
 LEGACY(q4_1, "Q4_1", 3, 20, 15, true, false, 0.11f)
 LEGACY(q5_0, "Q5_0", 6, 22, 16, false, true, 0.06f)

@@ -3,12 +3,11 @@
  * written (doubles, integers, booleans, 8-bit floats).
  */
 #include "kernels/codec.h"
-#include "kernels/half.h"
+#include "kernels/small_float.h"
 
 #include <string.h>
 
-static void encode_f16(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                       void *dst)
+static void encode_f16(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     (void)importance;
     uint16_t *out = dst;
@@ -18,8 +17,7 @@ static void encode_f16(const float *src, int64_t n_rows, int64_t row_len, const 
     }
 }
 
-static void encode_bf16(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                        void *dst)
+static void encode_bf16(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     (void)importance;
     uint16_t *out = dst;
@@ -65,11 +63,6 @@ static float quiet_nan(void)
     return ht__f32_from_bits(0x7fc00000u);
 }
 
-static float from_e4m3(uint8_t c)
-{
-    return (c & 0x7f) == 0x7f ? quiet_nan() : from_f8(c, 3, 7);
-}
-
 static float from_e5m2(uint8_t c)
 {
     if ((c & 0x7f) == 0x7c) return ht__f32_from_bits((uint32_t)(c & 0x80) << 24 | 0x7f800000u);
@@ -87,21 +80,15 @@ static float from_e5m2fnuz(uint8_t c)
     return c == 0x80 ? quiet_nan() : from_f8(c, 2, 16);
 }
 
-/* A power of two: 2^(code - 127); 255 is NaN. 2^-127 is a subnormal float. */
-static float from_e8m0(uint8_t c)
-{
-    return c == 255 ? quiet_nan() : c == 0 ? 0x1p-127f : ht__f32_from_bits((uint32_t)c << 23);
-}
-
-#define DECODER(id, type, expression)                                                              \
-    static void decode_##id(const void *src, int64_t n_weights, float *dst)                        \
-    {                                                                                              \
-        const unsigned char *p = src;                                                              \
-        for (int64_t i = 0; i < n_weights; i++) {                                                  \
-            type v;                                                                                \
-            memcpy(&v, p + i * (int64_t)sizeof v, sizeof v);                                       \
-            dst[i] = expression;                                                                   \
-        }                                                                                          \
+#define DECODER(id, type, expression)                                                                                  \
+    static void decode_##id(const void *src, int64_t n_weights, float *dst)                                            \
+    {                                                                                                                  \
+        const unsigned char *p = src;                                                                                  \
+        for (int64_t i = 0; i < n_weights; i++) {                                                                      \
+            type v;                                                                                                    \
+            memcpy(&v, p + i * (int64_t)sizeof v, sizeof v);                                                           \
+            dst[i] = expression;                                                                                       \
+        }                                                                                                              \
     }
 DECODER(f16, uint16_t, ht__f16_to_f32(v))
 DECODER(bf16, uint16_t, ht__bf16_to_f32(v))
@@ -115,25 +102,33 @@ DECODER(u16, uint16_t, (float)v)
 DECODER(u32, uint32_t, (float)v)
 DECODER(u64, uint64_t, (float)v)
 DECODER(bool, uint8_t, v ? 1.0f : 0.0f)
-DECODER(f8_e4m3, uint8_t, from_e4m3(v))
+DECODER(f8_e4m3, uint8_t, ht__e4m3_to_f32(v))
 DECODER(f8_e5m2, uint8_t, from_e5m2(v))
 DECODER(f8_e4m3fnuz, uint8_t, from_e4m3fnuz(v))
 DECODER(f8_e5m2fnuz, uint8_t, from_e5m2fnuz(v))
-DECODER(f8_e8m0, uint8_t, from_e8m0(v))
+DECODER(f8_e8m0, uint8_t, ht__e8m0_to_f32(v))
 
-#define WRITTEN(id, label_, ggml)                                                                  \
-    const struct ht__codec ht__codec_##id = {.name = #id, .label = label_, .ggml_id = ggml,        \
-                                             .block_len = 1, .block_size = 2,                      \
-                                             .flags = HT__CODEC_PLAIN, .rmse_bound = 0.003f,       \
-                                             .encode = encode_##id, .decode = decode_##id,         \
+#define WRITTEN(id, label_, ggml)                                                                                      \
+    const struct ht__codec ht__codec_##id = {.name = #id,                                                              \
+                                             .label = label_,                                                          \
+                                             .ggml_id = ggml,                                                          \
+                                             .block_len = 1,                                                           \
+                                             .block_size = 2,                                                          \
+                                             .flags = HT__CODEC_PLAIN,                                                 \
+                                             .rmse_bound = 0.003f,                                                     \
+                                             .encode = encode_##id,                                                    \
+                                             .decode = decode_##id,                                                    \
                                              .check = check_##id};
 WRITTEN(f16, "F16", 1)
 WRITTEN(bf16, "BF16", 30)
 
-#define SOURCE(id, label_, ggml, size)                                                             \
-    const struct ht__codec ht__codec_##id = {.name = #id, .label = label_, .ggml_id = ggml,        \
-                                             .block_len = 1, .block_size = size,                   \
-                                             .flags = HT__CODEC_PLAIN | HT__CODEC_SOURCE_ONLY,     \
+#define SOURCE(id, label_, ggml, size)                                                                                 \
+    const struct ht__codec ht__codec_##id = {.name = #id,                                                              \
+                                             .label = label_,                                                          \
+                                             .ggml_id = ggml,                                                          \
+                                             .block_len = 1,                                                           \
+                                             .block_size = size,                                                       \
+                                             .flags = HT__CODEC_PLAIN | HT__CODEC_SOURCE_ONLY,                         \
                                              .decode = decode_##id};
 SOURCE(f64, "F64", 28, 8)
 SOURCE(i8, "I8", 24, 1)

@@ -4,6 +4,7 @@
  *   16..79  q: two bits each (see ht__k_pack_crumbs)
  *   80..81  d: half     82..83  dmin: half
  */
+#include "kernels/best/best.h"
 #include "kernels/codec.h"
 #include "kernels/codec/check.h"
 #include "kernels/codec/k_block.h"
@@ -19,7 +20,7 @@ static int clamp(int v, int high)
     return v < 0 ? 0 : v > high ? high : v;
 }
 
-/* Without importance: each sub-scale as a fifteenth of the largest. */
+/* Without importance: sub-scales have four bits, so that the largest is 15. */
 static uint16_t code_plain(const float *values, uint8_t *codes)
 {
     float max = 0;
@@ -33,8 +34,8 @@ static uint16_t code_plain(const float *values, uint8_t *codes)
     return ht__f32_to_f16(max / 15.0f);
 }
 
-static void search(const float *x, const float *importance, struct ht__q2_k_block *block,
-                   uint8_t codes[HT__K], uint8_t s[SUBS], uint8_t m[SUBS])
+static void search(const float *x, const float *importance, struct ht__q2_k_block *block, uint8_t codes[HT__K],
+                   uint8_t s[SUBS], uint8_t m[SUBS])
 {
     static const struct ht__affine_params plain = {3, -0.5f, 0.1f, 15, true};
     static const struct ht__affine_params weighted = {3, -0.9f, 0.05f, 36, false};
@@ -50,8 +51,7 @@ static void search(const float *x, const float *importance, struct ht__q2_k_bloc
                 w[i] = fabsf(sub[i]);
         for (int i = 0; i < LEN; i++)
             sums[j] += w[i];
-        scales[j] = ht__search_affine(importance ? &weighted : &plain, LEN, sub, w, codes + LEN * j,
-                                      &mins[j]);
+        scales[j] = ht__search_affine(importance ? &weighted : &plain, LEN, sub, w, codes + LEN * j, &mins[j]);
     }
     if (importance) {
         block->d = ht__f32_to_f16(ht__search_positive(15, SUBS, scales, sums, s));
@@ -78,8 +78,7 @@ static void encode_block(const float *x, const float *importance, struct ht__q2_
     ht__k_pack_crumbs(codes, block->qs);
 }
 
-static void encode(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                   void *dst)
+static void encode(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     struct ht__q2_k_block *block = dst;
     for (int64_t r = 0; r < n_rows; r++)
@@ -103,6 +102,61 @@ static void decode(const void *src, int64_t n_weights, float *dst)
     }
 }
 
+static void read_block(const void *src, uint8_t *codes, float *scale, float *offset)
+{
+    const struct ht__q2_k_block *block = src;
+    float d = ht__f16_to_f32(block->d), dmin = ht__f16_to_f32(block->dmin);
+    for (int j = 0; j < SUBS; j++) {
+        scale[j] = d * (float)(block->scales[j] & 15);
+        offset[j] = -(dmin * (float)(block->scales[j] >> 4));
+    }
+    ht__k_unpack_crumbs(block->qs, codes);
+}
+
+static void write_codes(void *dst, const uint8_t *codes)
+{
+    struct ht__q2_k_block *block = dst;
+    ht__k_pack_crumbs(codes, block->qs);
+}
+
+static const struct ht__grid grid = {.n_codes = 4, .group = LEN, .read = read_block, .write = write_codes};
+
+static void get_scales(const void *src, float *d, float *dmin, int *s, int *m)
+{
+    const struct ht__q2_k_block *block = src;
+    *d = ht__f16_to_f32(block->d);
+    *dmin = ht__f16_to_f32(block->dmin);
+    for (int j = 0; j < SUBS; j++) {
+        s[j] = block->scales[j] & 15;
+        m[j] = block->scales[j] >> 4;
+    }
+}
+
+static void put_scales(void *dst, float d, float dmin, const int *s, const int *m)
+{
+    struct ht__q2_k_block *block = dst;
+    block->d = ht__f32_to_f16(d);
+    block->dmin = ht__f32_to_f16(dmin);
+    for (int j = 0; j < SUBS; j++)
+        block->scales[j] = (uint8_t)(s[j] | m[j] << 4);
+}
+
+static const struct ht__best best = {
+    .codec = &ht__codec_q2_k,
+    .improve = ht__best_affine,
+    .values = {HT__VALUES_WHOLE, 0, 3},
+    .len = LEN,
+    .subs = SUBS,
+    .high = 15,
+    .get = get_scales,
+    .put = put_scales,
+};
+
+static void encode_best(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
+{
+    ht__best_encode(&best, src, n_rows, row_len, importance, dst);
+}
+
 static int64_t check(const void *src, int64_t n_blocks)
 {
     return ht__check_halves(src, n_blocks, sizeof(struct ht__q2_k_block), 80, 82);
@@ -120,4 +174,6 @@ const struct ht__codec ht__codec_q2_k = {
     .encode = encode,
     .decode = decode,
     .check = check,
+    .grid = &grid,
+    .encode_best = encode_best,
 };

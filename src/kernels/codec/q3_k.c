@@ -4,8 +4,10 @@
  *   32..95  low two bits (see ht__k_pack_crumbs)
  *   96..107 sixteen 6-bit s (see ht__q3_k_pack_scales)      108..109  d: half
  */
+#include "kernels/best/best.h"
 #include "kernels/codec.h"
 #include "kernels/codec/check.h"
+#include "kernels/codec/grid.h"
 #include "kernels/codec/k_block.h"
 #include "kernels/search/search.h"
 
@@ -30,14 +32,13 @@ static uint16_t code_plain(const float scales[SUBS], uint8_t codes[SUBS])
         }
     memset(codes, 0, SUBS);
     if (max == 0) return ht__f32_to_f16(0);
-    float inverse = -32.0f / max;
+    float inverse = -32.0f / max; /* sub-scales have six signed bits, -32 … 31: the largest lies on the longer side */
     for (int j = 0; j < SUBS; j++)
         codes[j] = (uint8_t)(clamp(ht__round_even(inverse * scales[j]), -32, 31) + 32);
     return ht__f32_to_f16(1 / inverse);
 }
 
-static uint16_t search(const float *x, const float *importance, uint8_t codes[HT__K],
-                       uint8_t s[SUBS])
+static uint16_t search(const float *x, const float *importance, uint8_t codes[HT__K], uint8_t s[SUBS])
 {
     float scales[SUBS], sums[SUBS], w[LEN];
     if (!importance) {
@@ -56,6 +57,15 @@ static uint16_t search(const float *x, const float *importance, uint8_t codes[HT
     return ht__f32_to_f16(ht__search_symmetric(32, SUBS, scales, sums, s));
 }
 
+static void write_codes(void *dst, const uint8_t *codes)
+{
+    struct ht__q3_k_block *block = dst;
+    memset(block->hmask, 0, sizeof block->hmask);
+    for (int e = 0; e < HT__K; e++)
+        if (codes[e] >= LEVELS) block->hmask[e % 32] = (uint8_t)(block->hmask[e % 32] | 1 << e / 32);
+    ht__k_pack_crumbs(codes, block->qs);
+}
+
 static void encode_block(const float *x, const float *importance, struct ht__q3_k_block *block)
 {
     uint8_t codes[HT__K], s[SUBS];
@@ -68,15 +78,10 @@ static void encode_block(const float *x, const float *importance, struct ht__q3_
         for (int i = LEN * j; i < LEN * (j + 1); i++)
             codes[i] = (uint8_t)(clamp(ht__round_even(x[i] / scale), -LEVELS, LEVELS - 1) + LEVELS);
     }
-    memset(block->hmask, 0, sizeof block->hmask);
-    for (int e = 0; e < HT__K; e++)
-        if (codes[e] >= LEVELS)
-            block->hmask[e % 32] = (uint8_t)(block->hmask[e % 32] | 1 << e / 32);
-    ht__k_pack_crumbs(codes, block->qs);
+    write_codes(block, codes);
 }
 
-static void encode(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                   void *dst)
+static void encode(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     struct ht__q3_k_block *block = dst;
     for (int64_t r = 0; r < n_rows; r++)
@@ -103,6 +108,65 @@ static void decode(const void *src, int64_t n_weights, float *dst)
     }
 }
 
+static void read_block(const void *src, uint8_t *codes, float *scale, float *offset)
+{
+    const struct ht__q3_k_block *block = src;
+    float d = ht__f16_to_f32(block->d);
+    int s[SUBS];
+    ht__q3_k_unpack_scales(block->scales, s);
+    for (int j = 0; j < SUBS; j++) {
+        scale[j] = d * (float)(s[j] - 32);
+        offset[j] = 0;
+    }
+    ht__k_unpack_crumbs(block->qs, codes);
+    for (int e = 0; e < HT__K; e++)
+        codes[e] = (uint8_t)(codes[e] | (block->hmask[e % 32] >> e / 32 & 1) << 2);
+}
+
+static const struct ht__grid grid = {
+    .n_codes = 2 * LEVELS,
+    .group = LEN,
+    .values = HT__WHOLE_VALUES(-LEVELS),
+    .read = read_block,
+    .write = write_codes,
+};
+
+static void get_scales(const void *src, float *d, float *dmin, int *s, int *m)
+{
+    const struct ht__q3_k_block *block = src;
+    *d = ht__f16_to_f32(block->d);
+    ht__q3_k_unpack_scales(block->scales, s);
+    for (int j = 0; j < SUBS; j++)
+        s[j] -= 32;
+}
+
+static void put_scales(void *dst, float d, float dmin, const int *s, const int *m)
+{
+    struct ht__q3_k_block *block = dst;
+    uint8_t codes[SUBS];
+    for (int j = 0; j < SUBS; j++)
+        codes[j] = (uint8_t)(s[j] + 32);
+    block->d = ht__f32_to_f16(d);
+    ht__q3_k_pack_scales(codes, block->scales);
+}
+
+static const struct ht__best best = {
+    .codec = &ht__codec_q3_k,
+    .improve = ht__best_signed,
+    .values = {HT__VALUES_WHOLE, -LEVELS, LEVELS - 1},
+    .len = LEN,
+    .subs = SUBS,
+    .low = -32,
+    .high = 31,
+    .get = get_scales,
+    .put = put_scales,
+};
+
+static void encode_best(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
+{
+    ht__best_encode(&best, src, n_rows, row_len, importance, dst);
+}
+
 static int64_t check(const void *src, int64_t n_blocks)
 {
     return ht__check_halves(src, n_blocks, sizeof(struct ht__q3_k_block), 108, -1);
@@ -120,4 +184,6 @@ const struct ht__codec ht__codec_q3_k = {
     .encode = encode,
     .decode = decode,
     .check = check,
+    .grid = &grid,
+    .encode_best = encode_best,
 };

@@ -4,8 +4,10 @@
  *   128..191 high two bits: byte 32h + l, bits 2g
  *   192..207 s: signed bytes      208..209  d: half
  */
+#include "kernels/best/best.h"
 #include "kernels/codec.h"
 #include "kernels/codec/check.h"
+#include "kernels/codec/grid.h"
 #include "kernels/codec/k_block.h"
 #include "kernels/search/search.h"
 
@@ -14,15 +16,15 @@
 
 enum { SUBS = 16, LEN = 16, LEVELS = 32 };
 
-static void pack(const uint8_t codes[HT__K], struct ht__q6_k_block *block)
+static void write_codes(void *dst, const uint8_t *codes)
 {
+    struct ht__q6_k_block *block = dst;
     for (int h = 0; h < 2; h++)
         for (int l = 0; l < 32; l++) {
             const uint8_t *c = codes + 128 * h + l;
             block->ql[64 * h + l] = (uint8_t)((c[0] & 15) | (c[64] & 15) << 4);
             block->ql[64 * h + 32 + l] = (uint8_t)((c[32] & 15) | (c[96] & 15) << 4);
-            block->qh[32 * h + l] =
-                (uint8_t)(c[0] >> 4 | c[32] >> 4 << 2 | c[64] >> 4 << 4 | c[96] >> 4 << 6);
+            block->qh[32 * h + l] = (uint8_t)(c[0] >> 4 | c[32] >> 4 << 2 | c[64] >> 4 << 4 | c[96] >> 4 << 6);
         }
 }
 
@@ -31,8 +33,8 @@ static void encode_block(const float *x, const float *importance, struct ht__q6_
     uint8_t codes[HT__K];
     float scales[SUBS], max = 0, amax = 0;
     for (int j = 0; j < SUBS; j++) {
-        scales[j] = ht__search_symmetric(LEVELS, LEN, x + LEN * j, importance ? importance + LEN * j : NULL,
-                                         codes + LEN * j);
+        scales[j] =
+            ht__search_symmetric(LEVELS, LEN, x + LEN * j, importance ? importance + LEN * j : NULL, codes + LEN * j);
         if (fabsf(scales[j]) > amax) {
             amax = fabsf(scales[j]);
             max = scales[j];
@@ -40,7 +42,7 @@ static void encode_block(const float *x, const float *importance, struct ht__q6_
     }
     memset(block, 0, sizeof *block);
     if (amax < HT__TINY) return;
-    float inverse = -128.0f / max;
+    float inverse = -128.0f / max; /* sub-scales are signed bytes: the largest lies on the longer side */
     block->d = ht__f32_to_f16(1 / inverse);
     float d = ht__f16_to_f32(block->d);
     for (int j = 0; j < SUBS; j++) {
@@ -53,11 +55,10 @@ static void encode_block(const float *x, const float *importance, struct ht__q6_
             codes[i] = (uint8_t)((q < -LEVELS ? -LEVELS : q > LEVELS - 1 ? LEVELS - 1 : q) + LEVELS);
         }
     }
-    pack(codes, block);
+    write_codes(block, codes);
 }
 
-static void encode(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                   void *dst)
+static void encode(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     struct ht__q6_k_block *block = dst;
     for (int64_t r = 0; r < n_rows; r++)
@@ -84,6 +85,63 @@ static void decode(const void *src, int64_t n_weights, float *dst)
     }
 }
 
+static void read_block(const void *src, uint8_t *codes, float *scale, float *offset)
+{
+    const struct ht__q6_k_block *block = src;
+    float d = ht__f16_to_f32(block->d);
+    for (int j = 0; j < SUBS; j++) {
+        scale[j] = d * (float)block->scales[j];
+        offset[j] = 0;
+    }
+    for (int h = 0; h < 2; h++)
+        for (int l = 0; l < 32; l++)
+            for (int k = 0; k < 4; k++) {
+                int low = block->ql[64 * h + 32 * (k & 1) + l] >> 4 * (k / 2) & 15;
+                codes[128 * h + 32 * k + l] = (uint8_t)(low | (block->qh[32 * h + l] >> 2 * k & 3) << 4);
+            }
+}
+
+static const struct ht__grid grid = {
+    .n_codes = 2 * LEVELS,
+    .group = LEN,
+    .values = HT__WHOLE_VALUES(-LEVELS),
+    .read = read_block,
+    .write = write_codes,
+};
+
+static void get_scales(const void *src, float *d, float *dmin, int *s, int *m)
+{
+    const struct ht__q6_k_block *block = src;
+    *d = ht__f16_to_f32(block->d);
+    for (int j = 0; j < SUBS; j++)
+        s[j] = block->scales[j];
+}
+
+static void put_scales(void *dst, float d, float dmin, const int *s, const int *m)
+{
+    struct ht__q6_k_block *block = dst;
+    block->d = ht__f32_to_f16(d);
+    for (int j = 0; j < SUBS; j++)
+        block->scales[j] = (int8_t)s[j];
+}
+
+static const struct ht__best best = {
+    .codec = &ht__codec_q6_k,
+    .improve = ht__best_signed,
+    .values = {HT__VALUES_WHOLE, -LEVELS, LEVELS - 1},
+    .len = LEN,
+    .subs = SUBS,
+    .low = -128,
+    .high = 127,
+    .get = get_scales,
+    .put = put_scales,
+};
+
+static void encode_best(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
+{
+    ht__best_encode(&best, src, n_rows, row_len, importance, dst);
+}
+
 static int64_t check(const void *src, int64_t n_blocks)
 {
     return ht__check_halves(src, n_blocks, sizeof(struct ht__q6_k_block), 208, -1);
@@ -101,4 +159,6 @@ const struct ht__codec ht__codec_q6_k = {
     .encode = encode,
     .decode = decode,
     .check = check,
+    .grid = &grid,
+    .encode_best = encode_best,
 };

@@ -43,10 +43,23 @@ static ht__vector_fn *no_vector(const struct ht__codec *codec)
 
 const struct ht__ops *ht__ops(enum ht__cpu_level level)
 {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(HT_SCALAR_ALONE)
     if (level >= HT__CPU_avx512 && ht__cpu_has(HT__CPU_avx512)) return &ht__ops_avx512;
     if (level >= HT__CPU_avx2 && ht__cpu_has(HT__CPU_avx2)) return &ht__ops_avx2;
 #endif
     (void)level;
     return &ht__ops_scalar;
+}
+
+void ht__ops_product(const struct ht__ops *ops, const float *w, int64_t ldw, int64_t n_rows, int64_t n_in,
+                     const float *x, int64_t ldx, int64_t n_tokens, float *y, int64_t ldy, float *scratch)
+{
+    const struct ht__codec *f32 = &ht__codec_f32;
+    struct ht__matmul_weights m = {
+        .decode = f32->decode, .row_bytes = (size_t)ldw * sizeof *w, .block_len = 1, .block_size = 4, .n_in = n_in};
+    for (int64_t r = 0; r < n_rows; r += HT__MATMUL_ROWS) {
+        m.n_rows = n_rows - r < HT__MATMUL_ROWS ? (int)(n_rows - r) : HT__MATMUL_ROWS;
+        m.rows = w + r * ldw;
+        ops->matmul(&m, x, ldx, n_tokens, y + r, ldy, scratch);
+    }
 }

@@ -76,4 +76,8 @@ struct ht__ops {
 
 const struct ht__ops *ht__ops(enum ht__cpu_level level);
 
+/* y[t * ldy + r] = sum over k of x[t * ldx + k] * w[r * ldw + k], for any number of rows r of floats: matmul's order. */
+void ht__ops_product(const struct ht__ops *ops, const float *w, int64_t ldw, int64_t n_rows, int64_t n_in,
+                     const float *x, int64_t ldx, int64_t n_tokens, float *y, int64_t ldy, float *scratch);
+
 #endif

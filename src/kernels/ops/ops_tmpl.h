@@ -33,9 +33,9 @@ OPS_INLINE part load_part(const float *x)
 
 /* Sixteen lanes become four: `op` of lanes eight apart, then of those four apart. */
 #if OPS_BYTES == 64
-#define FOLD(v, op)                                                                                            \
-    FOLD8(op(__builtin_shufflevector(v[0], v[0], 0, 1, 2, 3, 4, 5, 6, 7),                                      \
-             __builtin_shufflevector(v[0], v[0], 8, 9, 10, 11, 12, 13, 14, 15)),                               \
+#define FOLD(v, op)                                                                                                    \
+    FOLD8(op(__builtin_shufflevector(v[0], v[0], 0, 1, 2, 3, 4, 5, 6, 7),                                              \
+             __builtin_shufflevector(v[0], v[0], 8, 9, 10, 11, 12, 13, 14, 15)),                                       \
           op)
 #elif OPS_BYTES == 32
 #define FOLD(v, op) FOLD8(op(v[0], v[1]), op)
@@ -208,8 +208,8 @@ static void op_gelu_tanh(float *gate, const float *up, int64_t n)
 }
 
 /* Columns d on, `wide` at a time, a constant, so that their sums stay in registers; gives where it ended. */
-OPS_INLINE int64_t sum_columns(float *out, const float *p, const float *rows, int64_t ld, int64_t n, int64_t d, int64_t len,
-                               int wide)
+OPS_INLINE int64_t sum_columns(float *out, const float *p, const float *rows, int64_t ld, int64_t n, int64_t d,
+                               int64_t len, int wide)
 {
     for (; d + wide <= len; d += wide) {
         float sum[64] = {0};
@@ -280,8 +280,8 @@ static void op_activations(const float *x, int64_t ldx, int64_t n, struct ht__ac
                 most = here > most || here != here ? here : most;
             }
             for (int64_t b = first; b < last; b++)
-                out->scales[t * blocks + b] = codes_of_32(x + t * ldx + 32 * b, most, out->codes + t * out->n_in + 32 * b,
-                                                          out->sums + 2 * (t * blocks + b));
+                out->scales[t * blocks + b] = codes_of_32(
+                    x + t * ldx + 32 * b, most, out->codes + t * out->n_in + 32 * b, out->sums + 2 * (t * blocks + b));
         }
 }
 

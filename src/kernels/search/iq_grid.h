@@ -1,6 +1,6 @@
 /*
  * The lattices of the codebook types (IQ1, IQ2, IQ3) and, for points that are not on them, the list of
- * near lattice points that the reference encoder tries. The tables are computed when the program is
+ * near lattice points that llama.cpp's encoder tries. The tables are computed when the program is
  * built (tools/gen_iq_tables.c) from the published lattice points in iq_grids.def.
  *
  * A group of `dim` weights has digits l[i] in 0 .. levels-1; its code is the sum of l[i] << (bits*i).

@@ -49,8 +49,7 @@ static int code_of(params *p, const uint8_t *l)
 }
 
 /* The neighbour nearest to the magnitudes, weighed by the square roots of the weights. */
-static void best_neighbour(params *p, int32_t entry, const float *x, const float *root, float scale,
-                           uint8_t *l)
+static void best_neighbour(params *p, int32_t entry, const float *x, const float *root, float scale, uint8_t *l)
 {
     const uint16_t *list = p->grid->neighbour_codes - entry - 1;
     int dim = p->grid->dim, bits = p->grid->bits, digit = (1 << bits) - 1, found = -1;
@@ -71,8 +70,7 @@ static void best_neighbour(params *p, int32_t entry, const float *x, const float
 }
 
 /* One group at this inverse scale; true when its codes were on the lattice by themselves. */
-static bool snap(params *p, const float *x, const float *root, float inverse, float scale,
-                 uint8_t *l)
+static bool snap(params *p, const float *x, const float *root, float inverse, float scale, uint8_t *l)
 {
     for (int i = 0; i < p->grid->dim; i++)
         l[i] = (uint8_t)clamp(ht__round_even(0.5f * (inverse * x[i] - 1)), p->grid->levels - 1);
@@ -98,8 +96,7 @@ struct state {
     bool on_grid[8];
 };
 
-static void try_scales(params *p, const float *x, const float *w, const float *root, float max,
-                       struct state *best)
+static void try_scales(params *p, const float *x, const float *w, const float *root, float max, struct state *best)
 {
     int top = 2 * p->grid->levels - 1, dim = p->grid->dim;
     float score = 0;
@@ -107,8 +104,7 @@ static void try_scales(params *p, const float *x, const float *w, const float *r
         struct state trial = {.scale = 0};
         float inverse = ((float)top + (float)t * p->step) / max, qx, q2;
         for (int k = 0; k < p->n / dim; k++)
-            trial.on_grid[k] =
-                snap(p, x + dim * k, root + dim * k, inverse, 1 / inverse, trial.l + dim * k);
+            trial.on_grid[k] = snap(p, x + dim * k, root + dim * k, inverse, 1 / inverse, trial.l + dim * k);
         sums(p, x, w, trial.l, &qx, &q2);
         if (q2 > 0 && qx * qx > score * q2) {
             *best = trial;
@@ -175,8 +171,7 @@ void ht__lattice_search(params *p, const float *x, const float *w, struct ht__la
     block->scale = s.scale;
 }
 
-static void weigh(const struct ht__lattice_type *type, const float *x, const float *importance,
-                  float sigma2, float *w)
+static void weigh(const struct ht__lattice_type *type, const float *x, const float *importance, float sigma2, float *w)
 {
     if (importance)
         ht__search_weights(type->search.n, x, importance, sigma2, w);
@@ -185,12 +180,10 @@ static void weigh(const struct ht__lattice_type *type, const float *x, const flo
             w[i] = type->flat > 0 ? type->flat * sigma2 + x[i] * x[i] : x[i] * x[i];
 }
 
-static void encode_super(const struct ht__lattice_type *type, const float *x,
-                         const float *importance, uint8_t *out)
+static void encode_super(const struct ht__lattice_type *type, const float *x, const float *importance, uint8_t *out)
 {
     struct ht__lattice_block blocks[HT__LATTICE_SUPER / 16];
-    float w[HT__LATTICE_MAX],
-        sigma2 = type->sigma * ht__sum_squares(HT__LATTICE_SUPER, x) / HT__LATTICE_SUPER;
+    float w[HT__LATTICE_MAX], sigma2 = type->sigma * ht__sum_squares(HT__LATTICE_SUPER, x) / HT__LATTICE_SUPER;
     for (int b = 0; b < HT__LATTICE_SUPER / type->search.n; b++) {
         int at = type->search.n * b;
         weigh(type, x + at, importance ? importance + at : NULL, sigma2, w);
@@ -199,8 +192,8 @@ static void encode_super(const struct ht__lattice_type *type, const float *x,
     type->pack(blocks, out);
 }
 
-void ht__lattice_encode(const struct ht__lattice_type *type, const float *src, int64_t n_rows,
-                        int64_t row_len, const float *importance, void *dst)
+void ht__lattice_encode(const struct ht__lattice_type *type, const float *src, int64_t n_rows, int64_t row_len,
+                        const float *importance, void *dst)
 {
     uint8_t *out = dst;
     for (int64_t r = 0; r < n_rows; r++)
@@ -220,6 +213,7 @@ float ht__lattice_scales(const struct ht__lattice_block *blocks, int n, uint8_t 
     if (max == 0) return 0;
     float d = max / 31, inverse = 1 / d;
     for (int i = 0; i < n; i++)
-        codes[i] = (uint8_t)clamp(ht__round_even(0.5f * (inverse * blocks[i].scale - 1)), 15);
+        codes[i] =
+            (uint8_t)clamp(ht__round_even(0.5f * (inverse * blocks[i].scale - 1)), 15); /* scale = d*(2*code + 1) */
     return d;
 }

@@ -1,5 +1,4 @@
-/* What the codebook types IQ2 and IQ3 share: signs, snapping to a lattice, the search for a scale.
- */
+/* What the codebook types IQ2 and IQ3 share: signs, snapping to a lattice, the search for a scale. */
 #ifndef HT_KERNELS_LATTICE_H
 #define HT_KERNELS_LATTICE_H
 
@@ -19,8 +18,7 @@ struct ht__lattice_params {
     int n;     /* weights a block: 16 or 32 */
     int steps; /* trials -steps … steps */
     float step;
-    bool
-        even_signs; /* only seven signs of eight are stored: their number of minuses must be even */
+    bool even_signs;   /* only seven signs of eight are stored: their number of minuses must be even */
     bool positive_max; /* the trials start from a search for a non-negative scale (IQ2_XXS) */
     enum { HT__SNAP_OFF_GRID, HT__SNAP_ALL_IF_ANY, HT__SNAP_ALL } snap;
     float tiny; /* blocks below this stay all zero; 0: only those that are zero */
@@ -51,41 +49,24 @@ void ht__iq2_s_pack(const struct ht__lattice_block *blocks, uint8_t *out);
 void ht__iq3_xxs_pack(const struct ht__lattice_block *blocks, uint8_t *out);
 void ht__iq3_s_pack(const struct ht__lattice_block *blocks, uint8_t *out);
 
-/* In a header, so that vector variants are compiled with these numbers as constants. */
+/*
+ * In a header, so that vector variants are compiled with these numbers as constants. Trials, steps, what counts as zero
+ * and the weights without importance (sigma, flat) are llama.cpp's choices (search.h).
+ */
 static const struct ht__lattice_type ht__iq2_xxs_lattice = {
-    {&ht__iq2_xxs_grid, 32, 6, 0.1f, true, true, HT__SNAP_ALL, 1e-15f},
-    1,
-    0.25f,
-    66,
-    ht__iq2_xxs_pack};
+    {&ht__iq2_xxs_grid, 32, 6, 0.1f, true, true, HT__SNAP_ALL, 1e-15f}, 1, 0.25f, 66, ht__iq2_xxs_pack};
 static const struct ht__lattice_type ht__iq2_xs_lattice = {
-    {&ht__iq2_xs_grid, 16, 9, 0.1f, true, false, HT__SNAP_OFF_GRID, 1e-15f},
-    1,
-    0.25f,
-    74,
-    ht__iq2_xs_pack};
+    {&ht__iq2_xs_grid, 16, 9, 0.1f, true, false, HT__SNAP_OFF_GRID, 1e-15f}, 1, 0.25f, 74, ht__iq2_xs_pack};
 static const struct ht__lattice_type ht__iq2_s_lattice = {
-    {&ht__iq2_s_grid, 16, 9, 0.1f, false, false, HT__SNAP_OFF_GRID, 1e-8f},
-    2,
-    0.25f,
-    82,
-    ht__iq2_s_pack};
+    {&ht__iq2_s_grid, 16, 9, 0.1f, false, false, HT__SNAP_OFF_GRID, 1e-8f}, 2, 0.25f, 82, ht__iq2_s_pack};
 static const struct ht__lattice_type ht__iq3_xxs_lattice = {
-    {&ht__iq3_xxs_grid, 32, 15, 0.2f, true, false, HT__SNAP_OFF_GRID, 1e-8f},
-    2,
-    0,
-    98,
-    ht__iq3_xxs_pack};
+    {&ht__iq3_xxs_grid, 32, 15, 0.2f, true, false, HT__SNAP_OFF_GRID, 1e-8f}, 2, 0, 98, ht__iq3_xxs_pack};
 static const struct ht__lattice_type ht__iq3_s_lattice = {
-    {&ht__iq3_s_grid, 32, 9, 0.2f, false, false, HT__SNAP_ALL_IF_ANY, 0},
-    2,
-    0,
-    110,
-    ht__iq3_s_pack};
+    {&ht__iq3_s_grid, 32, 9, 0.2f, false, false, HT__SNAP_ALL_IF_ANY, 0}, 2, 0, 110, ht__iq3_s_pack};
 
 /* Rows of 256-weight super-blocks, scalar; importance as in codec.h. */
-void ht__lattice_encode(const struct ht__lattice_type *type, const float *src, int64_t n_rows,
-                        int64_t row_len, const float *importance, void *dst);
+void ht__lattice_encode(const struct ht__lattice_type *type, const float *src, int64_t n_rows, int64_t row_len,
+                        const float *importance, void *dst);
 
 /* 4-bit codes of the scales: (2l + 1) * d/… ; gives d, or 0 when every scale is 0. */
 float ht__lattice_scales(const struct ht__lattice_block *blocks, int n, uint8_t *codes);

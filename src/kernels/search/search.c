@@ -31,8 +31,8 @@ void ht__search_weights(int n, const float *x, const float *importance, float si
 
 /* ---- affine ---- */
 
-static float affine_error(int n, const float *x, const float *w, const uint8_t *codes, float scale,
-                          float offset, bool absolute)
+static float affine_error(int n, const float *x, const float *w, const uint8_t *codes, float scale, float offset,
+                          bool absolute)
 {
     float error = 0;
     for (int i = 0; i < n; i++) {
@@ -43,16 +43,15 @@ static float affine_error(int n, const float *x, const float *w, const uint8_t *
     return error;
 }
 
-static void affine_codes(int n, const float *x, float inverse, float offset, int levels,
-                         uint8_t *codes)
+static void affine_codes(int n, const float *x, float inverse, float offset, int levels, uint8_t *codes)
 {
     for (int i = 0; i < n; i++)
         codes[i] = (uint8_t)clamp(ht__round_even(inverse * (x[i] - offset)), 0, levels);
 }
 
 /* Least squares for these codes; false when they are all the same. */
-static bool affine_fit(int n, const float *x, const float *w, const uint8_t *codes, float sum_w,
-                       float sum_x, float *scale, float *offset)
+static bool affine_fit(int n, const float *x, const float *w, const uint8_t *codes, float sum_w, float sum_x,
+                       float *scale, float *offset)
 {
     float sum_l = 0, sum_l2 = 0, sum_xl = 0;
     for (int i = 0; i < n; i++) {
@@ -72,8 +71,8 @@ static bool affine_fit(int n, const float *x, const float *w, const uint8_t *cod
     return true;
 }
 
-float ht__search_affine(const struct ht__affine_params *p, int n, const float *x, const float *w,
-                        uint8_t *codes, float *min)
+float ht__search_affine(const struct ht__affine_params *p, int n, const float *x, const float *w, uint8_t *codes,
+                        float *min)
 {
     float low = x[0], high = x[0], sum_w = w[0], sum_x = sum_w * x[0];
     for (int i = 1; i < n; i++) {
@@ -123,8 +122,8 @@ static float largest(int n, const float *x)
     return max;
 }
 
-static void symmetric_sums(int levels, int n, const float *x, const float *w, float inverse,
-                           float *sum_xl, float *sum_l2)
+static void symmetric_sums(int levels, int n, const float *x, const float *w, float inverse, float *sum_xl,
+                           float *sum_l2)
 {
     *sum_xl = *sum_l2 = 0;
     for (int i = 0; i < n; i++) {
@@ -177,7 +176,7 @@ static float positive_inverse(int levels, int n, const float *x, const float *w,
         float scale = 1 / inverse, error = 0;
         for (int i = 0; i < n; i++) {
             int l = positive_code(inverse, x[i], levels);
-            if (t == -5) l = (uint8_t)l; /* the reference keeps these in bytes: below zero they wrap */
+            if (t == -5) l = (uint8_t)l; /* llama.cpp keeps these in bytes: below zero they wrap */
             float diff = x[i] - scale * (float)l;
             error += w[i] * diff * diff;
         }
@@ -202,7 +201,7 @@ float ht__search_positive(int levels, int n, const float *x, const float *w, uin
         int first = positive_code(inverse, x[i], levels);
         sum_xl += w[i] * x[i] * (float)first;
         sum_l2 += w[i] * (float)first * (float)first;
-        l[i] = (uint8_t)first; /* a code below zero wraps, as the reference's bytes do */
+        l[i] = (uint8_t)first; /* a code below zero wraps, as llama.cpp's bytes do */
     }
     for (int sweep = 0, changed = 1; sweep < 5 && changed; sweep++) {
         changed = 0;

@@ -112,10 +112,22 @@ VEC void decode_legacy(const uint8_t *in, int64_t n, float *dst, int zero, bool 
     }
 }
 
-VEC void decode_q4_0(const uint8_t *in, int64_t n, float *dst) { decode_legacy(in, n, dst, 8, false, false); }
-VEC void decode_q4_1(const uint8_t *in, int64_t n, float *dst) { decode_legacy(in, n, dst, 0, true, false); }
-VEC void decode_q5_0(const uint8_t *in, int64_t n, float *dst) { decode_legacy(in, n, dst, 16, false, true); }
-VEC void decode_q5_1(const uint8_t *in, int64_t n, float *dst) { decode_legacy(in, n, dst, 0, true, true); }
+VEC void decode_q4_0(const uint8_t *in, int64_t n, float *dst)
+{
+    decode_legacy(in, n, dst, 8, false, false);
+}
+VEC void decode_q4_1(const uint8_t *in, int64_t n, float *dst)
+{
+    decode_legacy(in, n, dst, 0, true, false);
+}
+VEC void decode_q5_0(const uint8_t *in, int64_t n, float *dst)
+{
+    decode_legacy(in, n, dst, 16, false, true);
+}
+VEC void decode_q5_1(const uint8_t *in, int64_t n, float *dst)
+{
+    decode_legacy(in, n, dst, 0, true, true);
+}
 
 /* ---- codes into a table of 16 ---- */
 
@@ -193,8 +205,7 @@ VEC void decode_q3_k(const uint8_t *in, int64_t n, float *dst)
 }
 
 /* Two sub-blocks of 32 in the low and high nibbles of 32 bytes; `high`: with fifth bits. */
-VEC void put_k_affine(const uint8_t *qs, const uint8_t *high, int g, const float *scales, const float *mins,
-                      float *dst)
+VEC void put_k_affine(const uint8_t *qs, const uint8_t *high, int g, const float *scales, const float *mins, float *dst)
 {
     for (int h = 0; h < 2; h++) {
         __m256i codes = bits_of(load32(qs + 32 * g), 4 * h, 15);
@@ -248,8 +259,8 @@ VEC void decode_tq2_0(const uint8_t *in, int64_t n, float *dst)
             put_scaled(less(bits_of(load32(in + 32 * (g / 4)), 2 * (g % 4), 3), 1), float_of(in + 64), dst + 32 * g);
 }
 
-#define DECODER(id, level)                                                                                         \
-    void ht__##id##_decode_##level(const void *src, int64_t n_weights, float *dst)                                 \
-    {                                                                                                              \
-        decode_##id(src, n_weights, dst);                                                                          \
+#define DECODER(id, level)                                                                                             \
+    void ht__##id##_decode_##level(const void *src, int64_t n_weights, float *dst)                                     \
+    {                                                                                                                  \
+        decode_##id(src, n_weights, dst);                                                                              \
     }

@@ -2,15 +2,13 @@
 #include "kernels/x86/vec_avx512.h"
 #include "kernels/x86/fp4_tmpl.h"
 
-void ht__mxfp4_encode_avx512(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                             void *dst)
+void ht__mxfp4_encode_avx512(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     (void)importance;
     encode_mx(src, n_rows * row_len / MX_LEN, dst);
 }
 
-void ht__nvfp4_encode_avx512(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                             void *dst)
+void ht__nvfp4_encode_avx512(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     (void)importance;
     encode_nv(src, n_rows * row_len / NV_LEN, dst);

@@ -1,7 +1,7 @@
 /*
  * MXFP4 and NVFP4 with vectors: included by fp4_<level>.c after vec_<level>.h.
  *
- * The reference takes the least |v * scale - x| over the sixteen values v, the first of equals. That is: the
+ * llama.cpp takes the least |v * scale - x| over the sixteen values v, the first of equals. That is: the
  * magnitude's code is the number of midpoints m with |x| > m * scale, and a negative x has the sign bit unless
  * the code is 0. Exact: scales have four significant bits, so v * scale and m * scale are exact; next to a
  * midpoint the two differences are exact too (neighbours but 0 and 1 are within a factor of two; below
@@ -38,7 +38,7 @@ VEC bool put_mx(const float *x, uint8_t *out)
         return true;
     }
     /* no subnormals or overflow in what follows; and where the logarithm may round up to the next whole number,
-     * which it does at most 2^-14 below a power of two, the exponent is not the reference's */
+     * which it does at most 2^-14 below a power of two, the exponent is not llama.cpp's */
     if (exponent < 32 || exponent > 250 || (bits & 0x7ffe00) == 0x7ffe00) return false;
     out[0] = (uint8_t)(exponent - 2);
     for (int i = 0; i < MX_LEN / VL; i++)

@@ -129,8 +129,7 @@ VEC void split_s(const struct sums *s, int low, int high, vf qx[2], vf q2[2])
     for (int k = 0; k < 2; k++) {
         const vf v0 = v_set(levels[k][0]), v1 = v_set(levels[k][1]), v2 = v_set(levels[k][2]);
         qx[k] = v_add(v_add(v_mul(x[low], v0), v_mul(x_middle, v1)), v_mul(x_top, v2));
-        q2[k] = v_add(v_add(v_mul(v_mul(w[low], v0), v0), v_mul(v_mul(w_middle, v1), v1)),
-                      v_mul(v_mul(w_top, v2), v2));
+        q2[k] = v_add(v_add(v_mul(v_mul(w[low], v0), v0), v_mul(v_mul(w_middle, v1), v1)), v_mul(v_mul(w_top, v2), v2));
     }
 }
 
@@ -148,9 +147,9 @@ VEC void split_m(const struct sums *s, int low, int high, vf qx[4], vf q2[4])
         for (int k = 0; k < 2; k++) {
             const vf top = v_set(levels[k][2]);
             x[k][h] = v_sub(v_mul(s->x[h][16], top), below);
-            w[k][h] = v_add(v_add(v_mul(v_mul(s->w[h][16], top), top),
-                                  v_mul(s->w[h][low], v_set(step_of_squares(k, 0)))),
-                            v_mul(s->w[h][high], v_set(step_of_squares(k, 1))));
+            w[k][h] =
+                v_add(v_add(v_mul(v_mul(s->w[h][16], top), top), v_mul(s->w[h][low], v_set(step_of_squares(k, 0)))),
+                      v_mul(s->w[h][high], v_set(step_of_squares(k, 1))));
         }
     }
     for (int k = 0; k < 4; k++) {
@@ -182,8 +181,7 @@ struct splits {
  * of that of w: that leaves an error of at most 2^-15 of a root, beside that of the approximation.
  */
 struct rough {
-    vf x[MOST + MAX_CHUNK],
-        high[4][MOST + MAX_CHUNK]; /* the last is repeated, to fill up a chunk */
+    vf x[MOST + MAX_CHUNK], high[4][MOST + MAX_CHUNK]; /* the last is repeated, to fill up a chunk */
     vf low[4][MOST + 1], all[4];
 };
 
@@ -291,10 +289,8 @@ struct lattice_state {
     int32_t codes[4][VL]; /* digits of each group */
 };
 
-/* The digits that the winning split gives, and the shifts; mirrored where the scale is below zero.
- */
-VEC void place_levels(int n, const struct block_lanes *b, const struct winner *w,
-                      struct lattice_state *s)
+/* The digits that the winning split gives, and the shifts; mirrored where the scale is below zero. */
+VEC void place_levels(int n, const struct block_lanes *b, const struct winner *w, struct lattice_state *s)
 {
     vi low = v_to_int(w->low), high = v_to_int(w->high), shifts = v_to_int(w->shifts);
     vi code[2] = {v_zero_int(), v_zero_int()};
@@ -304,14 +300,12 @@ VEC void place_levels(int n, const struct block_lanes *b, const struct winner *w
         vm at_least_0 = v_less_int(low, j + 1), at_least_1 = v_less_int(high, j + 1);
         for (int part = 0; part < n / 16; part++) {
             vi bit = v_shift_left_each(v_set_int(1), v_sub_int(at, v_set_int(32 * part)));
-            code[part] =
-                v_add_int_where(v_add_int_where(code[part], bit, at_least_0), bit, at_least_1);
+            code[part] = v_add_int_where(v_add_int_where(code[part], bit, at_least_0), bit, at_least_1);
         }
     }
     for (int k = 0; k < n / 8; k++) {
         vi c = code[k / 2];
-        c = v_pick_int(c, v_sub_int(v_set_int((int32_t)0xaaaaaaaa), c),
-                       mirror); /* 2 - every digit */
+        c = v_pick_int(c, v_sub_int(v_set_int((int32_t)0xaaaaaaaa), c), mirror); /* 2 - every digit */
         v_store_int(s->codes[k], v_and_int(v_shift_right(c, k % 2 * 16), v_set_int(0xffff)));
         vi bit = v_set_int(n == 16 && k == 0 ? 2 : 1); /* of the shifts, this group's */
         vm down = v_not(v_less_int(v_and_int(shifts, bit), 1));
@@ -325,8 +319,7 @@ VEC vf shift_of(vm down)
     return v_pick(v_set(0.125f), v_set(-0.125f), down);
 }
 
-/* Whether all weights are nearest to their own digit, with a margin: then the pruned lists will do.
- */
+/* Whether all weights are nearest to their own digit, with a margin: then the pruned lists will do. */
 VEC vm well_inside(const vf *x, vi code, vf inverse, vf shift)
 {
     vf farthest = v_zero();
@@ -347,8 +340,7 @@ struct snap_queue {
 };
 
 /* Gives the lanes in which a group is off. */
-VEC vm queue_groups(int n, const struct block_lanes *b, vm alive, const struct lattice_state *s,
-                    struct snap_queue *q)
+VEC vm queue_groups(int n, const struct block_lanes *b, vm alive, const struct lattice_state *s, struct snap_queue *q)
 {
     const struct ht__iq_grid *grid = &ht__iq1_grid;
     vf inverse = v_div(v_set(1), s->scale);
@@ -363,8 +355,7 @@ VEC vm queue_groups(int n, const struct block_lanes *b, vm alive, const struct l
         for (unsigned left = v_bits(off); left; left &= left - 1) {
             int lane = __builtin_ctz(left);
             const uint16_t *list = grid->near - entries[lane] - 1;
-            if (!(inside >> lane & 1))
-                list = grid->neighbour_codes - grid->map[s->codes[k][lane]] - 1;
+            if (!(inside >> lane & 1)) list = grid->neighbour_codes - grid->map[s->codes[k][lane]] - 1;
             int longer = list[0] > SHORT_LIST, at = q->n[longer]++;
             q->groups[longer][at] = (uint8_t)(k * VL + lane);
             q->lists[longer][at] = list;
@@ -386,13 +377,11 @@ VEC vm snap_lanes(int n, const struct block_lanes *b, vm alive, struct lattice_s
         down[k] = v_bits(s->down[k]);
     for (int longer = 0; longer < 2; longer++)
         for (int i = 0; i < q.n[longer]; i++) {
-            int k = q.groups[longer][i] / VL, lane = q.groups[longer][i] % VL,
-                at = n * lane + 8 * k;
+            int k = q.groups[longer][i] / VL, lane = q.groups[longer][i] % VL, at = n * lane + 8 * k;
             const float *values = levels[down[k] >> lane & 1];
             const uint16_t *list = q.lists[longer][i];
-            s->codes[k][lane] =
-                longer ? nearest_of_many(list, b->rows + at, b->weights + at, scales[lane], values)
-                       : nearest_of_few(list, b->rows + at, b->weights + at, scales[lane], values);
+            s->codes[k][lane] = longer ? nearest_of_many(list, b->rows + at, b->weights + at, scales[lane], values)
+                                       : nearest_of_few(list, b->rows + at, b->weights + at, scales[lane], values);
         }
     return any_off;
 }
@@ -411,8 +400,7 @@ VEC void refit(int n, const struct block_lanes *b, vm lanes, struct lattice_stat
     s->scale = v_pick(s->scale, v_div(qx, q2), lanes);
 }
 
-VEC void store_blocks(int n, const struct lattice_state *s, unsigned alive,
-                      struct ht__iq1_block *blocks)
+VEC void store_blocks(int n, const struct lattice_state *s, unsigned alive, struct ht__iq1_block *blocks)
 {
     float scales[VL];
     unsigned down[4];
@@ -423,8 +411,7 @@ VEC void store_blocks(int n, const struct lattice_state *s, unsigned alive,
         memset(&blocks[lane], 0, sizeof blocks[lane]);
         if (!(alive >> lane & 1)) continue;
         blocks[lane].scale = scales[lane];
-        blocks[lane].shifts = (int)(n == 32 ? down[0] >> lane & 1
-                                            : (down[0] >> lane & 1) << 1 | (down[1] >> lane & 1));
+        blocks[lane].shifts = (int)(n == 32 ? down[0] >> lane & 1 : (down[0] >> lane & 1) << 1 | (down[1] >> lane & 1));
         for (int k = 0; k < n / 8; k++)
             blocks[lane].points[k] = (uint16_t)ht__iq1_grid.map[s->codes[k][lane]];
     }
@@ -481,15 +468,14 @@ VEC void weigh_batch(const float *x, const float *importance, float *w)
     v_store(sigma2, v_div(v_mul(v_set(2), sum_rows(x, true)), v_set(SUPER)));
     for (int i = 0; i < VL * SUPER; i += VL) {
         vf v = v_load(x + i), square = v_mul(v, v);
-        if (importance)
-            square = v_mul(v_load(importance + i), v_sqrt(v_add(v_set(sigma2[i / SUPER]), square)));
+        if (importance) square = v_mul(v_load(importance + i), v_sqrt(v_add(v_set(sigma2[i / SUPER]), square)));
         v_store(w + i, square);
     }
 }
 
 /* The terms of IQ1_M's last fit for one super-block. */
-VEC void fit_terms(const float *x, const float *w, const struct ht__iq1_block *blocks,
-                   const int codes[16], float *wqx, float *wq2)
+VEC void fit_terms(const float *x, const float *w, const struct ht__iq1_block *blocks, const int codes[16], float *wqx,
+                   float *wq2)
 {
     for (int i = 0; i < SUPER; i += VL) {
         const struct ht__iq1_block *b = blocks + i / 16;
@@ -514,8 +500,7 @@ struct m_fit {
     bool any[VL];
 };
 
-VEC void fit_batch(const float *x, const float *w, const struct ht__iq1_block *blocks,
-                   struct m_fit *f)
+VEC void fit_batch(const float *x, const float *w, const struct ht__iq1_block *blocks, struct m_fit *f)
 {
     memset(f->wqx, 0, sizeof f->wqx);
     memset(f->wq2, 0, sizeof f->wq2);
@@ -523,16 +508,16 @@ VEC void fit_batch(const float *x, const float *w, const struct ht__iq1_block *b
         f->d[i] = 0;
         f->any[i] = ht__iq1_m_codes(blocks + 16 * i, f->codes[i], &f->d[i]);
         if (f->any[i])
-            fit_terms(x + SUPER * i, w + SUPER * i, blocks + 16 * i, f->codes[i],
-                      f->wqx + SUPER * i, f->wq2 + SUPER * i);
+            fit_terms(x + SUPER * i, w + SUPER * i, blocks + 16 * i, f->codes[i], f->wqx + SUPER * i,
+                      f->wq2 + SUPER * i);
     }
     vf qx = sum_rows(f->wqx, false), q2 = sum_rows(f->wq2, false);
     v_store(f->d, v_pick(v_load(f->d), v_div(qx, q2), v_gt(q2, v_zero())));
 }
 
 /* A batch is VL super-blocks; the last is filled up. */
-VEC void encode_iq1(const struct ht__codec *codec, int n, const float *src, int64_t n_rows,
-                    int64_t row_len, const float *importance, uint8_t *out)
+VEC void encode_iq1(const struct ht__codec *codec, int n, const float *src, int64_t n_rows, int64_t row_len,
+                    const float *importance, uint8_t *out)
 {
     float x_room[VL * SUPER], importance_room[VL * SUPER], w[VL * SUPER];
     struct ht__iq1_block blocks[VL * SUPER / 16];
@@ -544,9 +529,7 @@ VEC void encode_iq1(const struct ht__codec *codec, int n, const float *src, int6
     for (int64_t first = 0; first < supers; first += VL) {
         const float *x = batch_weights(src, first, supers, VL, SUPER, x_room), *given = NULL;
         bool odd[VL] = {false};
-        if (importance)
-            given =
-                batch_importance(importance, first, supers, per_row, VL, SUPER, importance_room);
+        if (importance) given = batch_importance(importance, first, supers, per_row, VL, SUPER, importance_room);
         weigh_batch(x, given, w);
         for (int b = 0; b < VL * count; b += VL) {
             unsigned lanes = search_lanes(n, &net, x + b * n, w + b * n, blocks + b);
@@ -559,17 +542,16 @@ VEC void encode_iq1(const struct ht__codec *codec, int n, const float *src, int6
             if (odd[i])
                 codec->encode(x + SUPER * i, 1, SUPER, given ? given + SUPER * i : NULL, block);
             else if (n == 16)
-                ht__iq1_m_pack(blocks + count * i, fit.any[i] ? fit.codes[i] : NULL, fit.d[i],
-                               block);
+                ht__iq1_m_pack(blocks + count * i, fit.any[i] ? fit.codes[i] : NULL, fit.d[i], block);
             else
                 ht__iq1_s_pack(blocks + count * i, block);
         }
     }
 }
 
-#define IQ1_ENCODER(id, n, level)                                                                  \
-    void ht__##id##_encode_##level(const float *src, int64_t n_rows, int64_t row_len,              \
-                                   const float *importance, void *dst)                             \
-    {                                                                                              \
-        encode_iq1(&ht__codec_##id, n, src, n_rows, row_len, importance, dst);                     \
+#define IQ1_ENCODER(id, n, level)                                                                                      \
+    void ht__##id##_encode_##level(const float *src, int64_t n_rows, int64_t row_len, const float *importance,         \
+                                   void *dst)                                                                          \
+    {                                                                                                                  \
+        encode_iq1(&ht__codec_##id, n, src, n_rows, row_len, importance, dst);                                         \
     }

@@ -1,5 +1,4 @@
-/* What the IQ1 template needs beside lattice_vec_avx2.h. See iq1_vec_avx512.h for the same names.
- */
+/* What the IQ1 template needs beside lattice_vec_avx2.h. See iq1_vec_avx512.h for the same names. */
 #ifndef HT_KERNELS_IQ1_VEC_AVX2_H
 #define HT_KERNELS_IQ1_VEC_AVX2_H
 
@@ -64,8 +63,7 @@ VEC vf v_floats_of_bytes(const uint8_t *p)
 /* l - 1 of the digit l at this bit. */
 VEC vf v_level(vi code, int shift)
 {
-    return _mm256_permutevar_ps(_mm256_setr_ps(-1, 0, 1, 0, -1, 0, 1, 0),
-                                _mm256_srli_epi32(code, shift));
+    return _mm256_permutevar_ps(_mm256_setr_ps(-1, 0, 1, 0, -1, 0, 1, 0), _mm256_srli_epi32(code, shift));
 }
 
 /*
@@ -117,11 +115,9 @@ VEC vi v_key_number(vk k)
     return _mm256_permute4x64_epi64(_mm256_castps_si256(both), 0xd8);
 }
 
-VEC void errors_of_eight(const float *x, const float *w, float scale, const float *levels,
-                         __m256 e[8])
+VEC void errors_of_eight(const float *x, const float *w, float scale, const float *levels, __m256 e[8])
 {
-    __m256 values =
-        _mm256_mul_ps(_mm256_set1_ps(scale), _mm256_broadcast_ps((const __m128 *)levels));
+    __m256 values = _mm256_mul_ps(_mm256_set1_ps(scale), _mm256_broadcast_ps((const __m128 *)levels));
     for (int d = 0; d < 8; d++)
         e[d] = errors_of(values, x[d], w[d]);
 }
@@ -151,10 +147,8 @@ VEC int first_smallest(__m256 a, __m256 b, float *least)
 
 enum { SHORT_LIST = 16 };
 
-/* The code of the list's nearest point, the first of equals: eight weights with these three values.
- */
-VEC int32_t nearest_of_few(const uint16_t *list, const float *x, const float *w, float scale,
-                           const float *levels)
+/* The code of the list's nearest point, the first of equals: eight weights with these three values. */
+VEC int32_t nearest_of_few(const uint16_t *list, const float *x, const float *w, float scale, const float *levels)
 {
     __m256 e[8];
     float least;
@@ -164,8 +158,7 @@ VEC int32_t nearest_of_few(const uint16_t *list, const float *x, const float *w,
     return list[1 + first_smallest(a, list[0] <= 8 ? a : distances(e, list + 9), &least)];
 }
 
-VEC int32_t nearest_of_many(const uint16_t *list, const float *x, const float *w, float scale,
-                            const float *levels)
+VEC int32_t nearest_of_many(const uint16_t *list, const float *x, const float *w, float scale, const float *levels)
 {
     __m256 e[8];
     float best;

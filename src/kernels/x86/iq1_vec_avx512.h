@@ -1,5 +1,4 @@
-/* What the IQ1 template needs beside lattice_vec_avx512.h. See iq1_vec_avx2.h for the same names.
- */
+/* What the IQ1 template needs beside lattice_vec_avx512.h. See iq1_vec_avx2.h for the same names. */
 #ifndef HT_KERNELS_IQ1_VEC_AVX512_H
 #define HT_KERNELS_IQ1_VEC_AVX512_H
 
@@ -101,8 +100,7 @@ VEC void v_order(vk *a, vk *b)
 /* The numbers are too small to change the nearest float. */
 VEC vf v_key_value(vk k)
 {
-    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(k.low)),
-                              _mm512_cvtpd_ps(k.high), 1);
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(k.low)), _mm512_cvtpd_ps(k.high), 1);
 }
 
 VEC __m256i numbers_of(__m512d x)
@@ -119,18 +117,15 @@ VEC vi v_key_number(vk k)
 
 /* Errors of the three values for each of eight weights, repeated four times: computed for four
  * weights at a time. */
-VEC void errors_of_eight(const float *x, const float *w, float scale, const float *levels,
-                         __m512 e[8])
+VEC void errors_of_eight(const float *x, const float *w, float scale, const float *levels, __m512 e[8])
 {
     const __m512i each = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    __m512 values =
-        _mm512_mul_ps(_mm512_set1_ps(scale), _mm512_broadcast_f32x4(_mm_loadu_ps(levels)));
+    __m512 values = _mm512_mul_ps(_mm512_set1_ps(scale), _mm512_broadcast_f32x4(_mm_loadu_ps(levels)));
     for (int half = 0; half < 2; half++) {
         __m512 four = _mm512_broadcast_f32x4(_mm_loadu_ps(x + 4 * half)),
                weights = _mm512_broadcast_f32x4(_mm_loadu_ps(w + 4 * half));
         __m512 diff = _mm512_sub_ps(values, _mm512_permutexvar_ps(each, four));
-        __m512 errors =
-            _mm512_mul_ps(_mm512_mul_ps(_mm512_permutexvar_ps(each, weights), diff), diff);
+        __m512 errors = _mm512_mul_ps(_mm512_mul_ps(_mm512_permutexvar_ps(each, weights), diff), diff);
         e[4 * half] = _mm512_shuffle_f32x4(errors, errors, 0x00);
         e[4 * half + 1] = _mm512_shuffle_f32x4(errors, errors, 0x55);
         e[4 * half + 2] = _mm512_shuffle_f32x4(errors, errors, 0xaa);
@@ -144,8 +139,7 @@ VEC __m512 distances(const __m512 e[8], const uint16_t *codes)
     __m512i code = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)codes));
     __m512 distance = look_up(8, e[0], code);
     for (int d = 1; d < 8; d++)
-        distance =
-            _mm512_add_ps(distance, look_up(8, e[d], _mm512_srli_epi32(code, (unsigned)(2 * d))));
+        distance = _mm512_add_ps(distance, look_up(8, e[d], _mm512_srli_epi32(code, (unsigned)(2 * d))));
     return distance;
 }
 
@@ -159,10 +153,8 @@ VEC __m512 smallest(__m512 a)
 
 enum { SHORT_LIST = 16 };
 
-/* The code of the list's nearest point, the first of equals: eight weights with these three values.
- */
-VEC int32_t nearest_of_few(const uint16_t *list, const float *x, const float *w, float scale,
-                           const float *levels)
+/* The code of the list's nearest point, the first of equals: eight weights with these three values. */
+VEC int32_t nearest_of_few(const uint16_t *list, const float *x, const float *w, float scale, const float *levels)
 {
     __m512 e[8];
     errors_of_eight(x, w, scale, levels, e);
@@ -172,15 +164,12 @@ VEC int32_t nearest_of_few(const uint16_t *list, const float *x, const float *w,
     return list[1 + __builtin_ctz(_mm512_cmpeq_ps_mask(d, smallest(d)))];
 }
 
-VEC int32_t nearest_of_many(const uint16_t *list, const float *x, const float *w, float scale,
-                            const float *levels)
+VEC int32_t nearest_of_many(const uint16_t *list, const float *x, const float *w, float scale, const float *levels)
 {
     __m512 e[8];
     errors_of_eight(x, w, scale, levels, e);
-    __m512 d = distances(e, list + 1), d2 = distances(e, list + 17),
-           least = smallest(_mm512_min_ps(d, d2));
-    unsigned equal = _mm512_cmpeq_ps_mask(d, least) | (unsigned)_mm512_cmpeq_ps_mask(d2, least)
-                                                          << 16;
+    __m512 d = distances(e, list + 1), d2 = distances(e, list + 17), least = smallest(_mm512_min_ps(d, d2));
+    unsigned equal = _mm512_cmpeq_ps_mask(d, least) | (unsigned)_mm512_cmpeq_ps_mask(d2, least) << 16;
     int32_t found = list[1 + __builtin_ctz(equal)];
     float best = _mm512_cvtss_f32(least);
     for (int j = 33; j <= list[0]; j += 16)

@@ -43,8 +43,7 @@ VEC vf nearest_code(vf x)
 
 #include "kernels/x86/iq4_tmpl.h"
 
-void ht__iq4_nl_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                            void *dst)
+void ht__iq4_nl_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     if (importance)
         encode_iq4(&ht__codec_iq4_nl, LEN, src, n_rows, row_len, importance, dst);
@@ -52,8 +51,7 @@ void ht__iq4_nl_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, c
         encode_iq4(&ht__codec_iq4_nl, LEN, src, n_rows, row_len, NULL, dst);
 }
 
-void ht__iq4_xs_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                            void *dst)
+void ht__iq4_xs_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     if (importance)
         encode_iq4(&ht__codec_iq4_xs, SUPER, src, n_rows, row_len, importance, dst);

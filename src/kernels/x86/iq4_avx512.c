@@ -9,19 +9,16 @@
  * one have an infinite one.
  */
 #define NONE INFINITY
-static const float cell_midpoint[32] = {
-    NONE, NONE, -115.5f, NONE, -93.5f, NONE, -74, NONE, -57, -42, NONE, -28.5f, -16, NONE, -4.5f, 7, 19,
-    31.5f, NONE, 45.5f, NONE, 61, 79, NONE, NONE, 101, NONE, NONE, NONE, NONE, NONE, NONE};
-static const float cell_low[32] = {
-    -127, -127, -127, -104, -104, -83, -83, -65, -65, -49, -35, -35, -22, -10, -10, 1, 13, 25,
-    38, 38, 53, 53, 69, 89, 89, 89, 113, 113, 113, 113, 113, 113};
-static const float cell_high[32] = {
-    -127, -127, -104, -104, -83, -83, -65, -65, -49, -35, -35, -22, -10, -10, 1, 13, 25, 38, 38,
-    53, 53, 69, 89, 89, 89, 113, 113, 113, 113, 113, 113, 113};
+static const float cell_midpoint[32] = {NONE,   NONE, -115.5f, NONE,  -93.5f, NONE, -74,   NONE, -57,   -42,  NONE,
+                                        -28.5f, -16,  NONE,    -4.5f, 7,      19,   31.5f, NONE, 45.5f, NONE, 61,
+                                        79,     NONE, NONE,    101,   NONE,   NONE, NONE,  NONE, NONE,  NONE};
+static const float cell_low[32] = {-127, -127, -127, -104, -104, -83, -83, -65, -65, -49, -35, -35, -22, -10, -10, 1,
+                                   13,   25,   38,   38,   53,   53,  69,  89,  89,  89,  113, 113, 113, 113, 113, 113};
+static const float cell_high[32] = {-127, -127, -104, -104, -83, -83, -65, -65, -49, -35, -35, -22, -10, -10, 1,   13,
+                                    25,   38,   38,   53,   53,  69,  89,  89,  89,  113, 113, 113, 113, 113, 113, 113};
 /* the code of cell_low */
-static const float cell_code[32] = {
-    0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 5, 5, 6, 7, 7, 8, 9, 10, 11, 11, 12, 12, 13, 14, 14, 14, 15,
-    15, 15, 15, 15, 15};
+static const float cell_code[32] = {0, 0,  0,  1,  1,  2,  2,  3,  3,  4,  5,  5,  6,  7,  7,  8,
+                                    9, 10, 11, 11, 12, 12, 13, 14, 14, 14, 15, 15, 15, 15, 15, 15};
 
 /* table[index] */
 VEC vf look_up(const float table[32], vf index)
@@ -51,8 +48,7 @@ VEC vf nearest_code(vf x)
 
 #include "kernels/x86/iq4_tmpl.h"
 
-void ht__iq4_nl_encode_avx512(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                              void *dst)
+void ht__iq4_nl_encode_avx512(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     if (importance)
         encode_iq4(&ht__codec_iq4_nl, LEN, src, n_rows, row_len, importance, dst);
@@ -60,8 +56,7 @@ void ht__iq4_nl_encode_avx512(const float *src, int64_t n_rows, int64_t row_len,
         encode_iq4(&ht__codec_iq4_nl, LEN, src, n_rows, row_len, NULL, dst);
 }
 
-void ht__iq4_xs_encode_avx512(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                              void *dst)
+void ht__iq4_xs_encode_avx512(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     if (importance)
         encode_iq4(&ht__codec_iq4_xs, SUPER, src, n_rows, row_len, importance, dst);

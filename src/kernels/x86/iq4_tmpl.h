@@ -1,7 +1,7 @@
 /*
  * IQ4_NL and IQ4_XS with one sub-block of 32 a lane: included by iq4_<level>.c after vec_<level>.h and that level's
  * nearest_value and nearest_code: the nearest of the 16 values and its code, as floats. Of two as near that is the
- * upper one (the reference's rule is: the lower where x - lower < upper - x), so the decisions are at the
+ * upper one (llama.cpp's rule is: the lower where x - lower < upper - x), so the decisions are at the
  * midpoints, which are exact.
  */
 #include "kernels/codec.h"

@@ -2,14 +2,12 @@
 #include "kernels/x86/vec_avx2.h"
 #include "kernels/x86/q4_k_tmpl.h"
 
-void ht__q4_k_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                        void *dst)
+void ht__q4_k_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     encode_q4(src, n_rows, row_len, importance, dst);
 }
 
-void ht__q5_k_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                        void *dst)
+void ht__q5_k_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     encode_q5(src, n_rows, row_len, importance, dst);
 }

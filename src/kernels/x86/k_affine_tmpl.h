@@ -41,8 +41,8 @@ VEC void importance_weights(const float *importance, const float *squares, vf (*
     lanes_weigh(sigma2, LEN, x, w);
 }
 
-VEC void search_batch(const struct ht__affine_params p, const float *src, const float *importance,
-                      const float *squares, struct batch *out)
+VEC void search_batch(const struct ht__affine_params p, const float *src, const float *importance, const float *squares,
+                      struct batch *out)
 {
     vf x[LEN][GROUPS], w[LEN][GROUPS];
     struct affine_lanes lanes[GROUPS];
@@ -99,8 +99,7 @@ struct coded {
 
 /* One super-block from its searched scales; false: the scalar code must do it. A quotient beyond 2^22
  * would round differently: |x + min| is at most twice the range, so a tiny rounded scale decides. */
-VEC bool finish(const float *x, int levels, const struct batch *batch, int b, bool weighted,
-                struct coded *out)
+VEC bool finish(const float *x, int levels, const struct batch *batch, int b, bool weighted, struct coded *out)
 {
     uint8_t s[SUBS], m[SUBS];
     const float *scales = batch->scales + b * SUBS, *mins = batch->mins + b * SUBS;

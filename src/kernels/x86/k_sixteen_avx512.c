@@ -2,8 +2,7 @@
 #include "kernels/x86/vec_avx512.h"
 #include "kernels/x86/k_sixteen_tmpl.h"
 
-void ht__q2_k_encode_avx512(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                        void *dst)
+void ht__q2_k_encode_avx512(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     if (importance)
         encode_sixteen(KIND_Q2, &ht__codec_q2_k, src, n_rows, row_len, importance, dst);
@@ -11,8 +10,7 @@ void ht__q2_k_encode_avx512(const float *src, int64_t n_rows, int64_t row_len, c
         encode_sixteen(KIND_Q2, &ht__codec_q2_k, src, n_rows, row_len, NULL, dst);
 }
 
-void ht__q3_k_encode_avx512(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                        void *dst)
+void ht__q3_k_encode_avx512(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     if (importance)
         encode_sixteen(KIND_Q3, &ht__codec_q3_k, src, n_rows, row_len, importance, dst);
@@ -20,8 +18,7 @@ void ht__q3_k_encode_avx512(const float *src, int64_t n_rows, int64_t row_len, c
         encode_sixteen(KIND_Q3, &ht__codec_q3_k, src, n_rows, row_len, NULL, dst);
 }
 
-void ht__q6_k_encode_avx512(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                        void *dst)
+void ht__q6_k_encode_avx512(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     if (importance)
         encode_sixteen(KIND_Q6, &ht__codec_q6_k, src, n_rows, row_len, importance, dst);

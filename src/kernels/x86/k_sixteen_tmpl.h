@@ -20,8 +20,7 @@ struct batch {
 enum kind { KIND_Q2, KIND_Q3, KIND_Q6 };
 
 /* iw, or iw * sqrt(sigma2 + x*x), or by kind without importance. */
-VEC void load_weights(enum kind kind, const float *importance, const float *squares, vf (*x)[GROUPS],
-                      vf (*w)[GROUPS])
+VEC void load_weights(enum kind kind, const float *importance, const float *squares, vf (*x)[GROUPS], vf (*w)[GROUPS])
 {
     float sigma2[BATCH_SUBS];
     if (!importance) {
@@ -109,7 +108,7 @@ VEC float largest_of(const float *x, int n, float *sign)
     return amax;
 }
 
-/* Quotients must stay below 2^22, where vectors round as the reference does. */
+/* Quotients must stay below 2^22, where vectors round as the scalar code does. */
 VEC bool quotients_fit(const float *x, float more, float d)
 {
     float sign, largest = largest_of(x, HT__K, &sign) + more;

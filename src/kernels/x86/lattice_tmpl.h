@@ -56,9 +56,8 @@ VEC uint8_t split_signs(bool even, const float *x, const float *w, float *magnit
     return (uint8_t)((s ^ 1u << least) & 127);
 }
 
-VEC void load_lanes(search_params p, float flat, const float *const *supers,
-                    const float *const *importance, const float *sigma2, int at,
-                    struct lattice_lanes *out)
+VEC void load_lanes(search_params p, float flat, const float *const *supers, const float *const *importance,
+                    const float *sigma2, int at, struct lattice_lanes *out)
 {
     const int dim = grid_dim(p);
     float rows[VL][MOST], weights[VL][MOST], roots[VL][MOST];
@@ -67,8 +66,7 @@ VEC void load_lanes(search_params p, float flat, const float *const *supers,
         float *w = weights[lane];
         for (int i = 0; i < p.n; i += VL) {
             vf v = v_load(x + i), sigma = v_set(sigma2[lane]), square = v_mul(v, v);
-            vf weight = importance
-                            ? v_mul(v_load(importance[lane] + at + i), v_sqrt(v_add(sigma, square)))
+            vf weight = importance ? v_mul(v_load(importance[lane] + at + i), v_sqrt(v_add(sigma, square)))
                         : flat > 0 ? v_add(v_mul(v_set(flat), sigma), square)
                                    : square;
             v_store(w + i, weight);
@@ -76,8 +74,7 @@ VEC void load_lanes(search_params p, float flat, const float *const *supers,
             v_store(rows[lane] + i, v_abs(v));
         }
         for (int k = 0; k < p.n / 8; k++)
-            out->signs[lane][k] =
-                split_signs(p.even_signs, x + 8 * k, w + 8 * k, rows[lane] + 8 * k);
+            out->signs[lane][k] = split_signs(p.even_signs, x + 8 * k, w + 8 * k, rows[lane] + 8 * k);
     }
     for (int i = 0; i < p.n; i += VL) {
         v_transpose(rows[0] + i, MOST, out->x + i);
@@ -85,10 +82,8 @@ VEC void load_lanes(search_params p, float flat, const float *const *supers,
     }
     for (int k = 0; k < p.n / dim; k++)
         for (int lane = 0; lane < VL; lane++) {
-            memcpy(out->magnitudes + dim * (k * VL + lane), rows[lane] + dim * k,
-                   sizeof(float) * (size_t)dim);
-            memcpy(out->roots + dim * (k * VL + lane), roots[lane] + dim * k,
-                   sizeof(float) * (size_t)dim);
+            memcpy(out->magnitudes + dim * (k * VL + lane), rows[lane] + dim * k, sizeof(float) * (size_t)dim);
+            memcpy(out->roots + dim * (k * VL + lane), roots[lane] + dim * k, sizeof(float) * (size_t)dim);
         }
     for (int i = 0; i < p.n; i++)
         out->wx[i] = v_mul(out->w[i], out->x[i]);
@@ -103,16 +98,15 @@ struct lattice_queue {
     unsigned at_edge[MAX_GROUPS]; /* lanes whose list must be the whole one */
 };
 
-VEC struct lattice_query query_of(int dim, const struct lattice_lanes *b, const uint16_t *near,
-                                  const float *scales, const struct lattice_queue *q, int at,
-                                  struct lattice_codes *out)
+VEC struct lattice_query query_of(int dim, const struct lattice_lanes *b, const uint16_t *near, const float *scales,
+                                  const struct lattice_queue *q, int at, struct lattice_codes *out)
 {
-    return (struct lattice_query){near - q->entries[at] - 1, b->magnitudes + dim * at,
-                                  b->roots + dim * at, scales[at % VL], &out->code[at]};
+    return (struct lattice_query){near - q->entries[at] - 1, b->magnitudes + dim * at, b->roots + dim * at,
+                                  scales[at % VL], &out->code[at]};
 }
 
-VEC void snap_queue(search_params p, const struct lattice_lanes *b, const float *scales,
-                    const struct lattice_queue *q, struct lattice_codes *out)
+VEC void snap_queue(search_params p, const struct lattice_lanes *b, const float *scales, const struct lattice_queue *q,
+                    struct lattice_codes *out)
 {
     const int dim = grid_dim(p);
     const uint16_t *near = p.grid->near;
@@ -129,12 +123,11 @@ VEC void snap_queue(search_params p, const struct lattice_lanes *b, const float 
 
 /* The digits of every group at these scales, and the groups of `active` lanes that are off the
  * lattice put on their nearest neighbour. Inactive lanes keep their codes. */
-VEC void snap_groups(search_params p, const struct lattice_lanes *b, vf inverse, vf scale,
-                     vm active, const vm *groups, struct lattice_codes *out)
+VEC void snap_groups(search_params p, const struct lattice_lanes *b, vf inverse, vf scale, vm active, const vm *groups,
+                     struct lattice_codes *out)
 {
     const int dim = grid_dim(p), bits = dim == 4 ? 3 : 2;
-    const vf half = v_set(0.5f), one = v_set(1), top = v_set((float)grid_levels(p) - 1),
-             margin = v_set(1.0f / 4096);
+    const vf half = v_set(0.5f), one = v_set(1), top = v_set((float)grid_levels(p) - 1), margin = v_set(1.0f / 4096);
     float scales[VL];
     struct lattice_queue q;
     q.n_few = q.n_many = 0;
@@ -144,8 +137,7 @@ VEC void snap_groups(search_params p, const struct lattice_lanes *b, vf inverse,
         vm wanted = groups ? v_and(active, groups[k]) : active;
         for (int i = 0; i < dim; i++) {
             vf u = v_mul(half, v_sub(v_mul(inverse, b->x[dim * k + i]), one));
-            vf l =
-                v_max(v_min(v_round(u), top), v_zero()); /* in this order NaN becomes a digit too */
+            vf l = v_max(v_min(v_round(u), top), v_zero()); /* in this order NaN becomes a digit too */
             edge = v_min(edge, v_abs(v_sub(v_abs(v_sub(u, l)), half)));
             code = v_add(code, v_mul(v_set((float)(1 << bits * i)), l));
         }
@@ -155,16 +147,14 @@ VEC void snap_groups(search_params p, const struct lattice_lanes *b, vf inverse,
         vm off = v_less_int(entry, 0);
         out->on_grid[k] = v_not(off);
         q.at_edge[k] = v_bits(v_lt(edge, margin));
-        unsigned many = v_bits(v_less_int(entry, -p.grid->near_long)) | q.at_edge[k],
-                 all = v_bits(v_and(off, wanted));
+        unsigned many = v_bits(v_less_int(entry, -p.grid->near_long)) | q.at_edge[k], all = v_bits(v_and(off, wanted));
         q.n_few += v_put_lanes(q.few + q.n_few, all & ~many, k * VL);
         q.n_many += v_put_lanes(q.many + q.n_many, all & many, k * VL);
     }
     snap_queue(p, b, scales, &q, out);
 }
 
-VEC void code_sums(search_params p, const struct lattice_lanes *b, const struct lattice_codes *c,
-                   vf *qx, vf *q2)
+VEC void code_sums(search_params p, const struct lattice_lanes *b, const struct lattice_codes *c, vf *qx, vf *q2)
 {
     const int dim = grid_dim(p);
     vf sum_x = v_zero(), sum_2 = v_zero();
@@ -186,8 +176,8 @@ struct lattice_state {
 };
 
 /* snap_groups for one type: a function of its own, which the trials and the last fit call. */
-typedef void snap_fn(const struct lattice_lanes *b, vf inverse, vf scale, vm active,
-                     const vm *groups, struct lattice_codes *out);
+typedef void snap_fn(const struct lattice_lanes *b, vf inverse, vf scale, vm active, const vm *groups,
+                     struct lattice_codes *out);
 
 VEC void try_scales(search_params p, snap_fn *snap, const struct lattice_lanes *b, vf max, vm alive,
                     struct lattice_state *best)
@@ -239,8 +229,7 @@ VEC vm settle(search_params p, snap_fn *snap, const struct lattice_lanes *b, vf 
     return wild;
 }
 
-/* A whole number in a byte, as the reference keeps the codes of this search: below zero they wrap.
- */
+/* A whole number in a byte, as llama.cpp keeps the codes of this search: below zero they wrap. */
 VEC vf wrap_byte(vf l)
 {
     return v_pick(l, v_add(l, v_set(256)), v_lt(l, v_zero()));
@@ -276,15 +265,13 @@ VEC vf positive_scale(int n, const vf *x, const vf *w, vf max)
         changed = 0;
         for (int i = 0; i < n; i++) {
             vf wx = v_mul(w[i], x[i]);
-            vf xl = v_sub(sum_xl, v_mul(wx, l[i])),
-               l2 = v_sub(sum_l2, v_mul(v_mul(w[i], l[i]), l[i]));
+            vf xl = v_sub(sum_xl, v_mul(wx, l[i])), l2 = v_sub(sum_l2, v_mul(v_mul(w[i], l[i]), l[i]));
             vf other = v_min(v_round_wrapped(v_div(v_mul(x[i], l2), xl)), top);
             vm step = v_and(v_and(v_gt(xl, zero), v_gt(l2, zero)), v_ne(other, l[i]));
             if (!v_any(step)) continue;
             xl = v_add(xl, v_mul(wx, other));
             l2 = v_add(l2, v_mul(v_mul(w[i], other), other));
-            step =
-                v_and(step, v_gt(v_mul(v_mul(xl, xl), sum_l2), v_mul(v_mul(sum_xl, sum_xl), l2)));
+            step = v_and(step, v_gt(v_mul(v_mul(xl, xl), sum_l2), v_mul(v_mul(sum_xl, sum_xl), l2)));
             l[i] = v_pick(l[i], v_wrap_to_byte(other), step);
             sum_xl = v_pick(sum_xl, xl, step);
             sum_l2 = v_pick(sum_l2, l2, step);
@@ -294,8 +281,8 @@ VEC vf positive_scale(int n, const vf *x, const vf *w, vf max)
     return v_pick(zero, v_div(sum_xl, sum_l2), v_gt(sum_l2, zero));
 }
 
-VEC void store_blocks(search_params p, const struct lattice_lanes *b, const struct lattice_state *s,
-                      unsigned alive, struct ht__lattice_block *blocks, int stride)
+VEC void store_blocks(search_params p, const struct lattice_lanes *b, const struct lattice_state *s, unsigned alive,
+                      struct ht__lattice_block *blocks, int stride)
 {
     float scales[VL];
     v_store(scales, s->scale);
@@ -314,8 +301,7 @@ VEC void store_blocks(search_params p, const struct lattice_lanes *b, const stru
     }
 }
 
-/* One block of every lane; gives the lanes that only the scalar code encodes as the reference does.
- */
+/* One block of every lane; gives the lanes that only the scalar code encodes as llama.cpp does. */
 VEC unsigned search_lanes(search_params p, snap_fn *snap, const struct lattice_lanes *b,
                           struct ht__lattice_block *blocks, int stride)
 {
@@ -354,8 +340,7 @@ VEC unsigned search_lanes(search_params p, snap_fn *snap, const struct lattice_l
 }
 
 /* Sums of squares in index order, a super-block a lane. */
-VEC void mean_squares(const struct ht__lattice_type *type, const float *const *supers,
-                      float *sigma2)
+VEC void mean_squares(const struct ht__lattice_type *type, const float *const *supers, float *sigma2)
 {
     vf sum = v_zero(), t[VL];
     float rows[VL][VL];
@@ -370,8 +355,8 @@ VEC void mean_squares(const struct ht__lattice_type *type, const float *const *s
 }
 
 /* The last batch is filled up with its last super-block. */
-VEC void encode_lattice(const struct ht__lattice_type *type, snap_fn *snap, const float *src,
-                        int64_t n_rows, int64_t row_len, const float *importance, uint8_t *out)
+VEC void encode_lattice(const struct ht__lattice_type *type, snap_fn *snap, const float *src, int64_t n_rows,
+                        int64_t row_len, const float *importance, uint8_t *out)
 {
     int64_t n = n_rows * row_len / SUPER, per_row = row_len / SUPER;
     const int count = SUPER / type->search.n;
@@ -388,8 +373,8 @@ VEC void encode_lattice(const struct ht__lattice_type *type, snap_fn *snap, cons
         }
         mean_squares(type, supers, sigma2);
         for (int b = 0; b < count; b++) {
-            load_lanes(type->search, type->flat, supers, importance ? weights : NULL, sigma2,
-                       b * type->search.n, &lanes);
+            load_lanes(type->search, type->flat, supers, importance ? weights : NULL, sigma2, b * type->search.n,
+                       &lanes);
             odd |= search_lanes(type->search, snap, &lanes, &blocks[0][b], SUPER / 16);
         }
         for (int lane = 0; lane < VL && first + lane < n; lane++) {
@@ -402,15 +387,14 @@ VEC void encode_lattice(const struct ht__lattice_type *type, snap_fn *snap, cons
     }
 }
 
-#define LATTICE_ENCODER(id, level)                                                                 \
-    static __attribute__((noinline)) void snap_##id(const struct lattice_lanes *b, vf inverse,     \
-                                                    vf scale, vm active, const vm *groups,         \
-                                                    struct lattice_codes *out)                     \
-    {                                                                                              \
-        snap_groups(ht__##id##_lattice.search, b, inverse, scale, active, groups, out);            \
-    }                                                                                              \
-    void ht__##id##_encode_##level(const float *src, int64_t n_rows, int64_t row_len,              \
-                                   const float *importance, void *dst)                             \
-    {                                                                                              \
-        encode_lattice(&ht__##id##_lattice, snap_##id, src, n_rows, row_len, importance, dst);     \
+#define LATTICE_ENCODER(id, level)                                                                                     \
+    static __attribute__((noinline)) void snap_##id(const struct lattice_lanes *b, vf inverse, vf scale, vm active,    \
+                                                    const vm *groups, struct lattice_codes *out)                       \
+    {                                                                                                                  \
+        snap_groups(ht__##id##_lattice.search, b, inverse, scale, active, groups, out);                                \
+    }                                                                                                                  \
+    void ht__##id##_encode_##level(const float *src, int64_t n_rows, int64_t row_len, const float *importance,         \
+                                   void *dst)                                                                          \
+    {                                                                                                                  \
+        encode_lattice(&ht__##id##_lattice, snap_##id, src, n_rows, row_len, importance, dst);                         \
     }

@@ -1,5 +1,4 @@
-/* What the lattice template needs beside vec_avx2.h. See lattice_vec_avx512.h for the same names.
- */
+/* What the lattice template needs beside vec_avx2.h. See lattice_vec_avx512.h for the same names. */
 #ifndef HT_KERNELS_LATTICE_VEC_AVX2_H
 #define HT_KERNELS_LATTICE_VEC_AVX2_H
 
@@ -48,8 +47,7 @@ VEC int v_put_lanes(uint8_t *p, unsigned lanes, int base)
 /* Bit i: weight i is below zero. */
 VEC unsigned v_sign_bits8(const float *x)
 {
-    return (unsigned)_mm256_movemask_ps(
-        _mm256_cmp_ps(_mm256_loadu_ps(x), _mm256_setzero_ps(), _CMP_LT_OQ));
+    return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(x), _mm256_setzero_ps(), _CMP_LT_OQ));
 }
 
 /* Whole numbers modulo 256. */
@@ -61,14 +59,12 @@ VEC vf v_wrap_to_byte(vf a)
 /* 2l + 1 of the digit l at this bit. Permutes look at three bits or two of an index. */
 VEC vf v_odd_of_three_bits(vi code, int shift)
 {
-    return _mm256_permutevar8x32_ps(_mm256_setr_ps(1, 3, 5, 7, 9, 11, 13, 15),
-                                    _mm256_srli_epi32(code, shift));
+    return _mm256_permutevar8x32_ps(_mm256_setr_ps(1, 3, 5, 7, 9, 11, 13, 15), _mm256_srli_epi32(code, shift));
 }
 
 VEC vf v_odd_of_two_bits(vi code, int shift)
 {
-    return _mm256_permutevar_ps(_mm256_setr_ps(1, 3, 5, 7, 1, 3, 5, 7),
-                                _mm256_srli_epi32(code, shift));
+    return _mm256_permutevar_ps(_mm256_setr_ps(1, 3, 5, 7, 1, 3, 5, 7), _mm256_srli_epi32(code, shift));
 }
 
 VEC __m256 errors_of(__m256 values, float x, float root)
@@ -86,8 +82,7 @@ VEC void keep_nearest(__m256 distance, const uint16_t *codes, float *best, int32
     float least = _mm256_cvtss_f32(m);
     if (least < *best) {
         *best = least;
-        *found = codes[__builtin_ctz(
-            (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(distance, m, _CMP_EQ_OQ)))];
+        *found = codes[__builtin_ctz((unsigned)_mm256_movemask_ps(_mm256_cmp_ps(distance, m, _CMP_EQ_OQ)))];
     }
 }
 
@@ -95,14 +90,12 @@ VEC void keep_nearest(__m256 distance, const uint16_t *codes, float *best, int32
  * weights, two bits). */
 VEC __m256 odd_values(int dim)
 {
-    return dim == 4 ? _mm256_setr_ps(1, 3, 5, 7, 9, 11, 13, 15)
-                    : _mm256_setr_ps(1, 3, 5, 7, 1, 3, 5, 7);
+    return dim == 4 ? _mm256_setr_ps(1, 3, 5, 7, 9, 11, 13, 15) : _mm256_setr_ps(1, 3, 5, 7, 1, 3, 5, 7);
 }
 
 VEC __m256 look_up(int dim, __m256 errors, __m256i digits)
 {
-    return dim == 4 ? _mm256_permutevar8x32_ps(errors, digits)
-                    : _mm256_permutevar_ps(errors, digits);
+    return dim == 4 ? _mm256_permutevar8x32_ps(errors, digits) : _mm256_permutevar_ps(errors, digits);
 }
 
 /* The code of the list's nearest neighbour; dim weights and the square roots of their weights. */

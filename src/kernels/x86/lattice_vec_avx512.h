@@ -1,5 +1,4 @@
-/* What the lattice template needs beside vec_avx512.h. See lattice_vec_avx2.h for the same names.
- */
+/* What the lattice template needs beside vec_avx512.h. See lattice_vec_avx2.h for the same names. */
 #ifndef HT_KERNELS_LATTICE_VEC_AVX512_H
 #define HT_KERNELS_LATTICE_VEC_AVX512_H
 
@@ -48,8 +47,7 @@ VEC int v_put_lanes(uint8_t *p, unsigned lanes, int base)
 /* Bit i: weight i is below zero. */
 VEC unsigned v_sign_bits8(const float *x)
 {
-    return (unsigned)_mm256_movemask_ps(
-        _mm256_cmp_ps(_mm256_loadu_ps(x), _mm256_setzero_ps(), _CMP_LT_OQ));
+    return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(x), _mm256_setzero_ps(), _CMP_LT_OQ));
 }
 
 /* Whole numbers modulo 256. */
@@ -140,20 +138,15 @@ struct lattice_query {
 /* Two at a time, one in each half. */
 VEC void nearest_two(int dim, struct lattice_query a, struct lattice_query b)
 {
-    const __m512i high = _mm512_mask_set1_epi32(_mm512_setzero_si512(), 0xff00, 8),
-                  low_bits = _mm512_set1_epi32(7);
-    __m512 values = _mm512_mul_ps(pair(a.scale, b.scale), odd_values(dim)),
-           distance = _mm512_setzero_ps();
-    __m256i codes =
-        _mm256_loadu2_m128i((const __m128i *)(b.list + 1), (const __m128i *)(a.list + 1));
+    const __m512i high = _mm512_mask_set1_epi32(_mm512_setzero_si512(), 0xff00, 8), low_bits = _mm512_set1_epi32(7);
+    __m512 values = _mm512_mul_ps(pair(a.scale, b.scale), odd_values(dim)), distance = _mm512_setzero_ps();
+    __m256i codes = _mm256_loadu2_m128i((const __m128i *)(b.list + 1), (const __m128i *)(a.list + 1));
     __m512i code = _mm512_cvtepu16_epi32(codes);
     for (int d = 0; d < dim; d++) {
         __m512 diff = _mm512_sub_ps(values, pair(a.x[d], b.x[d]));
         __m512 error = _mm512_mul_ps(_mm512_mul_ps(pair(a.root[d], b.root[d]), diff), diff);
         __m512i digits = _mm512_srli_epi32(code, (unsigned)((dim == 4 ? 3 : 2) * d));
-        if (dim == 4)
-            digits =
-                _mm512_ternarylogic_epi32(digits, low_bits, high, 0xea); /* (digits & 7) | high */
+        if (dim == 4) digits = _mm512_ternarylogic_epi32(digits, low_bits, high, 0xea); /* (digits & 7) | high */
         __m512 term = look_up(dim, error, digits);
         distance = d == 0 ? term : _mm512_add_ps(distance, term);
     }

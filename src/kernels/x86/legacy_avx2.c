@@ -2,26 +2,22 @@
 #include "kernels/x86/vec_avx2.h"
 #include "kernels/x86/legacy_tmpl.h"
 
-void ht__q4_0_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                          void *dst)
+void ht__q4_0_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     encode_legacy((struct ht__legacy){8, false, false, 18}, src, n_rows, row_len, importance, dst);
 }
 
-void ht__q4_1_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                          void *dst)
+void ht__q4_1_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     encode_legacy((struct ht__legacy){15, true, false, 20}, src, n_rows, row_len, importance, dst);
 }
 
-void ht__q5_0_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                          void *dst)
+void ht__q5_0_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     encode_legacy((struct ht__legacy){16, false, true, 22}, src, n_rows, row_len, importance, dst);
 }
 
-void ht__q5_1_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                          void *dst)
+void ht__q5_1_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     encode_legacy((struct ht__legacy){31, true, true, 24}, src, n_rows, row_len, importance, dst);
 }

@@ -8,10 +8,7 @@
 #define ROWS8_OF(codec) NULL
 #include "kernels/x86/matmul8_panel.h"
 
-enum {
-    TILE = 6,
-    GROUPS = 1
-}; /* tokens: 6 sums of 16 bits, 6 of 32, the codes, the activations, ones, a product */
+enum { TILE = 6, GROUPS = 1 }; /* tokens: 6 sums of 16 bits, 6 of 32, the codes, the activations, ones, a product */
 
 /* What makes code differ: weights a scale, minima, and how many products add up in 16 bits; 0:
  * codes up to 255. */
@@ -20,16 +17,16 @@ struct kind {
     bool mins;
     int steps;
 };
-#define KINDS                                                                                      \
-    KIND(32_8, 32, false, 8)                                                                       \
-    KIND(32_4, 32, false, 4)                                                                       \
-    KIND(32_1, 32, false, 1)                                                                       \
-    KIND(32_wide, 32, false, 0)                                                                    \
-    KIND(32_mins_8, 32, true, 8)                                                                   \
-    KIND(32_mins_4, 32, true, 4)                                                                   \
-    KIND(16_4, 16, false, 4)                                                                       \
-    KIND(16_2, 16, false, 2)                                                                       \
-    KIND(16_1, 16, false, 1)                                                                       \
+#define KINDS                                                                                                          \
+    KIND(32_8, 32, false, 8)                                                                                           \
+    KIND(32_4, 32, false, 4)                                                                                           \
+    KIND(32_1, 32, false, 1)                                                                                           \
+    KIND(32_wide, 32, false, 0)                                                                                        \
+    KIND(32_mins_8, 32, true, 8)                                                                                       \
+    KIND(32_mins_4, 32, true, 4)                                                                                       \
+    KIND(16_4, 16, false, 4)                                                                                           \
+    KIND(16_2, 16, false, 2)                                                                                           \
+    KIND(16_1, 16, false, 1)                                                                                           \
     KIND(16_mins_4, 16, true, 4)
 
 /* Two products of a code with an activation, 127 at most, a step; codes beyond are those with the
@@ -59,25 +56,21 @@ VEC vi four_of(const int8_t *x)
 
 /* As codes - 128 are signed bytes, their magnitudes meet activations with their signs; offsets have
  * none to take off then. */
-VEC void dots_wide(const struct kind f, int n, const vi *c, const int8_t *x, int64_t ldx,
-                   vi acc[][GROUPS])
+VEC void dots_wide(const struct kind f, int n, const vi *c, const int8_t *x, int64_t ldx, vi acc[][GROUPS])
 {
     const vi ones = _mm256_set1_epi16(1);
 #pragma GCC unroll 8
     for (int j = 0; j < f.sub / 4; j++) {
-        vi weights = _mm256_xor_si256(c[j], _mm256_set1_epi8((char)0x80)),
-           sizes = _mm256_abs_epi8(weights);
+        vi weights = _mm256_xor_si256(c[j], _mm256_set1_epi8((char)0x80)), sizes = _mm256_abs_epi8(weights);
         for (int t = 0; t < n; t++) {
-            vi pairs = _mm256_maddubs_epi16(
-                sizes, _mm256_sign_epi8(four_of(x + t * ldx + 4 * j), weights));
+            vi pairs = _mm256_maddubs_epi16(sizes, _mm256_sign_epi8(four_of(x + t * ldx + 4 * j), weights));
             acc[t][0] = _mm256_add_epi32(acc[t][0], _mm256_madd_epi16(pairs, ones));
         }
     }
 }
 
 /* acc[t] += the products of sub-block s with the codes of token t */
-VEC void dots(const struct kind f, int n, const struct panel *p, int s, const int8_t *x,
-              int64_t ldx, vi acc[][GROUPS])
+VEC void dots(const struct kind f, int n, const struct panel *p, int s, const int8_t *x, int64_t ldx, vi acc[][GROUPS])
 {
     const vi ones = _mm256_set1_epi16(1), *c = p->codes + s * (f.sub / 4);
     if (!f.steps) {

@@ -6,18 +6,14 @@
 #define ROWS8_OF ht__rows8_avx512
 #include "kernels/x86/matmul8_panel.h"
 
-enum {
-    TILE = 6,
-    GROUPS = 2
-}; /* tokens: 12 sums of integers, 12 of floats, two panels' codes and the activations */
+enum { TILE = 6, GROUPS = 2 }; /* tokens: 12 sums of integers, 12 of floats, two panels' codes and the activations */
 
 /* What makes code differ: weights a scale, and minima. */
 struct kind {
     int sub;
     bool mins;
 };
-#define KINDS                                                                                      \
-    KIND(32, 32, false) KIND(32_mins, 32, true) KIND(16, 16, false) KIND(16_mins, 16, true)
+#define KINDS KIND(32, 32, false) KIND(32_mins, 32, true) KIND(16, 16, false) KIND(16_mins, 16, true)
 
 VEC vf v_fma(vf a, vf b, vf c)
 {
@@ -29,8 +25,7 @@ VEC vf v_fnma(vf a, vf b, vf c)
 }
 
 /* acc[t] += the products of sub-block s with the codes of token t */
-VEC void dots(const struct kind f, int n, const struct panel *p, int s, const int8_t *x,
-              int64_t ldx, vi acc[][GROUPS])
+VEC void dots(const struct kind f, int n, const struct panel *p, int s, const int8_t *x, int64_t ldx, vi acc[][GROUPS])
 {
     for (int j = 0; j < f.sub / 4; j++)
         for (int t = 0; t < n; t++) {
@@ -38,8 +33,7 @@ VEC void dots(const struct kind f, int n, const struct panel *p, int s, const in
             memcpy(&four, x + t * ldx + 4 * j, sizeof four);
             vi activations = _mm512_set1_epi32(four);
             for (int g = 0; g < GROUPS; g++)
-                acc[t][g] =
-                    _mm512_dpbusd_epi32(acc[t][g], p[g].codes[s * (f.sub / 4) + j], activations);
+                acc[t][g] = _mm512_dpbusd_epi32(acc[t][g], p[g].codes[s * (f.sub / 4) + j], activations);
         }
 }
 

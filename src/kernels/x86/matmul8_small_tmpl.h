@@ -104,8 +104,7 @@ UNPACK(nvfp4)
         size_t at = (size_t)(b / 2) * 36;
         vi t[8], *codes = p->codes + 8 * b;
         turn32(r, at + 4, t);
-        for (int j = 0; j < 8;
-             j++) { /* eight bytes a sub-block: its first half in the low nibbles */
+        for (int j = 0; j < 8; j++) { /* eight bytes a sub-block: its first half in the low nibbles */
             int to = j / 2 * 4 + j % 2;
             codes[to] = i_add8(i_lookup(ht__fp4_values, low_nibbles(t[j])), i_set8(12));
             codes[to + 2] = i_add8(i_lookup(ht__fp4_values, high_nibbles(t[j])), i_set8(12));

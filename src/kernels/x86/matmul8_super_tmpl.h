@@ -33,8 +33,7 @@ UNPACK(q4_k)
     k_scales(head, p);
     for (int half = 0; half < 2; half++) {
         turn64(r, 16 + 64 * (size_t)half, t);
-        for (int g = 0; g < 2;
-             g++) /* 32 bytes: the low nibbles are 32 weights, the high ones the next 32 */
+        for (int g = 0; g < 2; g++) /* 32 bytes: the low nibbles are 32 weights, the high ones the next 32 */
             for (int j = 0; j < 8; j++) {
                 p->codes[32 * half + 16 * g + j] = low_nibbles(t[8 * g + j]);
                 p->codes[32 * half + 16 * g + 8 + j] = high_nibbles(t[8 * g + j]);
@@ -118,8 +117,7 @@ UNPACK(q3_k)
     for (int i = 0; i < 3; i++)
         packed[i] = i_or(i_shr(t[i], 16), i_shl(t[i + 1], 16));
     for (int j = 0; j < 16; j++) {
-        vi low = field(packed[j / 4 % 2], j % 4 * 8 + j / 8 * 4, 15),
-           top = field(packed[2], j % 4 * 8 + j / 4 * 2, 3);
+        vi low = field(packed[j / 4 % 2], j % 4 * 8 + j / 8 * 4, 15), top = field(packed[2], j % 4 * 8 + j / 4 * 2, 3);
         p->scales[j] = times_int(d, i_sub(i_or(low, i_shl(top, 4)), i_set32(32)));
     }
 }
@@ -152,8 +150,7 @@ UNPACK(tq2_0)
         p->scales[b] = d;
 }
 
-/* Bytes hold fractions v / 256; the trit is the whole part of 3 v / 256, and what is left goes on.
- */
+/* Bytes hold fractions v / 256; the trit is the whole part of 3 v / 256, and what is left goes on. */
 VEC vi trit(vi *v)
 {
     vi t = i_add8(i_not_below8(*v, 86), i_not_below8(*v, 171));

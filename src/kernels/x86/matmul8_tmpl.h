@@ -21,8 +21,8 @@ struct taken_off {
     float mins[TILE][SUPER / 16];
 };
 
-VEC void take_off(const struct kind f, int offset, int n, int n_subs,
-                  const struct ht__activations *x, int64_t token, int64_t at, struct taken_off *off)
+VEC void take_off(const struct kind f, int offset, int n, int n_subs, const struct ht__activations *x, int64_t token,
+                  int64_t at, struct taken_off *off)
 {
     for (int t = 0; t < n; t++) {
         const float *scales = x->scales + ((token + t) * x->n_in + at) / 32;
@@ -70,8 +70,8 @@ VEC void tile(const struct kind f, int offset, int n, int n_subs, const struct p
             v_store(sums + t * ROWS + g * VL, sum[t][g]);
 }
 
-typedef void tiles_fn(int offset, int n, int n_subs, const struct panel *p,
-                      const struct ht__activations *x, int64_t token, int64_t at, float *sums);
+typedef void tiles_fn(int offset, int n, int n_subs, const struct panel *p, const struct ht__activations *x,
+                      int64_t token, int64_t at, float *sums);
 
 VEC void all_tiles(const struct kind f, int offset, int n, int n_subs, const struct panel *p,
                    const struct ht__activations *x, int64_t token, int64_t at, float *sums)
@@ -84,12 +84,11 @@ VEC void all_tiles(const struct kind f, int offset, int n, int n_subs, const str
     if (t < n) tile(f, offset, 1, n_subs, p, x, token + t, at, sums + t * ROWS);
 }
 
-#define KIND(name, ...)                                                                            \
-    static void tiles_##name(int offset, int n, int n_subs, const struct panel *p,                 \
-                             const struct ht__activations *x, int64_t token, int64_t at,           \
-                             float *sums)                                                          \
-    {                                                                                              \
-        all_tiles((struct kind){__VA_ARGS__}, offset, n, n_subs, p, x, token, at, sums);           \
+#define KIND(name, ...)                                                                                                \
+    static void tiles_##name(int offset, int n, int n_subs, const struct panel *p, const struct ht__activations *x,    \
+                             int64_t token, int64_t at, float *sums)                                                   \
+    {                                                                                                                  \
+        all_tiles((struct kind){__VA_ARGS__}, offset, n, n_subs, p, x, token, at, sums);                               \
     }
 KINDS
 #undef KIND
@@ -97,7 +96,7 @@ KINDS
 /* The first kind that serves the form. */
 static tiles_fn *tiles_of(const struct form *f)
 {
-#define KIND(name, ...)                                                                            \
+#define KIND(name, ...)                                                                                                \
     if (kind_serves((struct kind){__VA_ARGS__}, f)) return tiles_##name;
     KINDS
 #undef KIND
@@ -105,8 +104,7 @@ static tiles_fn *tiles_of(const struct form *f)
 }
 
 /* With few tokens memory is the limit, and many rows side by side are more streams than processors
- * foresee: the part of the next rows, which lie behind these, that corresponds to a block of these.
- */
+ * foresee: the part of the next rows, which lie behind these, that corresponds to a block of these. */
 static void fetch_ahead(const struct ht__matmul_weights *w, int row, int64_t k, int depth)
 {
     const char *next = (const char *)w->rows + (size_t)(row + ROWS) * w->row_bytes;
@@ -126,8 +124,7 @@ static void some_rows(const struct form *f, const struct ht__matmul_weights *w, 
     int n_rows = w->n_rows - row < ROWS ? w->n_rows - row : ROWS;
     memset(sums, 0, (size_t)n * ROWS * sizeof(float));
     for (int i = 0; i < ROWS; i++) /* where rows are missing the last one serves */
-        r[i / VL].at[i % VL] =
-            (const uint8_t *)w->rows + (size_t)(row + (i < n_rows ? i : n_rows - 1)) * w->row_bytes;
+        r[i / VL].at[i % VL] = (const uint8_t *)w->rows + (size_t)(row + (i < n_rows ? i : n_rows - 1)) * w->row_bytes;
     for (int64_t k = 0; k < w->n_in; k += SUPER) {
         int depth = (int)(w->n_in - k < SUPER ? w->n_in - k : SUPER);
         size_t bytes = (size_t)depth / w->block_len * w->block_size;
@@ -143,8 +140,8 @@ static void some_rows(const struct form *f, const struct ht__matmul_weights *w, 
         memcpy(y + t * ldy + row, sums + t * ROWS, (size_t)n_rows * sizeof(float));
 }
 
-static void matmul8(const struct form *f, const struct ht__matmul_weights *w,
-                    const struct ht__activations *x, int64_t n_tokens, float *y, int64_t ldy)
+static void matmul8(const struct form *f, const struct ht__matmul_weights *w, const struct ht__activations *x,
+                    int64_t n_tokens, float *y, int64_t ldy)
 {
     for (int64_t t = 0; t < n_tokens; t += TOKENS)
         for (int row = 0; row < w->n_rows; row += ROWS) {
@@ -153,24 +150,23 @@ static void matmul8(const struct form *f, const struct ht__matmul_weights *w,
         }
 }
 
-#define MATMUL8(id, sub, offset, mins, most)                                                       \
-    static void matmul_##id(const struct ht__matmul_weights *w, const struct ht__activations *x,   \
-                            int64_t n_tokens, float *y, int64_t ldy)                               \
-    {                                                                                              \
-        static const struct form form = {UNPACK_NAME(id), sub, offset, most, mins};                \
-        ht__rows8_fn *rows =                                                                       \
-            n_tokens == 1 && w->n_in % SUPER == 0 ? ROWS8_OF(&ht__codec_##id) : NULL;              \
-        if (rows)                                                                                  \
-            rows(w, x, y);                                                                         \
-        else                                                                                       \
-            matmul8(&form, w, x, n_tokens, y, ldy);                                                \
+#define MATMUL8(id, sub, offset, mins, most)                                                                           \
+    static void matmul_##id(const struct ht__matmul_weights *w, const struct ht__activations *x, int64_t n_tokens,     \
+                            float *y, int64_t ldy)                                                                     \
+    {                                                                                                                  \
+        static const struct form form = {UNPACK_NAME(id), sub, offset, most, mins};                                    \
+        ht__rows8_fn *rows = n_tokens == 1 && w->n_in % SUPER == 0 ? ROWS8_OF(&ht__codec_##id) : NULL;                 \
+        if (rows)                                                                                                      \
+            rows(w, x, y);                                                                                             \
+        else                                                                                                           \
+            matmul8(&form, w, x, n_tokens, y, ldy);                                                                    \
     }
 #include "kernels/x86/matmul8.def"
 #undef MATMUL8
 
 static ht__matmul8_fn *matmul8_of(const struct ht__codec *codec)
 {
-#define MATMUL8(id, sub, offset, mins, most)                                                       \
+#define MATMUL8(id, sub, offset, mins, most)                                                                           \
     if (codec == &ht__codec_##id) return matmul_##id;
 #include "kernels/x86/matmul8.def"
 #undef MATMUL8

@@ -49,8 +49,14 @@ static void tiles(int n, const float *panel, int64_t depth, const float *x, int6
 {
     for (int from = 0; from < COLUMNS; from += PASS)
         switch (n) {
-#define TILE(i) case i: tile(i, from, PASS, panel, depth, x, ldx, y, ldy, first); break;
-            TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
+#define TILE(i)                                                                                                        \
+    case i: tile(i, from, PASS, panel, depth, x, ldx, y, ldy, first); break;
+            TILE(1)
+            TILE(2)
+            TILE(3)
+            TILE(4)
+            TILE(5)
+            TILE(6)
 #if TOKENS_MOST > 6
             TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
 #endif

@@ -2,7 +2,10 @@
 
 #define TOKENS_MOST 6
 enum { TOKENS = TOKENS_MOST, PASS = 2 }; /* 12 sums, 2 weights and a value of the 16 registers */
-VEC vf v_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+VEC vf v_fma(vf a, vf b, vf c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
 
 #include "kernels/x86/matmul_tmpl.h"
 

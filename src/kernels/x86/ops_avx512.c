@@ -2,7 +2,10 @@
 
 #define TOKENS_MOST 12
 enum { TOKENS = TOKENS_MOST, PASS = 2 }; /* 24 sums, 2 weights and a value fill the 32 registers */
-VEC vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+VEC vf v_fma(vf a, vf b, vf c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
 
 #include "kernels/x86/matmul_tmpl.h"
 

@@ -23,15 +23,15 @@ VEC void decode_all(const struct ht__codec *codec, int size, get_fn *get, const 
     if (i < n) codec->decode(in + size * i, n - i, dst + i);
 }
 
-#define ENCODER(id, level)                                                                                         \
-    void ht__##id##_encode_##level(const float *src, int64_t n_rows, int64_t row_len, const float *importance,     \
-                                   void *dst)                                                                      \
-    {                                                                                                              \
-        (void)importance;                                                                                          \
-        encode_all(&ht__codec_##id, put_##id, src, n_rows * row_len, dst);                                         \
+#define ENCODER(id, level)                                                                                             \
+    void ht__##id##_encode_##level(const float *src, int64_t n_rows, int64_t row_len, const float *importance,         \
+                                   void *dst)                                                                          \
+    {                                                                                                                  \
+        (void)importance;                                                                                              \
+        encode_all(&ht__codec_##id, put_##id, src, n_rows *row_len, dst);                                              \
     }
-#define DECODER(id, size, level)                                                                                   \
-    void ht__##id##_decode_##level(const void *src, int64_t n_weights, float *dst)                                 \
-    {                                                                                                              \
-        decode_all(&ht__codec_##id, size, get_##id, src, n_weights, dst);                                          \
+#define DECODER(id, size, level)                                                                                       \
+    void ht__##id##_decode_##level(const void *src, int64_t n_weights, float *dst)                                     \
+    {                                                                                                                  \
+        decode_all(&ht__codec_##id, size, get_##id, src, n_weights, dst);                                              \
     }

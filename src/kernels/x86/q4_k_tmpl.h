@@ -26,9 +26,8 @@ VEC void pack_q5(const struct coded *c, struct ht__q5_k_block *block)
     memcpy(block->qh, high, sizeof high);
 }
 
-VEC void encode_k_affine(const struct ht__codec *codec, const struct ht__affine_params p, bool five,
-                         const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                         void *dst)
+VEC void encode_k_affine(const struct ht__codec *codec, const struct ht__affine_params p, bool five, const float *src,
+                         int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     int64_t n = n_rows * row_len / HT__K, per_row = row_len / HT__K;
     uint8_t *out = dst;

@@ -60,8 +60,7 @@ VEC vf heads(const uint8_t *in, size_t size)
     return twice(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)h)));
 }
 
-/* Bytes of a qword shifted right by `low` bits in the first 32 bytes and by `high` in the others.
- */
+/* Bytes of a qword shifted right by `low` bits in the first 32 bytes and by `high` in the others. */
 VEC vi shifted(vi v, int low, int high)
 {
     const long long bytes = 0x3830282018100800;
@@ -86,8 +85,7 @@ VEC vi plus_where(vi v, __mmask64 m, int a)
 VEC __mmask64 bits_of(vi v, int number)
 {
     const char a = (char)(1 << 2 * number), b = (char)(2 << 2 * number);
-    return _mm512_test_epi8_mask(v,
-                                 _mm512_inserti64x4(_mm512_set1_epi8(a), _mm256_set1_epi8(b), 1));
+    return _mm512_test_epi8_mask(v, _mm512_inserti64x4(_mm512_set1_epi8(a), _mm256_set1_epi8(b), 1));
 }
 
 /* Two blocks of nibbles: 16 bytes each, low ones before high ones. */
@@ -96,9 +94,7 @@ VEC vi nibbles_of_two(const uint8_t *first, const uint8_t *second)
     const long long low = 0x3830282018100800, high = 0x3c342c241c140c04;
     vi v = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)first));
     v = _mm512_mask_broadcast_i32x4(v, 0xff00, _mm_loadu_si128((const __m128i *)second));
-    return mask8(_mm512_multishift_epi64_epi8(
-                     _mm512_setr_epi64(low, low, high, high, low, low, high, high), v),
-                 15);
+    return mask8(_mm512_multishift_epi64_epi8(_mm512_setr_epi64(low, low, high, high, low, low, high, high), v), 15);
 }
 
 VEC void nibbles_of_eight(const uint8_t *in, size_t size, size_t at, vi codes[4])
@@ -110,8 +106,7 @@ VEC void nibbles_of_eight(const uint8_t *in, size_t size, size_t at, vi codes[4]
 VEC void fifth_bits(const uint8_t *in, size_t size, size_t at, vi codes[4])
 {
     for (size_t v = 0; v < 4; v++) {
-        uint64_t both =
-            word_at(in + 2 * v * size + at) | (uint64_t)word_at(in + (2 * v + 1) * size + at) << 32;
+        uint64_t both = word_at(in + 2 * v * size + at) | (uint64_t)word_at(in + (2 * v + 1) * size + at) << 32;
         codes[v] = plus_where(codes[v], both, 16);
     }
 }
@@ -120,8 +115,7 @@ VEC void look_up(const int8_t *table, int offset, vi codes[4])
 {
     vi values = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)table));
     for (int v = 0; v < 4; v++)
-        codes[v] =
-            _mm512_add_epi8(_mm512_shuffle_epi8(values, codes[v]), _mm512_set1_epi8((char)offset));
+        codes[v] = _mm512_add_epi8(_mm512_shuffle_epi8(values, codes[v]), _mm512_set1_epi8((char)offset));
 }
 
 /* ---- formats ---- */
@@ -175,11 +169,9 @@ VEC void line_mxfp4(const uint8_t *in, struct line *l)
     uint8_t e[8];
     for (int b = 0; b < 8; b++)
         e[b] = in[17 * b];
-    __m256i exponents = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)e)),
-            one = _mm256_set1_epi32(1);
+    __m256i exponents = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)e)), one = _mm256_set1_epi32(1);
     __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(exponents, one), 23);
-    __m256i below =
-        _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), exponents); /* as ht__mx_scale */
+    __m256i below = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), exponents); /* as ht__mx_scale */
     __m256i scales = _mm256_mask_mov_epi32(normal, _mm256_cmple_epi32_mask(exponents, one), below);
     l->scales = twice(_mm256_castsi256_ps(scales));
     nibbles_of_eight(in, 17, 1, l->codes);
@@ -202,8 +194,7 @@ VEC void line_q5_k(const uint8_t *in, struct line *l)
     vi high = twice_32(in + 16);
     line_q4_k(in, l); /* the same head */
     for (int v = 0; v < 4; v++)
-        l->codes[v] =
-            plus_where(mask8(shifted(twice_32(in + 48 + 32 * v), 0, 4), 15), bits_of(high, v), 16);
+        l->codes[v] = plus_where(mask8(shifted(twice_32(in + 48 + 32 * v), 0, 4), 15), bits_of(high, v), 16);
 }
 
 VEC void line_q6_k(const uint8_t *in, struct line *l)
@@ -231,8 +222,7 @@ VEC void line_q2_k(const uint8_t *in, struct line *l)
 {
     vi both = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)in));
     crumbs(in + 16, l->codes);
-    l->scales =
-        v_mul(half_at(in + 80), _mm512_cvtepi32_ps(_mm512_and_si512(both, _mm512_set1_epi32(15))));
+    l->scales = v_mul(half_at(in + 80), _mm512_cvtepi32_ps(_mm512_and_si512(both, _mm512_set1_epi32(15))));
     l->mins = v_mul(half_at(in + 82), _mm512_cvtepi32_ps(_mm512_srli_epi32(both, 4)));
 }
 
@@ -240,9 +230,9 @@ VEC void line_q3_k(const uint8_t *in, struct line *l)
 {
     const uint32_t four = 0x0f0f0f0f, two = 0x03030303;
     uint32_t a = word_at(in + 96), b = word_at(in + 100), c = word_at(in + 104);
-    __m128i s = _mm_setr_epi32(
-        (int)((a & four) | (c & two) << 4), (int)((b & four) | (c >> 2 & two) << 4),
-        (int)((a >> 4 & four) | (c >> 4 & two) << 4), (int)((b >> 4 & four) | (c >> 6 & two) << 4));
+    __m128i s =
+        _mm_setr_epi32((int)((a & four) | (c & two) << 4), (int)((b & four) | (c >> 2 & two) << 4),
+                       (int)((a >> 4 & four) | (c >> 4 & two) << 4), (int)((b >> 4 & four) | (c >> 6 & two) << 4));
     vi high = twice_32(in);
     crumbs(in + 32, l->codes);
     for (int v = 0; v < 4; v++)
@@ -255,8 +245,7 @@ VEC void line_iq4_xs(const uint8_t *in, struct line *l)
 {
     uint16_t high;
     memcpy(&high, in + 2, sizeof high);
-    uint64_t s =
-        _pdep_u64(word_at(in + 4), 0x0f0f0f0f0f0f0f0f) | _pdep_u64(high, 0x3030303030303030);
+    uint64_t s = _pdep_u64(word_at(in + 4), 0x0f0f0f0f0f0f0f0f) | _pdep_u64(high, 0x3030303030303030);
     l->scales = v_mul(half_at(in), bytes_twice(s, 32));
     for (int v = 0; v < 4; v++)
         l->codes[v] = nibbles_of_two(in + 8 + 32 * v, in + 24 + 32 * v);
@@ -271,56 +260,56 @@ VEC void line_tq2_0(const uint8_t *in, struct line *l)
 
 /* ---- sums ---- */
 
-VEC void add_line(int offset, bool mins, const struct line *l, const struct ht__activations *x,
-                  int64_t k, vf sum[4])
+VEC void add_line(int offset, bool mins, const struct line *l, const struct ht__activations *x, int64_t k, vf sum[4])
 {
     vf scales = twice(_mm256_loadu_ps(x->scales + k / 32)), products = v_mul(l->scales, scales);
     vi wholes = _mm512_loadu_si512(x->sums + k / 16);
     vi off = _mm512_mullo_epi32(wholes, _mm512_set1_epi32(-offset));
     for (int v = 0; v < 4; v++) {
         /* four sums of each sixteen weights: the offset is taken off the first */
-        vi pick =
-            _mm512_add_epi32(_mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3),
-                             _mm512_set1_epi32(4 * v));
-        vi acc =
-            offset ? _mm512_maskz_permutexvar_epi32(0x1111, pick, off) : _mm512_setzero_si512();
+        vi pick = _mm512_add_epi32(_mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3),
+                                   _mm512_set1_epi32(4 * v));
+        vi acc = offset ? _mm512_maskz_permutexvar_epi32(0x1111, pick, off) : _mm512_setzero_si512();
         acc = _mm512_dpbusd_epi32(acc, l->codes[v], _mm512_loadu_si512(x->codes + k + 64 * v));
-        sum[v] =
-            _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), _mm512_permutexvar_ps(pick, products), sum[v]);
+        sum[v] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), _mm512_permutexvar_ps(pick, products), sum[v]);
     }
     if (mins) sum[0] = _mm512_fnmadd_ps(v_mul(l->mins, scales), _mm512_cvtepi32_ps(wholes), sum[0]);
 }
 
 /* name, bytes of 256 weights, what is taken off every code, minima */
-#define ROWS8(X)                                                                                   \
-    X(q8_0, 272, 128, false)                                                                       \
-    X(q4_0, 144, 8, false)                                                                         \
-    X(q4_1, 160, 0, true) X(q5_0, 176, 16, false) X(q5_1, 192, 0, true) X(iq4_nl, 144, 128, false) \
-        X(mxfp4, 136, 12, false) X(q2_k, 84, 0, true) X(q3_k, 110, 4, false) X(q4_k, 144, 0, true) \
-            X(q5_k, 176, 0, true) X(q6_k, 210, 32, false) X(iq4_xs, 136, 128, false)               \
-                X(tq2_0, 66, 1, false)
+#define ROWS8(X)                                                                                                       \
+    X(q8_0, 272, 128, false)                                                                                           \
+    X(q4_0, 144, 8, false)                                                                                             \
+    X(q4_1, 160, 0, true)                                                                                              \
+    X(q5_0, 176, 16, false)                                                                                            \
+    X(q5_1, 192, 0, true)                                                                                              \
+    X(iq4_nl, 144, 128, false)                                                                                         \
+    X(mxfp4, 136, 12, false)                                                                                           \
+    X(q2_k, 84, 0, true)                                                                                               \
+    X(q3_k, 110, 4, false)                                                                                             \
+    X(q4_k, 144, 0, true)                                                                                              \
+    X(q5_k, 176, 0, true) X(q6_k, 210, 32, false) X(iq4_xs, 136, 128, false) X(tq2_0, 66, 1, false)
 
-#define ROW8(id, size, offset, mins)                                                               \
-    static void rows_##id(const struct ht__matmul_weights *w, const struct ht__activations *x,     \
-                          float *y)                                                                \
-    {                                                                                              \
-        for (int r = 0; r < w->n_rows; r++) {                                                      \
-            const uint8_t *in = (const uint8_t *)w->rows + (size_t)r * w->row_bytes;               \
-            vf sum[4] = {v_zero(), v_zero(), v_zero(), v_zero()};                                  \
-            for (int64_t k = 0; k < w->n_in; k += SUPER, in += (size)) {                           \
-                struct line l;                                                                     \
-                line_##id(in, &l);                                                                 \
-                add_line(offset, mins, &l, x, k, sum);                                             \
-            }                                                                                      \
-            y[r] = _mm512_reduce_add_ps(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));      \
-        }                                                                                          \
+#define ROW8(id, size, offset, mins)                                                                                   \
+    static void rows_##id(const struct ht__matmul_weights *w, const struct ht__activations *x, float *y)               \
+    {                                                                                                                  \
+        for (int r = 0; r < w->n_rows; r++) {                                                                          \
+            const uint8_t *in = (const uint8_t *)w->rows + (size_t)r * w->row_bytes;                                   \
+            vf sum[4] = {v_zero(), v_zero(), v_zero(), v_zero()};                                                      \
+            for (int64_t k = 0; k < w->n_in; k += SUPER, in += (size)) {                                               \
+                struct line l;                                                                                         \
+                line_##id(in, &l);                                                                                     \
+                add_line(offset, mins, &l, x, k, sum);                                                                 \
+            }                                                                                                          \
+            y[r] = _mm512_reduce_add_ps(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));                          \
+        }                                                                                                              \
     }
 ROWS8(ROW8)
 #undef ROW8
 
 ht__rows8_fn *ht__rows8_avx512(const struct ht__codec *codec)
 {
-#define ROW8(id, size, offset, mins)                                                               \
+#define ROW8(id, size, offset, mins)                                                                                   \
     if (codec == &ht__codec_##id) return rows_##id;
     ROWS8(ROW8)
 #undef ROW8

@@ -73,8 +73,7 @@ VEC vf i_as_floats(vi a)
 VEC vf i_halves(vi a)
 {
     a = _mm256_and_si256(a, _mm256_set1_epi32(0xffff));
-    return _mm256_cvtph_ps(
-        _mm_packus_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1)));
+    return _mm256_cvtph_ps(_mm_packus_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1)));
 }
 /* Ones in bytes that are not below `least`, without sign. */
 VEC vi i_not_below8(vi a, int least)
@@ -85,14 +84,13 @@ VEC vi i_not_below8(vi a, int least)
 /* Entry of sixteen bytes for each byte 0 … 15. */
 VEC vi i_lookup(const void *table, vi a)
 {
-    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table)),
-                               a);
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table)), a);
 }
 /* Byte i is 255 where bit i of the dword is set, i < 4. */
 VEC vi i_masks(vi a)
 {
-    const __m256i low = _mm256_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12, 0, 0,
-                                         0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
+    const __m256i low = _mm256_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12, 0, 0, 0, 0, 4, 4, 4, 4, 8,
+                                         8, 8, 8, 12, 12, 12, 12);
     const __m256i bit = _mm256_set1_epi32(0x08040201);
     return _mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(a, low), bit), bit);
 }
@@ -139,9 +137,8 @@ VEC void turn16(const struct rows *r, size_t offset, vi out[4])
     __m256i a[4];
     for (int i = 0; i < 4; i++) {
         __m128i p = _mm_loadu_si128((const __m128i *)(r->at[i] + offset));
-        a[i] =
-            _mm256_inserti128_si256(_mm256_castsi128_si256(p),
-                                    _mm_loadu_si128((const __m128i *)(r->at[i + 4] + offset)), 1);
+        a[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(p),
+                                       _mm_loadu_si128((const __m128i *)(r->at[i + 4] + offset)), 1);
     }
     __m256i p = _mm256_unpacklo_epi32(a[0], a[1]), q = _mm256_unpackhi_epi32(a[0], a[1]);
     __m256i s = _mm256_unpacklo_epi32(a[2], a[3]), u = _mm256_unpackhi_epi32(a[2], a[3]);

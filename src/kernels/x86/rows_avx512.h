@@ -86,10 +86,9 @@ VEC vi i_lookup(const void *table, vi a)
 /* Byte i is 255 where bit i of the dword is set, i < 4. */
 VEC vi i_masks(vi a)
 {
-    const __m512i four =
-        _mm512_setr_epi32(0, 0xff, 0xff00, 0xffff, 0xff0000, 0xff00ff, 0xffff00, 0xffffff,
-                          (int)0xff000000, (int)0xff0000ff, (int)0xff00ff00, (int)0xff00ffff,
-                          (int)0xffff0000, (int)0xffff00ff, (int)0xffffff00, -1);
+    const __m512i four = _mm512_setr_epi32(0, 0xff, 0xff00, 0xffff, 0xff0000, 0xff00ff, 0xffff00, 0xffffff,
+                                           (int)0xff000000, (int)0xff0000ff, (int)0xff00ff00, (int)0xff00ffff,
+                                           (int)0xffff0000, (int)0xffff00ff, (int)0xffffff00, -1);
     return _mm512_permutexvar_epi32(a, four); /* takes the low four bits */
 }
 /* Dwords at base + 4 * index, base + 8 * index */
@@ -118,10 +117,8 @@ VEC void turn64(const struct rows *r, size_t offset, vi out[16])
             a[4 * i + 2 * j + 1] = _mm512_unpackhi_epi64(t[4 * i + j], t[4 * i + 2 + j]);
         }
     for (int j = 0; j < 4; j++) {
-        __m512i p = _mm512_shuffle_i32x4(a[j], a[4 + j], 0x88),
-                q = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0x88);
-        __m512i s = _mm512_shuffle_i32x4(a[j], a[4 + j], 0xdd),
-                u = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0xdd);
+        __m512i p = _mm512_shuffle_i32x4(a[j], a[4 + j], 0x88), q = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0x88);
+        __m512i s = _mm512_shuffle_i32x4(a[j], a[4 + j], 0xdd), u = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0xdd);
         out[j] = _mm512_shuffle_i32x4(p, q, 0x88);
         out[8 + j] = _mm512_shuffle_i32x4(p, q, 0xdd);
         out[4 + j] = _mm512_shuffle_i32x4(s, u, 0x88);
@@ -133,13 +130,11 @@ VEC void turn64(const struct rows *r, size_t offset, vi out[16])
 VEC void turn32(const struct rows *r, size_t offset, vi out[8])
 {
     __m512i a[8], t[8];
-    for (int i = 0; i < 8;
-         i++) { /* rows i and i + 4 in halves, for the first eight rows and for the last */
+    for (int i = 0; i < 8; i++) { /* rows i and i + 4 in halves, for the first eight rows and for the last */
         int row = i / 4 * 8 + i % 4;
         __m256i low = _mm256_loadu_si256((const __m256i *)(r->at[row] + offset));
-        a[i] =
-            _mm512_inserti64x4(_mm512_castsi256_si512(low),
-                               _mm256_loadu_si256((const __m256i *)(r->at[row + 4] + offset)), 1);
+        a[i] = _mm512_inserti64x4(_mm512_castsi256_si512(low),
+                                  _mm256_loadu_si256((const __m256i *)(r->at[row + 4] + offset)), 1);
     }
     for (int i = 0; i < 4; i++) {
         t[2 * i] = _mm512_unpacklo_epi32(a[2 * i], a[2 * i + 1]);

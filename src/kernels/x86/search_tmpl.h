@@ -43,7 +43,7 @@ struct affine_lanes {
     vf low, high, sum_w, sum_x, best;
 };
 
-/* Operands of min and max stand so that of equal zeros the first in index order stays, as in the reference:
+/* Operands of min and max stand so that of equal zeros the first in index order stays, as in the scalar code:
  * its sign shows where the minimum is stored as it is. */
 VEC void affine_ranges(int n, vf (*x)[GROUPS], vf (*w)[GROUPS], struct affine_lanes s[GROUPS])
 {
@@ -231,8 +231,8 @@ VEC void symmetric_search(int levels, int n, vf (*x)[GROUPS], vf (*w)[GROUPS], s
         if (t == 0) continue;
         symmetric_sums(levels, -((float)levels + 0.1f * (float)t), n, x, w, s, inverse, sum_xl, sum_l2);
         for (int g = 0; g < GROUPS; g++) {
-            vm accept = v_and(v_gt(sum_l2[g], v_zero()),
-                              v_gt(v_mul(sum_xl[g], sum_xl[g]), v_mul(s[g].best, sum_l2[g])));
+            vm accept =
+                v_and(v_gt(sum_l2[g], v_zero()), v_gt(v_mul(sum_xl[g], sum_xl[g]), v_mul(s[g].best, sum_l2[g])));
             if (!v_any(accept)) continue;
             s[g].inverse = v_pick(s[g].inverse, inverse[g], accept);
             s[g].scale = v_pick(s[g].scale, v_div(sum_xl[g], sum_l2[g]), accept);

@@ -2,15 +2,13 @@
 #include "kernels/x86/vec_avx2.h"
 #include "kernels/x86/small_tmpl.h"
 
-void ht__q1_0_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                          void *dst)
+void ht__q1_0_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     (void)importance;
     encode_q1(src, n_rows * row_len / Q1_LEN, dst);
 }
 
-void ht__q2_0_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance,
-                          void *dst)
+void ht__q2_0_encode_avx2(const float *src, int64_t n_rows, int64_t row_len, const float *importance, void *dst)
 {
     (void)importance;
     encode_q2(src, n_rows * row_len / Q2_LEN, dst);

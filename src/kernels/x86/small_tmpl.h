@@ -37,8 +37,7 @@ VEC void encode_q1(const float *src, int64_t n_blocks, uint8_t *out)
     int64_t b = 0;
     for (; b + VL <= n_blocks; b += VL)
         put_q1(src + b * Q1_LEN, out + b * SMALL_SIZE);
-    if (b < n_blocks)
-        ht__codec_q1_0.encode(src + b * Q1_LEN, 1, (n_blocks - b) * Q1_LEN, NULL, out + b * SMALL_SIZE);
+    if (b < n_blocks) ht__codec_q1_0.encode(src + b * Q1_LEN, 1, (n_blocks - b) * Q1_LEN, NULL, out + b * SMALL_SIZE);
 }
 
 /* 32 codes of two bits in eight bytes, in order. */

@@ -11,30 +11,100 @@ typedef __m256 vm; /* all ones or all zeros in each lane */
 
 #define VEC static inline __attribute__((always_inline))
 
-VEC vf v_load(const float *p) { return _mm256_loadu_ps(p); }
-VEC void v_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
-VEC vf v_set(float a) { return _mm256_set1_ps(a); }
-VEC vf v_zero(void) { return _mm256_setzero_ps(); }
-VEC vf v_add(vf a, vf b) { return _mm256_add_ps(a, b); }
-VEC vf v_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
-VEC vf v_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
-VEC vf v_div(vf a, vf b) { return _mm256_div_ps(a, b); }
-VEC vf v_sqrt(vf a) { return _mm256_sqrt_ps(a); }
-VEC vf v_min(vf a, vf b) { return _mm256_min_ps(a, b); }
-VEC vf v_max(vf a, vf b) { return _mm256_max_ps(a, b); }
-VEC vf v_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
-VEC vm v_lt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
-VEC vm v_le(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LE_OQ); }
-VEC vm v_gt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
-VEC vm v_ne(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_NEQ_UQ); }
-VEC vm v_and(vm a, vm b) { return _mm256_and_ps(a, b); }
-VEC vm v_or(vm a, vm b) { return _mm256_or_ps(a, b); }
-VEC vm v_not(vm a) { return _mm256_xor_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(-1))); }
-VEC vm v_none(void) { return _mm256_setzero_ps(); }
-VEC unsigned v_bits(vm m) { return (unsigned)_mm256_movemask_ps(m); }
-VEC int v_any(vm m) { return !_mm256_testz_ps(m, m); }
+/* clang-format off: an operation a line, to be compared at a glance. */
+VEC vf v_load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+VEC void v_store(float *p, vf a)
+{
+    _mm256_storeu_ps(p, a);
+}
+VEC vf v_set(float a)
+{
+    return _mm256_set1_ps(a);
+}
+VEC vf v_zero(void)
+{
+    return _mm256_setzero_ps();
+}
+VEC vf v_add(vf a, vf b)
+{
+    return _mm256_add_ps(a, b);
+}
+VEC vf v_sub(vf a, vf b)
+{
+    return _mm256_sub_ps(a, b);
+}
+VEC vf v_mul(vf a, vf b)
+{
+    return _mm256_mul_ps(a, b);
+}
+VEC vf v_div(vf a, vf b)
+{
+    return _mm256_div_ps(a, b);
+}
+VEC vf v_sqrt(vf a)
+{
+    return _mm256_sqrt_ps(a);
+}
+VEC vf v_min(vf a, vf b)
+{
+    return _mm256_min_ps(a, b);
+}
+VEC vf v_max(vf a, vf b)
+{
+    return _mm256_max_ps(a, b);
+}
+VEC vf v_abs(vf a)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+}
+VEC vm v_lt(vf a, vf b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_LT_OQ);
+}
+VEC vm v_le(vf a, vf b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_LE_OQ);
+}
+VEC vm v_gt(vf a, vf b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_GT_OQ);
+}
+VEC vm v_ne(vf a, vf b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_NEQ_UQ);
+}
+VEC vm v_and(vm a, vm b)
+{
+    return _mm256_and_ps(a, b);
+}
+VEC vm v_or(vm a, vm b)
+{
+    return _mm256_or_ps(a, b);
+}
+VEC vm v_not(vm a)
+{
+    return _mm256_xor_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(-1)));
+}
+VEC vm v_none(void)
+{
+    return _mm256_setzero_ps();
+}
+VEC unsigned v_bits(vm m)
+{
+    return (unsigned)_mm256_movemask_ps(m);
+}
+VEC int v_any(vm m)
+{
+    return !_mm256_testz_ps(m, m);
+}
 /* b where m, else a */
-VEC vf v_pick(vf a, vf b, vm m) { return _mm256_blendv_ps(a, b, m); }
+VEC vf v_pick(vf a, vf b, vm m)
+{
+    return _mm256_blendv_ps(a, b, m);
+}
 
 /* 8 x 8: column i of 8 rows that are `stride` floats apart goes to out[i]. */
 VEC void v_transpose(const float *src, int64_t stride, vf out[8])
@@ -98,9 +168,15 @@ VEC float v_hmin(vf a)
 }
 
 /* a + 1 where m */
-VEC vf v_count(vf a, vm m) { return _mm256_add_ps(a, _mm256_and_ps(m, _mm256_set1_ps(1))); }
+VEC vf v_count(vf a, vm m)
+{
+    return _mm256_add_ps(a, _mm256_and_ps(m, _mm256_set1_ps(1)));
+}
 /* a with the sign of b; a is not negative */
-VEC vf v_signed(vf a, vf b) { return _mm256_or_ps(a, _mm256_and_ps(b, _mm256_set1_ps(-0.0f))); }
+VEC vf v_signed(vf a, vf b)
+{
+    return _mm256_or_ps(a, _mm256_and_ps(b, _mm256_set1_ps(-0.0f)));
+}
 
 /* As ht__round_even: to a whole number with the wrap of its bit mask, for quotients that may explode. */
 VEC vf v_round_wrapped(vf a)
@@ -109,5 +185,6 @@ VEC vf v_round_wrapped(vf a)
     bits = _mm256_and_si256(bits, _mm256_set1_epi32(0x007fffff));
     return _mm256_cvtepi32_ps(_mm256_sub_epi32(bits, _mm256_set1_epi32(0x00400000)));
 }
+/* clang-format on */
 
 #endif

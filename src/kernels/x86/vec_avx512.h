@@ -11,30 +11,100 @@ typedef __mmask16 vm;
 
 #define VEC static inline __attribute__((always_inline))
 
-VEC vf v_load(const float *p) { return _mm512_loadu_ps(p); }
-VEC void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
-VEC vf v_set(float a) { return _mm512_set1_ps(a); }
-VEC vf v_zero(void) { return _mm512_setzero_ps(); }
-VEC vf v_add(vf a, vf b) { return _mm512_add_ps(a, b); }
-VEC vf v_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
-VEC vf v_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
-VEC vf v_div(vf a, vf b) { return _mm512_div_ps(a, b); }
-VEC vf v_sqrt(vf a) { return _mm512_sqrt_ps(a); }
-VEC vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); }
-VEC vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); }
-VEC vf v_abs(vf a) { return _mm512_abs_ps(a); }
-VEC vm v_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
-VEC vm v_le(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
-VEC vm v_gt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
-VEC vm v_ne(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ); }
-VEC vm v_and(vm a, vm b) { return a & b; }
-VEC vm v_or(vm a, vm b) { return a | b; }
-VEC vm v_not(vm a) { return (vm)~a; }
-VEC vm v_none(void) { return 0; }
-VEC unsigned v_bits(vm m) { return m; }
-VEC int v_any(vm m) { return m != 0; }
+/* clang-format off: an operation a line, to be compared at a glance. */
+VEC vf v_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+VEC void v_store(float *p, vf a)
+{
+    _mm512_storeu_ps(p, a);
+}
+VEC vf v_set(float a)
+{
+    return _mm512_set1_ps(a);
+}
+VEC vf v_zero(void)
+{
+    return _mm512_setzero_ps();
+}
+VEC vf v_add(vf a, vf b)
+{
+    return _mm512_add_ps(a, b);
+}
+VEC vf v_sub(vf a, vf b)
+{
+    return _mm512_sub_ps(a, b);
+}
+VEC vf v_mul(vf a, vf b)
+{
+    return _mm512_mul_ps(a, b);
+}
+VEC vf v_div(vf a, vf b)
+{
+    return _mm512_div_ps(a, b);
+}
+VEC vf v_sqrt(vf a)
+{
+    return _mm512_sqrt_ps(a);
+}
+VEC vf v_min(vf a, vf b)
+{
+    return _mm512_min_ps(a, b);
+}
+VEC vf v_max(vf a, vf b)
+{
+    return _mm512_max_ps(a, b);
+}
+VEC vf v_abs(vf a)
+{
+    return _mm512_abs_ps(a);
+}
+VEC vm v_lt(vf a, vf b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+}
+VEC vm v_le(vf a, vf b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ);
+}
+VEC vm v_gt(vf a, vf b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
+}
+VEC vm v_ne(vf a, vf b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ);
+}
+VEC vm v_and(vm a, vm b)
+{
+    return a & b;
+}
+VEC vm v_or(vm a, vm b)
+{
+    return a | b;
+}
+VEC vm v_not(vm a)
+{
+    return (vm)~a;
+}
+VEC vm v_none(void)
+{
+    return 0;
+}
+VEC unsigned v_bits(vm m)
+{
+    return m;
+}
+VEC int v_any(vm m)
+{
+    return m != 0;
+}
 /* b where m, else a */
-VEC vf v_pick(vf a, vf b, vm m) { return _mm512_mask_blend_ps(m, a, b); }
+VEC vf v_pick(vf a, vf b, vm m)
+{
+    return _mm512_mask_blend_ps(m, a, b);
+}
 
 /* 16 x 16: column i of 16 rows that are `stride` floats apart goes to out[i]. */
 VEC void v_transpose(const float *src, int64_t stride, vf out[16])
@@ -82,12 +152,24 @@ VEC void v_floats16(__m128i bytes, vf out[1])
 }
 
 /* Across lanes; which of equal zeros is not said. */
-VEC float v_hmax(vf a) { return _mm512_reduce_max_ps(a); }
-VEC float v_hmin(vf a) { return _mm512_reduce_min_ps(a); }
+VEC float v_hmax(vf a)
+{
+    return _mm512_reduce_max_ps(a);
+}
+VEC float v_hmin(vf a)
+{
+    return _mm512_reduce_min_ps(a);
+}
 /* a + 1 where m */
-VEC vf v_count(vf a, vm m) { return _mm512_mask_add_ps(a, m, a, _mm512_set1_ps(1)); }
+VEC vf v_count(vf a, vm m)
+{
+    return _mm512_mask_add_ps(a, m, a, _mm512_set1_ps(1));
+}
 /* a with the sign of b; a is not negative */
-VEC vf v_signed(vf a, vf b) { return _mm512_or_ps(a, _mm512_and_ps(b, _mm512_set1_ps(-0.0f))); }
+VEC vf v_signed(vf a, vf b)
+{
+    return _mm512_or_ps(a, _mm512_and_ps(b, _mm512_set1_ps(-0.0f)));
+}
 
 /* As ht__round_even: to a whole number with the wrap of its bit mask, for quotients that may explode. */
 VEC vf v_round_wrapped(vf a)
@@ -96,5 +178,6 @@ VEC vf v_round_wrapped(vf a)
     bits = _mm512_and_si512(bits, _mm512_set1_epi32(0x007fffff));
     return _mm512_cvtepi32_ps(_mm512_sub_epi32(bits, _mm512_set1_epi32(0x00400000)));
 }
+/* clang-format on */
 
 #endif

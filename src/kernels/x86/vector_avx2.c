@@ -17,8 +17,7 @@ VEC vf load_f16(const uint8_t *p)
 
 VEC vf load_bf16(const uint8_t *p)
 {
-    return _mm256_castsi256_ps(
-        _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
 }
 
 #include "kernels/x86/vector_tmpl.h"

@@ -17,8 +17,7 @@ VEC vf load_f16(const uint8_t *p)
 
 VEC vf load_bf16(const uint8_t *p)
 {
-    return _mm512_castsi512_ps(
-        _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16));
 }
 
 #include "kernels/x86/vector_tmpl.h"

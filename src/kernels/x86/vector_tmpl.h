@@ -16,8 +16,8 @@ VEC float sum_of(vf a)
 
 /* Four sums hide the time an addition takes; load is known where this is inlined. size: bytes a
  * weight. */
-VEC void rows_of(vf (*load)(const uint8_t *), int64_t size, const struct ht__matmul_weights *w,
-                 const float *x, float *y)
+VEC void rows_of(vf (*load)(const uint8_t *), int64_t size, const struct ht__matmul_weights *w, const float *x,
+                 float *y)
 {
     for (int r = 0; r < w->n_rows; r++) {
         const uint8_t *row = (const uint8_t *)w->rows + (size_t)r * w->row_bytes;
@@ -34,10 +34,10 @@ VEC void rows_of(vf (*load)(const uint8_t *), int64_t size, const struct ht__mat
     }
 }
 
-#define VECTOR(id, size)                                                                           \
-    static void vector_##id(const struct ht__matmul_weights *w, const float *x, float *y)          \
-    {                                                                                              \
-        rows_of(load_##id, size, w, x, y);                                                         \
+#define VECTOR(id, size)                                                                                               \
+    static void vector_##id(const struct ht__matmul_weights *w, const float *x, float *y)                              \
+    {                                                                                                                  \
+        rows_of(load_##id, size, w, x, y);                                                                             \
     }
 VECTOR(f32, 4)
 VECTOR(f16, 2)

@@ -1,13 +1,16 @@
 /*
- * An architecture: how a Hugging Face checkpoint of certain classes becomes GGUF metadata and tensors.
+ * An architecture: how a Hugging Face checkpoint of certain classes becomes GGUF metadata and tensors, and how it
+ * computes.
  * Each is one unit in this folder and one row in archs.def.
  */
 #ifndef HT_MODEL_ARCH_ARCH_H
 #define HT_MODEL_ARCH_ARCH_H
 
 #include "base/json.h"
+#include "model/arch/compute.h"
 #include "model/model.h"
 #include "model/rows.h"
+#include "schemes/packing.h"
 
 struct ht__arch_build;
 
@@ -39,20 +42,22 @@ typedef enum ht_err ht__arch_map_fn(struct ht__arch_build *b, const struct ht__f
  * when: the layers, or models, that have it: "experts", "dense", "untied" (the output), "always", or the
  * name of a configuration's value that must be true or positive, or "name=text"; `!` denies; all must hold.
  * bias: when the bias must be there, in the same words; NULL: in all layers or none.
+ * native: the GGUF name that says what the tensor is for, where none of those that are made of it does; or NULL.
  */
 struct ht__name_rule {
     const char *from, *to;
     ht__arch_map_fn *map;
-    const char *shape, *when, *bias;
+    const char *shape, *when, *bias, *native;
 };
 
 /* A JSON object as it reads. */
 #define HT__JSON(...) #__VA_ARGS__
 
 struct ht__arch {
-    const char *name;    /* general.architecture */
-    const char *classes; /* Hugging Face classes, separated by blanks */
-    const struct ht__name_rule *rules; /* ends with from == NULL */
+    const char *name;                       /* general.architecture */
+    const struct ht__arch_compute *compute; /* NULL: it can be converted but not run */
+    const char *classes;                    /* Hugging Face classes, separated by blanks */
+    const struct ht__name_rule *rules;      /* ends with from == NULL */
     /* Checks the configuration and writes the arch's keys. */
     enum ht_err (*metadata)(struct ht__arch_build *b);
     /* Adds tensors that no checkpoint has (rope factors); may be NULL. They come first. */
@@ -71,9 +76,9 @@ struct ht__arch_build {
     const struct ht__arch *arch;
     const struct ht__checkpoint *ck;
     struct ht__model *model;
-    struct ht__arena *arena;         /* the model's */
-    struct ht__arena *tmp;           /* while building */
-    const struct ht__jnode *config;  /* config.json, text_config merged over it */
+    struct ht__arena *arena;                           /* the model's */
+    struct ht__arena *tmp;                             /* while building */
+    const struct ht__jnode *config;                    /* config.json, text_config merged over it */
     const struct ht__jnode *defaults, *class_defaults; /* where config.json is silent; may be NULL */
     const char *config_path;
     const struct ht__log *log;
@@ -83,8 +88,12 @@ struct ht__arch_build {
     int64_t n_experts, n_experts_used;
     double rope_theta;
     bool tied;
-    int64_t sizes[128]; /* by the letter of ht__name_rule.shape */
-    uint8_t *seen;      /* by rule and layer: weight 1, bias 2 */
+    bool bare;                         /* the class is of the decoder alone: no output, and names without "model." */
+    int64_t sizes[128];                /* by the letter of ht__name_rule.shape */
+    uint8_t *seen;                     /* by rule and layer: weight 1, bias 2 */
+    struct ht__packing_source packing; /* .packing NULL: nothing is packed, as in GGUF files */
+    const struct ht__packed_source *packed; /* of the tensor that is being mapped; NULL: it is not */
+    const struct ht__rows *stack; /* set by a map: what it mapped are experts in one tensor, as rows of their inputs */
     struct ht__map stack_by_name;
     struct ht__stack *stacks;
     size_t n_stacks, cap_stacks;
@@ -106,14 +115,14 @@ void ht__arch_f32(struct ht__arch_build *b, const char *suffix, double v);
 void ht__arch_bool(struct ht__arch_build *b, const char *suffix, bool v);
 void ht__arch_str(struct ht__arch_build *b, const char *suffix, const char *v);
 
-/* What most architectures write: sizes, heads, experts, rotation and its scaling, norms. */
-void ht__arch_common(struct ht__arch_build *b);
-/* What the older ones write: context, embedding, blocks, feed forward, heads. */
-void ht__arch_basic(struct ht__arch_build *b, bool kv_heads);
-/* The epsilons that the configuration has. */
-void ht__arch_norm_eps(struct ht__arch_build *b);
-void ht__arch_experts_keys(struct ht__arch_build *b);
-void ht__arch_yarn(struct ht__arch_build *b, const struct ht__jnode *scaling);
+/* What most architectures write: sizes, heads, rotation and its scaling, norms, experts, general.file_type. */
+enum ht_err ht__arch_common(struct ht__arch_build *b);
+/* Sizes in the order of the letters: Context, Embedding, Blocks, Feed forward, Heads, Key-value heads. */
+void ht__arch_sizes(struct ht__arch_build *b, const char *letters);
+/* general.file_type is written here, after the keys so far. */
+void ht__arch_file_type(struct ht__arch_build *b);
+/* How many of a head's weights are rotated: `share` of `width`. A share outside 0 to 1 is refused. */
+enum ht_err ht__arch_rotated(struct ht__arch_build *b, double share, int64_t width, int64_t *out);
 
 /* ---- tensors ---- */
 
@@ -121,14 +130,12 @@ void ht__arch_yarn(struct ht__arch_build *b, const struct ht__jnode *scaling);
 enum ht_err ht__arch_add(struct ht__arch_build *b, const char *name, const struct ht__rows *rows,
                          const struct ht__codec *source, int n_dims, const int64_t *ne);
 /* As found, with other rows of the same shape. */
-enum ht_err ht__arch_add_found(struct ht__arch_build *b, const struct ht__found *found,
-                               const struct ht__rows *rows);
+enum ht_err ht__arch_add_found(struct ht__arch_build *b, const struct ht__found *found, const struct ht__rows *rows);
 /* Gathers n parts of the same shape, f->expert being the part's number, into one tensor of n_dims. */
 enum ht_err ht__arch_stack(struct ht__arch_build *b, const struct ht__found *f, int64_t n, int n_dims);
 /* "blk.<layer>.<rest>" */
 const char *ht__arch_name(struct ht__arch_build *b, int64_t layer, const char *rest);
-enum ht_err ht__arch_shape_error(struct ht__arch_build *b, const struct ht__found *found,
-                                 const char *expected);
+enum ht_err ht__arch_shape_error(struct ht__arch_build *b, const struct ht__found *found, const char *expected);
 
 /* Every tensor of the checkpoint through the rules, and the checks after them. */
 enum ht_err ht__arch_map_all(struct ht__arch_build *b);
@@ -142,7 +149,7 @@ ht__arch_map_fn ht__arch_fused_gate_up; /* [E, 2F, D] to ffn_gate_exps and ffn_u
 ht__arch_map_fn ht__arch_experts;       /* [E, rows, cols] as it is */
 /* rope_freqs.weight where the configuration scales rotation as Llama 3.1 does. */
 enum ht_err ht__arch_llama3_factors(struct ht__arch_build *b);
-ht__arch_map_fn ht__arch_output;        /* lm_head: dropped when the model is tied */
+ht__arch_map_fn ht__arch_output; /* lm_head: dropped when the model is tied */
 
 #define HT_ARCH(id) extern const struct ht__arch ht__arch_##id;
 #include "model/arch/archs.def"

@@ -36,7 +36,7 @@ static bool word_holds(const struct ht__arch_build *b, const char *word, int64_t
     if (strcmp(word, "dense") == 0) return !has_experts(b, layer);
     if (strcmp(word, "untied") == 0) { /* said, not assumed: older configurations say nothing */
         const struct ht__jnode *tied = ht__jget(b->config, "tie_word_embeddings");
-        return tied && tied->type == HT__JSON_BOOL && !tied->boolean;
+        return tied && tied->type == HT__JSON_BOOL && !tied->boolean && !b->bare;
     }
     const char *equals = strchr(word, '=');
     if (equals) {
@@ -136,8 +136,7 @@ static struct shape wanted_shape(const struct ht__arch_build *b, const struct ht
     return shape;
 }
 
-enum ht_err ht__arch_check_shape(struct ht__arch_build *b, const struct ht__name_rule *rule,
-                                 const struct ht__found *f)
+enum ht_err ht__arch_check_shape(struct ht__arch_build *b, const struct ht__name_rule *rule, const struct ht__found *f)
 {
     if (!rule->shape) return HT_OK;
     const struct ht__tensor *t = f->tensor;
@@ -162,7 +161,9 @@ const char *ht__arch_source_name(struct ht__arch_build *b, const struct ht__name
     size_t n = 0;
     const int64_t numbers[2] = {layer, expert};
     int k = 0;
-    for (const char *p = rule->from + (rule->from[0] == '!'); *p && n < sizeof name - 32; p++) {
+    const char *from = rule->from + (rule->from[0] == '!');
+    if (b->bare && strncmp(from, "model.", 6) == 0) from += 6;
+    for (const char *p = from; *p && n < sizeof name - 32; p++) {
         if (*p == '#')
             n += (size_t)snprintf(name + n, sizeof name - n, "%lld", (long long)numbers[k++ & 1]);
         else if (*p == '*')
@@ -212,8 +213,8 @@ static enum ht_err lacks(struct ht__arch_build *b, const struct ht__name_rule *r
 }
 
 /* Needed by its row, or because another layer has it. */
-static enum ht_err check_rule(struct ht__arch_build *b, const struct ht__map *names,
-                              const struct ht__name_rule *rule, int what)
+static enum ht_err check_rule(struct ht__arch_build *b, const struct ht__map *names, const struct ht__name_rule *rule,
+                              int what)
 {
     bool needed = what == WEIGHT ? rule->from[0] == '!' : rule->bias && holds(b, rule->bias, 0);
     if (!needed && !ever_seen(b, rule, what)) return HT_OK;

@@ -8,8 +8,7 @@
 HT_MUST_CHECK enum ht_err ht__arch_check_begin(struct ht__arch_build *b);
 HT_MUST_CHECK enum ht_err ht__arch_check_shape(struct ht__arch_build *b, const struct ht__name_rule *rule,
                                                const struct ht__found *found);
-void ht__arch_check_seen(struct ht__arch_build *b, const struct ht__name_rule *rule,
-                         const struct ht__found *found);
+void ht__arch_check_seen(struct ht__arch_build *b, const struct ht__name_rule *rule, const struct ht__found *found);
 /* After the last: no tensor is missing, and none is there twice. */
 HT_MUST_CHECK enum ht_err ht__arch_check_end(struct ht__arch_build *b);
 

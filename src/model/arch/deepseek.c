@@ -33,10 +33,10 @@ static enum ht_err split_kv_b(struct ht__arch_build *b, const struct ht__found *
     }
     const int64_t key_ne[3] = {s.nope, s.rank, h}, value_ne[3] = {s.rank, s.value, h};
     const struct ht__rows *k = ht__rows_concat(b->arena, keys, h);
-    HT_TRY(ht__arch_add(b, ht__arch_name(b, f->layer, "attn_k_b.weight"),
-                        ht__rows_transpose(b->arena, k, s.nope), f->tensor->dtype, 3, key_ne));
-    return ht__arch_add(b, ht__arch_name(b, f->layer, "attn_v_b.weight"),
-                        ht__rows_concat(b->arena, values, h), f->tensor->dtype, 3, value_ne);
+    HT_TRY(ht__arch_add(b, ht__arch_name(b, f->layer, "attn_k_b.weight"), ht__rows_transpose(b->arena, k, s.nope),
+                        f->tensor->dtype, 3, key_ne));
+    return ht__arch_add(b, ht__arch_name(b, f->layer, "attn_v_b.weight"), ht__rows_concat(b->arena, values, h),
+                        f->tensor->dtype, 3, value_ne);
 }
 
 static const struct ht__name_rule rules[] = {
@@ -50,7 +50,8 @@ static const struct ht__name_rule rules[] = {
     {"!model.layers.#.self_attn.kv_a_proj_with_mqa.*", "blk.#.attn_kv_a_mqa.*", NULL, .shape = "k+r,D",
      .bias = "attention_bias"},
     {"!model.layers.#.self_attn.kv_a_layernorm.*", "blk.#.attn_kv_a_norm.*", NULL, .shape = "k"},
-    {"!model.layers.#.self_attn.kv_b_proj.weight", "blk.#.attn_k_b.weight", split_kv_b, .shape = "Hn+Hv,k"},
+    {"!model.layers.#.self_attn.kv_b_proj.weight", "blk.#.attn_k_b.weight", split_kv_b, .shape = "Hn+Hv,k",
+     .native = "blk.#.attn_kv_b.weight"},
     {"!model.layers.#.self_attn.o_proj.*", "blk.#.attn_output.*", NULL, .shape = "D,Hv", .bias = "attention_bias"},
     STD_NORMS,
     STD_FFN,
@@ -68,28 +69,13 @@ static const struct ht__name_rule rules[] = {
     STD_END,
 };
 
-static void expert_keys(struct ht__arch_build *b, int64_t dense, int64_t expert_ff, int64_t shared)
+static void expert_keys(struct ht__arch_build *b, int64_t expert_ff, int64_t shared)
 {
-    const char *scoring = ht__jstr(b->config, "scoring_func", NULL);
     bool v3 = strstr(ht__jstr(b->config, "model_type", ""), "v3") != NULL;
-    bool sigmoid = scoring ? strcmp(scoring, "sigmoid") == 0 : v3;
-    ht__arch_u32(b, "leading_dense_block_count", dense);
     ht__arch_u32(b, "expert_feed_forward_length", expert_ff);
-    ht__arch_experts_keys(b);
     ht__arch_u32(b, "expert_shared_count", shared);
     ht__arch_f32(b, "expert_weights_scale", ht__arch_num(b, "routed_scaling_factor", v3 ? 2.5 : 1));
-    ht__arch_bool(b, "expert_weights_norm", ht__jbool(b->config, "norm_topk_prob", v3));
-    ht__arch_u32(b, "expert_gating_func", sigmoid ? 2 : 1);
-}
-
-static enum ht_err group_keys(struct ht__arch_build *b)
-{
-    int64_t groups, used;
-    HT_TRY(ht__arch_int(b, "n_group", 0, &groups));
-    HT_TRY(ht__arch_int(b, "topk_group", 0, &used));
-    if (groups > 0) ht__arch_u32(b, "expert_group_count", groups);
-    if (used > 0) ht__arch_u32(b, "expert_group_used_count", used);
-    return HT_OK;
+    if (ht__jbool(b->config, "norm_topk_prob", v3)) ht__arch_bool(b, "expert_weights_norm", true);
 }
 
 static enum ht_err keys(struct ht__arch_build *b)
@@ -102,9 +88,8 @@ static enum ht_err keys(struct ht__arch_build *b)
     HT_TRY(ht__arch_int(b, "moe_intermediate_size", b->n_ff, &expert_ff));
     HT_TRY(ht__arch_int(b, "n_shared_experts", 0, &shared));
     b->n_kv_heads = 1; /* keys and values are one latent for all heads */
-    ht__arch_basic(b, true);
-    ht__arch_f32(b, "rope.freq_base", b->rope_theta);
-    ht__arch_norm_eps(b);
+    HT_TRY(ht__arch_common(b));
+    ht__arch_u32(b, "leading_dense_block_count", dense);
     ht__arch_u32(b, "vocab_size", b->vocab_size);
     if (q_rank) ht__arch_u32(b, "attention.q_lora_rank", q_rank);
     ht__arch_u32(b, "attention.kv_lora_rank", s.rank);
@@ -112,9 +97,8 @@ static enum ht_err keys(struct ht__arch_build *b)
     ht__arch_u32(b, "attention.value_length", s.rank);
     ht__arch_u32(b, "attention.key_length_mla", s.nope + s.rope);
     ht__arch_u32(b, "attention.value_length_mla", s.value);
+    expert_keys(b, expert_ff, shared);
     ht__arch_u32(b, "rope.dimension_count", s.rope);
-    expert_keys(b, dense, expert_ff, shared);
-    HT_TRY(group_keys(b));
     const char *type;
     const struct ht__jnode *scaling = ht__arch_rope_scaling(b, &type);
     if (scaling && strcmp(type, "yarn") == 0) {
@@ -123,23 +107,33 @@ static enum ht_err keys(struct ht__arch_build *b)
             ht__log_printf(b->log, HT__LOG_WARNING,
                            "YaRN's mscale is %g and mscale_all_dim %g; runtimes of GGUF files take them for equal",
                            mscale, all);
-        ht__arch_yarn(b, scaling);
-        ht__arch_f32(b, "rope.scaling.yarn_log_multiplier", 0.1 * all);
     }
+    /* 0.1 times the configuration's number, which is what llama.cpp expects of this architecture alone */
+    if (ht__jget(scaling, "mscale_all_dim"))
+        ht__arch_f32(b, "rope.scaling.yarn_log_multiplier", 0.1 * ht__jnum(scaling, "mscale_all_dim", 0));
     return HT_OK;
 }
 
 const struct ht__arch ht__arch_deepseek2 = {
     .name = "deepseek2",
+    .compute = &(const struct ht__arch_compute){.act = HT__ACT_SILU},
     .classes = "DeepseekV2ForCausalLM DeepseekV3ForCausalLM KimiVLForConditionalGeneration",
     .rules = rules,
     .metadata = keys,
     .drops_extra_layers = true,
-    .defaults = HT__JSON({"rms_norm_eps": 1e-6, "q_lora_rank": 1536,
-                          "DeepseekV2ForCausalLM": {"n_routed_experts": 64, "n_shared_experts": 2,
-                                                    "moe_intermediate_size": 1407},
-                          "DeepseekV3ForCausalLM": {"n_routed_experts": 256, "num_experts_per_tok": 8,
-                                                    "n_shared_experts": 1, "moe_intermediate_size": 2048,
-                                                    "first_k_dense_replace": 3, "n_group": 8, "topk_group": 4,
-                                                    "max_position_embeddings": 4096}}),
+    .defaults = HT__JSON({
+        "rms_norm_eps" : 1e-6,
+        "q_lora_rank" : 1536,
+        "DeepseekV2ForCausalLM" : {"n_routed_experts" : 64, "n_shared_experts" : 2, "moe_intermediate_size" : 1407},
+        "DeepseekV3ForCausalLM" : {
+            "n_routed_experts" : 256,
+            "num_experts_per_tok" : 8,
+            "n_shared_experts" : 1,
+            "moe_intermediate_size" : 2048,
+            "first_k_dense_replace" : 3,
+            "n_group" : 8,
+            "topk_group" : 4,
+            "max_position_embeddings" : 4096
+        }
+    }),
 };

@@ -6,22 +6,22 @@
 /* The embedding may hold more rows than the tokenizer has tokens; rows beyond vocab_size go. */
 static enum ht_err embedding(struct ht__arch_build *b, const struct ht__found *f)
 {
-    if (f->tensor->n_dims != 2 || f->tensor->shape[0] <= b->vocab_size)
-        return ht__arch_add_found(b, f, f->rows);
+    if (f->tensor->n_dims != 2 || f->tensor->shape[0] <= b->vocab_size) return ht__arch_add_found(b, f, f->rows);
     const int64_t ne[2] = {f->tensor->shape[1], b->vocab_size};
-    return ht__arch_add(b, f->name, ht__rows_slice(b->arena, f->rows, 0, 1, b->vocab_size),
-                        f->tensor->dtype, 2, ne);
+    return ht__arch_add(b, f->name, ht__rows_slice(b->arena, f->rows, 0, 1, b->vocab_size), f->tensor->dtype, 2, ne);
 }
 
-#define GEMMA_NORM(from, to) {"!model.layers.#." from ".*", "blk.#." to ".*", ht__arch_plus_one, .shape = "D"}
-#define GEMMA_COMMON                                                                               \
-    {"!model.embed_tokens.*", "token_embd.*", embedding, .shape = ">V,D"},                         \
-        {"!model.norm.*", "output_norm.*", ht__arch_plus_one, .shape = "D"}, {.from = "lm_head.*"},            \
+#define GEMMA_NORM(from, to)                                                                                           \
+    {                                                                                                                  \
+        "!model.layers.#." from ".*", "blk.#." to ".*", ht__arch_plus_one, .shape = "D"                                \
+    }
+#define GEMMA_COMMON                                                                                                   \
+    {"!model.embed_tokens.*", "token_embd.*", embedding, .shape = ">V,D"},                                             \
+        {"!model.norm.*", "output_norm.*", ht__arch_plus_one, .shape = "D"}, {.from = "lm_head.*"},                    \
         GEMMA_NORM("input_layernorm", "attn_norm"), STD_QKV("attention_bias"), STD_O("attention_bias"), STD_FFN
-#define GEMMA_SANDWICH                                                                             \
-    GEMMA_NORM("post_attention_layernorm", "post_attention_norm"),                                 \
-        GEMMA_NORM("pre_feedforward_layernorm", "ffn_norm"),                                       \
-        GEMMA_NORM("post_feedforward_layernorm", "post_ffw_norm")
+#define GEMMA_SANDWICH                                                                                                 \
+    GEMMA_NORM("post_attention_layernorm", "post_attention_norm"),                                                     \
+        GEMMA_NORM("pre_feedforward_layernorm", "ffn_norm"), GEMMA_NORM("post_feedforward_layernorm", "post_ffw_norm")
 
 static const struct ht__name_rule gemma_rules[] = {
     GEMMA_COMMON,
@@ -41,19 +41,30 @@ static const struct ht__name_rule gemma3_rules[] = {
 
 /* Configurations that hold a text_config leave out what the class supplies. */
 static const char gemma_defaults[] =
-    HT__JSON({"num_key_value_heads": 16, "head_dim": 256, "max_position_embeddings": 8192});
+    HT__JSON({"num_key_value_heads" : 16, "head_dim" : 256, "max_position_embeddings" : 8192});
 static const char gemma2_defaults[] =
-    HT__JSON({"num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 8192});
-static const char gemma3_defaults[] =
-    HT__JSON({"vocab_size": 262208, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26,
-              "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131072});
+    HT__JSON({"num_key_value_heads" : 4, "head_dim" : 256, "max_position_embeddings" : 8192});
+static const char gemma3_defaults[] = HT__JSON({
+    "vocab_size" : 262208,
+    "hidden_size" : 2304,
+    "intermediate_size" : 9216,
+    "num_hidden_layers" : 26,
+    "num_attention_heads" : 8,
+    "num_key_value_heads" : 4,
+    "head_dim" : 256,
+    "max_position_embeddings" : 131072,
+    "rms_norm_eps" : 1e-6,
+    "rope_theta" : 1e6,
+    "rope_local_base_freq" : 1e4
+});
 
 static enum ht_err gemma_keys(struct ht__arch_build *b)
 {
-    ht__arch_basic(b, true);
+    ht__arch_sizes(b, "CEBFHK");
     ht__arch_f32(b, "attention.layer_norm_rms_epsilon", ht__arch_num(b, "rms_norm_eps", 1e-6));
     ht__arch_u32(b, "attention.key_length", b->head_dim);
     ht__arch_u32(b, "attention.value_length", b->head_dim);
+    ht__arch_file_type(b);
     return HT_OK;
 }
 
@@ -68,44 +79,46 @@ static enum ht_err gemma2_keys(struct ht__arch_build *b)
     return HT_OK;
 }
 
-/* Two rotations: layers of the whole context, and sliding ones. */
-static double gemma3_base(const struct ht__arch_build *b, const char *kind, const char *old_name,
-                          double otherwise)
-{
-    const struct ht__jnode *p = ht__jget(ht__jget(b->config, "rope_parameters"), kind);
-    return ht__jnum(p, "rope_theta", ht__arch_num(b, old_name, otherwise));
-}
-
 static enum ht_err gemma3_keys(struct ht__arch_build *b)
 {
     int64_t window, pattern;
-    HT_TRY(gemma_keys(b));
+    HT_TRY(ht__arch_common(b));
     HT_TRY(ht__arch_int(b, "sliding_window", 4096, &window));
     HT_TRY(ht__arch_int(b, "sliding_window_pattern _sliding_window_pattern", 6, &pattern));
-    ht__arch_f32(b, "rope.freq_base", gemma3_base(b, "full_attention", "rope_theta", 1e6));
-    if (pattern != 1) {
-        ht__arch_u32(b, "attention.sliding_window", window);
-        ht__arch_f32(b, "rope.freq_base_swa",
-                     gemma3_base(b, "sliding_attention", "rope_local_base_freq", 1e4));
-    }
-    const struct ht__jnode *scaling = ht__jget(b->config, "rope_scaling");
-    if (!scaling) scaling = ht__jget(ht__jget(b->config, "rope_parameters"), "full_attention");
-    const char *type = ht__jstr(scaling, "rope_type", ht__jstr(scaling, "type", ""));
-    if (strcmp(type, "linear") == 0) {
-        ht__arch_str(b, "rope.scaling.type", "linear");
-        ht__arch_f32(b, "rope.scaling.factor", ht__jnum(scaling, "factor", 1));
-    }
+    ht__arch_u32(b, "attention.key_length", b->head_dim);
+    ht__arch_u32(b, "attention.value_length", b->head_dim);
     double cap = ht__arch_num(b, "final_logit_softcapping", 0);
     if (cap > 0) ht__arch_f32(b, "final_logit_softcapping", cap);
+    if (pattern != 1) ht__arch_u32(b, "attention.sliding_window", window);
     return HT_OK;
 }
 
 const struct ht__arch ht__arch_gemma = {
-    .name = "gemma", .classes = "GemmaForCausalLM", .rules = gemma_rules, .metadata = gemma_keys,
+    .name = "gemma",
+    .compute =
+        &(const struct ht__arch_compute){.rope = HT__ROPE_HALVES, .act = HT__ACT_GELU_TANH, .scaled_embedding = true},
+    .classes = "GemmaForCausalLM",
+    .rules = gemma_rules,
+    .metadata = gemma_keys,
     .defaults = gemma_defaults};
-const struct ht__arch ht__arch_gemma2 = {
-    .name = "gemma2", .classes = "Gemma2ForCausalLM", .rules = gemma2_rules, .metadata = gemma2_keys,
-    .defaults = gemma2_defaults};
-const struct ht__arch ht__arch_gemma3 = {
-    .name = "gemma3", .classes = "Gemma3ForCausalLM Gemma3ForConditionalGeneration",
-    .rules = gemma3_rules, .metadata = gemma3_keys, .defaults = gemma3_defaults};
+const struct ht__arch ht__arch_gemma2 = {.name = "gemma2",
+                                         .compute = &(const struct ht__arch_compute){.rope = HT__ROPE_HALVES,
+                                                                                     .act = HT__ACT_GELU_TANH,
+                                                                                     .scaled_embedding = true,
+                                                                                     .window = HT__WINDOW_EVEN,
+                                                                                     .wide_scale_layers = 46},
+                                         .classes = "Gemma2ForCausalLM",
+                                         .rules = gemma2_rules,
+                                         .metadata = gemma2_keys,
+                                         .defaults = gemma2_defaults};
+const struct ht__arch ht__arch_gemma3 = {.name = "gemma3",
+                                         .compute = &(const struct ht__arch_compute){.rope = HT__ROPE_HALVES,
+                                                                                     .act = HT__ACT_GELU_TANH,
+                                                                                     .scaled_embedding = true,
+                                                                                     .window = HT__WINDOW_FIVE_OF_SIX,
+                                                                                     .sliding_base = 10000,
+                                                                                     .wide_scale_layers = 62},
+                                         .classes = "Gemma3ForCausalLM Gemma3ForConditionalGeneration",
+                                         .rules = gemma3_rules,
+                                         .metadata = gemma3_keys,
+                                         .defaults = gemma3_defaults};

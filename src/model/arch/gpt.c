@@ -5,27 +5,32 @@
 
 /* ---- GPT-2: its Conv1D keeps [in, out] ---- */
 
-#define GPT2_NAMES(prefix)                                                                         \
-    {"!" prefix "wte.*", "token_embd.*", NULL, .shape = "V,D"},                                    \
-        {"!" prefix "wpe.*", "position_embd.*", NULL, .shape = "P,D"},                             \
-        {"!" prefix "h.#.ln_1.*", "blk.#.attn_norm.*", NULL, .shape = "D", .bias = "always"},      \
-        {"!" prefix "h.#.ln_2.*", "blk.#.ffn_norm.*", NULL, .shape = "D", .bias = "always"},       \
-        {"!" prefix "h.#.attn.c_attn.*", "blk.#.attn_qkv.*", ht__arch_transpose, .shape = "D,3D", .bias = "always"}, \
-        {"!" prefix "h.#.attn.c_proj.*", "blk.#.attn_output.*", ht__arch_transpose, .shape = "D,D",            \
-         .bias = "always"},                                                                        \
-        {"!" prefix "h.#.mlp.c_fc.*", "blk.#.ffn_up.*", ht__arch_transpose, .shape = "D,F", .bias = "always"}, \
-        {"!" prefix "h.#.mlp.c_proj.*", "blk.#.ffn_down.*", ht__arch_transpose, .shape = "F,D", .bias = "always"},   \
-        {"!" prefix "ln_f.*", "output_norm.*", NULL, .shape = "D", .bias = "always"}
+#define GPT2_NAMES(prefix)                                                                                             \
+    {"!" prefix "wte.*", "token_embd.*", NULL, .shape = "V,D"},                                                        \
+        {"!" prefix "wpe.*", "position_embd.*", NULL, .shape = "P,D"},                                                 \
+        {"!" prefix "h.#.ln_1.*", "blk.#.attn_norm.*", NULL, .shape = "D", .bias = "always"},                          \
+        {"!" prefix "h.#.ln_2.*", "blk.#.ffn_norm.*", NULL, .shape = "D", .bias = "always"},                           \
+        {"!" prefix "h.#.attn.c_attn.*", "blk.#.attn_qkv.*", ht__arch_transpose, .shape = "D,3D", .bias = "always"},   \
+        {"!" prefix "h.#.attn.c_proj.*", "blk.#.attn_output.*", ht__arch_transpose, .shape = "D,D", .bias = "always"}, \
+        {"!" prefix "h.#.mlp.c_fc.*", "blk.#.ffn_up.*", ht__arch_transpose, .shape = "D,F", .bias = "always"},         \
+        {"!" prefix "h.#.mlp.c_proj.*", "blk.#.ffn_down.*", ht__arch_transpose, .shape = "F,D", .bias = "always"},     \
+    {                                                                                                                  \
+        "!" prefix "ln_f.*", "output_norm.*", NULL, .shape = "D", .bias = "always"                                     \
+    }
 
 static const struct ht__name_rule gpt2_rules[] = {
-    GPT2_NAMES("transformer."), GPT2_NAMES(""), STD_OUTPUT_UNTIED, STD_END,
+    GPT2_NAMES("transformer."),
+    GPT2_NAMES(""),
+    STD_OUTPUT_UNTIED,
+    STD_END,
 };
 
 static enum ht_err gpt2_keys(struct ht__arch_build *b)
 {
     HT_TRY(ht__arch_int(b, "n_ctx n_positions", 1024, &b->n_ctx));
-    ht__arch_basic(b, false);
+    ht__arch_sizes(b, "BCEFH");
     ht__arch_f32(b, "attention.layer_norm_epsilon", ht__arch_num(b, "layer_norm_epsilon", 1e-5));
+    ht__arch_file_type(b);
     return HT_OK;
 }
 
@@ -47,8 +52,10 @@ static enum ht_err neox_qkv(struct ht__arch_build *b, const struct ht__found *f)
     return permute_rows(b, f, ht__map_regroup, params);
 }
 
-#define NEOX(from, to, how, dims, biased) \
-    {"!gpt_neox.layers.#." from ".*", "blk.#." to ".*", how, .shape = dims, .bias = biased}
+#define NEOX(from, to, how, dims, biased)                                                                              \
+    {                                                                                                                  \
+        "!gpt_neox.layers.#." from ".*", "blk.#." to ".*", how, .shape = dims, .bias = biased                          \
+    }
 
 static const struct ht__name_rule neox_rules[] = {
     {"!gpt_neox.embed_in.*", "token_embd.*", NULL, .shape = "V,D"},
@@ -67,8 +74,11 @@ static enum ht_err neox_keys(struct ht__arch_build *b)
 {
     double share = ht__arch_num(b, "rotary_pct partial_rotary_factor",
                                 ht__jnum(ht__jget(b->config, "rope_parameters"), "partial_rotary_factor", 0.25));
-    ht__arch_basic(b, false);
-    ht__arch_u32(b, "rope.dimension_count", (int64_t)(share * (double)(b->n_embd / b->n_heads)));
+    int64_t rotated;
+    HT_TRY(ht__arch_rotated(b, share, b->n_embd / b->n_heads, &rotated));
+    ht__arch_sizes(b, "CEBF");
+    ht__arch_u32(b, "rope.dimension_count", rotated);
+    ht__arch_sizes(b, "H");
     ht__arch_bool(b, "use_parallel_residual", ht__jbool(b->config, "use_parallel_residual", true));
     ht__arch_f32(b, "attention.layer_norm_epsilon", ht__arch_num(b, "layer_norm_eps", 1e-5));
     return HT_OK;
@@ -94,8 +104,10 @@ static enum ht_err falcon_qkv(struct ht__arch_build *b, const struct ht__found *
     return permute_rows(b, f, ht__map_falcon_qkv, params);
 }
 
-#define FALCON(need, from, to, how, dims, biased) \
-    {need "transformer.h.#." from ".*", "blk.#." to ".*", how, .shape = dims, .bias = biased}
+#define FALCON(need, from, to, how, dims, biased)                                                                      \
+    {                                                                                                                  \
+        need "transformer.h.#." from ".*", "blk.#." to ".*", how, .shape = dims, .bias = biased                        \
+    }
 
 static const struct ht__name_rule falcon_rules[] = {
     {"!transformer.word_embeddings.*", "token_embd.*", NULL, .shape = "V,D"},
@@ -114,10 +126,12 @@ static const struct ht__name_rule falcon_rules[] = {
 
 static enum ht_err falcon_keys(struct ht__arch_build *b)
 {
-    b->n_ctx = 2048; /* the field's converter fixes it */
-    ht__arch_basic(b, true);
+    b->n_ctx = 2048; /* llama.cpp's converter always writes this */
+    ht__arch_sizes(b, "C");
     ht__arch_str(b, "tensor_data_layout", "jploski");
+    ht__arch_sizes(b, "EFBHK");
     ht__arch_f32(b, "attention.layer_norm_epsilon", ht__arch_num(b, "layer_norm_epsilon", 1e-5));
+    ht__arch_file_type(b);
     return HT_OK;
 }
 
@@ -138,20 +152,40 @@ static const struct ht__name_rule starcoder2_rules[] = {
 
 static enum ht_err starcoder2_keys(struct ht__arch_build *b)
 {
-    ht__arch_common(b);
-    ht__arch_f32(b, "attention.layer_norm_epsilon", ht__arch_num(b, "norm_epsilon", 1e-5));
-    return HT_OK;
+    return ht__arch_common(b);
 }
 
 const struct ht__arch ht__arch_gpt2 = {
-    .name = "gpt2", .classes = "GPT2LMHeadModel", .rules = gpt2_rules, .metadata = gpt2_keys};
-const struct ht__arch ht__arch_gpt_neox = {
-    .name = "gptneox", .classes = "GPTNeoXForCausalLM", .rules = neox_rules, .metadata = neox_keys,
-    .defaults = HT__JSON({"attention_bias": true})};
-const struct ht__arch ht__arch_falcon = {
-    .name = "falcon", .classes = "FalconForCausalLM RWForCausalLM", .rules = falcon_rules,
-    .metadata = falcon_keys, .numbers = falcon_heads};
+    .name = "gpt2",
+    .compute = &(const struct ht__arch_compute){.layer_norm = true, .rope = HT__ROPE_NONE, .act = HT__ACT_GELU_TANH},
+    .classes = "GPT2LMHeadModel",
+    .rules = gpt2_rules,
+    .metadata = gpt2_keys};
+const struct ht__arch ht__arch_gpt_neox = {.name = "gptneox",
+                                           .compute = &(const struct ht__arch_compute){.layer_norm = true,
+                                                                                       .rope = HT__ROPE_HALVES,
+                                                                                       .act = HT__ACT_GELU,
+                                                                                       .parallel = HT__PARALLEL_KEY},
+                                           .classes = "GPTNeoXForCausalLM",
+                                           .rules = neox_rules,
+                                           .metadata = neox_keys,
+                                           .defaults = HT__JSON({"attention_bias" : true})};
+const struct ht__arch ht__arch_falcon = {.name = "falcon",
+                                         .compute = &(const struct ht__arch_compute){.layer_norm = true,
+                                                                                     .rope = HT__ROPE_HALVES,
+                                                                                     .act = HT__ACT_GELU,
+                                                                                     .parallel = HT__PARALLEL_YES},
+                                         .classes = "FalconForCausalLM RWForCausalLM",
+                                         .rules = falcon_rules,
+                                         .metadata = falcon_keys,
+                                         .numbers = falcon_heads};
 const struct ht__arch ht__arch_starcoder2 = {
-    .name = "starcoder2", .classes = "Starcoder2ForCausalLM", .rules = starcoder2_rules,
-    .metadata = starcoder2_keys, 
-    .defaults = HT__JSON({"num_key_value_heads": 2, "max_position_embeddings": 4096, "use_bias": true})};
+    .name = "starcoder2",
+    .compute =
+        &(const struct ht__arch_compute){
+            .layer_norm = true, .rope = HT__ROPE_HALVES, .act = HT__ACT_GELU_TANH, .window = HT__WINDOW_ALL},
+    .classes = "Starcoder2ForCausalLM",
+    .rules = starcoder2_rules,
+    .metadata = starcoder2_keys,
+    .defaults = HT__JSON(
+        {"num_key_value_heads" : 2, "max_position_embeddings" : 4096, "norm_epsilon" : 1e-5, "use_bias" : true})};

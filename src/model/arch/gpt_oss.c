@@ -15,47 +15,13 @@ static enum ht_err add_half(struct ht__arch_build *b, const struct ht__found *f,
     return ht__arch_add(b, ht__arch_name(b, f->layer, name), rows, f->tensor->dtype, 3, ne);
 }
 
-/* MXFP4 blocks of a fused or plain projection; their scales stand beside them. */
-static enum ht_err block_rows(struct ht__arch_build *b, const struct ht__found *f, const struct ht__rows **out)
-{
-    const struct ht__tensor *t = f->tensor;
-    size_t stem = strlen(t->name) - strlen("_blocks");
-    const char *name = ht__arena_printf(b->tmp, "%.*s_scales", (int)stem, t->name);
-    const struct ht__tensor *scales = name ? ht__checkpoint_find(b->ck, name) : NULL;
-    if (name && !scales)
-        return ht__fail(b->diag, HT_ERR_FORMAT, t->name, -1, "its scales are missing: \"%s\"", name);
-    if (!scales || t->n_dims != 4 || scales->n_dims != 3 || t->shape[0] != b->n_experts || t->shape[3] != 16 ||
-        memcmp(t->shape, scales->shape, 3 * sizeof t->shape[0]) != 0 || t->strides || scales->strides ||
-        strcmp(t->dtype->name, "u8") != 0 || strcmp(scales->dtype->name, "u8") != 0)
-        return ht__arch_shape_error(b, f, ht__arena_printf(b->tmp, "U8 [experts, rows, blocks, 16], and as many "
-                                                           "scales in %s", name ? name : "another tensor"));
-    *out = ht__rows_mxfp4(b->arena, b->ck, t, scales);
-    return *out ? HT_OK : ht__fail_memory(b->diag, t->name);
-}
-
-static enum ht_err gate_up_blocks(struct ht__arch_build *b, const struct ht__found *f)
-{
-    const struct ht__rows *rows;
-    HT_TRY(block_rows(b, f, &rows));
-    int64_t half = rows->n_rows / 2;
-    HT_TRY(add_half(b, f, ht__rows_slice(b->arena, rows, 0, 2, half), "ffn_gate_exps.weight", f->tensor->shape[1]));
-    return add_half(b, f, ht__rows_slice(b->arena, rows, 1, 2, half), "ffn_up_exps.weight", f->tensor->shape[1]);
-}
-
-static enum ht_err down_blocks(struct ht__arch_build *b, const struct ht__found *f)
-{
-    const struct ht__rows *rows;
-    HT_TRY(block_rows(b, f, &rows));
-    const int64_t ne[3] = {rows->row_len, f->tensor->shape[1], b->n_experts};
-    return ht__arch_add(b, ht__arch_name(b, f->layer, "ffn_down_exps.weight"), rows, ht__codec_by_name("mxfp4"), 3, ne);
-}
-
-/* BF16 experts are kept [experts, in, out]. */
+/* Experts are kept [experts, in, out]; blocks of MXFP4, which lie the other way, are seen so, too. */
 static enum ht_err transposed(struct ht__arch_build *b, const struct ht__found *f, const struct ht__rows **out)
 {
     if (f->tensor->n_dims != 3 || f->tensor->shape[0] != b->n_experts)
         return ht__arch_shape_error(b, f, "[experts, in, out]");
     *out = ht__rows_transpose(b->arena, f->rows, f->tensor->shape[1]);
+    b->stack = *out; /* as folders of MXFP4 have them */
     return *out ? HT_OK : ht__fail_memory(b->diag, f->name);
 }
 
@@ -87,14 +53,16 @@ static enum ht_err gate_up_bias(struct ht__arch_build *b, const struct ht__found
     for (int which = 0; which < 2; which++) {
         const int64_t params[4] = {which};
         HT_TRY(ht__arch_add(b, ht__arch_name(b, f->layer, names[which]),
-                            ht__rows_pick(b->arena, f->rows, half, ht__map_every_second, params), f->tensor->dtype,
-                            2, ne));
+                            ht__rows_pick(b->arena, f->rows, half, ht__map_every_second, params), f->tensor->dtype, 2,
+                            ne));
     }
     return HT_OK;
 }
 
-#define EXPERTS(from, to, how, dims) \
-    {"!model.layers.#.mlp.experts." from, "blk.#." to, how, .shape = dims}
+#define EXPERTS(from, to, how, dims)                                                                                   \
+    {                                                                                                                  \
+        "!model.layers.#.mlp.experts." from, "blk.#." to, how, .shape = dims                                           \
+    }
 
 static const struct ht__name_rule rules[] = {
     STD_EMBEDDING,
@@ -105,10 +73,6 @@ static const struct ht__name_rule rules[] = {
     {"!model.layers.#.input_layernorm.*", "blk.#.attn_norm.*", NULL, .shape = "D"},
     {"!model.layers.#.post_attention_layernorm.*", "blk.#.post_attention_norm.*", NULL, .shape = "D"},
     {"!model.layers.#.mlp.router.*", "blk.#.ffn_gate_inp.*", NULL, .shape = "E,D", .bias = "always"},
-    EXPERTS("gate_up_proj_blocks", "ffn_gate_exps.weight", gate_up_blocks, "E,2F,D/32,16"),
-    EXPERTS("down_proj_blocks", "ffn_down_exps.weight", down_blocks, "E,D,F/32,16"),
-    {.from = "model.layers.#.mlp.experts.gate_up_proj_scales"},
-    {.from = "model.layers.#.mlp.experts.down_proj_scales"},
     EXPERTS("gate_up_proj", "ffn_gate_exps.weight", gate_up, "E,D,2F"),
     EXPERTS("down_proj", "ffn_down_exps.weight", down, "E,F,D"),
     EXPERTS("gate_up_proj_bias", "ffn_gate_exps.bias", gate_up_bias, "E,2F"),
@@ -120,7 +84,7 @@ static enum ht_err keys(struct ht__arch_build *b)
 {
     int64_t window;
     HT_TRY(ht__arch_int(b, "sliding_window", 128, &window));
-    ht__arch_common(b);
+    HT_TRY(ht__arch_common(b));
     ht__arch_u32(b, "attention.key_length", b->head_dim);
     ht__arch_u32(b, "attention.value_length", b->head_dim);
     ht__arch_u32(b, "attention.sliding_window", window);
@@ -128,10 +92,30 @@ static enum ht_err keys(struct ht__arch_build *b)
     return HT_OK;
 }
 
-const struct ht__arch ht__arch_gpt_oss = {
-    .name = "gpt-oss", .classes = "GptOssForCausalLM", .rules = rules, .metadata = keys,
-    .defaults = HT__JSON({"head_dim": 64, "num_key_value_heads": 8, "attention_bias": true, "rms_norm_eps": 1e-5,
-                          "max_position_embeddings": 131072, "num_local_experts": 128, "num_experts_per_tok": 4,
-                          "rope_theta": 150000,
-                          "rope_parameters": {"rope_type": "yarn", "factor": 32, "beta_fast": 32, "beta_slow": 1,
-                                              "original_max_position_embeddings": 4096}})};
+const struct ht__arch ht__arch_gpt_oss = {.name = "gpt-oss",
+                                          .compute = &(const struct ht__arch_compute){.rope = HT__ROPE_HALVES,
+                                                                                      .act = HT__ACT_SWIGLU_OAI,
+                                                                                      .window = HT__WINDOW_EVEN,
+                                                                                      .post_is_ffn_norm = true,
+                                                                                      .fine_ramp = true,
+                                                                                      .softmax_chosen = true},
+                                          .classes = "GptOssForCausalLM",
+                                          .rules = rules,
+                                          .metadata = keys,
+                                          .defaults = HT__JSON({
+                                              "head_dim" : 64,
+                                              "num_key_value_heads" : 8,
+                                              "attention_bias" : true,
+                                              "rms_norm_eps" : 1e-5,
+                                              "max_position_embeddings" : 131072,
+                                              "num_local_experts" : 128,
+                                              "num_experts_per_tok" : 4,
+                                              "rope_theta" : 150000,
+                                              "rope_parameters" : {
+                                                  "rope_type" : "yarn",
+                                                  "factor" : 32,
+                                                  "beta_fast" : 32,
+                                                  "beta_slow" : 1,
+                                                  "original_max_position_embeddings" : 4096
+                                              }
+                                          })};

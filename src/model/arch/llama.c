@@ -21,7 +21,7 @@ static const struct ht__name_rule rules[] = {
 
 static enum ht_err metadata(struct ht__arch_build *b)
 {
-    ht__arch_common(b);
+    HT_TRY(ht__arch_common(b));
     ht__arch_u32(b, "vocab_size", b->vocab_size);
     ht__arch_u32(b, "rope.dimension_count", b->head_dim);
     return HT_OK;
@@ -47,19 +47,29 @@ enum ht_err ht__arch_llama3_factors(struct ht__arch_build *b)
                      : wavelength > original / low ? factor
                                                    : 1 / ((1 - smooth) / factor + smooth);
     }
-    return ht__arch_add(b, "rope_freqs.weight", ht__rows_floats(b->arena, factors, 1, n),
-                        ht__codec_by_name("f32"), 1, &n);
+    return ht__arch_add(b, "rope_freqs.weight", ht__rows_floats(b->arena, factors, 1, n), ht__codec_by_name("f32"), 1,
+                        &n);
 }
 
 const struct ht__arch ht__arch_llama = {
     .name = "llama",
-    .classes = "LlamaForCausalLM MistralForCausalLM MixtralForCausalLM",
+    .compute = &(const struct ht__arch_compute){.window = HT__WINDOW_ALL, .normalized_experts = true},
+    .classes = "LlamaForCausalLM LLaMAForCausalLM LlamaModel MistralForCausalLM MistralModel MixtralForCausalLM",
     .rules = rules,
     .metadata = metadata,
     .generate = ht__arch_llama3_factors,
-    .defaults = HT__JSON({"rms_norm_eps": 1e-6, "max_position_embeddings": 2048,
-                          "MistralForCausalLM": {"num_key_value_heads": 8, "max_position_embeddings": 131072},
-                          "MixtralForCausalLM": {"num_key_value_heads": 8, "max_position_embeddings": 131072,
-                                                 "rms_norm_eps": 1e-5, "rope_theta": 1e6, "num_local_experts": 8,
-                                                 "num_experts_per_tok": 2}}),
+    .defaults = HT__JSON({
+        "rms_norm_eps" : 1e-6,
+        "max_position_embeddings" : 2048,
+        "MistralForCausalLM" : {"num_key_value_heads" : 8, "max_position_embeddings" : 131072},
+        "MistralModel" : {"num_key_value_heads" : 8, "max_position_embeddings" : 131072},
+        "MixtralForCausalLM" : {
+            "num_key_value_heads" : 8,
+            "max_position_embeddings" : 131072,
+            "rms_norm_eps" : 1e-5,
+            "rope_theta" : 1e6,
+            "num_local_experts" : 8,
+            "num_experts_per_tok" : 2
+        }
+    }),
 };

@@ -32,11 +32,15 @@ static enum ht_err stablelm_keys(struct ht__arch_build *b)
 {
     const struct ht__jnode *p = ht__jget(b->config, "rope_parameters");
     double share = ht__arch_num(b, "partial_rotary_factor rope_pct", ht__jnum(p, "partial_rotary_factor", 0.25));
-    ht__arch_basic(b, true);
-    ht__arch_u32(b, "rope.dimension_count", (int64_t)(share * (double)(b->n_embd / b->n_heads)));
+    int64_t rotated;
+    HT_TRY(ht__arch_rotated(b, share, b->n_embd / b->n_heads, &rotated));
+    ht__arch_sizes(b, "CEBF");
+    ht__arch_u32(b, "rope.dimension_count", rotated);
+    ht__arch_sizes(b, "HK");
     ht__arch_bool(b, "use_parallel_residual", ht__jbool(b->config, "use_parallel_residual", false));
     ht__arch_f32(b, "attention.layer_norm_epsilon", ht__arch_num(b, "layer_norm_eps norm_eps", 1e-5));
-    ht__arch_f32(b, "rope.freq_base", b->rope_theta);
+    ht__arch_file_type(b);
+    if (b->rope_theta != 10000) ht__arch_f32(b, "rope.freq_base", b->rope_theta); /* what runtimes take without it */
     return HT_OK;
 }
 
@@ -75,7 +79,7 @@ static enum ht_err sliding_layers(struct ht__arch_build *b)
 
 static enum ht_err olmo2_keys(struct ht__arch_build *b)
 {
-    ht__arch_common(b);
+    HT_TRY(ht__arch_common(b));
     return ht__arch_get(b, "sliding_window") ? sliding_layers(b) : HT_OK;
 }
 
@@ -87,7 +91,7 @@ static const struct ht__name_rule llama_rules[] = {
 
 static enum ht_err smollm3_keys(struct ht__arch_build *b)
 {
-    ht__arch_common(b);
+    HT_TRY(ht__arch_common(b));
     ht__arch_u32(b, "vocab_size", b->vocab_size);
     ht__arch_u32(b, "rope.dimension_count", b->head_dim);
     return HT_OK;
@@ -116,8 +120,10 @@ static enum ht_err shared_output(struct ht__arch_build *b, const struct ht__foun
     return ht__arch_add_found(b, &named, f->rows);
 }
 
-#define GRANITE_EXPERTS(from, to, how, dims) \
-    {"!model.layers.#.block_sparse_moe." from, "blk.#." to, how, .shape = dims, .when = "experts"}
+#define GRANITE_EXPERTS(from, to, how, dims)                                                                           \
+    {                                                                                                                  \
+        "!model.layers.#.block_sparse_moe." from, "blk.#." to, how, .shape = dims, .when = "experts"                   \
+    }
 
 static const struct ht__name_rule granite_rules[] = {
     STD_EMBEDDING, STD_OUTPUT_UNTIED, STD_QKV_PERMUTED, STD_O("attention_bias"), STD_NORMS, STD_FFN, STD_END,
@@ -132,10 +138,10 @@ static const struct ht__name_rule granite_moe_rules[] = {
     GRANITE_EXPERTS("router.layer.*", "ffn_gate_inp.*", NULL, "E,D"),
     GRANITE_EXPERTS("input_linear.weight", "ffn_gate_exps.weight", ht__arch_fused_gate_up, "E,2F,D"),
     GRANITE_EXPERTS("output_linear.weight", "ffn_down_exps.weight", ht__arch_experts, "E,D,F"),
-    {"!model.layers.#.shared_mlp.input_linear.weight", "blk.#.ffn_gate_shexp.weight", shared_input,
-     .shape = "2s,D", .when = "shared_intermediate_size"},
-    {"!model.layers.#.shared_mlp.output_linear.weight", "blk.#.ffn_down_shexp.weight", shared_output,
-     .shape = "D,s", .when = "shared_intermediate_size"},
+    {"!model.layers.#.shared_mlp.input_linear.weight", "blk.#.ffn_gate_shexp.weight", shared_input, .shape = "2s,D",
+     .when = "shared_intermediate_size"},
+    {"!model.layers.#.shared_mlp.output_linear.weight", "blk.#.ffn_down_shexp.weight", shared_output, .shape = "D,s",
+     .when = "shared_intermediate_size"},
     STD_END,
 };
 
@@ -146,7 +152,7 @@ static enum ht_err granite_keys(struct ht__arch_build *b)
                                             {"residual_multiplier", "residual_scale"},
                                             {"logits_scaling", "logit_scale"}};
     int64_t shared;
-    ht__arch_common(b);
+    HT_TRY(ht__arch_common(b));
     HT_TRY(ht__arch_int(b, "shared_intermediate_size", 0, &shared));
     ht__arch_u32(b, "vocab_size", b->vocab_size);
     ht__arch_u32(b, "rope.dimension_count", b->head_dim);
@@ -157,22 +163,41 @@ static enum ht_err granite_keys(struct ht__arch_build *b)
 }
 
 const struct ht__arch ht__arch_stablelm = {
-    .name = "stablelm", .classes = "StableLmForCausalLM StableLMEpochForCausalLM LlavaStableLMEpochForCausalLM",
-    .rules = stablelm_rules, .metadata = stablelm_keys,
-    .defaults = HT__JSON({"num_key_value_heads": 32, "max_position_embeddings": 4096})};
+    .name = "stablelm",
+    .compute =
+        &(const struct ht__arch_compute){.layer_norm = true, .rope = HT__ROPE_HALVES, .parallel = HT__PARALLEL_BY_NORM},
+    .classes = "StableLmForCausalLM StableLMEpochForCausalLM LlavaStableLMEpochForCausalLM",
+    .rules = stablelm_rules,
+    .metadata = stablelm_keys,
+    .defaults = HT__JSON({"num_key_value_heads" : 32, "max_position_embeddings" : 4096})};
 const struct ht__arch ht__arch_olmo2 = {
-    .name = "olmo2", .classes = "Olmo2ForCausalLM Olmo3ForCausalLM", .rules = olmo2_rules,
+    .name = "olmo2",
+    .compute = &(
+        const struct ht__arch_compute){.rope = HT__ROPE_HALVES, .window = HT__WINDOW_LISTED, .sliding_unscaled = true},
+    .classes = "Olmo2ForCausalLM Olmo3ForCausalLM",
+    .rules = olmo2_rules,
     .metadata = olmo2_keys,
-    .defaults = HT__JSON({"rms_norm_eps": 1e-5, "Olmo3ForCausalLM": {"rope_theta": 500000, "sliding_window": 4096}})};
+    .defaults =
+        HT__JSON({"rms_norm_eps" : 1e-5, "Olmo3ForCausalLM" : {"rope_theta" : 500000, "sliding_window" : 4096}})};
 const struct ht__arch ht__arch_smollm3 = {
-    .name = "smollm3", .classes = "SmolLM3ForCausalLM", .rules = llama_rules, .metadata = smollm3_keys,
+    .name = "smollm3",
+    .compute = &(const struct ht__arch_compute){.no_rope_every = 4},
+    .classes = "SmolLM3ForCausalLM",
+    .rules = llama_rules,
+    .metadata = smollm3_keys,
     .generate = ht__arch_llama3_factors,
-    .defaults = HT__JSON({"num_key_value_heads": 4, "rope_theta": 2000000, "max_position_embeddings": 32768,
-                          "rms_norm_eps": 1e-6})};
-const struct ht__arch ht__arch_granite = {
-    .name = "granite", .classes = "GraniteForCausalLM", .rules = granite_rules, .metadata = granite_keys,
-    .defaults = HT__JSON({"rms_norm_eps": 1e-6})};
+    .defaults = HT__JSON(
+        {"num_key_value_heads" : 4, "rope_theta" : 2000000, "max_position_embeddings" : 32768, "rms_norm_eps" : 1e-6})};
+const struct ht__arch ht__arch_granite = {.name = "granite",
+                                          .compute = &(const struct ht__arch_compute){.act = HT__ACT_SILU},
+                                          .classes = "GraniteForCausalLM",
+                                          .rules = granite_rules,
+                                          .metadata = granite_keys,
+                                          .defaults = HT__JSON({"rms_norm_eps" : 1e-6})};
 const struct ht__arch ht__arch_granite_moe = {
-    .name = "granitemoe", .classes = "GraniteMoeForCausalLM GraniteMoeSharedForCausalLM",
-    .rules = granite_moe_rules, .metadata = granite_keys,
-    .defaults = HT__JSON({"rms_norm_eps": 1e-6, "num_local_experts": 8, "num_experts_per_tok": 2})};
+    .name = "granitemoe",
+    .compute = &(const struct ht__arch_compute){.softmax_chosen = true},
+    .classes = "GraniteMoeForCausalLM GraniteMoeSharedForCausalLM",
+    .rules = granite_moe_rules,
+    .metadata = granite_keys,
+    .defaults = HT__JSON({"rms_norm_eps" : 1e-6, "num_local_experts" : 8, "num_experts_per_tok" : 2})};

@@ -20,9 +20,12 @@ static enum ht_err phi2_keys(struct ht__arch_build *b)
 {
     double share = ht__arch_num(b, "partial_rotary_factor",
                                 ht__jnum(ht__jget(b->config, "rope_parameters"), "partial_rotary_factor", 0.5));
-    ht__arch_basic(b, true);
+    int64_t rotated;
+    HT_TRY(ht__arch_rotated(b, share, b->n_embd, &rotated));
+    ht__arch_sizes(b, "CEFBHK");
     ht__arch_f32(b, "attention.layer_norm_epsilon", ht__arch_num(b, "layer_norm_epsilon layer_norm_eps", 1e-5));
-    ht__arch_u32(b, "rope.dimension_count", (int64_t)(share * (double)b->n_embd) / b->n_heads);
+    ht__arch_u32(b, "rope.dimension_count", rotated / b->n_heads);
+    ht__arch_file_type(b);
     ht__kv_bool(&b->model->kvs, "tokenizer.ggml.add_bos_token", false);
     return HT_OK;
 }
@@ -38,52 +41,56 @@ static const struct ht__name_rule phi3_rules[] = {
     STD_END,
 };
 
-static int64_t phi3_rotated(const struct ht__arch_build *b)
+static enum ht_err phi3_rotated(struct ht__arch_build *b, int64_t *rotated)
 {
     const struct ht__jnode *p = ht__jget(b->config, "rope_parameters");
     double share = ht__arch_num(b, "partial_rotary_factor", ht__jnum(p, "partial_rotary_factor", 1));
-    return (int64_t)(share * (double)b->n_embd) / b->n_heads;
+    HT_TRY(ht__arch_rotated(b, share, b->n_embd, rotated));
+    *rotated /= b->n_heads;
+    return HT_OK;
 }
 
 static double phi3_original(const struct ht__arch_build *b)
 {
     const char *key = "original_max_position_embeddings";
     double from_rope = ht__jnum(ht__jget(b->config, "rope_parameters"), key, 0);
-    if (from_rope > 0 && !ht__jget(b->config, key)) return from_rope;
-    return ht__arch_num(b, key, (double)b->n_ctx);
+    double original = ht__jget(b->config, key) || from_rope <= 0 ? ht__arch_num(b, key, (double)b->n_ctx) : from_rope;
+    return original >= 1 && original <= UINT32_MAX ? original : (double)b->n_ctx;
 }
 
 static enum ht_err phi3_keys(struct ht__arch_build *b)
 {
-    const char *type;
-    int64_t window;
-    const struct ht__jnode *scaling = ht__arch_rope_scaling(b, &type);
-    double original = phi3_original(b);
+    int64_t window, rotated;
     HT_TRY(ht__arch_int(b, "sliding_window", 0, &window));
-    ht__arch_basic(b, true);
-    ht__arch_u32(b, "rope.scaling.original_context_length", (int64_t)original);
+    HT_TRY(phi3_rotated(b, &rotated));
+    ht__arch_sizes(b, "C");
+    ht__arch_u32(b, "rope.scaling.original_context_length", (int64_t)phi3_original(b));
+    ht__arch_sizes(b, "EFBHK");
     ht__arch_f32(b, "attention.layer_norm_rms_epsilon", ht__arch_num(b, "rms_norm_eps", 1e-5));
-    ht__arch_u32(b, "rope.dimension_count", phi3_rotated(b));
+    ht__arch_u32(b, "rope.dimension_count", rotated);
     ht__arch_f32(b, "rope.freq_base", b->rope_theta);
+    ht__arch_file_type(b);
     ht__arch_u32(b, "attention.sliding_window", window);
-    if (!scaling) return HT_OK;
-    double stretch = (double)b->n_ctx / original, factor = 1;
-    if (stretch > 1) factor = strcmp(type, "yarn") == 0 ? 0.1 * log(stretch) + 1
-                                                        : sqrt(1 + log(stretch) / log(original));
-    ht__arch_f32(b, "rope.scaling.attn_factor", factor);
     return HT_OK;
 }
 
 static enum ht_err add_factors(struct ht__arch_build *b, const struct ht__jnode *list, const char *name)
 {
-    int64_t n = phi3_rotated(b) / 2;
+    int64_t n;
+    HT_TRY(phi3_rotated(b, &n));
+    n /= 2;
     if (!list || list->type != HT__JSON_ARRAY || (int64_t)list->n != n)
         return ht__fail(b->diag, HT_ERR_FORMAT, b->config_path, -1,
-                        "rope scaling wants long_factor and short_factor of %lld numbers", (long long)n);
+                        "rope scaling: expected long_factor and short_factor of %lld numbers each", (long long)n);
     float *factors = ht__arena_array(b->tmp, (size_t)n, sizeof *factors);
     if (!factors) return ht__fail_memory(b->diag, name);
-    for (int64_t i = 0; i < n; i++)
-        factors[i] = (float)list->children[i].number;
+    for (int64_t i = 0; i < n; i++) {
+        const struct ht__jnode *v = &list->children[i];
+        if (v->type != HT__JSON_NUMBER || !isfinite(v->number))
+            return ht__fail(b->diag, HT_ERR_FORMAT, b->config_path, -1, "rope scaling: factor %lld is not a number",
+                            (long long)i);
+        factors[i] = (float)v->number;
+    }
     return ht__arch_add(b, name, ht__rows_floats(b->arena, factors, 1, n), ht__codec_by_name("f32"), 1, &n);
 }
 
@@ -92,14 +99,28 @@ static enum ht_err phi3_factors(struct ht__arch_build *b)
     const char *type;
     const struct ht__jnode *s = ht__arch_rope_scaling(b, &type);
     if (!s || (!ht__jget(s, "long_factor") && !ht__jget(s, "short_factor"))) return HT_OK;
+    double original = phi3_original(b), stretch = (double)b->n_ctx / original, factor = 1;
+    if (stretch > 1)
+        factor = strcmp(type, "yarn") == 0 ? 0.1 * log(stretch) + 1 : sqrt(1 + log(stretch) / log(original));
+    ht__arch_f32(b, "rope.scaling.attn_factor", factor); /* the first of the keys */
     HT_TRY(add_factors(b, ht__jget(s, "long_factor"), "rope_factors_long.weight"));
     return add_factors(b, ht__jget(s, "short_factor"), "rope_factors_short.weight");
 }
 
-const struct ht__arch ht__arch_phi2 = {
-    .name = "phi2", .classes = "PhiForCausalLM", .rules = phi2_rules, .metadata = phi2_keys};
+const struct ht__arch ht__arch_phi2 = {.name = "phi2",
+                                       .compute = &(const struct ht__arch_compute){.layer_norm = true,
+                                                                                   .rope = HT__ROPE_HALVES,
+                                                                                   .act = HT__ACT_GELU_TANH,
+                                                                                   .parallel = HT__PARALLEL_YES},
+                                       .classes = "PhiForCausalLM",
+                                       .rules = phi2_rules,
+                                       .metadata = phi2_keys};
 const struct ht__arch ht__arch_phi3 = {
-    .name = "phi3", .classes = "Phi3ForCausalLM Phi4ForCausalLM", .rules = phi3_rules,
-    .metadata = phi3_keys, .generate = phi3_factors,
-    .defaults = HT__JSON({"rms_norm_eps": 1e-5, "max_position_embeddings": 4096,
-                          "original_max_position_embeddings": 4096})};
+    .name = "phi3",
+    .compute = &(const struct ht__arch_compute){.rope = HT__ROPE_HALVES, .window = HT__WINDOW_ALL},
+    .classes = "Phi3ForCausalLM Phi4ForCausalLM",
+    .rules = phi3_rules,
+    .metadata = phi3_keys,
+    .generate = phi3_factors,
+    .defaults =
+        HT__JSON({"rms_norm_eps" : 1e-5, "max_position_embeddings" : 4096, "original_max_position_embeddings" : 4096})};

@@ -31,8 +31,7 @@ static const struct ht__name_rule qwen3_moe_rules[] = {
 
 static enum ht_err dense(struct ht__arch_build *b)
 {
-    ht__arch_common(b);
-    return HT_OK;
+    return ht__arch_common(b);
 }
 
 static enum ht_err experts(struct ht__arch_build *b)
@@ -40,12 +39,13 @@ static enum ht_err experts(struct ht__arch_build *b)
     int64_t expert_ff, shared_ff;
     HT_TRY(ht__arch_int(b, "moe_intermediate_size", b->n_ff, &expert_ff));
     HT_TRY(ht__arch_int(b, "shared_expert_intermediate_size", 0, &shared_ff));
-    ht__arch_common(b);
+    HT_TRY(ht__arch_common(b));
     ht__arch_u32(b, "expert_feed_forward_length", expert_ff);
     if (shared_ff) ht__arch_u32(b, "expert_shared_feed_forward_length", shared_ff);
     return HT_OK;
 }
 
+/* Heads are as wide whatever the hidden size: the class has a width. */
 static enum ht_err qwen3_keys(struct ht__arch_build *b)
 {
     HT_TRY(dense(b));
@@ -63,19 +63,47 @@ static enum ht_err qwen3_moe_keys(struct ht__arch_build *b)
 }
 
 const struct ht__arch ht__arch_qwen2 = {
-    .name = "qwen2", .classes = "Qwen2ForCausalLM", .rules = qwen2_rules, .metadata = dense,
-    .defaults = HT__JSON({"num_key_value_heads": 32, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6})};
-const struct ht__arch ht__arch_qwen2_moe = {
-    .name = "qwen2moe", .classes = "Qwen2MoeForCausalLM", .rules = qwen2_moe_rules, .metadata = experts,
-    .defaults = HT__JSON({"num_key_value_heads": 16, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
-                          "num_experts": 60, "num_experts_per_tok": 4, "moe_intermediate_size": 1408,
-                          "shared_expert_intermediate_size": 5632, "qkv_bias": true})};
+    .name = "qwen2",
+    .compute = &(const struct ht__arch_compute){.rope = HT__ROPE_HALVES},
+    .classes = "Qwen2ForCausalLM Qwen2Model",
+    .rules = qwen2_rules,
+    .metadata = dense,
+    .defaults = HT__JSON({"num_key_value_heads" : 32, "max_position_embeddings" : 32768, "rms_norm_eps" : 1e-6})};
+const struct ht__arch ht__arch_qwen2_moe = {.name = "qwen2moe",
+                                            .compute = &(const struct ht__arch_compute){.rope = HT__ROPE_HALVES},
+                                            .classes = "Qwen2MoeForCausalLM",
+                                            .rules = qwen2_moe_rules,
+                                            .metadata = experts,
+                                            .defaults = HT__JSON({
+                                                "num_key_value_heads" : 16,
+                                                "max_position_embeddings" : 32768,
+                                                "rms_norm_eps" : 1e-6,
+                                                "num_experts" : 60,
+                                                "num_experts_per_tok" : 4,
+                                                "moe_intermediate_size" : 1408,
+                                                "shared_expert_intermediate_size" : 5632,
+                                                "qkv_bias" : true
+                                            })};
 const struct ht__arch ht__arch_qwen3 = {
-    .name = "qwen3", .classes = "Qwen3ForCausalLM", .rules = qwen3_rules, .metadata = qwen3_keys,
+    .name = "qwen3",
+    .compute = &(const struct ht__arch_compute){.rope = HT__ROPE_HALVES},
+    .classes = "Qwen3ForCausalLM Qwen3Model",
+    .rules = qwen3_rules,
+    .metadata = qwen3_keys,
     /* heads are as wide whatever the hidden size */
-    .defaults = HT__JSON({"num_key_value_heads": 32, "head_dim": 128, "max_position_embeddings": 32768,
-                          "rms_norm_eps": 1e-6})};
+    .defaults = HT__JSON(
+        {"num_key_value_heads" : 32, "head_dim" : 128, "max_position_embeddings" : 32768, "rms_norm_eps" : 1e-6})};
 const struct ht__arch ht__arch_qwen3_moe = {
-    .name = "qwen3moe", .classes = "Qwen3MoeForCausalLM", .rules = qwen3_moe_rules, .metadata = qwen3_moe_keys,
-    .defaults = HT__JSON({"num_key_value_heads": 4, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
-                          "num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768})};
+    .name = "qwen3moe",
+    .compute = &(const struct ht__arch_compute){.rope = HT__ROPE_HALVES, .normalized_experts = true},
+    .classes = "Qwen3MoeForCausalLM",
+    .rules = qwen3_moe_rules,
+    .metadata = qwen3_moe_keys,
+    .defaults = HT__JSON({
+        "num_key_value_heads" : 4,
+        "max_position_embeddings" : 32768,
+        "rms_norm_eps" : 1e-6,
+        "num_experts" : 128,
+        "num_experts_per_tok" : 8,
+        "moe_intermediate_size" : 768
+    })};

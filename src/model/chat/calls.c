@@ -11,7 +11,8 @@ typedef struct ht__chat_value value;
 static value raise_exception(struct ht__chat_run *r, const struct ht__chat_args *args)
 {
     struct ht__str why = ht__chat_text(r, ht__chat_arg(args, 0, "message"));
-    ht__chat_fail(r, HT_ERR_USAGE, "the model's template refuses: %.*s", (int)(why.len < 200 ? why.len : 200), why.text);
+    ht__chat_fail(r, HT_ERR_USAGE, "the model's template refuses: %.*s", (int)(why.len < 200 ? why.len : 200),
+                  why.text);
     return ht__chat_undefined;
 }
 
@@ -47,7 +48,8 @@ static value range(struct ht__chat_run *r, const struct ht__chat_args *args)
     value list = ht__chat_new_list(r);
     int64_t v[3] = {0, 0, 1};
     for (size_t i = 0; i < args->n && i < 3; i++)
-        if (args->values[i].type != HT__CHAT_INT) ht__chat_fail(r, HT_ERR_UNSUPPORTED, "a range of something else than numbers");
+        if (args->values[i].type != HT__CHAT_INT)
+            ht__chat_fail(r, HT_ERR_UNSUPPORTED, "a range of something other than numbers");
     for (size_t i = 0; i < args->n && i < 3 && !r->err; i++)
         v[i] = args->values[i].integer;
     if (args->n == 1) v[1] = v[0], v[0] = 0;
@@ -187,7 +189,8 @@ static value string_method(struct ht__chat_run *r, value self, struct ht__str na
     if (ht__chat_is(name, "endswith")) return ht__chat_bool(affix(s, first, false));
     if (ht__chat_is(name, "removeprefix") && chars && affix(s, first, true))
         return ht__chat_str(s.text + chars->len, s.len - chars->len);
-    if (ht__chat_is(name, "removesuffix") && chars && affix(s, first, false)) return ht__chat_str(s.text, s.len - chars->len);
+    if (ht__chat_is(name, "removesuffix") && chars && affix(s, first, false))
+        return ht__chat_str(s.text, s.len - chars->len);
     if (ht__chat_is(name, "removeprefix") || ht__chat_is(name, "removesuffix")) return self;
     if (ht__chat_is(name, "upper")) return change_case(r, s, 'u');
     if (ht__chat_is(name, "lower")) return change_case(r, s, 'l');

@@ -27,7 +27,7 @@ static struct ht__chat_value names_of(struct ht__chat_run *r, const struct ht__c
     put(r, names, "messages", messages);
     put(r, names, "tools", none);
     put(r, names, "documents", none);
-    put(r, names, "add_generation_prompt", ht__chat_bool(true));
+    put(r, names, "add_generation_prompt", ht__chat_bool(!chat->finished));
     put_token(r, names, "bos_token", chat->bos);
     put_token(r, names, "eos_token", chat->eos);
     put_token(r, names, "unk_token", chat->unk);
@@ -35,12 +35,22 @@ static struct ht__chat_value names_of(struct ht__chat_run *r, const struct ht__c
     return names;
 }
 
+struct ht__chat ht__chat_of(const struct ht__tokenizer *t, const char *source)
+{
+    return (struct ht__chat){.source = source ? source : ht__tokenizer_chat_template(t),
+                             .bos = ht__tokenizer_piece(t, ht__tokenizer_bos(t)),
+                             .eos = ht__tokenizer_piece(t, ht__tokenizer_eos(t)),
+                             .unk = ht__tokenizer_piece(t, ht__tokenizer_unk(t)),
+                             .pad = ht__tokenizer_piece(t, ht__tokenizer_pad(t))};
+}
+
 enum ht_err ht__chat_render(const struct ht__chat *chat, const struct ht__alloc *alloc, struct ht__buf *out,
                             struct ht_diag *diag)
 {
     struct ht__arena arena;
     struct ht__chat_scope top = {0};
-    struct ht__chat_run r = {.arena = &arena, .diag = diag, .now = chat->now, .scope = &top, .top = &top, .out = out, .line = 1};
+    struct ht__chat_run r = {
+        .arena = &arena, .diag = diag, .now = chat->now, .scope = &top, .top = &top, .out = out, .line = 1};
     ht__arena_init(&arena, alloc);
     struct ht__chat_node *program = ht__chat_parse(&r, chat->source, strlen(chat->source));
     top.names = names_of(&r, chat);

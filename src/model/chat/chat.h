@@ -8,21 +8,26 @@
 #define HT_MODEL_CHAT_CHAT_H
 
 #include "base/buf.h"
-#include "formats/kv.h"
+#include "model/tokenizer/tokenizer.h"
 
 #include <time.h>
 
 struct ht__chat_message {
-    const char *role; /* "system", "user", "assistant" */
+    const char *role; /* "system", "user", "assistant", "tool" */
     struct ht__str text;
 };
 struct ht__chat {
-    const char *source; /* the template */
+    const char *source;                /* the template */
     struct ht__str bos, eos, unk, pad; /* {NULL, 0}: there is none */
     const struct tm *now;
     const struct ht__chat_message *messages;
     size_t n;
+    bool finished; /* nothing is appended that makes the model answer */
 };
+
+/* A chat with the model's own template, or the one given, and the spellings of its special tokens: for `now` and
+ * messages to be filled in. source is NULL where there is no template. */
+struct ht__chat ht__chat_of(const struct ht__tokenizer *t, const char *source);
 
 /* Appends the conversation with what makes the model answer. HT_ERR_UNSUPPORTED: the template does what is not
  * known here; HT_ERR_USAGE: it refuses the conversation. */

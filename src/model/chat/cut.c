@@ -4,7 +4,7 @@
  *     "  {% if x %}\n"   blanks before a tag that begins its line go, and the newline behind it
  *     "{%- -%}"          all white space on that side goes
  *     "{%+ +%}"          nothing goes
- *     "{{ }}"            as it stands, unless there is a "-"
+ *     "{{ }}"            unchanged, unless there is a "-"
  */
 #include "base/utf8.h"
 #include "model/chat/syntax.h"
@@ -51,7 +51,7 @@ static void step_to(struct cutter *c, size_t to)
         c->line += c->text[c->at] == '\n';
 }
 
-/* Text up to the next tag, or the end; `sign` is what stands behind the tag's opening. */
+/* Text up to the next tag, or the end; `sign` is the character after the tag's opening. */
 static void cut_text(struct cutter *c)
 {
     size_t start = c->at, end = start;
@@ -100,7 +100,9 @@ static int hex(const char *p, int n)
     int value = 0;
     for (int i = 0; i < n; i++) {
         char ch = p[i];
-        int digit = ch >= '0' && ch <= '9' ? ch - '0' : (ch | 32) >= 'a' && (ch | 32) <= 'f' ? (ch | 32) - 'a' + 10 : -1;
+        int digit = ch >= '0' && ch <= '9'                 ? ch - '0'
+                    : (ch | 32) >= 'a' && (ch | 32) <= 'f' ? (ch | 32) - 'a' + 10
+                                                           : -1;
         if (digit < 0) return -1;
         value = value * 16 + digit;
     }
@@ -118,7 +120,7 @@ static size_t cut_escape(const char *p, size_t n, char *out, size_t *used)
     if (code >= 0) len = ht__utf8_put((uint32_t)code, out + *used);
     if (len > 0) return *used += (size_t)len, (size_t)digits + 2;
     if (n > 1 && p[1] == '\n') return 2; /* a line that goes on */
-    out[(*used)++] = '\\'; /* Python leaves what it does not know */
+    out[(*used)++] = '\\';               /* Python leaves what it does not know */
     return 1;
 }
 
@@ -149,8 +151,8 @@ static void cut_number(struct cutter *c)
     while (c->at < c->len) {
         char ch = c->text[c->at];
         bool digit = ch >= '0' && ch <= '9';
-        if (ch == '_' || (ch == '.' && !fraction && c->at + 1 < c->len && c->text[c->at + 1] >= '0' &&
-                          c->text[c->at + 1] <= '9')) {
+        if (ch == '_' ||
+            (ch == '.' && !fraction && c->at + 1 < c->len && c->text[c->at + 1] >= '0' && c->text[c->at + 1] <= '9')) {
             fraction |= ch == '.';
         } else if (!digit) {
             break;
@@ -171,7 +173,7 @@ static void cut_operator(struct cutter *c)
     static const char two[] = "==!=<=>=//**";
     char a = c->text[c->at], b = c->at + 1 < c->len ? c->text[c->at + 1] : 0;
     if (!strchr("+-*/%~=<>!()[]{},.:|", a)) {
-        ht__chat_fail(c->r, HT_ERR_FORMAT, "the character \"%c\" was not expected", a >= 32 && a < 127 ? a : '?');
+        ht__chat_fail(c->r, HT_ERR_FORMAT, "unexpected character \"%c\"", a >= 32 && a < 127 ? a : '?');
         return;
     }
     int op = a;
@@ -191,7 +193,7 @@ static size_t tag_end(const struct cutter *c, char closing, char *sign)
     return left >= skip + 2 && p[skip] == closing && p[skip + 1] == '}' ? skip + 2 : 0;
 }
 
-/* What stands between {{ and }} or {% and %}. */
+/* What is between {{ and }} or {% and %}. */
 static void cut_tag(struct cutter *c, bool out)
 {
     char closing = out ? '}' : '%', sign;

@@ -73,9 +73,12 @@ static node *parse_name(struct ht__chat_parser *p)
     static const struct {
         const char *name;
         struct ht__chat_value value;
-    } words[] = {{"true", {.type = HT__CHAT_BOOL, .boolean = true}},  {"True", {.type = HT__CHAT_BOOL, .boolean = true}},
-                 {"false", {.type = HT__CHAT_BOOL, .boolean = false}}, {"False", {.type = HT__CHAT_BOOL, .boolean = false}},
-                 {"none", {.type = HT__CHAT_NONE}},                    {"None", {.type = HT__CHAT_NONE}}};
+    } words[] = {{"true", {.type = HT__CHAT_BOOL, .boolean = true}},
+                 {"True", {.type = HT__CHAT_BOOL, .boolean = true}},
+                 {"false", {.type = HT__CHAT_BOOL, .boolean = false}},
+                 {"False", {.type = HT__CHAT_BOOL, .boolean = false}},
+                 {"none", {.type = HT__CHAT_NONE}},
+                 {"None", {.type = HT__CHAT_NONE}}};
     struct ht__str name = ht__chat_want_name(p);
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (ht__chat_is(name, words[i].name)) return constant(p, words[i].value);
@@ -106,7 +109,7 @@ static node *parse_primary(struct ht__chat_parser *p)
     if (ht__chat_skip_op(p, '(')) return parse_brackets(p);
     if (ht__chat_skip_op(p, '[')) return parse_list(p, ']');
     if (ht__chat_skip_op(p, '{')) return parse_dict(p);
-    ht__chat_fail(p->r, HT_ERR_FORMAT, "an expression was expected");
+    ht__chat_fail(p->r, HT_ERR_FORMAT, "expected an expression");
     return &p->nowhere;
 }
 
@@ -167,7 +170,8 @@ static node *parse_test(struct ht__chat_parser *p, node *of)
     n->op = ht__chat_skip_name(p, "not");
     n->name = ht__chat_want_name(p);
     enum ht__chat_word word = p->at->word;
-    bool argument = word == HT__CHAT_W_STR || word == HT__CHAT_W_NUMBER || ht__chat_at_op(p, '[') || ht__chat_at_op(p, '{');
+    bool argument =
+        word == HT__CHAT_W_STR || word == HT__CHAT_W_NUMBER || ht__chat_at_op(p, '[') || ht__chat_at_op(p, '{');
     static const char *const not_these[] = {"else", "or", "and", "is", "if", "in", "not"};
     if (word == HT__CHAT_W_NAME) {
         argument = true;
@@ -259,8 +263,8 @@ static node *parse_sum(struct ht__chat_parser *p)
 /* The operator here, or 0; 'i' is in, 'n' is not in. It is skipped. */
 static int comparison(struct ht__chat_parser *p)
 {
-    static const int ops[] = {HT__CHAT_OP('=', '='), HT__CHAT_OP('!', '='), HT__CHAT_OP('<', '='), HT__CHAT_OP('>', '='),
-                              '<', '>'};
+    static const int ops[] = {
+        HT__CHAT_OP('=', '='), HT__CHAT_OP('!', '='), HT__CHAT_OP('<', '='), HT__CHAT_OP('>', '='), '<', '>'};
     for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++)
         if (ht__chat_skip_op(p, ops[i])) return ops[i];
     if (ht__chat_skip_name(p, "in")) return 'i';

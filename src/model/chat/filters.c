@@ -10,7 +10,8 @@ typedef struct ht__chat_value value;
 bool ht__chat_contains(struct ht__chat_run *r, value whole, value part)
 {
     if (whole.type == HT__CHAT_STR && part.type == HT__CHAT_STR)
-        return part.str.len == 0 || (whole.str.len && memmem(whole.str.text, whole.str.len, part.str.text, part.str.len));
+        return part.str.len == 0 ||
+               (whole.str.len && memmem(whole.str.text, whole.str.len, part.str.text, part.str.len));
     if (whole.type == HT__CHAT_DICT && part.type == HT__CHAT_STR) return ht__chat_find(whole, part.str) != NULL;
     if (whole.type == HT__CHAT_LIST)
         for (size_t i = 0; i < whole.list->n && !r->err; i++)
@@ -58,15 +59,16 @@ bool ht__chat_test(struct ht__chat_run *r, value v, struct ht__str name, const s
     if (type_test(v, name, &holds)) return holds;
     if (ht__chat_is(name, "true") || ht__chat_is(name, "false"))
         return v.type == HT__CHAT_BOOL && v.boolean == ht__chat_is(name, "true");
-    if (ht__chat_is(name, "eq") || ht__chat_is(name, "equalto") || ht__chat_is(name, "sameas")) return ht__chat_equal(r, v, other);
+    if (ht__chat_is(name, "eq") || ht__chat_is(name, "equalto") || ht__chat_is(name, "sameas"))
+        return ht__chat_equal(r, v, other);
     if (ht__chat_is(name, "ne")) return !ht__chat_equal(r, v, other);
     if (ht__chat_is(name, "in")) return ht__chat_contains(r, other, v);
     if (v.type == HT__CHAT_INT && ht__chat_is(name, "odd")) return v.integer % 2 != 0;
     if (v.type == HT__CHAT_INT && ht__chat_is(name, "even")) return v.integer % 2 == 0;
     if (v.type == HT__CHAT_INT && ht__chat_is(name, "divisibleby") && other.type == HT__CHAT_INT && other.integer > 0)
         return v.integer % other.integer == 0;
-    ht__chat_fail(r, HT_ERR_UNSUPPORTED, "the test \"%.*s\" is not known for %s", (int)(name.len < 60 ? name.len : 60), name.text,
-                  ht__chat_type_name(v));
+    ht__chat_fail(r, HT_ERR_UNSUPPORTED, "the test \"%.*s\" is not known for %s", (int)(name.len < 60 ? name.len : 60),
+                  name.text, ht__chat_type_name(v));
     return false;
 }
 
@@ -106,7 +108,7 @@ static value each(struct ht__chat_run *r, value v, struct ht__str name, const st
         value item = items->items[i], x = item;
         if (attribute.type == HT__CHAT_STR) x = ht__chat_attribute(r, item, attribute.str);
         if (map && how.type == HT__CHAT_STR) x = ht__chat_filter(r, x, how.str, &rest);
-        bool holds = map                         ? true
+        bool holds = map                        ? true
                      : how.type == HT__CHAT_STR ? ht__chat_test(r, x, how.str, &rest) == wanted
                                                 : ht__chat_true(x) == wanted;
         if (holds) ht__chat_append(r, list, map ? x : item);
@@ -197,7 +199,8 @@ static value to_json(struct ht__chat_run *r, value v, const struct ht__chat_args
     value width = ht__chat_arg(args, (size_t)-1, "indent");
     struct ht__buf out;
     ht__buf_init(&out, r->arena->alloc);
-    ht__chat_json(r, &out, v, width.type == HT__CHAT_INT && width.integer >= 0 && width.integer < 100 ? (int)width.integer : -1, 0);
+    ht__chat_json(r, &out, v,
+                  width.type == HT__CHAT_INT && width.integer >= 0 && width.integer < 100 ? (int)width.integer : -1, 0);
     return ht__chat_take(r, &out);
 }
 
@@ -220,7 +223,8 @@ value ht__chat_filter(struct ht__chat_run *r, value v, struct ht__str name, cons
     if (r->err) return ht__chat_undefined;
     if (ht__chat_is(name, "trim")) {
         value chars = ht__chat_arg(args, 0, "chars");
-        struct ht__str s = ht__chat_strip(ht__chat_text(r, v), chars.type == HT__CHAT_STR ? &chars.str : NULL, true, true);
+        struct ht__str s =
+            ht__chat_strip(ht__chat_text(r, v), chars.type == HT__CHAT_STR ? &chars.str : NULL, true, true);
         return ht__chat_str(s.text, s.len);
     }
     if (ht__chat_is(name, "length") || ht__chat_is(name, "count")) {
@@ -229,7 +233,8 @@ value ht__chat_filter(struct ht__chat_run *r, value v, struct ht__str name, cons
         return ht__chat_int(n);
     }
     if (ht__chat_is(name, "default") || ht__chat_is(name, "d")) {
-        bool empty = v.type == HT__CHAT_UNDEFINED || (ht__chat_true(ht__chat_arg(args, 1, "boolean")) && !ht__chat_true(v));
+        bool empty =
+            v.type == HT__CHAT_UNDEFINED || (ht__chat_true(ht__chat_arg(args, 1, "boolean")) && !ht__chat_true(v));
         return empty ? ht__chat_arg(args, 0, "default_value") : v;
     }
     if (ht__chat_is(name, "tojson")) return to_json(r, v, args);
@@ -254,6 +259,7 @@ value ht__chat_filter(struct ht__chat_run *r, value v, struct ht__str name, cons
         struct ht__str s = ht__chat_text(r, v);
         return r->err ? ht__chat_undefined : ht__chat_method(r, ht__chat_str(s.text, s.len), name, args);
     }
-    ht__chat_fail(r, HT_ERR_UNSUPPORTED, "the filter \"%.*s\" is not known", (int)(name.len < 60 ? name.len : 60), name.text);
+    ht__chat_fail(r, HT_ERR_UNSUPPORTED, "the filter \"%.*s\" is not known", (int)(name.len < 60 ? name.len : 60),
+                  name.text);
     return ht__chat_undefined;
 }

@@ -13,8 +13,9 @@ struct ht__chat_node *ht__chat_node_new(struct ht__chat_parser *p, enum ht__chat
     return n;
 }
 
-/* A tree is gone through by recursion: how deep is known as it is built. */
-struct ht__chat_node *ht__chat_deepen(struct ht__chat_parser *p, struct ht__chat_node *n, const struct ht__chat_node *child)
+/* A tree is walked by recursion: its depth is limited while it is built. */
+struct ht__chat_node *ht__chat_deepen(struct ht__chat_parser *p, struct ht__chat_node *n,
+                                      const struct ht__chat_node *child)
 {
     if (child && child->depth >= n->depth) n->depth = child->depth + 1;
     if (n->depth > HT__CHAT_MAX_DEPTH) ht__chat_fail(p->r, HT_ERR_LIMIT, "it is nested too deeply");
@@ -48,13 +49,13 @@ bool ht__chat_skip_name(struct ht__chat_parser *p, const char *name)
 }
 void ht__chat_want_op(struct ht__chat_parser *p, int op)
 {
-    if (!ht__chat_skip_op(p, op)) ht__chat_fail(p->r, HT_ERR_FORMAT, "\"%c\" was expected", op & 0xff);
+    if (!ht__chat_skip_op(p, op)) ht__chat_fail(p->r, HT_ERR_FORMAT, "expected \"%c\"", op & 0xff);
 }
 struct ht__str ht__chat_want_name(struct ht__chat_parser *p)
 {
     struct ht__str name = p->at->text;
     if (p->at->word != HT__CHAT_W_NAME) {
-        ht__chat_fail(p->r, HT_ERR_FORMAT, "a name was expected");
+        ht__chat_fail(p->r, HT_ERR_FORMAT, "expected a name");
         return (struct ht__str){"", 0};
     }
     ht__chat_go_on(p);
@@ -63,7 +64,7 @@ struct ht__str ht__chat_want_name(struct ht__chat_parser *p)
 
 static void want_word(struct ht__chat_parser *p, enum ht__chat_word word, const char *what)
 {
-    if (p->at->word != word) return ht__chat_fail(p->r, HT_ERR_FORMAT, "%s was expected", what);
+    if (p->at->word != word) return ht__chat_fail(p->r, HT_ERR_FORMAT, "expected %s", what);
     ht__chat_go_on(p);
 }
 
@@ -127,7 +128,7 @@ static struct ht__chat_node *parse_for(struct ht__chat_parser *p)
     static const char *const ends[] = {"else", "endfor", NULL}, *const end[] = {"endfor", NULL};
     struct ht__chat_node *n = ht__chat_node_new(p, HT__CHAT_FOR);
     n->kids = targets(p, false);
-    if (!ht__chat_skip_name(p, "in")) ht__chat_fail(p->r, HT_ERR_FORMAT, "\"in\" was expected");
+    if (!ht__chat_skip_name(p, "in")) ht__chat_fail(p->r, HT_ERR_FORMAT, "expected \"in\"");
     ht__chat_deepen(p, n, n->a = ht__chat_expression_without_if(p));
     if (ht__chat_skip_name(p, "if")) ht__chat_deepen(p, n, n->b = ht__chat_expression(p));
     p->loops++;
@@ -202,7 +203,8 @@ static struct ht__chat_node *parse_tag(struct ht__chat_parser *p)
     if (ht__chat_is(name, "generation")) return parse_generation(p);
     if (ht__chat_is(name, "break")) return parse_leave(p, 'b');
     if (ht__chat_is(name, "continue")) return parse_leave(p, 'c');
-    ht__chat_fail(p->r, HT_ERR_UNSUPPORTED, "the tag \"%.*s\" is not known", (int)(name.len < 40 ? name.len : 40), name.text);
+    ht__chat_fail(p->r, HT_ERR_UNSUPPORTED, "the tag \"%.*s\" is not known", (int)(name.len < 40 ? name.len : 40),
+                  name.text);
     return &p->nowhere;
 }
 

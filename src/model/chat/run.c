@@ -42,7 +42,8 @@ static void assign(struct ht__chat_run *r, const node *targets, value v)
     size_t i = 0;
     for (const node *t = targets; t && items; t = t->next, i++) {
         if (i >= items->n || (!t->next && i + 1 < items->n))
-            return ht__chat_fail(r, HT_ERR_UNSUPPORTED, "%zu values for another number of names", items->n);
+            return ht__chat_fail(r, HT_ERR_UNSUPPORTED,
+                                 "%zu values cannot be unpacked into a different number of names", items->n);
         assign_one(r, t, items->items[i]);
     }
 }
@@ -59,7 +60,8 @@ value ht__chat_attribute(struct ht__chat_run *r, value v, struct ht__str name)
     const value *found = ht__chat_find(v, name);
     if (found) return *found;
     if (v.type == HT__CHAT_UNDEFINED)
-        ht__chat_fail(r, HT_ERR_UNSUPPORTED, "\"%.*s\" of an undefined value", (int)(name.len < 60 ? name.len : 60), name.text);
+        ht__chat_fail(r, HT_ERR_UNSUPPORTED, "\"%.*s\" of an undefined value", (int)(name.len < 60 ? name.len : 60),
+                      name.text);
     return ht__chat_undefined;
 }
 
@@ -80,7 +82,8 @@ static value item_of(struct ht__chat_run *r, value whole, value index)
     return ht__chat_str(whole.str.text + from, to - from);
 }
 
-static int64_t bound(struct ht__chat_run *r, const node *n, int64_t otherwise, int64_t length, int64_t low, int64_t high)
+static int64_t bound(struct ht__chat_run *r, const node *n, int64_t otherwise, int64_t length, int64_t low,
+                     int64_t high)
 {
     value v = n ? ht__chat_value_of(r, n) : ht__chat_undefined;
     if (!n || v.type == HT__CHAT_NONE) return otherwise;
@@ -97,7 +100,8 @@ static value slice_of(struct ht__chat_run *r, const node *n)
     value whole = ht__chat_value_of(r, n->a), step_value = n->d ? ht__chat_value_of(r, n->d) : ht__chat_int(1);
     int64_t length = ht__chat_length(whole), step = step_value.type == HT__CHAT_INT ? step_value.integer : 1;
     if (r->err) return ht__chat_undefined;
-    if ((whole.type != HT__CHAT_LIST && whole.type != HT__CHAT_STR) || step == 0 || step > INT32_MAX || step < INT32_MIN) {
+    if ((whole.type != HT__CHAT_LIST && whole.type != HT__CHAT_STR) || step == 0 || step > INT32_MAX ||
+        step < INT32_MIN) {
         ht__chat_fail(r, HT_ERR_UNSUPPORTED, "a slice of %s", ht__chat_type_name(whole));
         return ht__chat_undefined;
     }
@@ -119,7 +123,8 @@ static value slice_of(struct ht__chat_run *r, const node *n)
 
 static value cannot(struct ht__chat_run *r, int op, value a, value b)
 {
-    ht__chat_fail(r, HT_ERR_UNSUPPORTED, "\"%c\" of %s and %s", op & 0xff, ht__chat_type_name(a), ht__chat_type_name(b));
+    ht__chat_fail(r, HT_ERR_UNSUPPORTED, "\"%c\" of %s and %s", op & 0xff, ht__chat_type_name(a),
+                  ht__chat_type_name(b));
     return ht__chat_undefined;
 }
 
@@ -161,7 +166,8 @@ static value repeat(struct ht__chat_run *r, struct ht__str s, int64_t times)
 
 static value math(struct ht__chat_run *r, int op, value a, value b)
 {
-    bool whole = (a.type == HT__CHAT_INT || a.type == HT__CHAT_BOOL) && (b.type == HT__CHAT_INT || b.type == HT__CHAT_BOOL);
+    bool whole =
+        (a.type == HT__CHAT_INT || a.type == HT__CHAT_BOOL) && (b.type == HT__CHAT_INT || b.type == HT__CHAT_BOOL);
     int64_t i = a.type == HT__CHAT_BOOL ? a.boolean : a.integer, j = b.type == HT__CHAT_BOOL ? b.boolean : b.integer;
     if (r->err) return ht__chat_undefined;
     if (op == '~') {
@@ -180,7 +186,8 @@ static value math(struct ht__chat_run *r, int op, value a, value b)
     bool numbers = (whole || a.type == HT__CHAT_FLOAT || b.type == HT__CHAT_FLOAT) && a.type >= HT__CHAT_BOOL &&
                    a.type <= HT__CHAT_FLOAT && b.type >= HT__CHAT_BOOL && b.type <= HT__CHAT_FLOAT;
     if (!numbers) return cannot(r, op, a, b);
-    return float_math(r, op, a.type == HT__CHAT_FLOAT ? a.number : (double)i, b.type == HT__CHAT_FLOAT ? b.number : (double)j);
+    return float_math(r, op, a.type == HT__CHAT_FLOAT ? a.number : (double)i,
+                      b.type == HT__CHAT_FLOAT ? b.number : (double)j);
 }
 
 static value compare(struct ht__chat_run *r, const node *n)
@@ -274,8 +281,8 @@ static value call(struct ht__chat_run *r, const node *n)
     if (r->err) return ht__chat_undefined;
     if (f.type == HT__CHAT_MACRO) return call_macro(r, f.macro, &args);
     if (f.type == HT__CHAT_FUNCTION) return ht__chat_function(r, callee->name, &args);
-    ht__chat_fail(r, HT_ERR_UNSUPPORTED, "\"%.*s\" is no function", (int)(callee->name.len < 60 ? callee->name.len : 60),
-                  callee->name.text ? callee->name.text : "");
+    ht__chat_fail(r, HT_ERR_UNSUPPORTED, "\"%.*s\" is not a function",
+                  (int)(callee->name.len < 60 ? callee->name.len : 60), callee->name.text ? callee->name.text : "");
     return ht__chat_undefined;
 }
 
@@ -430,7 +437,8 @@ static void run_statement(struct ht__chat_run *r, const node *n)
         v = n->a ? ht__chat_value_of(r, n->a) : printed(r, n->body);
         if (!r->err) assign(r, n->kids, v);
         return;
-    case HT__CHAT_MACRO_DEF: return ht__chat_put(r, r->scope->names, n->name, (value){.type = HT__CHAT_MACRO, .macro = n});
+    case HT__CHAT_MACRO_DEF:
+        return ht__chat_put(r, r->scope->names, n->name, (value){.type = HT__CHAT_MACRO, .macro = n});
     case HT__CHAT_GROUP: return ht__chat_statements(r, n->body);
     case HT__CHAT_LEAVE: r->leaving = n->op; return;
     default: return;

@@ -4,13 +4,18 @@
 
 #include "model/chat/value.h"
 
+/* clang-format off: what stands beside a value belongs to its line */
 enum ht__chat_word {
     HT__CHAT_W_END,
-    HT__CHAT_W_TEXT,                              /* between tags */
-    HT__CHAT_W_OUT, HT__CHAT_W_OUT_END,           /* {{ }} */
-    HT__CHAT_W_TAG, HT__CHAT_W_TAG_END,           /* {% %} */
-    HT__CHAT_W_NAME, HT__CHAT_W_STR, HT__CHAT_W_NUMBER,
-    HT__CHAT_W_OP,                                /* op: its characters, the second one in the upper byte */
+    HT__CHAT_W_TEXT, /* between tags */
+    HT__CHAT_W_OUT,
+    HT__CHAT_W_OUT_END, /* {{ }} */
+    HT__CHAT_W_TAG,
+    HT__CHAT_W_TAG_END, /* {% %} */
+    HT__CHAT_W_NAME,
+    HT__CHAT_W_STR,
+    HT__CHAT_W_NUMBER,
+    HT__CHAT_W_OP, /* op: its characters, the second one in the upper byte */
 };
 struct ht__chat_token {
     enum ht__chat_word word;
@@ -26,32 +31,36 @@ struct ht__chat_token *ht__chat_cut(struct ht__chat_run *r, const char *text, si
 
 enum ht__chat_kind {
     /* statements; `next` leads to the one after */
-    HT__CHAT_TEXT,     /* name */
-    HT__CHAT_PRINT,    /* a */
-    HT__CHAT_IF,       /* a: condition; body; other: else */
-    HT__CHAT_FOR,      /* kids: targets; a: what; b: filter; body; other */
-    HT__CHAT_SET,      /* kids: targets, names or attributes; a, or body */
+    HT__CHAT_TEXT,      /* name */
+    HT__CHAT_PRINT,     /* a */
+    HT__CHAT_IF,        /* a: condition; body; other: else */
+    HT__CHAT_FOR,       /* kids: targets; a: what; b: filter; body; other */
+    HT__CHAT_SET,       /* kids: targets, names or attributes; a, or body */
     HT__CHAT_MACRO_DEF, /* name; kids: parameters, with a: default; body */
-    HT__CHAT_GROUP,    /* body */
-    HT__CHAT_LEAVE,    /* op: 'b' or 'c' */
+    HT__CHAT_GROUP,     /* body */
+    HT__CHAT_LEAVE,     /* op: 'b' or 'c' */
     /* expressions */
-    HT__CHAT_CONST,    /* value */
-    HT__CHAT_NAME,     /* name */
-    HT__CHAT_LIST_OF,  /* kids */
-    HT__CHAT_DICT_OF,  /* kids: key, value, key, value … */
-    HT__CHAT_NOT, HT__CHAT_NEGATE, HT__CHAT_PLUS, /* a */
-    HT__CHAT_AND, HT__CHAT_OR,    /* a, b */
-    HT__CHAT_MATH,     /* op; a, b */
-    HT__CHAT_COMPARE,  /* a; kids: each with op and a */
-    HT__CHAT_CHOICE,   /* a if b else c */
-    HT__CHAT_ATTR,     /* a.name */
-    HT__CHAT_ITEM,     /* a[b] */
-    HT__CHAT_SLICE,    /* a[b:c:d] */
-    HT__CHAT_CALL,     /* a(kids); named ones have a name and a */
-    HT__CHAT_FILTER,   /* a | name(kids) */
-    HT__CHAT_TEST,     /* a is name(kids); op 1: is not */
-    HT__CHAT_NAMED,    /* an argument: name = a */
+    HT__CHAT_CONST,   /* value */
+    HT__CHAT_NAME,    /* name */
+    HT__CHAT_LIST_OF, /* kids */
+    HT__CHAT_DICT_OF, /* kids: key, value, key, value … */
+    HT__CHAT_NOT,
+    HT__CHAT_NEGATE,
+    HT__CHAT_PLUS, /* a */
+    HT__CHAT_AND,
+    HT__CHAT_OR,      /* a, b */
+    HT__CHAT_MATH,    /* op; a, b */
+    HT__CHAT_COMPARE, /* a; kids: each with op and a */
+    HT__CHAT_CHOICE,  /* a if b else c */
+    HT__CHAT_ATTR,    /* a.name */
+    HT__CHAT_ITEM,    /* a[b] */
+    HT__CHAT_SLICE,   /* a[b:c:d] */
+    HT__CHAT_CALL,    /* a(kids); named ones have a name and a */
+    HT__CHAT_FILTER,  /* a | name(kids) */
+    HT__CHAT_TEST,    /* a is name(kids); op 1: is not */
+    HT__CHAT_NAMED,   /* an argument: name = a */
 };
+/* clang-format on */
 struct ht__chat_node {
     enum ht__chat_kind kind;
     int op, line, depth;
@@ -89,7 +98,8 @@ struct ht__chat_value ht__chat_function(struct ht__chat_run *r, struct ht__str n
 bool ht__chat_has_function(struct ht__str name);
 struct ht__chat_value ht__chat_filter(struct ht__chat_run *r, struct ht__chat_value v, struct ht__str name,
                                       const struct ht__chat_args *args);
-bool ht__chat_test(struct ht__chat_run *r, struct ht__chat_value v, struct ht__str name, const struct ht__chat_args *args);
+bool ht__chat_test(struct ht__chat_run *r, struct ht__chat_value v, struct ht__str name,
+                   const struct ht__chat_args *args);
 bool ht__chat_contains(struct ht__chat_run *r, struct ht__chat_value whole, struct ht__chat_value part);
 
 #endif

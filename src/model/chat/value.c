@@ -218,8 +218,8 @@ int ht__chat_order(struct ht__chat_run *r, struct ht__chat_value a, struct ht__c
 
 const char *ht__chat_type_name(struct ht__chat_value v)
 {
-    static const char *const names[] = {"an undefined value", "none", "a boolean", "an integer", "a number",
-                                        "a string", "a list", "a dictionary", "a macro", "a function"};
+    static const char *const names[] = {"an undefined value", "none",   "a boolean",    "an integer", "a number",
+                                        "a string",           "a list", "a dictionary", "a macro",    "a function"};
     return names[v.type];
 }
 
@@ -291,7 +291,7 @@ struct ht__chat_list *ht__chat_items(struct ht__chat_run *r, struct ht__chat_val
         for (size_t i = 0; i < v.dict->n && !r->err; i++)
             ht__chat_append(r, list, ht__chat_key_value(v.dict->keys[i]));
     else if (v.type != HT__CHAT_UNDEFINED)
-        ht__chat_fail(r, HT_ERR_UNSUPPORTED, "%s cannot be gone through", ht__chat_type_name(v));
+        ht__chat_fail(r, HT_ERR_UNSUPPORTED, "%s cannot be iterated over", ht__chat_type_name(v));
     return r->err ? NULL : list.list;
 }
 

@@ -11,8 +11,18 @@
 struct ht__chat_run;
 struct ht__chat_node;
 
-enum ht__chat_type { HT__CHAT_UNDEFINED, HT__CHAT_NONE, HT__CHAT_BOOL, HT__CHAT_INT, HT__CHAT_FLOAT, HT__CHAT_STR,
-                     HT__CHAT_LIST, HT__CHAT_DICT, HT__CHAT_MACRO, HT__CHAT_FUNCTION };
+enum ht__chat_type {
+    HT__CHAT_UNDEFINED,
+    HT__CHAT_NONE,
+    HT__CHAT_BOOL,
+    HT__CHAT_INT,
+    HT__CHAT_FLOAT,
+    HT__CHAT_STR,
+    HT__CHAT_LIST,
+    HT__CHAT_DICT,
+    HT__CHAT_MACRO,
+    HT__CHAT_FUNCTION
+};
 
 struct ht__chat_value {
     enum ht__chat_type type;
@@ -40,8 +50,12 @@ struct ht__chat_dict {
 };
 
 /* What hostile templates run into. */
-enum { HT__CHAT_MAX_BYTES = 64 << 20, HT__CHAT_MAX_STEPS = 2000000, HT__CHAT_MAX_DEPTH = 400,
-       HT__CHAT_MAX_RUN_DEPTH = 1000 /* expressions within macros within macros */ };
+enum {
+    HT__CHAT_MAX_BYTES = 64 << 20,
+    HT__CHAT_MAX_STEPS = 2000000,
+    HT__CHAT_MAX_DEPTH = 400,
+    HT__CHAT_MAX_RUN_DEPTH = 1000 /* expressions within macros within macros */
+};
 
 /* Failure is sticky: the first one stays, and values after it mean nothing. */
 struct ht__chat_run {

@@ -1,36 +1,79 @@
-// What the wizard knows so far. It outlives the wizard's pages, so that going back changes nothing.
+// What the wizard knows so far. It outlives the wizard's pages and a reload of the tab: sessionStorage has it until the job starts.
 import type { JobRequest } from '../api';
 
 export type Kind = 'local' | 'huggingface' | 'upload';
 
 export interface Draft {
-    kind: Kind; model: string; name: string; description: string; formats: string[]; types: string[];
+    kind: Kind; model: string; name: string; description: string;
+    types: string[]; // of GGUF files
+    folders: string[]; // types of Hugging Face folders with their options: "gptq:bits=3,group=64"
+    rules: string; // of the folders, one a line: "attention=w8a16"
     importance: boolean; measure: boolean; priority: number; folder: string | null;
+    place: string; ctx: string; // where the model is to run: "RTX 3060" or "8 GB", and with how many tokens
 }
 
-const fresh = (): Draft => ({ kind: 'local', model: '', name: '', description: '', formats: ['gguf'], types: ['Q4_K_M'], importance: false, measure: false, priority: 0, folder: null });
+const fresh = (): Draft => ({ kind: 'local', model: '', name: '', description: '', types: ['Q4_K_M'], folders: [], rules: '', importance: false, measure: false, priority: 0, folder: null, place: '', ctx: '' });
 
-let draft = fresh();
-let key = '';
+const slot = 'halftone-draft';
+
+// Storage is written by this page alone, but by any version of it: what has another shape is left out.
+function restore(): { draft: Draft; key: string } {
+    const draft = fresh();
+    try {
+        const kept = JSON.parse(sessionStorage.getItem(slot) ?? '{}') as { draft?: Record<string, unknown>; key?: unknown };
+        for (const [name, value] of Object.entries(draft) as [keyof Draft, unknown][]) {
+            const k = kept.draft?.[name];
+            const same = name === 'folder' ? k === null || typeof k === 'string' : Array.isArray(value) ? Array.isArray(k) && k.every((x) => typeof x === 'string') : typeof k === typeof value;
+            if (same) Object.assign(draft, { [name]: k });
+        }
+        if (!['local', 'huggingface', 'upload'].includes(draft.kind)) draft.kind = 'local';
+        return { draft, key: typeof kept.key === 'string' ? kept.key : '' };
+    } catch {
+        return { draft: fresh(), key: '' };
+    }
+}
+
+let { draft, key } = restore();
+
+function keep() {
+    try {
+        sessionStorage.setItem(slot, JSON.stringify({ draft, key }));
+    } catch { /* no storage: the draft lives as long as the page */ }
+}
 
 export const current = () => draft;
 export function change(part: Partial<Draft>): Draft {
     key = '';
-    return (draft = { ...draft, ...part });
+    draft = { ...draft, ...part };
+    keep();
+    return draft;
 }
-export const clear = () => void (change({ ...fresh(), kind: draft.kind, folder: draft.folder }));
+export const clear = () => void change({ ...fresh(), kind: draft.kind, folder: draft.folder, place: draft.place, ctx: draft.ctx });
 
 // The same for a request that is sent again after a failure: the server then makes one job, not two.
-export const idempotencyKey = () => (key ||= Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join(''));
+export function idempotencyKey(): string {
+    key ||= Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join('');
+    keep();
+    return key;
+}
 
 export const lastPart = (path: string) => path.replace(/\/+$/, '').split('/').pop() ?? path;
+
+export const outputsOf = (d: Pick<Draft, 'types' | 'folders'>) => [...d.types.map((type) => ({ format: 'gguf', type })), ...d.folders.map((type) => ({ format: 'safetensors', type }))];
+
+// "2 files, 1 folder"
+export function made(d: Draft): string {
+    const words = ([[d.types.length, 'file'], [d.folders.length, 'folder']] as const).filter(([n]) => n > 0).map(([n, what]) => `${n} ${what}${n === 1 ? '' : 's'}`);
+    return words.join(', ') || 'No type chosen';
+}
 
 export function request(d: Draft): JobRequest {
     const config: Record<string, unknown> = {};
     if (d.importance) config.use_imatrix = true;
     if (d.measure) config.measure = true;
+    const rule = d.folders.length ? d.rules.split('\n').map((r) => r.trim()).filter(Boolean) : [];
     return {
-        name: d.name.trim() || lastPart(d.model), source_model: d.model, source_type: d.kind, output_formats: d.formats, gguf_quant_types: d.types,
-        ...(d.description.trim() ? { description: d.description.trim() } : {}), ...(d.priority ? { priority: d.priority } : {}), ...(Object.keys(config).length ? { config } : {}),
+        name: d.name.trim() || lastPart(d.model), source_model: d.model, source_type: d.kind, outputs: outputsOf(d),
+        ...(d.description.trim() ? { description: d.description.trim() } : {}), ...(d.priority ? { priority: d.priority } : {}), ...(Object.keys(config).length ? { config } : {}), ...(rule.length ? { options: { rule } } : {}),
     };
 }

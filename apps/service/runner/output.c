@@ -1,0 +1,111 @@
+/*
+ * What a report or an estimate says of an output: one or several files, or a folder. It is a folder when its files lie
+ * inside its path. Reports are made by who read a stranger's model: nothing in them is believed that is not looked at.
+ */
+#include "service/runner/run.h"
+
+#include <halftone/halftone.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char *text_of(const json_t *o, const char *key)
+{
+    return json_string_value(json_object_get(o, key));
+}
+
+const char *run__base_name(const char *path)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    return slash ? slash + 1 : path;
+}
+
+const char *run__folder_of(const json_t *output)
+{
+    const char *path = text_of(output, "path"),
+               *first = text_of(json_array_get(json_object_get(output, "files"), 0), "path");
+    size_t n = path ? strlen(path) : 0;
+    return n > 0 && first && strncmp(first, path, n) == 0 && first[n] == '/' ? run__base_name(path) : NULL;
+}
+
+json_t *run__quant_type(const json_t *output)
+{
+    const char *type = text_of(output, "type"), *format = text_of(output, "format");
+    struct ht_mix_info mix;
+    bool folder = format && strcmp(format, "gguf") != 0;
+    for (size_t i = 0; folder && type && ht_mix_at(i, &mix); i++)
+        if (strcmp(mix.name, type) == 0) return json_sprintf("%s/%s", format, type); /* floats in a folder */
+    return json_string(type);
+}
+
+/* A name of its own in a folder: no way out of it, and nothing that is hidden. */
+static bool is_plain(const char *name)
+{
+    return name && *name && *name != '.' && strlen(name) < 256 && !strchr(name, '/');
+}
+
+static bool is_sha256(const char *text)
+{
+    return text && strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
+}
+
+/* Is the file there, as long as the report says? */
+static bool is_there(const char *folder, const json_t *file)
+{
+    char path[5000];
+    struct stat st;
+    const char *name = run__base_name(text_of(file, "path"));
+    if (!is_plain(name) || snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path) return false;
+    return lstat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+           st.st_size == json_integer_value(json_object_get(file, "size_bytes")) && is_sha256(text_of(file, "sha256"));
+}
+
+/* Of a folder, each of whose files is named once, all lie directly in it. */
+static bool lies_in(const json_t *output, const json_t *file, json_t *seen)
+{
+    const char *path = text_of(output, "path"), *at = text_of(file, "path");
+    const char *name = run__base_name(at);
+    size_t n = strlen(path);
+    if (!at || strncmp(at, path, n) != 0 || at[n] != '/' || name != at + n + 1 || json_object_get(seen, name))
+        return false;
+    return json_object_set_new(seen, name, json_true()) == 0;
+}
+
+static bool is_whole(const char *out, const json_t *output)
+{
+    char folder[4700];
+    struct stat st;
+    const char *name = run__folder_of(output);
+    const json_t *files = json_object_get(output, "files"), *file;
+    size_t i;
+    if (json_array_size(files) == 0 || (name && !is_plain(name))) return false;
+    if (snprintf(folder, sizeof folder, "%s%s%s", out, name ? "/" : "", name ? name : "") >= (int)sizeof folder)
+        return false;
+    if (name && (lstat(folder, &st) != 0 || !S_ISDIR(st.st_mode))) return false;
+    bool whole = true;
+    json_t *seen = json_object();
+    json_array_foreach(files, i, file)
+        whole = whole && (!name || lies_in(output, file, seen)) && is_there(folder, file);
+    json_decref(seen);
+    return whole;
+}
+
+bool run__is_whole(const char *out, const json_t *report)
+{
+    const json_t *outputs = json_object_get(report, "outputs"), *output;
+    size_t i;
+    json_array_foreach(outputs, i, output)
+        if (!is_whole(out, output)) return false;
+    return json_array_size(outputs) > 0;
+}
+
+double run__bytes_of(const json_t *output)
+{
+    const json_t *file;
+    size_t i;
+    double sum = 0;
+    json_array_foreach(json_object_get(output, "files"), i, file)
+        sum += json_number_value(json_object_get(file, "size_bytes"));
+    return sum;
+}

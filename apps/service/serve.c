@@ -1,0 +1,402 @@
+/*
+ * `halftone serve`: everything is opened in the order of its dependencies, and closed the other way
+ * round.
+ *
+ *   settings -> store -> events -> scheduler -> helpers, streams -> HTTP      ready
+ *   a signal: /readyz says 503 -> listeners are told -> running jobs give back what they do -> HTTP closes -> store
+ * closes
+ */
+#include "service/api/access.h"
+#include "service/api/estimates.h"
+#include "service/api/grants.h"
+#include "service/api/metrics.h"
+#include "service/api/proxies.h"
+#include "service/api/readiness.h"
+#include "service/api/request_log.h"
+#include "service/child/roots.h"
+#include "service/api/streams.h"
+#include "service/system/notify.h"
+#include "service/serve.h"
+#include "service/system/steady.h"
+#include "service/api/tokens.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { DONE = 0, FAILED = 1, USAGE = 2, HELPERS = 4, WRITERS = 2, MAX_WAITING = 64, MAX_WRITES = 512 };
+
+/* What of our environment children may have that reach the hub. */
+static const char *const hub_names[] = {
+    /* where the cache is: one of these */
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HUGGINGFACE_HUB_CACHE",
+    "XDG_CACHE_HOME",
+    "HOME", /* the rest */
+    "HF_TOKEN",
+    "HUGGINGFACE_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+    "HF_TOKEN_PATH",
+    "HF_ENDPOINT",
+    "HF_HUB_OFFLINE",
+    "HF_HUB_DOWNLOAD_TIMEOUT",
+    "HALFTONE_HUB_TRIES",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE"};
+enum { N_HUB_NAMES = sizeof hub_names / sizeof *hub_names, N_CACHE_NAMES = 5 };
+
+struct service {
+    struct server server;
+    struct settings settings;
+    char data[4096], uploads[4200];
+    char *hub[N_HUB_NAMES + 1];
+};
+
+static int usage(const char *why)
+{
+    fprintf(stderr, "halftone serve: %s\n`halftone serve --help` shows how it is used.\n", why);
+    return USAGE;
+}
+
+static int failed(const char *what, const char *why)
+{
+    fprintf(stderr, "halftone serve: %s%s%s\n", what, *why ? ": " : "", why);
+    return FAILED;
+}
+
+/* -- Settings. -- */
+
+static bool data_folder(struct service *s)
+{
+    const char *data = s->settings.data, *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+    int n;
+    if (data && *data)
+        n = snprintf(s->data, sizeof s->data, "%s", data);
+    else if (xdg && xdg[0] == '/')
+        n = snprintf(s->data, sizeof s->data, "%s/halftone", xdg);
+    else if (home && home[0] == '/')
+        n = snprintf(s->data, sizeof s->data, "%s/.local/share/halftone", home);
+    else
+        return false;
+    for (char *at = s->data + 1; data == NULL && (at = strchr(at, '/')) != NULL;
+         at++) { /* the way to the usual place */
+        *at = '\0';
+        mkdir(s->data, 0700);
+        *at = '/';
+    }
+    return n > 0 && n < (int)sizeof s->data;
+}
+
+/* 0: no address; 1: another; 2: of this machine alone. */
+static int address_kind(const char *text)
+{
+    unsigned char v4[4], v6[16];
+    static const unsigned char one[16] = {[15] = 1};
+    if (inet_pton(AF_INET, text, v4) == 1) return v4[0] == 127 ? 2 : 1;
+    if (inet_pton(AF_INET6, text, v6) == 1) return memcmp(v6, one, 16) == 0 ? 2 : 1;
+    return 0;
+}
+
+static int check_settings(struct service *s, int argc, char **argv)
+{
+    char why[600];
+    enum log_level level;
+    struct settings *set = &s->settings;
+    if (!settings_read(argc, argv, set, why, sizeof why)) return usage(why);
+    int kind = address_kind(set->host);
+    if (kind == 0) return usage("--host: expected a numeric address such as 127.0.0.1, 0.0.0.0 or ::1");
+    if (set->port > 65535) return usage("--port: from 0 to 65535");
+    if (set->jobs < 1 || set->jobs > 64) return usage("--jobs: from 1 to 64");
+    if (set->connections < 8 || set->connections > 100000) return usage("--connections: from 8 to 100000");
+    if (set->http_threads < 1 || set->http_threads > 64) return usage("--http-threads: from 1 to 64");
+    if (!log_level_named(set->log_level, &level)) return usage("--log-level: debug, info, warning or error");
+    if (set->scope && !set->new_token) return usage("--scope belongs to --new-token");
+    if (!data_folder(s)) return usage("there is no place for data: give --data DIR");
+    s->server.loopback = kind == 2;
+    if (set->rate_limit == SETTINGS_UNSET) set->rate_limit = s->server.loopback ? 0 : 100;
+    return DONE;
+}
+
+/* -- Start. -- */
+
+static void on_job_log(void *ctx, const char *level, const char *job_id, const char *text)
+{
+    enum log_level l = LOG_LEVEL_INFO;
+    log_level_named(level, &l);
+    log_event(ctx, l, "job", "{s:s, s:s}", "job_id", job_id ? job_id : "", "text", text);
+}
+
+static void on_http_log(void *ctx, const char *line)
+{
+    struct server *server = ctx;
+    log_event(server->log, LOG_LEVEL_DEBUG, "http", "{s:s}", "text", line);
+}
+
+/* A service without a home (as service managers start them) keeps the hub's cache in its data folder. */
+static void collect_hub_environment(struct service *s)
+{
+    int n = 0, caches = 0;
+    for (int i = 0; i < N_HUB_NAMES; i++) {
+        const char *value = getenv(hub_names[i]);
+        if (!value || !*value || asprintf(&s->hub[n], "%s=%s", hub_names[i], value) < 0) continue;
+        caches += i < N_CACHE_NAMES;
+        n++;
+    }
+    if (!caches && asprintf(&s->hub[n], "HF_HOME=%s/hub", store_folder(s->server.store)) >= 0) n++;
+    s->hub[n] = NULL;
+    s->server.hub_environment = (const char *const *)s->hub;
+}
+
+/* Uploads that were cut off by the end of an earlier run: folders of one file each. */
+static void clear_uploads(const char *folder)
+{
+    DIR *dir = opendir(folder), *one;
+    struct dirent *e, *file;
+    while (dir && (e = readdir(dir)) != NULL) {
+        if (strncmp(e->d_name, ".incoming-", 10) != 0) continue;
+        int fd = openat(dirfd(dir), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0 || !(one = fdopendir(fd))) continue;
+        while ((file = readdir(one)) != NULL)
+            unlinkat(dirfd(one), file->d_name, 0);
+        closedir(one);
+        unlinkat(dirfd(dir), e->d_name, AT_REMOVEDIR);
+    }
+    if (dir) closedir(dir);
+}
+
+static bool open_scheduler(struct service *s, char *why, size_t size)
+{
+    struct server *server = &s->server;
+    int64_t limit = s->settings.memory_limit;
+    struct scheduler_settings settings = {.parallel = (int)s->settings.jobs,
+                                          .memory_limit = limit > 0 ? (uint64_t)limit : 0,
+                                          .hub_environment = server->hub_environment,
+                                          .roots = server->roots,
+                                          .on_log = on_job_log,
+                                          .ctx = server->log};
+    return scheduler_open(server->store, server->events, &settings, &server->scheduler, why, size);
+}
+
+static bool open_http(struct service *s, char *why, size_t size)
+{
+    struct server *server = &s->server;
+    static const char *const probes[] = {"/healthz", "/readyz", NULL};
+    struct ht_diag diag = {0};
+    int connections = (int)s->settings.connections;
+    struct ht__http_settings settings = {.address = s->settings.host,
+                                         .port = (uint16_t)s->settings.port,
+                                         .threads = (int)s->settings.http_threads,
+                                         .max_connections = connections,
+                                         .max_connections_per_peer = server->loopback ? 0 : connections / 4 + 1,
+                                         .reserved_paths = probes,
+                                         .max_body = API_MAX_BODY,
+                                         .ctx = server,
+                                         .on_begin = api_begin,
+                                         .on_request = api_request,
+                                         .on_done = api_done,
+                                         .on_log = on_http_log};
+    if (ht__http_open(&settings, &server->http, &diag) == HT_OK) return true;
+    snprintf(why, size, "%s", diag.message);
+    return false;
+}
+
+static int no_memory(void)
+{
+    return failed("not enough memory", "");
+}
+
+static int open_parts(struct service *s)
+{
+    struct server *server = &s->server;
+    char why[600] = "";
+    server->settings = &s->settings;
+    if (!roots_open(&s->settings.models, &server->roots, why, sizeof why)) return usage(why);
+    if (!proxies_open(&s->settings.trusted_proxy, &server->proxies, why, sizeof why)) return usage(why);
+    if (!store_open(s->data, &server->store, why, sizeof why)) return failed("the data folder", why);
+    snprintf(s->uploads, sizeof s->uploads, "%s/uploads", store_folder(server->store));
+    server->uploads = s->uploads;
+    collect_hub_environment(s);
+    clear_uploads(s->uploads);
+    if (!server->loopback && store_token_count(server->store) <= 0) {
+        fprintf(stderr,
+                "halftone serve: %s can be reached from other machines, and there is no token. Make one first:\n"
+                "  halftone serve --new-token NAME --scope admin --data %s\n"
+                "or listen on this machine alone: --host 127.0.0.1\n",
+                s->settings.host, s->data);
+        return USAGE;
+    }
+    server->access = access_open(server->store, server->loopback, (int)s->settings.rate_limit);
+    server->grants = grants_open();
+    server->metrics = metrics_open();
+    server->answers = answers_open();
+    server->request_log = request_log_open();
+    server->events = events_open(server->store);
+    for (size_t i = 0; i < 2; i++)
+        server->types[i] = formats_types(i);
+    if (!server->types[0] || !server->types[1] || !server->access || !server->grants || !server->metrics ||
+        !server->answers || !server->events || !server->request_log)
+        return no_memory();
+    server->streams = streams_open(server->events);
+    server->helpers = helpers_open(HELPERS, MAX_WAITING);
+    server->writers = helpers_open(WRITERS, MAX_WRITES);
+    if (!server->streams || !server->helpers || !server->writers) return no_memory();
+    server->readiness = readiness_open(server);
+    if (!server->readiness) return no_memory();
+    if (!open_http(s, why, sizeof why)) return failed("the port cannot be listened on", why);
+    if (!open_scheduler(s, why, sizeof why)) return failed("the workers", why);
+    return DONE;
+}
+
+/* -- Stop. -- */
+
+static void close_parts(struct service *s)
+{
+    struct server *server = &s->server;
+    const struct timespec moment = {.tv_nsec = 1000000};
+    atomic_store(&server->stopping, true); /* from now on probes and the page are answered, nothing else */
+    if (server->events) events_publish(server->events, "shutdown", NULL, NULL);
+    while (atomic_load(&server->in_flight) > 0)
+        nanosleep(&moment, NULL);
+    helpers_close(&server->writers); /* these may still give the helpers something to do */
+    helpers_close(&server->helpers);
+    scheduler_close(&server->scheduler);
+    ht__http_close(&server->http);
+    readiness_close(&server->readiness);
+    streams_close(&server->streams);
+    events_close(&server->events);
+    access_close(&server->access);
+    grants_close(&server->grants);
+    answers_close(&server->answers);
+    metrics_close(&server->metrics);
+    request_log_close(&server->request_log);
+    store_close(&server->store);
+    roots_close(&server->roots);
+    proxies_close(&server->proxies);
+    log_close(&server->log);
+    free(server->types[0]);
+    free(server->types[1]);
+    for (int i = 0; s->hub[i]; i++)
+        free(s->hub[i]);
+}
+
+/* Also after the last token was removed: who had one would not expect it. */
+static void say_who_may(struct server *server)
+{
+    static const char text[] =
+        "there is no token: everybody on this machine may do everything through a loopback address";
+    if (access_wants_token(server->access)) return;
+    if (isatty(STDOUT_FILENO))
+        printf("Note: %s.\n", text);
+    else
+        log_event(server->log, LOG_LEVEL_ALWAYS, "no_token", "{s:s}", "text", text);
+}
+
+/* For a person at a terminal: what to open, and how it ends. A wildcard address is no place to go to. */
+static void say_where(const struct service *s, const char *url)
+{
+    bool any = strcmp(s->settings.host, "0.0.0.0") == 0 || strcmp(s->settings.host, "::") == 0;
+    printf("Halftone %s is running.\n", HT_VERSION);
+    if (any)
+        printf("Open http://127.0.0.1:%u/ on this machine, or port %u of its address from another.\n",
+               ht__http_port(s->server.http), ht__http_port(s->server.http));
+    else
+        printf("Open %s in a browser.\n", url);
+    printf("Ctrl-C stops it.\n");
+}
+
+static int serve(struct service *s)
+{
+    struct server *server = &s->server;
+    sigset_t wanted;
+    char url[128];
+    int signal_number = 0;
+    sigemptyset(&wanted);
+    sigaddset(&wanted, SIGTERM);
+    sigaddset(&wanted, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &wanted,
+                    NULL); /* before any thread starts: all of them then leave signals to this one */
+    int status = open_parts(s);
+    if (status == DONE) {
+        unsigned port = ht__http_port(server->http);
+        bool six = strchr(s->settings.host, ':') != NULL;
+        snprintf(url, sizeof url, "http://%s%s%s:%u/", six ? "[" : "", s->settings.host, six ? "]" : "", port);
+        atomic_store(&server->ready, true);
+        log_event(server->log, isatty(STDOUT_FILENO) ? LOG_LEVEL_INFO : LOG_LEVEL_ALWAYS, "listening",
+                  "{s:s, s:i, s:s, s:s, s:f}", "address", s->settings.host, "port", (int)port, "url", url, "version",
+                  HT_VERSION, "seconds", steady_seconds() - server->started);
+        if (isatty(STDOUT_FILENO)) say_where(s, url);
+        say_who_may(server);
+        fflush(stdout);
+        notify_manager("READY=1");
+        sigwait(&wanted, &signal_number);
+        notify_manager("STOPPING=1");
+        log_event(server->log, LOG_LEVEL_INFO, "stopping", "{s:s}", "signal",
+                  signal_number == SIGINT ? "SIGINT" : "SIGTERM");
+    }
+    close_parts(s);
+    return status;
+}
+
+/* A thousand listeners want a thousand descriptors: as many as we may have. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int manage_tokens(struct service *s)
+{
+    char why[600];
+    if (!store_open(s->data, &s->server.store, why, sizeof why)) {
+        fprintf(stderr, "halftone serve: %s\nWhile the service runs, tokens are made by itself: POST /api/v1/tokens\n",
+                why);
+        return FAILED;
+    }
+    int status = tokens_command(&s->settings, s->server.store);
+    store_close(&s->server.store);
+    return status;
+}
+
+int server_main(int argc, char **argv)
+{
+    struct service *s = calloc(1, sizeof *s);
+    if (!s) return no_memory();
+    s->server.started = steady_seconds();
+    if (getrandom(&s->server.run, sizeof s->server.run, 0) != sizeof s->server.run) s->server.run = (uint32_t)getpid();
+    signal(SIGPIPE, SIG_IGN);
+    int status = check_settings(s, argc, argv);
+    if (status == DONE && (s->settings.new_token || s->settings.list_tokens || s->settings.remove_token)) {
+        status = manage_tokens(s);
+    } else if (status == DONE) {
+        enum log_level level = LOG_LEVEL_INFO;
+        log_level_named(s->settings.log_level, &level);
+        /* a person is told in words, and sees of the log what went wrong */
+        if (isatty(STDOUT_FILENO) && level == LOG_LEVEL_INFO) level = LOG_LEVEL_WARNING;
+        s->server.log = log_open(STDOUT_FILENO, level);
+        raise_descriptors();
+        status = s->server.log ? serve(s) : no_memory();
+    }
+    settings_free(&s->settings);
+    free(s);
+    return status;
+}

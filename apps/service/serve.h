@@ -1,0 +1,8 @@
+/* `halftone serve`. */
+#ifndef HT_SERVICE_SERVE_H
+#define HT_SERVICE_SERVE_H
+
+/* argv[0] is the verb. Serves until SIGTERM or SIGINT. An exit status: 0, 1 it could not, 2 the arguments. */
+int server_main(int argc, char **argv);
+
+#endif

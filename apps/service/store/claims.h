@@ -1,0 +1,73 @@
+/*
+ * The store as workers see it: claims, leases, transitions. For the queue and the runner only.
+ *
+ * A claim is (job, epoch). Each claim raises the job's epoch; every write below is compare-and-set on
+ * (id, running, epoch), so a worker whose epoch is stale gets STORE_CONFLICT and has changed nothing.
+ * Leases are measured with CLOCK_MONOTONIC: no jump of the wall clock moves them, and a machine that sleeps lets none
+ * run out. When the store is opened, embedded workers' leases have ended, for the folder's lock shows that
+ * they are dead; others get a fresh one.
+ */
+#ifndef HT_SERVICE_STORE_CLAIMS_H
+#define HT_SERVICE_STORE_CLAIMS_H
+
+#include "service/store/store.h"
+
+#define LEASE_SECONDS 30
+#define HEARTBEAT_SECONDS 10
+
+struct store_claim {
+    char id[STORE_ID_SIZE];
+    int64_t epoch;
+    int attempt; /* 1 for the first */
+};
+
+/* For simulations: milliseconds that never go back, instead of CLOCK_MONOTONIC. Before any claim. */
+void store_set_clock(struct store *store, int64_t (*now)(void *ctx), void *ctx);
+
+/* The job of highest priority, then age, that is queued or whose lease ended. NOT_FOUND: none. CONFLICT: the job in
+ * *claim had used up its max_attempts and is failed now, with the cause: tell, and ask again. */
+enum store_result store_claim_next(struct store *store, const char *worker, int max_attempts,
+                                   struct store_claim *claim);
+/* Prolongs the lease. *cancel: somebody wishes the job to end. CONFLICT: the claim is lost. */
+enum store_result store_heartbeat(struct store *store, const struct store_claim *claim, bool *cancel);
+/* A running state (downloading … verifying) and what goes with it; NULL and negative values change nothing. */
+struct store_update {
+    const char *status, *step, *current_step;
+    double progress; /* < 0: as it is; otherwise it only rises */
+    double estimated_disk_gb, estimated_time_minutes;
+    const char *source_revision; /* the commit that was pinned */
+    const char *source_path;     /* where the downloaded source lies */
+};
+enum store_result store_update_job(struct store *store, const struct store_claim *claim,
+                                   const struct store_update *update);
+/* Sizes and names that the estimate told: array of {quant_type, format, name, file_size, bits_per_weight,
+ * run_memory}. */
+enum store_result store_set_outputs(struct store *store, const struct store_claim *claim, const json_t *outputs);
+enum store_result store_output_status(struct store *store, const struct store_claim *claim, const char *quant_type,
+                                      const char *status);
+/* Is the job queued, running or failed (so that its files may be needed)? True when that cannot be told. */
+bool store_job_unfinished(struct store *store, const char *id);
+/* Is it a job that is known, and ended for good? False when that is unknown. */
+bool store_job_ended(struct store *store, const char *id);
+/* Does the registry have files in this folder (relative to the store's)? True when that cannot be told. */
+bool store_folder_used(struct store *store, const char *folder);
+/* The job's request with source_path, for the runner. */
+json_t *store_request(struct store *store, const char *id);
+/* Gives the job back: queued again, this attempt not counted. */
+enum store_result store_release(struct store *store, const struct store_claim *claim);
+/* failed (error, advice) or cancelled. */
+enum store_result store_fail(struct store *store, const struct store_claim *claim, const char *error,
+                             const char *advice);
+enum store_result store_cancelled(struct store *store, const struct store_claim *claim);
+/*
+ * Publishes: checks the claim, calls `move` (which renames the finished folder to its place; false: it could
+ * not, nothing is written), fills the outputs and the registry from `published`, and completes the job:
+ * one transaction. folder: relative to the store's, where the files are afterwards.
+ * published: {architecture, parameters, name, outputs: [{quant_type, format, file, size, bits_per_weight, sha256,
+ * relative_rmse, quality, run_memory, files [{name, size, sha256}]: of a folder, which has no sha256 itself}]}.
+ * STORE_CONFLICT: the claim is lost or cancelled; `move` was not called.
+ */
+enum store_result store_publish(struct store *store, const struct store_claim *claim, const char *folder,
+                                const json_t *published, bool (*move)(void *ctx), void *ctx);
+
+#endif

@@ -1,0 +1,86 @@
+/*
+ * The tables, by version. A version that was released is never changed: what comes later is a step of
+ * its own at the end of the list.
+ *
+ * jobs.lease_until has three meanings, with one index: 0 waits, > 0 runs until then, NULL has ended.
+ */
+#include "service/store/sql.h"
+
+#include <stdio.h>
+
+static const char *const steps[] = {
+    "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE jobs("
+    " id TEXT PRIMARY KEY, name TEXT NOT NULL, description TEXT, source_model TEXT NOT NULL, source_type TEXT NOT NULL,"
+    " source_revision TEXT, source_path TEXT, output_formats TEXT NOT NULL, gguf_quant_types TEXT NOT NULL, config TEXT NOT NULL,"
+    " options TEXT NOT NULL, command TEXT, status TEXT NOT NULL CHECK(status IN ('queued', 'downloading', 'preparing',"
+    "  'quantizing', 'measuring', 'verifying', 'completed', 'failed', 'cancelled')),"
+    " step TEXT, current_step TEXT, progress REAL NOT NULL DEFAULT 0, priority INTEGER NOT NULL DEFAULT 0,"
+    " estimated_disk_gb REAL, estimated_time_minutes REAL, created_at INTEGER NOT NULL, started_at INTEGER, completed_at INTEGER,"
+    " attempt INTEGER NOT NULL DEFAULT 0, epoch INTEGER NOT NULL DEFAULT 0, lease_until INTEGER DEFAULT 0, worker TEXT,"
+    " cancel_requested INTEGER NOT NULL DEFAULT 0, error TEXT, error_advice TEXT, token_id TEXT) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX jobs_waiting ON jobs(priority DESC, id) WHERE lease_until IS NOT NULL;"
+    "CREATE INDEX jobs_by_status ON jobs(status, id);"
+    "CREATE INDEX jobs_by_name ON jobs(name COLLATE NOCASE, id);"
+    "CREATE INDEX jobs_by_creation ON jobs(created_at, id);"
+    "CREATE TABLE outputs("
+    " id TEXT PRIMARY KEY, job_id TEXT NOT NULL REFERENCES jobs(id) ON DELETE CASCADE, position INTEGER NOT NULL,"
+    " name TEXT, format TEXT NOT NULL, quant_type TEXT NOT NULL, file_size INTEGER, bits_per_weight REAL, perplexity REAL,"
+    " kld REAL, top1_agreement REAL, relative_rmse REAL, sha256 TEXT, status TEXT NOT NULL, error TEXT, run_memory TEXT,"
+    " path TEXT) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX outputs_by_job ON outputs(job_id, position);"
+    "CREATE TABLE log(job_id TEXT NOT NULL REFERENCES jobs(id) ON DELETE CASCADE, n INTEGER NOT NULL, time INTEGER NOT NULL,"
+    " level TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY(job_id, n)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE models("
+    " id TEXT PRIMARY KEY, name TEXT NOT NULL, source_model TEXT NOT NULL, source_type TEXT NOT NULL, source_revision TEXT,"
+    " architecture TEXT, parameters INTEGER, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,"
+    " UNIQUE(source_type, source_model)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE variants("
+    " id TEXT PRIMARY KEY, model_id TEXT NOT NULL REFERENCES models(id) ON DELETE CASCADE, job_id TEXT NOT NULL, name TEXT NOT NULL,"
+    " format TEXT NOT NULL, quant_type TEXT NOT NULL, file_size INTEGER, bits_per_weight REAL, perplexity REAL, kld REAL,"
+    " top1_agreement REAL, relative_rmse REAL, sha256 TEXT, quality TEXT, run_memory TEXT, path TEXT NOT NULL UNIQUE,"
+    " created_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX variants_by_model ON variants(model_id, created_at);"
+    "CREATE TABLE tags(model_id TEXT NOT NULL REFERENCES models(id) ON DELETE CASCADE, tag TEXT NOT NULL,"
+    " PRIMARY KEY(model_id, tag)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE tokens(id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, scope INTEGER NOT NULL, sha256 TEXT NOT NULL UNIQUE,"
+    " created_at INTEGER NOT NULL, last_used_at INTEGER) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE submissions(token_id TEXT NOT NULL, key TEXT NOT NULL, body_sha256 TEXT NOT NULL, ids TEXT NOT NULL,"
+    " created_at INTEGER NOT NULL, PRIMARY KEY(token_id, key)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX submissions_by_age ON submissions(created_at);",
+    "CREATE INDEX variants_by_job ON variants(job_id);"
+    "ALTER TABLE variants ADD COLUMN job_name TEXT;"
+    "ALTER TABLE variants ADD COLUMN importance TEXT;"
+    "UPDATE variants SET job_name = (SELECT name FROM jobs WHERE jobs.id = job_id);",
+    "ALTER TABLE jobs ADD COLUMN ended_in TEXT;", /* the status that a failed or cancelled job had last */
+    "ALTER TABLE jobs ADD COLUMN requested TEXT;" /* NULL, of older jobs: as gguf_quant_types says */
+    "CREATE TABLE files("                         /* of variants that are folders */
+    " variant_id TEXT NOT NULL REFERENCES variants(id) ON DELETE CASCADE, position INTEGER NOT NULL, name TEXT NOT NULL,"
+    " size INTEGER NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY(variant_id, position)) STRICT, WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX files_by_name ON files(variant_id, name);",
+};
+
+static enum store_result take_step(struct store *s, int version)
+{
+    char pragma[64];
+    int rc = sqlite3_exec(s->writer.db, steps[version], NULL, NULL, NULL);
+    snprintf(pragma, sizeof pragma, "PRAGMA user_version=%d", version + 1);
+    if (rc == SQLITE_OK) rc = sqlite3_exec(s->writer.db, pragma, NULL, NULL, NULL);
+    return store__result(s, &s->writer, rc, "migrate");
+}
+
+enum store_result store__migrate(struct store *s)
+{
+    const int newest = sizeof steps / sizeof *steps;
+    sqlite3_stmt *statement;
+    enum store_result result = store__begin(s);
+    if (result != STORE_OK) return result;
+    result = store__first(s, &s->writer, &statement, "PRAGMA user_version", "");
+    int version = result == STORE_OK ? sqlite3_column_int(statement, 0) : 0;
+    if (statement) sqlite3_reset(statement);
+    if (version > newest)
+        result = store__failed(s, STORE_FAILED, "the database was made by a later version of this program");
+    for (; version < newest && result == STORE_OK; version++)
+        result = take_step(s, version);
+    return store__end(s, result);
+}

@@ -1,0 +1,44 @@
+/*
+ * What is known of a site (model/slot.h) when its matrices are quantized: products of the activations that the float
+ * model (f) and the model as it is quantized so far (q) show there for the same tokens, and what the residual stream of
+ * the quantized one lacks by then (r = x - x~). Rows are tokens. Some of the tokens are held out: they are in no
+ * product, but kept, to judge what was made of the products.
+ *
+ * Products are summed in float over one call of ht__site_add, in double over the calls. They do not depend on threads nor
+ * on the CPU.
+ */
+#ifndef HT_CALIBRATE_SITE_H
+#define HT_CALIBRATE_SITE_H
+
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/pool.h"
+#include "kernels/ops/ops.h"
+
+struct ht__site_stats {
+    const struct ht__alloc *alloc;
+    int64_t n_in, n_stream; /* columns of f and q; of r (0: it is not looked at) */
+    int64_t n_rows;         /* tokens in the products */
+    double *gram;           /* n_in x n_in: q'q */
+    double *cross;          /* n_in x n_in: q'f */
+    double *stream;         /* n_in x n_stream: q'r; NULL */
+    int64_t n_held, most_held;
+    float *held_f, *held_q, *held_r; /* held-out rows; held_r NULL like stream */
+    float *turned;                   /* while adding: columns as rows */
+    size_t n_turned;
+};
+
+HT_MUST_CHECK enum ht_err ht__site_open(struct ht__site_stats *site, int64_t n_in, int64_t n_stream, int64_t most_held,
+                                        const struct ht__alloc *alloc, struct ht_diag *diag);
+void ht__site_close(struct ht__site_stats *site);
+
+/* n rows of f, q, and, where the site has n_stream, r. scratch: HT__MATMUL_SCRATCH floats for each thread of the pool. */
+HT_MUST_CHECK enum ht_err ht__site_add(struct ht__site_stats *site, const float *f, const float *q, const float *r,
+                                       int64_t n, const struct ht__ops *ops, struct ht__pool *pool,
+                                       struct ht_diag *diag);
+/* The same rows kept instead, until there are most_held; those behind are dropped. */
+void ht__site_hold(struct ht__site_stats *site, const float *f, const float *q, const float *r, int64_t n);
+/* After the last row: means instead of sums, and all of the symmetric product. */
+void ht__site_finish(struct ht__site_stats *site);
+
+#endif

@@ -1,0 +1,249 @@
+#include "methods/best.h"
+#include "methods/feedback.h"
+
+#include <string.h>
+
+/*
+ * What is made of every matrix. Dampings below .2 gain nothing on text like the calibration's, not even where held-out
+ * tokens of it prefer them, and lose on other text.
+ */
+struct candidate {
+    const char *name;
+    double damping; /* times the mean diagonal of H */
+    bool target;    /* the least-squares target; otherwise the weights themselves */
+};
+static const struct candidate candidates[] = {
+    {"round", 0, false},
+    {"feedback", .2, false},
+    {"corrected, damping 0.2", .2, true},
+    {"corrected, damping 0.5", .5, true},
+};
+enum { N_CANDIDATES = sizeof candidates / sizeof candidates[0], ROWS = HT__FEEDBACK_ROWS, SWEEPS = 4 };
+
+struct ht__best {
+    const struct ht__alloc *alloc;
+    const struct ht__site_stats *site;
+    const struct ht__ops *ops;
+    struct ht__pool *pool;
+    int64_t n;
+    float *cross;    /* q'f, as floats */
+    float *diagonal; /* of H: importance for grids */
+    struct ht__factor factors[N_CANDIDATES];
+};
+
+static int factor_of(int candidate)
+{
+    for (int i = 1; i < candidate; i++)
+        if (candidates[i].damping == candidates[candidate].damping) return i;
+    return candidate;
+}
+
+static enum ht_err open_parts(struct ht__best *b, struct ht_diag *diag)
+{
+    const struct ht__site_stats *s = b->site;
+    b->cross = ht__new_array(b->alloc, (size_t)b->n, (size_t)b->n * sizeof *b->cross);
+    b->diagonal = ht__new_array(b->alloc, (size_t)b->n, sizeof *b->diagonal);
+    if (!b->cross || !b->diagonal) return ht__fail_memory(diag, "best");
+    for (int64_t i = 0; i < b->n * b->n; i++)
+        b->cross[i] = (float)s->cross[i];
+    for (int64_t i = 0; i < b->n; i++)
+        b->diagonal[i] = (float)s->gram[i * (b->n + 1)];
+    for (int i = 1; i < N_CANDIDATES; i++)
+        if (factor_of(i) == i)
+            HT_TRY(ht__factor_open(&b->factors[i], s->gram, b->n, candidates[i].damping, b->pool, b->alloc, diag));
+    return HT_OK;
+}
+
+enum ht_err ht__best_open(const struct ht__site_stats *site, const struct ht__ops *ops, struct ht__pool *pool,
+                          const struct ht__alloc *alloc, struct ht__best **out, struct ht_diag *diag)
+{
+    struct ht__best *b = *out = ht__new(alloc, sizeof *b);
+    if (!b) return ht__fail_memory(diag, "best");
+    *b = (struct ht__best){.alloc = alloc, .site = site, .ops = ops, .pool = pool, .n = site->n_in};
+    for (int i = 0; i < N_CANDIDATES; i++)
+        b->factors[i].alloc = alloc;
+    enum ht_err err = open_parts(b, diag);
+    if (err != HT_OK) ht__best_close(out);
+    return err;
+}
+
+void ht__best_close(struct ht__best **best)
+{
+    struct ht__best *b = *best;
+    if (!b) return;
+    for (int i = 0; i < N_CANDIDATES; i++)
+        ht__factor_close(&b->factors[i]);
+    ht__free(b->alloc, b->cross);
+    ht__free(b->alloc, b->diagonal);
+    ht__free(b->alloc, b);
+    *best = NULL;
+}
+
+/* ---- rows of a matrix ---- */
+
+struct buffers {
+    float *target, *placed, *decoded; /* ROWS x n */
+    float *wanted, *got;              /* held-out rows x ROWS */
+    struct ht__feedback_buffers feedback;
+};
+
+struct job {
+    const struct ht__best *b;
+    struct ht__best_matrix *m;
+    size_t row_bytes;
+    uint8_t *encoded[N_CANDIDATES]; /* whole matrices */
+    struct sums {
+        double energy, error[N_CANDIDATES];
+    } * sums;                /* by task */
+    struct buffers *buffers; /* by thread */
+};
+
+/* b = W (f'q) + r'q / share + damping W, then W* = b (H + damping)^-1; all by columns. */
+static void make_target(const struct job *j, struct buffers *k, const struct ht__factor *f, int64_t row, int64_t n_rows)
+{
+    const struct ht__site_stats *s = j->b->site;
+    int64_t n = j->b->n;
+    const float *w = j->m->w + row * n;
+    ht__ops_product(j->b->ops, j->b->cross, n, n, n, w, n, n_rows, k->target, n, k->feedback.scratch);
+    for (int64_t r = 0; r < n_rows; r++)
+        for (int64_t p = 0; p < n; p++) {
+            int64_t c = f->column[p];
+            double sum = (double)k->target[r * n + c] + f->damping * (double)w[r * n + c];
+            if (j->m->share != 0) sum += s->stream[c * s->n_stream + row + r] / j->m->share;
+            k->placed[r * n + p] = (float)sum;
+        }
+    ht__factor_solve(f, j->b->ops, k->placed, n_rows, k->feedback.scratch);
+    for (int64_t r = 0; r < n_rows; r++)
+        for (int64_t p = 0; p < n; p++)
+            k->target[r * n + f->column[p]] = k->placed[r * n + p];
+}
+
+static void encode(const struct job *j, const float *rows, int64_t n_rows, const float *importance, uint8_t *dst)
+{
+    const struct ht__codec *type = j->m->type;
+    const float *weights = type->flags & HT__CODEC_USES_IMPORTANCE ? importance : NULL;
+    ht__encoder(type, j->m->level)(rows, n_rows, j->b->n, weights, dst);
+}
+
+/* What the rows ought to give on the held-out tokens. */
+static double want(const struct job *j, struct buffers *k, int64_t row, int64_t n_rows)
+{
+    const struct ht__site_stats *s = j->b->site;
+    double energy = 0;
+    ht__ops_product(j->b->ops, j->m->w + row * s->n_in, s->n_in, n_rows, s->n_in, s->held_f, s->n_in, s->n_held,
+                    k->wanted, ROWS, k->feedback.scratch);
+    for (int64_t t = 0; t < s->n_held; t++)
+        for (int64_t r = 0; r < n_rows; r++) {
+            float *y = &k->wanted[t * ROWS + r];
+            if (j->m->share != 0) *y += (float)((double)s->held_r[t * s->n_stream + row + r] / j->m->share);
+            energy += (double)*y * (double)*y;
+        }
+    return energy;
+}
+
+static double judge(const struct job *j, struct buffers *k, const uint8_t *rows, int64_t n_rows)
+{
+    const struct ht__site_stats *s = j->b->site;
+    double error = 0;
+    ht__decoder(j->m->type, j->m->level)(rows, n_rows * s->n_in, k->decoded);
+    ht__ops_product(j->b->ops, k->decoded, s->n_in, n_rows, s->n_in, s->held_q, s->n_in, s->n_held, k->got, ROWS,
+                    k->feedback.scratch);
+    for (int64_t t = 0; t < s->n_held; t++)
+        for (int64_t r = 0; r < n_rows; r++) {
+            double d = (double)k->wanted[t * ROWS + r] - (double)k->got[t * ROWS + r];
+            error += d * d;
+        }
+    return error;
+}
+
+static void make_candidate(const struct job *j, struct buffers *k, int c, int64_t row, int64_t n_rows)
+{
+    const struct ht__factor *f = &j->b->factors[factor_of(c)];
+    uint8_t *dst = j->encoded[c] + (size_t)row * j->row_bytes;
+    const float *rows = j->m->w + row * j->b->n;
+    if (c == 0) {
+        encode(j, rows, n_rows, j->m->importance ? j->m->importance : j->b->diagonal, dst);
+        return;
+    }
+    if (candidates[c].target) {
+        make_target(j, k, f, row, n_rows);
+        rows = k->target;
+    } else {
+        ht__feedback_place(f, rows, n_rows, k->placed);
+    }
+    encode(j, rows, n_rows, j->b->diagonal, dst);
+    if (j->m->type->grid) ht__feedback_codes(f, j->b->ops, j->m->type, k->placed, n_rows, &k->feedback, SWEEPS, dst);
+}
+
+static void some_rows(void *ctx, int64_t task, int thread)
+{
+    const struct job *j = ctx;
+    struct buffers *k = &j->buffers[thread];
+    int64_t row = task * ROWS, n_rows = j->m->n_out - row < ROWS ? j->m->n_out - row : ROWS;
+    j->sums[task].energy = want(j, k, row, n_rows);
+    for (int c = 0; c < N_CANDIDATES; c++) {
+        make_candidate(j, k, c, row, n_rows);
+        j->sums[task].error[c] = judge(j, k, j->encoded[c] + (size_t)row * j->row_bytes, n_rows);
+    }
+}
+
+/* ---- the matrix ---- */
+
+static bool open_buffers(const struct job *j, struct ht__arena *arena, struct buffers *k)
+{
+    size_t n = (size_t)(ROWS * j->b->n), held = (size_t)(ROWS * j->b->site->n_held) + 1;
+    float **floats[] = {&k->target, &k->placed, &k->decoded};
+    for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++)
+        if (!(*floats[i] = ht__arena_raw(arena, n * sizeof(float)))) return false;
+    k->wanted = ht__arena_raw(arena, held * sizeof(float));
+    k->got = ht__arena_raw(arena, held * sizeof(float));
+    return k->wanted && k->got && ht__feedback_open(&k->feedback, j->m->type, j->b->n, arena);
+}
+
+static enum ht_err open_job(struct job *j, struct ht__arena *arena, int64_t n_tasks, struct ht_diag *diag)
+{
+    int threads = ht__pool_threads(j->b->pool);
+    j->sums = ht__arena_array(arena, (size_t)n_tasks, sizeof *j->sums);
+    j->buffers = ht__arena_array(arena, (size_t)threads, sizeof *j->buffers);
+    if (!j->sums || !j->buffers) return ht__fail_memory(diag, "best");
+    for (int i = 0; i < threads; i++)
+        if (!open_buffers(j, arena, &j->buffers[i])) return ht__fail_memory(diag, "best");
+    for (int i = 0; i < N_CANDIDATES; i++)
+        if (!(j->encoded[i] = ht__arena_raw(arena, (size_t)j->m->n_out * j->row_bytes)))
+            return ht__fail_memory(diag, "best");
+    return HT_OK;
+}
+
+static void pick(const struct job *j, int64_t n_tasks)
+{
+    struct ht__best_matrix *m = j->m;
+    struct sums all = {0};
+    int taken = 0;
+    for (int64_t t = 0; t < n_tasks; t++) {
+        all.energy += j->sums[t].energy;
+        for (int c = 0; c < N_CANDIDATES; c++)
+            all.error[c] += j->sums[t].error[c];
+    }
+    for (int c = 1; c < N_CANDIDATES; c++)
+        if (all.error[c] < all.error[taken]) taken = c;
+    m->taken = candidates[taken].name;
+    m->before = all.energy > 0 ? all.error[0] / all.energy : 0;
+    m->after = all.energy > 0 ? all.error[taken] / all.energy : 0;
+    memcpy(m->encoded, j->encoded[taken], (size_t)m->n_out * j->row_bytes);
+    ht__decoder(m->type, m->level)(m->encoded, m->n_out * j->b->n, m->decoded);
+}
+
+enum ht_err ht__best_matrix(const struct ht__best *b, struct ht__best_matrix *m, struct ht_diag *diag)
+{
+    struct ht__arena arena;
+    struct job j = {.b = b, .m = m, .row_bytes = ht__codec_bytes(m->type, (uint64_t)b->n)};
+    int64_t n_tasks = (m->n_out + ROWS - 1) / ROWS;
+    ht__arena_init(&arena, b->alloc);
+    enum ht_err err = open_job(&j, &arena, n_tasks, diag);
+    if (err == HT_OK) {
+        ht__pool_run(b->pool, n_tasks, some_rows, &j);
+        pick(&j, n_tasks);
+    }
+    ht__arena_close(&arena);
+    return err;
+}

@@ -1,0 +1,76 @@
+#include "pipeline/collect.h"
+#include "calibrate/calibration.h"
+
+/* A matrix that the engine may multiply with: what it turns out not to need does no harm here. */
+static bool is_matrix(const struct ht__weight *w)
+{
+    return w->slot.layer >= 0 && !w->slot.bias && w->ne[1] > 1;
+}
+
+static enum ht_err pretend(const struct ht__model *model, struct ht__importance *imp, struct ht_diag *diag)
+{
+    struct ht__arena arena;
+    enum ht_err err = HT_OK;
+    ht__arena_init(&arena, imp->alloc);
+    for (size_t i = 0; err == HT_OK && i < model->n_weights; i++) {
+        const struct ht__weight *w = &model->weights[i];
+        struct ht__sums s = {w->name, (uint64_t)w->ne[0], (uint64_t)w->ne[2], 1, NULL, NULL};
+        if (!is_matrix(w)) continue;
+        s.counts = ht__arena_array(&arena, 1, sizeof *s.counts);
+        s.sums = ht__arena_array(&arena, (size_t)(s.n_cols * s.n_mat), sizeof *s.sums);
+        struct ht__sums_file one = {.n = 1, .items = &s};
+        err = s.sums && s.counts ? ht__importance_merge(imp, &one, w->name, diag) : ht__fail_memory(diag, w->name);
+        ht__arena_reset(&arena);
+    }
+    ht__arena_close(&arena);
+    return err;
+}
+
+static enum ht_err run(struct ht__plan *plan, const struct ht__model *model, struct ht__calibration *cal,
+                       struct ht__importance *imp, struct ht_diag *diag)
+{
+    struct ht__sums_state state = {.passes = 0};
+    HT_TRY(ht__calibration_run(cal, &plan->run, model, imp, &state, NULL, diag));
+    ht__calibration_warn(plan->run.log, imp);
+    return HT_OK;
+}
+
+/* That it does not fit is an answer where the plan is an estimate; without a limit there is a default, which is raised
+ * to what is needed. */
+static enum ht_err check_memory(struct ht__plan *plan, const struct ht__model *model, struct ht__calibration *cal,
+                                struct ht_diag *diag)
+{
+    uint64_t matrices, limit = ht__memory_limit(&plan->run);
+    bool refuses = plan->run.memory && (plan->purpose == HT__REHEARSE || plan->purpose == HT__RUN);
+    HT_TRY(ht__calibration_memory(cal, &plan->run, model, &plan->collect_memory, &matrices, diag));
+    return refuses && plan->collect_memory > limit ? ht__memory_too_small(plan->collect_memory, limit, diag) : HT_OK;
+}
+
+static enum ht_err collect(struct ht__plan *plan, const struct ht__model *model, struct ht__calibration *cal,
+                           struct ht__importance *imp, struct ht_diag *diag)
+{
+    struct ht__sums_file sums;
+    HT_TRY(ht__calibration_open(cal, &plan->settings->importance.calibration, &plan->run, model, diag));
+    HT_TRY(check_memory(plan, model, cal, diag));
+    HT_TRY(plan->purpose == HT__RUN ? run(plan, model, cal, imp, diag) : pretend(model, imp, diag));
+    HT_TRY(ht__importance_list(imp, &sums, diag));
+    sums.datasets = &cal->dataset;
+    sums.n_datasets = 1;
+    sums.chunk_size = (uint32_t)cal->n_ctx;
+    sums.chunk_count = (uint32_t)cal->windows.n;
+    return ht__imatrix_of_sums(&sums, plan->run.alloc, &plan->imatrix, diag);
+}
+
+enum ht_err ht__collect_importance(struct ht__plan *plan, struct ht_diag *diag)
+{
+    struct ht__model *model;
+    struct ht__importance imp;
+    struct ht__calibration cal = {.alloc = plan->run.alloc};
+    HT_TRY(ht__model_open(plan->checkpoint, plan->run.alloc, NULL, &model, diag));
+    enum ht_err err = ht__importance_open(&imp, plan->run.n_threads, plan->run.alloc, diag);
+    if (err == HT_OK) err = collect(plan, model, &cal, &imp, diag);
+    ht__calibration_close(&cal);
+    ht__importance_close(&imp);
+    ht__model_close(&model);
+    return err;
+}

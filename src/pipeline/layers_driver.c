@@ -1,0 +1,374 @@
+#include "pipeline/layers_parts.h"
+#include "engine/memory.h"
+
+#include <string.h>
+
+bool ht__layers_output(const struct ht__plan *plan, const struct ht__plan_output *out)
+{
+    const struct ht__codec *type = out->mix ? ht__codec_by_name(out->mix->default_type) : NULL;
+    return plan->settings->best && plan->settings->importance.collect && type && !(type->flags & HT__CODEC_PLAIN) &&
+           out->target->container->dialect == HT__DIALECT_GGUF;
+}
+
+bool ht__layers_wanted(const struct ht__plan *plan)
+{
+    for (size_t i = 0; i < plan->n_outputs; i++)
+        if (ht__layers_output(plan, &plan->outputs[i])) return true;
+    return false;
+}
+
+/* ---- for the driver's other files ---- */
+
+float *ht__layers_rows(const struct ht__layers *d, float *x, size_t chunk)
+{
+    return x + (int64_t)chunk * d->cal.n_ctx * d->n_embd;
+}
+
+int ht__layers_seqs(const struct ht__layers *d, size_t chunk)
+{
+    size_t left = d->cal.windows.n - chunk;
+    return left < (size_t)d->cal.n_seqs ? (int)left : d->cal.n_seqs;
+}
+
+const float *ht__course_weight(void *course, const struct ht__weight *weight)
+{
+    const struct ht__course *c = course;
+    return c->weights[weight - c->model->weights];
+}
+
+enum ht_err ht__layers_tell(struct ht__layers *d, double share, const char *what, struct ht_diag *diag)
+{
+    bool stop = ht__progress_tell(&d->progress, (uint64_t)(d->done + share * d->step), what);
+    return stop ? ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled") : HT_OK;
+}
+
+/* ---- a layer of an output ---- */
+
+static bool in_layer(const struct ht__weight *w, int layer)
+{
+    return w->slot.layer == layer && !w->slot.bias && ht__role_at(w->slot.role)->matrix;
+}
+
+/* Is it a matrix whose inputs the stages show, one by itself? Stacks of experts and of heads are not. */
+static bool is_chosen(const struct ht__course *c, const struct ht__weight *w, size_t item)
+{
+    const struct ht__codec *type = c->out->choices[item].type;
+    return w->rows->n_rows == w->ne[1] && !(type->flags & HT__CODEC_PLAIN) &&
+           ht__slot_site(w->slot).kind != HT__SITE_NONE;
+}
+
+static bool stage_has(const struct ht__stage *stage, const struct ht__weight *w)
+{
+    struct ht__site site = ht__slot_site(w->slot);
+    return !w->slot.bias && memcmp(&site, &stage->site, sizeof site) == 0;
+}
+
+static bool finished(const struct ht__layers *d, int layer)
+{
+    const struct ht__model *m = d->plan->model;
+    for (size_t i = 0; i < m->n_weights; i++)
+        if (in_layer(&m->weights[i], layer) && !d->journal->finished[i]) return false;
+    return true;
+}
+
+static enum ht_err read_back(struct ht__layers *d, struct ht__course *c, int layer, struct ht_diag *diag)
+{
+    const struct ht__model *m = d->plan->model;
+    for (size_t i = 0; i < m->n_weights; i++)
+        if (in_layer(&m->weights[i], layer) && ht__course_changes(c, d->plan, i))
+            HT_TRY(ht__course_read_back(d, c, i, diag));
+    return HT_OK;
+}
+
+/* What no stage will choose is as its encoder makes it. */
+static enum ht_err round_others(struct ht__layers *d, struct ht__course *c, int layer, struct ht_diag *diag)
+{
+    const struct ht__model *m = d->plan->model;
+    for (size_t i = 0; i < m->n_weights; i++)
+        if (in_layer(&m->weights[i], layer) && ht__course_changes(c, d->plan, i) && !is_chosen(c, &m->weights[i], i))
+            HT_TRY(ht__course_round(d, c, i, diag));
+    return HT_OK;
+}
+
+static enum ht_err choose_all(struct ht__layers *d, struct ht__course *c, const struct ht__stage *stage,
+                              const struct ht__site_stats *site, double share, struct ht_diag *diag)
+{
+    const struct ht__model *m = d->plan->model;
+    struct ht__best *best = NULL;
+    enum ht_err err = ht__best_open(site, d->ops, d->pool, d->plan->run.alloc, &best, diag);
+    for (size_t i = 0; err == HT_OK && i < m->n_weights; i++)
+        if (stage_has(stage, &m->weights[i]) && ht__course_changes(c, d->plan, i) && is_chosen(c, &m->weights[i], i))
+            err = ht__course_choose(d, c, i, best, share, diag);
+    ht__best_close(&best);
+    return err;
+}
+
+static bool has_work(const struct ht__layers *d, const struct ht__course *c, const struct ht__stage *stage)
+{
+    const struct ht__model *m = d->plan->model;
+    for (size_t i = 0; i < m->n_weights; i++)
+        if (stage_has(stage, &m->weights[i]) && ht__course_changes(c, d->plan, i) && is_chosen(c, &m->weights[i], i))
+            return true;
+    return false;
+}
+
+static enum ht_err one_stage(struct ht__layers *d, struct ht__course *c, int layer, const struct ht__stage *stage,
+                             struct ht_diag *diag)
+{
+    struct ht__site_stats site = {.alloc = d->plan->run.alloc};
+    double share = 0;
+    enum ht_err err = HT_OK;
+    if (has_work(d, c, stage)) {
+        err = ht__layers_look(d, c, layer, stage, &share, &site, diag);
+        if (err == HT_OK) err = choose_all(d, c, stage, &site, share, diag);
+    }
+    ht__site_close(&site);
+    d->done += d->step;
+    return err;
+}
+
+static enum ht_err one_course(struct ht__layers *d, struct ht__course *c, int layer, struct ht_diag *diag)
+{
+    if (finished(d, layer)) {
+        HT_TRY(read_back(d, c, layer, diag));
+        d->done += d->step * (double)d->n_stages;
+    } else {
+        HT_TRY(round_others(d, c, layer, diag));
+        for (size_t i = 0; i < d->n_stages; i++)
+            HT_TRY(one_stage(d, c, layer, &d->stages[i], diag));
+    }
+    HT_TRY(ht__layers_carry(d, c, c->x, layer, diag));
+    d->done += d->step;
+    return HT_OK;
+}
+
+/* ---- writing what was chosen ---- */
+
+static enum ht_err write_marked(struct ht__layers *d, const bool *now, struct ht_diag *diag)
+{
+    enum ht_err err = ht__stream_items(d->stream, now, diag);
+    for (size_t i = 0; i < d->n_courses; i++)
+        ht__course_forget(d, &d->courses[i]);
+    return err;
+}
+
+/* layer -1: the embedding */
+static enum ht_err write_layer(struct ht__layers *d, int layer, struct ht_diag *diag)
+{
+    const struct ht__model *m = d->plan->model;
+    bool *now = ht__new_array(d->plan->run.alloc, d->plan->n_items, sizeof *now);
+    if (!now) return ht__fail_memory(diag, "plan");
+    for (size_t i = 0; i < d->plan->n_items; i++)
+        now[i] = i < m->n_weights &&
+                 (layer < 0 ? ht__slot_is(m->weights[i].slot, HT__ROLE_EMBEDDING) : m->weights[i].slot.layer == layer);
+    enum ht_err err = write_marked(d, now, diag);
+    ht__free(d->plan->run.alloc, now);
+    return err;
+}
+
+static enum ht_err one_layer(struct ht__layers *d, int layer, struct ht_diag *diag)
+{
+    HT_TRY(ht__layers_find(d, layer, diag));
+    d->step = (double)d->n_tokens / (double)(1 + d->n_courses * (d->n_stages + 1));
+    for (size_t i = 0; i < d->n_courses; i++)
+        HT_TRY(one_course(d, &d->courses[i], layer, diag));
+    HT_TRY(ht__layers_carry(d, NULL, d->x, layer, diag));
+    d->done = (double)(layer + 1) * (double)d->n_tokens;
+    return write_layer(d, layer, diag);
+}
+
+/* The output matrix, where it is one of its own. */
+static enum ht_err end_of_course(struct ht__layers *d, struct ht__course *c, size_t item, struct ht_diag *diag)
+{
+    const struct ht__weight *w = &d->plan->model->weights[item];
+    struct ht__site_stats site = {.alloc = d->plan->run.alloc};
+    struct ht__stage stage = {ht__slot_site(w->slot), w};
+    if (!ht__course_changes(c, d->plan, item) || !is_chosen(c, w, item) || d->journal->finished[item]) return HT_OK;
+    enum ht_err err = ht__layers_look_at_end(d, c, &site, diag);
+    if (err == HT_OK) err = choose_all(d, c, &stage, &site, 0, diag);
+    ht__site_close(&site);
+    return err;
+}
+
+static enum ht_err end(struct ht__layers *d, struct ht_diag *diag)
+{
+    const struct ht__weight *w = ht__model_find(d->plan->model, HT__ROLE_OUTPUT);
+    for (size_t i = 0; w && i < d->n_courses; i++)
+        HT_TRY(end_of_course(d, &d->courses[i], (size_t)(w - d->plan->model->weights), diag));
+    return write_marked(d, NULL, diag);
+}
+
+/* ---- memory ---- */
+
+/* Statistics of the widest site, factors of its products, and rows of a pass. */
+static uint64_t site_bytes(const struct ht__layers *d, uint64_t n)
+{
+    enum { PRODUCTS = 2 * sizeof(double), WORK = sizeof(double), FACTORS = 2 * 3 * sizeof(float), FLOATS = 4 };
+    uint64_t rows = (uint64_t)d->cal.n_seqs * (uint64_t)d->cal.n_ctx, embd = (uint64_t)d->n_embd;
+    uint64_t held = (2 * n + embd) * HT__MOST_HELD * sizeof(float);
+    return n * n * (PRODUCTS + WORK + FACTORS + FLOATS) + n * embd * sizeof(double) + held +
+           rows * (6 * n + 5 * embd) * sizeof(float);
+}
+
+/* A matrix as it was, as it becomes, and its candidates; and the layer as it became, for every output. */
+static uint64_t weight_bytes(const struct ht__layers *d, uint64_t largest, uint64_t layer)
+{
+    enum { CANDIDATES = 6 };
+    return largest * (2 * sizeof(float) + CANDIDATES) + layer * d->n_courses * (sizeof(float) + 1);
+}
+
+/* Beside the engine: by what the largest layer and the widest input are, whether or not they come together. */
+static uint64_t besides(const struct ht__layers *d)
+{
+    const struct ht__model *m = d->plan->model;
+    uint64_t widest = (uint64_t)d->n_embd, largest = 0, most = 0, layer = 0;
+    int32_t at = -1;
+    for (size_t i = 0; i < m->n_weights; i++) {
+        const struct ht__weight *w = &m->weights[d->plan->order[i]];
+        uint64_t n = (uint64_t)w->rows->n_rows * (uint64_t)w->rows->row_len;
+        if (w->slot.layer != at) layer = 0;
+        at = w->slot.layer;
+        if (at < 0 || w->slot.bias) continue;
+        layer += n;
+        if (n > largest) largest = n;
+        if (layer > most) most = layer;
+        if (ht__slot_site(w->slot).kind != HT__SITE_NONE && (uint64_t)w->ne[0] > widest) widest = (uint64_t)w->ne[0];
+    }
+    /* of the embedding: the chunks that it is judged by in four streams; as many bytes as weights, for every output */
+    const struct ht__weight *e = ht__model_find(m, HT__ROLE_EMBEDDING);
+    uint64_t embedding = e ? (uint64_t)e->rows->n_rows * (uint64_t)e->rows->row_len * d->n_courses : 0;
+    embedding += 4 * HT__MOST_JUDGED * (uint64_t)d->n_embd * sizeof(float);
+    uint64_t streams = (uint64_t)(d->n_tokens * d->n_embd) * sizeof(float) * (1 + d->n_courses);
+    return embedding + streams + site_bytes(d, widest) + weight_bytes(d, largest, most);
+}
+
+/* What is left for the engine, where there is a limit. */
+static struct ht__run engine_run(const struct ht__layers *d)
+{
+    struct ht__run run = d->plan->run;
+    uint64_t taken = besides(d);
+    if (run.memory) run.memory = run.memory > taken ? run.memory - taken : 1;
+    return run;
+}
+
+/* The calibration, and the sizes that everything else goes by. */
+static enum ht_err open_text(struct ht__layers *d, struct ht_diag *diag)
+{
+    struct ht__hparams h;
+    struct ht__plan *plan = d->plan;
+    d->cal.alloc = plan->run.alloc;
+    HT_TRY(ht__calibration_open(&d->cal, &plan->settings->importance.calibration, &plan->run, plan->model, diag));
+    HT_TRY(ht__hparams_read(plan->model, plan->settings->source.path, &h, diag));
+    d->n_embd = h.n_embd;
+    d->n_tokens = (int64_t)d->cal.windows.n * d->cal.n_ctx;
+    return HT_OK;
+}
+
+enum ht_err ht__layers_memory(const struct ht__plan *plan, uint64_t *total, struct ht_diag *diag)
+{
+    struct ht__layers d = {.plan = (struct ht__plan *)(uintptr_t)plan};
+    uint64_t matrices;
+    *total = 0;
+    for (size_t i = 0; i < plan->n_outputs; i++)
+        d.n_courses += ht__layers_output(plan, &plan->outputs[i]);
+    if (d.n_courses == 0) return HT_OK;
+    enum ht_err err = open_text(&d, diag);
+    if (err == HT_OK) {
+        struct ht__run run = engine_run(&d);
+        err = ht__calibration_memory(&d.cal, &run, plan->model, total, &matrices, diag);
+        *total += besides(&d);
+    }
+    ht__calibration_close(&d.cal);
+    return err;
+}
+
+/* ---- opening ---- */
+
+static enum ht_err open_course(struct ht__layers *d, struct ht__course *c, struct ht__plan_output *out,
+                               struct ht_diag *diag)
+{
+    *c = (struct ht__course){.out = out, .model = d->plan->model};
+    out->chosen = c->chosen = ht__arena_array(&d->plan->arena, d->plan->n_items, sizeof *c->chosen);
+    c->weights = ht__arena_array(&d->plan->arena, d->plan->model->n_weights, sizeof *c->weights);
+    c->x = ht__new_array(d->plan->run.alloc, (size_t)d->n_tokens, (size_t)d->n_embd * sizeof *c->x);
+    d->n_courses++;
+    return c->chosen && c->weights && c->x ? HT_OK : ht__fail_memory(diag, "activations");
+}
+
+static enum ht_err open_courses(struct ht__layers *d, struct ht_diag *diag)
+{
+    struct ht__plan *plan = d->plan;
+    d->courses = ht__arena_array(&plan->arena, plan->n_outputs, sizeof *d->courses);
+    d->x = ht__new_array(plan->run.alloc, (size_t)d->n_tokens, (size_t)d->n_embd * sizeof *d->x);
+    if (!d->courses || !d->x) return ht__fail_memory(diag, "activations");
+    for (size_t i = 0; i < plan->n_outputs; i++)
+        if (ht__layers_output(plan, &plan->outputs[i]))
+            HT_TRY(open_course(d, &d->courses[d->n_courses], &plan->outputs[i], diag));
+    return HT_OK;
+}
+
+static enum ht_err embed(struct ht__layers *d, struct ht_diag *diag)
+{
+    size_t n_ctx = (size_t)d->cal.n_ctx;
+    for (size_t c = 0; d->cal.bos >= 0 && c < d->cal.windows.n; c++)
+        d->cal.windows.tokens[c * n_ctx] = d->cal.bos;
+    HT_TRY(ht__engine_check_tokens(d->engine, d->cal.dataset, d->cal.windows.tokens, d->cal.windows.n * n_ctx, diag));
+    for (size_t c = 0; c < d->cal.windows.n; c += (size_t)d->cal.n_seqs)
+        HT_TRY(ht__engine_embed(d->engine, d->cal.windows.tokens + c * n_ctx, ht__layers_seqs(d, c), d->cal.n_ctx,
+                                ht__layers_rows(d, d->x, c), diag));
+    for (size_t i = 0; i < d->n_courses; i++)
+        HT_TRY(ht__course_embed(d, &d->courses[i], diag));
+    return write_layer(d, -1, diag);
+}
+
+/* There must be windows to learn from, and one to judge by. */
+static enum ht_err check_text(const struct ht__layers *d, struct ht_diag *diag)
+{
+    size_t held = 0;
+    for (size_t i = 0; i < d->cal.windows.n; i++)
+        held += d->cal.windows.at[i].held_out;
+    if (held > 0 && held < d->cal.windows.n) return HT_OK;
+    return ht__fail(
+        diag, HT_ERR_USAGE, d->cal.dataset, -1,
+        "%zu chunks of %d tokens, of which %zu are held out to judge by: --effort best needs a longer text, "
+        "or shorter chunks (--ctx)",
+        d->cal.windows.n, d->cal.n_ctx, held);
+}
+
+static enum ht_err open_parts(struct ht__layers *d, struct ht_diag *diag)
+{
+    struct ht__plan *plan = d->plan;
+    HT_TRY(open_text(d, diag));
+    HT_TRY(check_text(d, diag));
+    HT_TRY(ht__pool_open(plan->run.n_threads, plan->run.alloc, &d->pool, diag));
+    HT_TRY(open_courses(d, diag));
+    struct ht__run run = engine_run(d);
+    return ht__calibration_engine(&d->cal, &run, plan->model, &d->engine, diag);
+}
+
+static enum ht_err layers(struct ht__layers *d, struct ht_diag *diag)
+{
+    int n = ht__engine_hparams(d->engine)->n_layers;
+    ht__progress_begin(&d->progress, &d->plan->run, "best", "tokens", (uint64_t)d->n_tokens * (uint64_t)n);
+    HT_TRY(embed(d, diag));
+    for (int i = 0; i < n; i++)
+        HT_TRY(one_layer(d, i, diag));
+    return end(d, diag);
+}
+
+enum ht_err ht__layers_run(struct ht__plan *plan, const struct ht__journal *journal, struct ht__stream *stream,
+                           struct ht_diag *diag)
+{
+    struct ht__layers d = {.plan = plan, .journal = journal, .stream = stream, .ops = ht__ops(ht__cpu_best())};
+    enum ht_err err = open_parts(&d, diag);
+    if (err == HT_OK) err = layers(&d, diag);
+    for (size_t i = 0; i < d.n_courses; i++) {
+        ht__course_forget(&d, &d.courses[i]);
+        ht__free(plan->run.alloc, d.courses[i].x);
+    }
+    ht__free(plan->run.alloc, d.x);
+    ht__engine_close(&d.engine);
+    ht__pool_close(&d.pool);
+    ht__calibration_close(&d.cal);
+    return err;
+}

@@ -1,0 +1,90 @@
+/* The inside of the layers driver, for its files. */
+#ifndef HT_PIPELINE_LAYERS_PARTS_H
+#define HT_PIPELINE_LAYERS_PARTS_H
+
+#include "calibrate/calibration.h"
+#include "calibrate/site.h"
+#include "methods/best.h"
+#include "pipeline/layers_driver.h"
+
+enum {
+    HT__MOST_HELD = 4096,   /* rows that are kept of a site */
+    HT__MOST_JUDGED = 6144, /* tokens that an embedding is judged by, or one chunk */
+    HT__MOST_STAGES = 32,   /* sites of a layer */
+};
+
+/* An output on its way through the layers. */
+struct ht__course {
+    struct ht__plan_output *out;
+    struct ht__chosen *chosen; /* out->chosen, to be filled */
+    float *x;                  /* residual stream of all tokens, as the model quantized so far has it */
+    float **weights;           /* by item: what that model has in the layer at hand; NULL: what the float model has */
+    const struct ht__model *model;
+};
+
+/* A site of the layer at hand. */
+struct ht__stage {
+    struct ht__site site;
+    const struct ht__weight *first; /* the first of its matrices that the layer multiplies with */
+};
+
+struct ht__layers {
+    struct ht__plan *plan;
+    const struct ht__journal *journal;
+    struct ht__stream *stream;
+    struct ht__calibration cal;
+    struct ht__engine *engine;
+    struct ht__pool *pool;
+    const struct ht__ops *ops;
+    int64_t n_embd, n_tokens; /* of the text */
+    float *x;                 /* residual stream of all tokens, as the float model has it */
+    struct ht__course *courses;
+    size_t n_courses;
+    struct ht__stage stages[HT__MOST_STAGES];
+    size_t n_stages;
+    struct ht__progress progress;
+    double done, step; /* tokens through all layers; what a pass over the text adds */
+};
+
+/* The rows of the residual stream x that a pass from this chunk on takes, and how many chunks it takes. */
+float *ht__layers_rows(const struct ht__layers *d, float *x, size_t chunk);
+int ht__layers_seqs(const struct ht__layers *d, size_t chunk);
+/* What the course has in the place of the model's weights, or NULL: an ht__replace_fn. */
+const float *ht__course_weight(void *course, const struct ht__weight *weight);
+/* Share of the pass at hand; HT_ERR_CANCELLED. */
+HT_MUST_CHECK enum ht_err ht__layers_tell(struct ht__layers *d, double share, const char *what, struct ht_diag *diag);
+
+/* layers_site.c: finds the sites of a layer; statistics of one of them, for a course. */
+HT_MUST_CHECK enum ht_err ht__layers_find(struct ht__layers *d, int layer, struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__layers_look(struct ht__layers *d, const struct ht__course *course, int layer,
+                                          const struct ht__stage *stage, double *share, struct ht__site_stats *site,
+                                          struct ht_diag *diag);
+/* The same of the output matrix, behind the last layer. */
+HT_MUST_CHECK enum ht_err ht__layers_look_at_end(struct ht__layers *d, const struct ht__course *course,
+                                                 struct ht__site_stats *site, struct ht_diag *diag);
+/* Carries a residual stream through a layer; course NULL: as the float model does. */
+HT_MUST_CHECK enum ht_err ht__layers_carry(struct ht__layers *d, struct ht__course *course, float *x, int layer,
+                                           struct ht_diag *diag);
+
+/* layers_embedding.c: chooses the output's embedding, and starts its residual stream with it. */
+HT_MUST_CHECK enum ht_err ht__course_embed(struct ht__layers *d, struct ht__course *course, struct ht_diag *diag);
+
+/* layers_weights.c */
+/* Rows of a weight of the source; thread-safe. */
+HT_MUST_CHECK enum ht_err ht__layers_read(const struct ht__weight *w, int64_t row, int64_t n, float *dst,
+                                          struct ht_diag *diag);
+/* Does the output hold the item in a type that its values change in? */
+bool ht__course_changes(const struct ht__course *course, const struct ht__plan *plan, size_t item);
+/* Fills course->weights[item] as the type's encoder makes it. */
+HT_MUST_CHECK enum ht_err ht__course_round(struct ht__layers *d, struct ht__course *course, size_t item,
+                                           struct ht_diag *diag);
+/* Fills course->weights[item], and chosen[item], by the method. */
+HT_MUST_CHECK enum ht_err ht__course_choose(struct ht__layers *d, struct ht__course *course, size_t item,
+                                            const struct ht__best *best, double share, struct ht_diag *diag);
+/* Fills course->weights[item] with what an earlier run wrote. */
+HT_MUST_CHECK enum ht_err ht__course_read_back(struct ht__layers *d, struct ht__course *course, size_t item,
+                                               struct ht_diag *diag);
+/* Frees what a layer held. */
+void ht__course_forget(const struct ht__layers *d, struct ht__course *course);
+
+#endif

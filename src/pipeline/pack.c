@@ -1,0 +1,90 @@
+#include "pipeline/pack.h"
+
+#include <string.h>
+
+/* WORK parts are filled by several workers, each its own rows; the first of them asks for the memory. */
+static enum ht_err open_work(const struct ht__packing *job, int part, struct ht_diag *diag)
+{
+    struct ht__packed *p = job->packed;
+    pthread_mutex_lock(job->lock);
+    if (!p->whole[part]) p->whole[part] = ht__new_array(job->alloc, ht__part_bytes(&p->parts[part]) + 1, 1);
+    bool failed = !p->whole[part];
+    pthread_mutex_unlock(job->lock);
+    return failed ? ht__fail_memory(diag, job->name) : HT_OK;
+}
+
+static enum ht_err put_part(const struct ht__packing *job, int part, const char *packed, struct ht__sum *written,
+                            uint64_t *bytes, struct ht_diag *diag)
+{
+    struct ht__packed *p = job->packed;
+    struct ht__part_piece piece;
+    bool work = p->parts[part].place == HT__PART_WORK;
+    if (work) HT_TRY(open_work(job, part, diag));
+    for (uint64_t i = 0; ht__part_piece(&p->parts[part], &p->matrix, job->row, job->n_rows, i, &piece); i++) {
+        if (work) {
+            memcpy((char *)p->whole[part] + piece.offset, packed + piece.packed, piece.n_bytes);
+            continue;
+        }
+        uint64_t at = job->file->entries[p->entry[part]].offset + piece.offset;
+        HT_TRY(ht__output_write(&job->file->out, at, packed + piece.packed, piece.n_bytes, diag));
+        ht__sum_add(written, p->base[part] + piece.offset, packed + piece.packed, piece.n_bytes);
+        *bytes += piece.n_bytes;
+    }
+    return HT_OK;
+}
+
+enum ht_err ht__pack_rows(const struct ht__packing *job, struct ht__arena *arena, struct ht__sum *written,
+                          uint64_t *bytes, struct ht_diag *diag)
+{
+    const struct ht__packed *p = job->packed;
+    const struct ht__scheme *scheme = p->params->scheme;
+    struct ht__codes codes;
+    void *packed[HT__SCHEME_PARTS] = {NULL};
+    if (!ht__codes_new(&codes, p->params, &p->matrix, job->row, job->n_rows, arena))
+        return ht__fail_memory(diag, job->name);
+    for (int i = 0; i < p->n_parts; i++) {
+        if (p->parts[i].place == HT__PART_WHOLE) continue;
+        packed[i] = ht__arena_raw(arena, ht__part_rows_bytes(&p->parts[i], &p->matrix, job->row, job->n_rows) + 64);
+        if (!packed[i]) return ht__fail_memory(diag, job->name);
+    }
+    p->method->rows(p->params, &p->matrix, job->x, job->importance, &codes);
+    scheme->value(p->params, &p->matrix, &codes, job->again);
+    scheme->pack(p->params, &p->matrix, &codes, packed);
+    for (int i = 0; i < p->n_parts; i++)
+        if (packed[i]) HT_TRY(put_part(job, i, packed[i], written, bytes, diag));
+    return HT_OK;
+}
+
+static enum ht_err put_whole(struct ht__packed *p, struct ht__plan_file *file, int part, struct ht__sum *written,
+                             uint64_t *bytes, struct ht_diag *diag)
+{
+    uint64_t n = ht__part_bytes(&p->parts[part]);
+    HT_TRY(ht__output_write(&file->out, file->entries[p->entry[part]].offset, p->whole[part], n, diag));
+    ht__sum_add(written, p->base[part], p->whole[part], n);
+    *bytes += n;
+    return HT_OK;
+}
+
+enum ht_err ht__pack_finish(struct ht__packed *p, struct ht__plan_file *file, const struct ht__alloc *alloc,
+                            struct ht__sum *written, uint64_t *bytes, struct ht_diag *diag)
+{
+    enum ht_err err = HT_OK;
+    for (int i = 0; i < p->n_parts && err == HT_OK; i++) {
+        if (p->parts[i].place != HT__PART_WHOLE) continue;
+        p->whole[i] = ht__new_array(alloc, ht__part_bytes(&p->parts[i]) + 1, 1);
+        if (!p->whole[i]) err = ht__fail_memory(diag, file->path);
+    }
+    if (err == HT_OK && p->params->scheme->finish) p->params->scheme->finish(p->params, &p->matrix, p->whole);
+    for (int i = 0; i < p->n_parts && err == HT_OK; i++)
+        if (p->parts[i].place == HT__PART_WHOLE) err = put_whole(p, file, i, written, bytes, diag);
+    ht__pack_close(p, alloc);
+    return err;
+}
+
+void ht__pack_close(struct ht__packed *p, const struct ht__alloc *alloc)
+{
+    for (int i = 0; i < p->n_parts; i++) {
+        ht__free(alloc, p->whole[i]);
+        p->whole[i] = NULL;
+    }
+}

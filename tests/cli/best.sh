@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# --effort best: less loss at the same bytes, the same bytes however it is run, and what is refused.
+#   tests/cli/best.sh PROGRAM
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+. tests/lib/cli.sh
+best=(quantize $model --effort best --calibration default --ctx 64 --chunks 30 --quiet)
+
+expect "best" 0 "$halftone" "${best[@]}" -t Q4_K_M,Q2_K_S,Q4_0 -o "$work/best" --threads 2 --report "$work/report"
+expect "fast" 0 "$halftone" quantize $model -t Q4_K_M,Q2_K_S,Q4_0 -o "$work/fast" --calibration default --ctx 64 --chunks 30 --quiet
+for type in Q4_K_M Q2_K_S Q4_0; do
+    holds "$type: as large" test "$(stat -c %s "$work/best/model-$type.gguf")" = "$(stat -c %s "$work/fast/model-$type.gguf")"
+    expect "$type: read back" 0 "$halftone" inspect --verify "$work/best/model-$type.gguf" --json
+done
+expect "compared" 0 "$halftone" compare "$work"/best/*.gguf "$work"/fast/*.gguf --against $model --text default --ctx 64 --chunks 28 --json
+tail -n 1 "$work/out" >"$work/compared"
+holds "less divergence, and a report that says how" python3 - "$work/compared" "$work/report" <<'PY'
+import json, sys
+compared, report = (json.load(open(f)) for f in sys.argv[1:])
+kld = {tuple(m["model"].split("/")[-2:]): m["kld"]["mean"] for m in compared["models"]}
+for type in "Q4_K_M", "Q2_K_S", "Q4_0":
+    name = f"model-{type}.gguf"
+    assert kld["best", name] < .8 * kld["fast", name], (type, kld)
+assert report["recipe"]["effort"] == "best"
+for output in report["outputs"]:
+    tensors = [t for t in output["tensors"] if ".ffn_" in t["name"] or ".attn_" in t["name"]]
+    chosen = [t["method"] for t in tensors if "method" in t]
+    assert len(chosen) == sum(t["type"] != "f32" for t in tensors) > 20, output["type"]
+    assert all(m["held_out_error"] <= m["held_out_error_rounded"] for m in chosen)
+    assert sum(m["taken"] != "round" for m in chosen) > len(chosen) / 2
+    embedding = next(t for t in output["tensors"] if t["name"] == "token_embd.weight")["method"]
+    assert embedding["taken"] != "round" and embedding["held_out_divergence"] < embedding["held_out_divergence_rounded"], embedding
+PY
+
+# one output among several, by one thread, and with the weights in turns through little memory
+expect "alone, one thread" 0 "$halftone" "${best[@]}" -t Q2_K_S -o "$work/one" --threads 1 --cpu scalar
+holds "the same bytes" cmp "$work/one/model-Q2_K_S.gguf" "$work/best/model-Q2_K_S.gguf"
+
+# killed between layers, continued
+killed_at 25 "$work/killed/model-Q2_K_S.gguf.journal" "$work/killed" "$halftone" "${best[@]}" -t Q2_K_S -o "$work/killed" --checkpoint-seconds 0
+lacks "nothing half-made is visible" "$work/killed/model-Q2_K_S.gguf"
+cp -r "$work/killed" "$work/other"
+expect "continued" 0 "$halftone" "${best[@]}" -t Q2_K_S -o "$work/killed" --resume
+holds "the same bytes after a kill" cmp "$work/killed/model-Q2_K_S.gguf" "$work/best/model-Q2_K_S.gguf"
+expect "not by another effort" 2 "$halftone" quantize $model -t Q2_K_S -o "$work/other" --calibration default --ctx 64 --chunks 30 --quiet --resume
+
+expect "without a text" 2 "$halftone" quantize $model -t Q4_K_M --effort best -o "$work/never"
+holds "it says what to add" grep -q -e "--calibration default" "$work/err"
+expect "a scheme beside it" 2 "$halftone" "${best[@]}" -t Q4_K_M,nf4 -o "$work/never"
+holds "it says which" grep -q "nf4 is a scheme" "$work/err"
+expect "another effort" 2 "$halftone" quantize $model -t Q4_K_M --effort most --calibration default -o "$work/never"
+expect "a short text" 2 "$halftone" "${best[@]}" -t Q4_K_M --chunks 1 -o "$work/never"
+holds "it says so" grep -q "held out" "$work/err"
+expect "little memory" 4 "$halftone" "${best[@]}" -t Q4_K_M --memory 20M -o "$work/never"
+expect "an estimate says the memory" 0 "$halftone" estimate $model -t Q4_K_M --effort best --calibration default --json
+nothing_left "refused" "$work/never"
+finish

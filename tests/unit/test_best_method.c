@@ -1,0 +1,317 @@
+/* The parts of the method best, against plain computations in double. */
+#include "base/arena.h"
+#include "methods/best.h"
+#include "methods/feedback.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { N = 256, OUT = 40, ROWS = 700, HELD = 90, STREAM = OUT };
+
+static float f[(ROWS + HELD) * N], q[(ROWS + HELD) * N], r[(ROWS + HELD) * STREAM], w[OUT * N];
+static struct ht__pool *pool;
+static const struct ht__ops *ops;
+
+static float noise(uint64_t *state)
+{
+    double sum = 0;
+    for (int i = 0; i < 4; i++) {
+        *state = *state * 6364136223846793005u + 1442695040888963407u;
+        sum += (double)(*state >> 40) / (1 << 24) - .5;
+    }
+    return (float)sum;
+}
+
+/* Activations that go together, as real ones do: few directions, and columns of different sizes. */
+static int fill(void **state)
+{
+    enum { DIRECTIONS = 60 };
+    static float base[DIRECTIONS * N];
+    uint64_t seed = 7;
+    (void)state;
+    for (int i = 0; i < DIRECTIONS * N; i++)
+        base[i] = noise(&seed) * expf(noise(&seed));
+    for (int t = 0; t < ROWS + HELD; t++) {
+        float *row = f + t * N;
+        for (int d = 0; d < DIRECTIONS; d++) {
+            float much = noise(&seed) / (1 + (float)d / 8);
+            for (int i = 0; i < N; i++)
+                row[i] += much * base[d * N + i];
+        }
+        for (int i = 0; i < N; i++) {
+            row[i] += .05f * noise(&seed);
+            q[t * N + i] = row[i] + .05f * noise(&seed);
+        }
+        for (int i = 0; i < STREAM; i++)
+            r[t * STREAM + i] = .1f * noise(&seed) + .05f * row[i];
+    }
+    for (int i = 0; i < OUT * N; i++)
+        w[i] = noise(&seed) * .1f;
+    ops = ht__ops(ht__cpu_best());
+    return ht__pool_open(2, NULL, &pool, NULL) == HT_OK ? 0 : -1;
+}
+
+static int close_pool(void **state)
+{
+    (void)state;
+    ht__pool_close(&pool);
+    return 0;
+}
+
+/* In two calls, as passes come. */
+static void open_site(struct ht__site_stats *s, const float *other, int n_stream, struct ht__pool *with)
+{
+    struct ht_diag diag = {0};
+    int half = ROWS / 2 + 3;
+    assert_int_equal(ht__site_open(s, N, n_stream, HELD - 1, NULL, &diag), HT_OK);
+    assert_int_equal(ht__site_add(s, f, other, r, half, ops, with, &diag), HT_OK);
+    assert_int_equal(ht__site_add(s, f + half * N, other + half * N, r + half * STREAM, ROWS - half, ops, with, &diag),
+                     HT_OK);
+    ht__site_hold(s, f + ROWS * N, other + ROWS * N, r + ROWS * STREAM, HELD);
+    assert_int_equal(s->n_held, HELD - 1); /* as many as there is room for */
+    ht__site_finish(s);
+}
+
+static void near(double got, double want, double scale, double bound)
+{
+    if (fabs(got - want) > bound * scale) fail_msg("%g, not %g (of %g)", got, want, scale);
+}
+
+static void products_are_those_of_all_rows(void **state)
+{
+    struct ht__site_stats s, alone;
+    struct ht__pool *one;
+    (void)state;
+    open_site(&s, q, STREAM, pool);
+    for (int i = 0; i < N; i += 5)
+        for (int j = 0; j < N; j++) {
+            double gram = 0, cross = 0, stream = 0, size = 0;
+            for (int t = 0; t < ROWS; t++) {
+                gram += (double)q[t * N + i] * q[t * N + j];
+                cross += (double)q[t * N + i] * f[t * N + j];
+                stream += j < STREAM ? (double)q[t * N + i] * r[t * STREAM + j] : 0;
+                size += fabs((double)q[t * N + i] * q[t * N + j]) + .1;
+            }
+            near(s.gram[i * N + j] * ROWS, gram, size, 1e-5);
+            near(s.cross[i * N + j] * ROWS, cross, size, 1e-5);
+            if (j < STREAM) near(s.stream[i * STREAM + j] * ROWS, stream, size, 1e-5);
+            assert_true(s.gram[i * N + j] == s.gram[j * N + i]);
+        }
+    assert_int_equal(ht__pool_open(1, NULL, &one, NULL), HT_OK);
+    open_site(&alone, q, STREAM, one);
+    assert_memory_equal(s.gram, alone.gram, N * N * sizeof *s.gram);
+    assert_memory_equal(s.cross, alone.cross, N * N * sizeof *s.cross);
+    ht__site_close(&alone);
+    ht__site_close(&s);
+    ht__pool_close(&one);
+}
+
+static void factor_solves(void **state)
+{
+    struct ht__site_stats s;
+    struct ht__factor factor;
+    static _Alignas(64) float scratch[HT__MATMUL_SCRATCH];
+    static float rows[OUT * N];
+    (void)state;
+    open_site(&s, q, 0, pool);
+    assert_int_equal(ht__factor_open(&factor, s.gram, N, .05, pool, NULL, NULL), HT_OK);
+    bool seen[N] = {false};
+    for (int i = 0; i < N; i++) {
+        int32_t c = factor.column[i];
+        assert_false(seen[c]);
+        seen[c] = true;
+        if (i) assert_true(s.gram[c * (N + 1)] >= s.gram[factor.column[i - 1] * (N + 1)]);
+        for (int j = 0; j < N; j++) {
+            double sum = 0, want = s.gram[c * N + factor.column[j]] + (i == j ? factor.damping : 0);
+            for (int k = 0; k < N; k++)
+                sum += (double)factor.lower[i * N + k] * factor.lower[j * N + k];
+            near(sum, want, s.gram[factor.column[N - 1] * (N + 1)], 1e-5);
+            assert_true(factor.lower[i * N + j] == factor.upper[j * N + i]);
+        }
+    }
+    memcpy(rows, w, sizeof rows);
+    ht__factor_solve(&factor, ops, rows, OUT, scratch);
+    for (int k = 0; k < OUT; k++)
+        for (int j = 0; j < N; j++) {
+            double sum = 0, size = 0;
+            for (int i = 0; i < N; i++) {
+                sum += (double)rows[k * N + i] * factor.gram[i * N + j];
+                size += fabs((double)rows[k * N + i] * factor.gram[i * N + j]);
+            }
+            near(sum, w[k * N + j], size + 1e-6, 2e-4);
+        }
+    ht__factor_close(&factor);
+    ht__site_close(&s);
+}
+
+static void what_cannot_be_factored_is_damped_more(void **state)
+{
+    static double singular[N * N];
+    struct ht__factor factor;
+    (void)state;
+    for (int i = 0; i < N * N; i++)
+        singular[i] = -1; /* not even positive */
+    for (int i = 0; i < N; i++)
+        singular[i * (N + 1)] = 1;
+    assert_int_equal(ht__factor_open(&factor, singular, N, .05, pool, NULL, NULL), HT_OK);
+    assert_true(factor.damping > 100);
+    ht__factor_close(&factor);
+    memset(singular, 0, sizeof singular); /* columns that nothing ever reached */
+    assert_int_equal(ht__factor_open(&factor, singular, N, .05, pool, NULL, NULL), HT_OK);
+    ht__factor_close(&factor);
+    singular[3] = NAN;
+    singular[0] = NAN;
+    assert_int_equal(ht__factor_open(&factor, singular, N, .05, pool, NULL, NULL), HT_ERR_NONFINITE);
+    ht__factor_close(&factor);
+}
+
+/* (w - w^) (H + damping) (w - w^)', of all rows, w^ decoded. */
+static double loss(const struct ht__factor *factor, const float *decoded)
+{
+    double sum = 0;
+    for (int k = 0; k < OUT; k++)
+        for (int i = 0; i < N; i++)
+            for (int j = 0; j < N; j++) {
+                int32_t a = factor->column[i], b = factor->column[j];
+                sum += ((double)w[k * N + a] - decoded[k * N + a]) * factor->gram[i * N + j] *
+                       ((double)w[k * N + b] - decoded[k * N + b]);
+            }
+    return sum;
+}
+
+/* Codes by feedback over the grid of rows that are encoded already. */
+static void feed(const struct ht__codec *type, const struct ht__factor *factor, uint8_t *rows, int sweeps)
+{
+    static float placed[OUT * N];
+    struct ht__feedback_buffers buffers;
+    struct ht__arena arena;
+    size_t row_bytes = ht__codec_bytes(type, N);
+    ht__arena_init(&arena, NULL);
+    assert_true(ht__feedback_open(&buffers, type, N, &arena));
+    ht__feedback_place(factor, w, OUT, placed);
+    for (int k = 0; k < OUT; k += HT__FEEDBACK_ROWS) {
+        int n = OUT - k < HT__FEEDBACK_ROWS ? OUT - k : HT__FEEDBACK_ROWS;
+        ht__feedback_codes(factor, ops, type, placed + k * N, n, &buffers, sweeps, rows + (size_t)k * row_bytes);
+    }
+    ht__arena_close(&arena);
+}
+
+static void feedback_and_sweeps_lower_the_loss(void **state)
+{
+    struct ht__site_stats s;
+    struct ht__factor factor;
+    static float decoded[OUT * N];
+    static uint8_t plain[OUT * N * 4], rows[OUT * N * 4];
+    (void)state;
+    open_site(&s, q, 0, pool);
+    assert_int_equal(ht__factor_open(&factor, s.gram, N, .05, pool, NULL, NULL), HT_OK);
+    for (size_t t = 0; t < ht__codec_count(); t++) {
+        const struct ht__codec *type = ht__codec_at(t);
+        if (!type->grid || type->flags & HT__CODEC_NEEDS_IMPORTANCE) continue;
+        type->encode(w, OUT, N, NULL, plain);
+        type->decode(plain, OUT * N, decoded);
+        double before = loss(&factor, decoded), last = before;
+        for (int sweeps = 0; sweeps < 3; sweeps++) {
+            memcpy(rows, plain, sizeof rows);
+            feed(type, &factor, rows, sweeps);
+            type->decode(rows, OUT * N, decoded);
+            double after = loss(&factor, decoded);
+            if (after > (sweeps ? last * 1.0001 : .9 * before))
+                fail_msg("%s: %g after %d sweeps, %g before", type->name, after, sweeps, last);
+            last = after;
+        }
+    }
+    ht__factor_close(&factor);
+    ht__site_close(&s);
+}
+
+static double held_error(const float *decoded, const float *other, double share)
+{
+    double sum = 0, energy = 0;
+    for (int t = ROWS; t < ROWS + HELD - 1; t++)
+        for (int k = 0; k < OUT; k++) {
+            double y = share != 0 ? (double)r[t * STREAM + k] / share : 0, got = 0;
+            for (int i = 0; i < N; i++) {
+                y += (double)f[t * N + i] * w[k * N + i];
+                got += (double)other[t * N + i] * decoded[k * N + i];
+            }
+            sum += (y - got) * (y - got);
+            energy += y * y;
+        }
+    return sum / energy;
+}
+
+static void make(const char *name, const struct ht__site_stats *s, double share, struct ht__best_matrix *m)
+{
+    struct ht__best *best;
+    static uint8_t encoded[OUT * N * 4];
+    static float decoded[OUT * N];
+    *m = (struct ht__best_matrix){.type = ht__codec_by_name(name),
+                                  .level = ht__cpu_best(),
+                                  .n_out = OUT,
+                                  .w = w,
+                                  .share = share,
+                                  .encoded = encoded,
+                                  .decoded = decoded};
+    assert_int_equal(ht__best_open(s, ops, pool, NULL, &best, NULL), HT_OK);
+    assert_int_equal(ht__best_matrix(best, m, NULL), HT_OK);
+    ht__best_close(&best);
+}
+
+/* What is told of the held-out tokens is true, and better than rounding; corrections of the stream are made. */
+static void the_best_candidate_is_taken(void **state)
+{
+    static const char *const types[] = {"q4_k", "q2_k", "q4_0", "iq4_nl", "mxfp4", "iq2_s"};
+    static const double shares[] = {0, 1, .5};
+    struct ht__site_stats s;
+    struct ht__best_matrix m;
+    (void)state;
+    open_site(&s, q, STREAM, pool);
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        for (size_t k = 0; k < sizeof shares / sizeof shares[0]; k++) {
+            make(types[i], &s, shares[k], &m);
+            near(m.after, held_error(m.decoded, q, shares[k]), m.after, 1e-3);
+            if (m.after > (m.type->grid ? .95 : 1) * m.before)
+                fail_msg("%s: %g after, %g before", types[i], m.after, m.before);
+            if (m.type->grid) assert_string_not_equal(m.taken, "round");
+        }
+    ht__site_close(&s);
+}
+
+/* Where both models show the same and nothing is to be corrected, the target is the weights themselves. */
+static void without_errors_the_target_is_the_weights(void **state)
+{
+    struct ht__site_stats s;
+    struct ht__best_matrix m;
+    double sum = 0, squares = 0;
+    (void)state;
+    open_site(&s, f, 0, pool);
+    make("q8_0", &s, 0, &m);
+    for (int i = 0; i < OUT * N; i++) {
+        double d = (double)m.decoded[i] - w[i];
+        sum += d * d;
+        squares += (double)w[i] * w[i];
+    }
+    assert_true(sqrt(sum / squares) < .02);
+    assert_true(m.after < 1e-4);
+    ht__site_close(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(products_are_those_of_all_rows),
+        cmocka_unit_test(factor_solves),
+        cmocka_unit_test(what_cannot_be_factored_is_damped_more),
+        cmocka_unit_test(feedback_and_sweeps_lower_the_loss),
+        cmocka_unit_test(the_best_candidate_is_taken),
+        cmocka_unit_test(without_errors_the_target_is_the_weights),
+    };
+    return cmocka_run_group_tests(tests, fill, close_pool);
+}
