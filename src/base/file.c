@@ -264,6 +264,24 @@ enum ht_err ht__output_write(const struct ht__output *output, uint64_t offset, c
     return HT_OK;
 }
 
+enum ht_err ht__output_read(const struct ht__output *output, uint64_t offset, void *data, uint64_t n,
+                            struct ht_diag *diag)
+{
+    unsigned char *p = data;
+    while (n > 0) {
+        size_t ask = n < (1u << 30) ? (size_t)n : 1u << 30;
+        ssize_t got = pread(output->fd, p, ask, (off_t)offset);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return ht__fail_errno(diag, errno, output->part_path, "cannot read back");
+        if (got == 0)
+            return ht__fail(diag, HT_ERR_IO, output->part_path, (int64_t)offset, "reading back: the file ends");
+        p += got;
+        offset += (uint64_t)got;
+        n -= (uint64_t)got;
+    }
+    return HT_OK;
+}
+
 enum ht_err ht__output_sync(const struct ht__output *output, struct ht_diag *diag)
 {
     if (fdatasync(output->fd) != 0) return ht__fail_errno(diag, errno, output->final_path, "cannot sync");

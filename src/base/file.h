@@ -86,6 +86,9 @@ enum ht_err ht__output_open(struct ht__output *output, const char *path, uint64_
 /* Thread-safe. */
 enum ht_err ht__output_write(const struct ht__output *output, uint64_t offset, const void *data, uint64_t n,
                              struct ht_diag *diag);
+/* What was written there. */
+enum ht_err ht__output_read(const struct ht__output *output, uint64_t offset, void *data, uint64_t n,
+                            struct ht_diag *diag);
 enum ht_err ht__output_sync(const struct ht__output *output, struct ht_diag *diag);
 /* fsync, rename, fsync of the folder. */
 enum ht_err ht__output_publish(struct ht__output *output, struct ht_diag *diag);

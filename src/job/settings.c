@@ -501,13 +501,6 @@ static enum ht_err parse_effort(struct parser *p)
     if (p->s->pipeline.best && !p->o->calibration)
         return ht__fail(p->diag, HT_ERR_USAGE, "effort", -1,
                         "--effort best needs a text: add --calibration default, or a file of yours");
-    for (size_t i = 0; p->s->pipeline.best && i < p->s->pipeline.n_targets; i++)
-        if (p->s->pipeline.targets[i].scheme)
-            return ht__fail(
-                p->diag, HT_ERR_USAGE, "effort", -1,
-                "--effort best chooses codes of GGUF types, and %s is a scheme of folders: make it in a run "
-                "without --effort best",
-                p->s->pipeline.targets[i].type);
     p->s->pipeline.importance.calibration.for_codes = p->s->pipeline.best;
     return HT_OK;
 }

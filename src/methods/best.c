@@ -82,16 +82,16 @@ void ht__best_close(struct ht__best **best)
 /* ---- rows of a matrix ---- */
 
 struct buffers {
-    float *target, *placed, *decoded; /* ROWS x n */
-    float *wanted, *got;              /* held-out rows x ROWS */
+    float *target, *placed, *decoded; /* rows x n */
+    float *wanted, *got;              /* held-out tokens x rows */
     struct ht__feedback_buffers feedback;
 };
 
 struct job {
     const struct ht__best *b;
     struct ht__best_matrix *m;
-    size_t row_bytes;
-    uint8_t *encoded[N_CANDIDATES]; /* whole matrices */
+    int64_t rows;              /* of a task */
+    void *coded[N_CANDIDATES]; /* whole matrices */
     struct sums {
         double energy, error[N_CANDIDATES];
     } * sums;                /* by task */
@@ -118,39 +118,32 @@ static void make_target(const struct job *j, struct buffers *k, const struct ht_
             k->target[r * n + f->column[p]] = k->placed[r * n + p];
 }
 
-static void encode(const struct job *j, const float *rows, int64_t n_rows, const float *importance, uint8_t *dst)
-{
-    const struct ht__codec *type = j->m->type;
-    const float *weights = type->flags & HT__CODEC_USES_IMPORTANCE ? importance : NULL;
-    ht__encoder(type, j->m->level)(rows, n_rows, j->b->n, weights, dst);
-}
-
 /* What the rows ought to give on the held-out tokens. */
 static double want(const struct job *j, struct buffers *k, int64_t row, int64_t n_rows)
 {
     const struct ht__site_stats *s = j->b->site;
     double energy = 0;
     ht__ops_product(j->b->ops, j->m->w + row * s->n_in, s->n_in, n_rows, s->n_in, s->held_f, s->n_in, s->n_held,
-                    k->wanted, ROWS, k->feedback.scratch);
+                    k->wanted, j->rows, k->feedback.scratch);
     for (int64_t t = 0; t < s->n_held; t++)
         for (int64_t r = 0; r < n_rows; r++) {
-            float *y = &k->wanted[t * ROWS + r];
+            float *y = &k->wanted[t * j->rows + r];
             if (j->m->share != 0) *y += (float)((double)s->held_r[t * s->n_stream + row + r] / j->m->share);
             energy += (double)*y * (double)*y;
         }
     return energy;
 }
 
-static double judge(const struct job *j, struct buffers *k, const uint8_t *rows, int64_t n_rows)
+static double judge(const struct job *j, struct buffers *k, const void *coded, int64_t row, int64_t n_rows)
 {
     const struct ht__site_stats *s = j->b->site;
     double error = 0;
-    ht__decoder(j->m->type, j->m->level)(rows, n_rows * s->n_in, k->decoded);
-    ht__ops_product(j->b->ops, k->decoded, s->n_in, n_rows, s->n_in, s->held_q, s->n_in, s->n_held, k->got, ROWS,
+    j->m->coder->decode(j->m->coder, coded, row, n_rows, k->decoded);
+    ht__ops_product(j->b->ops, k->decoded, s->n_in, n_rows, s->n_in, s->held_q, s->n_in, s->n_held, k->got, j->rows,
                     k->feedback.scratch);
     for (int64_t t = 0; t < s->n_held; t++)
         for (int64_t r = 0; r < n_rows; r++) {
-            double d = (double)k->wanted[t * ROWS + r] - (double)k->got[t * ROWS + r];
+            double d = (double)k->wanted[t * j->rows + r] - (double)k->got[t * j->rows + r];
             error += d * d;
         }
     return error;
@@ -159,10 +152,11 @@ static double judge(const struct job *j, struct buffers *k, const uint8_t *rows,
 static void make_candidate(const struct job *j, struct buffers *k, int c, int64_t row, int64_t n_rows)
 {
     const struct ht__factor *f = &j->b->factors[factor_of(c)];
-    uint8_t *dst = j->encoded[c] + (size_t)row * j->row_bytes;
+    const struct ht__coder *coder = j->m->coder;
     const float *rows = j->m->w + row * j->b->n;
     if (c == 0) {
-        encode(j, rows, n_rows, j->m->importance ? j->m->importance : j->b->diagonal, dst);
+        const float *importance = j->m->importance ? j->m->importance : j->b->diagonal;
+        coder->encode(coder, rows, row, n_rows, importance, j->coded[c]);
         return;
     }
     if (candidates[c].target) {
@@ -171,19 +165,20 @@ static void make_candidate(const struct job *j, struct buffers *k, int c, int64_
     } else {
         ht__feedback_place(f, rows, n_rows, k->placed);
     }
-    encode(j, rows, n_rows, j->b->diagonal, dst);
-    if (j->m->type->grid) ht__feedback_codes(f, j->b->ops, j->m->type, k->placed, n_rows, &k->feedback, SWEEPS, dst);
+    coder->encode(coder, rows, row, n_rows, j->b->diagonal, j->coded[c]);
+    if (coder->n_codes)
+        ht__feedback_codes(f, j->b->ops, coder, k->placed, row, n_rows, &k->feedback, SWEEPS, j->coded[c]);
 }
 
 static void some_rows(void *ctx, int64_t task, int thread)
 {
     const struct job *j = ctx;
     struct buffers *k = &j->buffers[thread];
-    int64_t row = task * ROWS, n_rows = j->m->n_out - row < ROWS ? j->m->n_out - row : ROWS;
+    int64_t row = task * j->rows, left = j->m->coder->n_out - row, n_rows = left < j->rows ? left : j->rows;
     j->sums[task].energy = want(j, k, row, n_rows);
     for (int c = 0; c < N_CANDIDATES; c++) {
         make_candidate(j, k, c, row, n_rows);
-        j->sums[task].error[c] = judge(j, k, j->encoded[c] + (size_t)row * j->row_bytes, n_rows);
+        j->sums[task].error[c] = judge(j, k, j->coded[c], row, n_rows);
     }
 }
 
@@ -191,13 +186,13 @@ static void some_rows(void *ctx, int64_t task, int thread)
 
 static bool open_buffers(const struct job *j, struct ht__arena *arena, struct buffers *k)
 {
-    size_t n = (size_t)(ROWS * j->b->n), held = (size_t)(ROWS * j->b->site->n_held) + 1;
+    size_t n = (size_t)(j->rows * j->b->n), held = (size_t)(j->rows * j->b->site->n_held) + 1;
     float **floats[] = {&k->target, &k->placed, &k->decoded};
     for (size_t i = 0; i < sizeof floats / sizeof floats[0]; i++)
         if (!(*floats[i] = ht__arena_raw(arena, n * sizeof(float)))) return false;
     k->wanted = ht__arena_raw(arena, held * sizeof(float));
     k->got = ht__arena_raw(arena, held * sizeof(float));
-    return k->wanted && k->got && ht__feedback_open(&k->feedback, j->m->type, j->b->n, arena);
+    return k->wanted && k->got && ht__feedback_open(&k->feedback, j->m->coder, arena);
 }
 
 static enum ht_err open_job(struct job *j, struct ht__arena *arena, int64_t n_tasks, struct ht_diag *diag)
@@ -209,8 +204,7 @@ static enum ht_err open_job(struct job *j, struct ht__arena *arena, int64_t n_ta
     for (int i = 0; i < threads; i++)
         if (!open_buffers(j, arena, &j->buffers[i])) return ht__fail_memory(diag, "best");
     for (int i = 0; i < N_CANDIDATES; i++)
-        if (!(j->encoded[i] = ht__arena_raw(arena, (size_t)j->m->n_out * j->row_bytes)))
-            return ht__fail_memory(diag, "best");
+        if (!(j->coded[i] = ht__arena_raw(arena, j->m->coder->size))) return ht__fail_memory(diag, "best");
     return HT_OK;
 }
 
@@ -229,15 +223,15 @@ static void pick(const struct job *j, int64_t n_tasks)
     m->taken = candidates[taken].name;
     m->before = all.energy > 0 ? all.error[0] / all.energy : 0;
     m->after = all.energy > 0 ? all.error[taken] / all.energy : 0;
-    memcpy(m->encoded, j->encoded[taken], (size_t)m->n_out * j->row_bytes);
-    ht__decoder(m->type, m->level)(m->encoded, m->n_out * j->b->n, m->decoded);
+    memcpy(m->coded, j->coded[taken], m->coder->size);
+    m->coder->decode(m->coder, m->coded, 0, m->coder->n_out, m->decoded);
 }
 
 enum ht_err ht__best_matrix(const struct ht__best *b, struct ht__best_matrix *m, struct ht_diag *diag)
 {
     struct ht__arena arena;
-    struct job j = {.b = b, .m = m, .row_bytes = ht__codec_bytes(m->type, (uint64_t)b->n)};
-    int64_t n_tasks = (m->n_out + ROWS - 1) / ROWS;
+    struct job j = {.b = b, .m = m, .rows = ROWS > m->coder->rows ? ROWS : m->coder->rows};
+    int64_t n_tasks = (m->coder->n_out + j.rows - 1) / j.rows;
     ht__arena_init(&arena, b->alloc);
     enum ht_err err = open_job(&j, &arena, n_tasks, diag);
     if (err == HT_OK) {

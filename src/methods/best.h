@@ -1,12 +1,13 @@
 /*
- * The method "best" for types of GGUF files: a matrix's codes are chosen so that the quantized model's own activations q
+ * The method "best": a matrix's codes, in a type of GGUF files or a scheme of folders, are chosen so that the quantized model's own activations q
  * give what the float model's f give, on the tokens of a calibration text.
  *
  *   Y = f W' + r / share                  r: what the residual stream lacks so far, for matrices that add to it
  *   W* = argmin |Y - q W*'|^2 + damping |W* - W|^2
- *   grid: the type's own encoder on W*; codes: error feedback on W* over that grid, then exact sweeps
+ *   scales: as the type's own encoder, or the scheme, fits them to W*; codes: error feedback on W* over what they can say,
+ *   then exact sweeps
  *
- * Several such candidates (and the plain encoder's result) are made of each matrix; the one with the least |Y - q W^'|^2
+ * Several such candidates (and the weights rounded) are made of each matrix; the one with the least |Y - q W^'|^2
  * on held-out tokens is taken.
  */
 #ifndef HT_METHODS_BEST_H
@@ -14,6 +15,7 @@
 
 #include "calibrate/site.h"
 #include "base/arena.h"
+#include "methods/coder.h"
 #include "methods/factor.h"
 
 struct ht__best;
@@ -25,17 +27,15 @@ HT_MUST_CHECK enum ht_err ht__best_open(const struct ht__site_stats *site, const
 void ht__best_close(struct ht__best **best);
 
 struct ht__best_matrix {
-    const struct ht__codec *type;
-    enum ht__cpu_level level;
-    int64_t n_out;
-    const float *w;          /* n_out x n_in */
-    const float *importance; /* for the plain encoder, as it takes it: n_in, or NULL */
+    const struct ht__coder *coder; /* of n_out x n_in */
+    const float *w;                /* n_out x n_in */
+    const float *importance;       /* for rounding: n_in, or NULL */
     double share; /* of the products in the residual stream (site->n_stream is n_out then); 0: not corrected */
     /* results */
-    uint8_t *encoded;     /* n_out rows of the type */
+    void *coded;          /* coder->size bytes */
     float *decoded;       /* n_out x n_in */
     const char *taken;    /* the candidate: constant */
-    double before, after; /* its error and the plain encoder's, as shares of |Y|^2 on held-out tokens */
+    double before, after; /* the error of rounding and of what was taken, as shares of |Y|^2 on held-out tokens */
 };
 HT_MUST_CHECK enum ht_err ht__best_matrix(const struct ht__best *best, struct ht__best_matrix *m, struct ht_diag *diag);
 

@@ -5,36 +5,25 @@
 
 enum { BLOCK = HT__MATMUL_ROWS };
 
-/* Grids of some rows: the weight of code c in a column is scale * values[c] + offset, of its group. */
-struct rows_grid {
-    const struct ht__grid *grid;
-    uint8_t *codes;        /* n_rows x n */
-    float *scale, *offset; /* n_rows x n / group */
-};
-
-static float level(const struct ht__grid *g, int code)
+/* The code whose weight is nearest to x; `before` where the scale is 0. Levels one apart: rounding finds the code;
+ * otherwise the levels around it are compared. */
+static int nearest_code(const struct ht__coder *c, float scale, float offset, float x, int before)
 {
-    return g->values ? (float)g->values[code] : (float)code;
-}
-
-static float weight_of(const struct ht__grid *g, float scale, float offset, int code)
-{
-    return scale * level(g, code) + offset;
-}
-
-/* The code whose weight is nearest to x; `before` where the scale is 0. Levels one apart: rounding finds the code; otherwise the levels around it are compared. */
-static int nearest_code(const struct ht__grid *g, float scale, float offset, float x, int before)
-{
-    float low = level(g, 0), high = level(g, g->n_codes - 1), v;
+    float low = c->level[0], high = c->level[c->n_codes - 1], v;
     if (scale == 0) return before;
     v = (x - offset) / scale;
     if (!(v > low)) return 0;
-    if (!(v < high)) return g->n_codes - 1;
-    if (high - low == (float)(g->n_codes - 1)) return (int)(v - low + 0.5f);
-    int code = 0;
-    while (code + 2 < g->n_codes && level(g, code + 1) <= v)
-        code++;
-    return v - level(g, code) > level(g, code + 1) - v ? code + 1 : code;
+    if (!(v < high)) return c->n_codes - 1;
+    if (high - low == (float)(c->n_codes - 1)) return (int)(v - low + 0.5f);
+    int code = 0, above = c->n_codes - 1; /* level[code] <= v < level[above] */
+    while (above - code > 1) {
+        int middle = (code + above) / 2;
+        if (c->level[middle] <= v)
+            code = middle;
+        else
+            above = middle;
+    }
+    return v - c->level[code] > c->level[code + 1] - v ? code + 1 : code;
 }
 
 struct work {
@@ -42,18 +31,18 @@ struct work {
     const struct ht__ops *ops;
     const float *w;
     int64_t n, n_rows;
-    struct rows_grid *grid;
+    const struct ht__coder *coder;
     struct ht__feedback_buffers *b;
 };
 
 /* The code nearest to x in a place of a row; gives its weight. */
 static float take(const struct work *k, int64_t row, int64_t place, float x)
 {
-    struct rows_grid *g = k->grid;
-    int64_t column = k->f->column[place], group = row * (k->n / g->grid->group) + column / g->grid->group;
-    uint8_t *code = g->codes + row * k->n + column;
-    *code = (uint8_t)nearest_code(g->grid, g->scale[group], g->offset[group], x, *code);
-    return weight_of(g->grid, g->scale[group], g->offset[group], *code);
+    const struct ht__coder *c = k->coder;
+    int64_t column = k->f->column[place], group = row * (k->n / c->group) + column / c->group;
+    uint8_t *code = k->b->codes + row * k->n + column;
+    *code = (uint8_t)nearest_code(c, k->b->scale[group], k->b->offset[group], x, *code);
+    return k->b->scale[group] * c->level[*code] + k->b->offset[group];
 }
 
 static void feed(const struct work *k)
@@ -96,20 +85,9 @@ static void sweep(const struct work *k)
     }
 }
 
-static void choose(const struct ht__factor *f, const struct ht__ops *ops, const float *w, int64_t n_rows,
-                   struct rows_grid *grid, struct ht__feedback_buffers *b, int sweeps)
+bool ht__feedback_open(struct ht__feedback_buffers *b, const struct ht__coder *coder, struct ht__arena *arena)
 {
-    struct work k = {f, ops, w, f->n, n_rows, grid, b};
-    feed(&k);
-    if (sweeps == 0) return;
-    ht__ops_product(ops, f->gram, f->n, f->n, f->n, b->error, f->n, n_rows, b->gradient, f->n, b->scratch);
-    for (int i = 0; i < sweeps; i++)
-        sweep(&k);
-}
-
-bool ht__feedback_open(struct ht__feedback_buffers *b, const struct ht__codec *type, int64_t n, struct ht__arena *arena)
-{
-    size_t all = (size_t)n * HT__FEEDBACK_ROWS, groups = type->grid ? all / (size_t)type->grid->group : 1;
+    size_t all = (size_t)coder->n_in * HT__FEEDBACK_ROWS, groups = coder->n_codes ? all / (size_t)coder->group : 1;
     b->error = ht__arena_raw(arena, all * sizeof(float));
     b->gradient = ht__arena_raw(arena, all * sizeof(float));
     b->scale = ht__arena_raw(arena, groups * sizeof(float));
@@ -121,18 +99,27 @@ bool ht__feedback_open(struct ht__feedback_buffers *b, const struct ht__codec *t
     return true;
 }
 
-void ht__feedback_codes(const struct ht__factor *f, const struct ht__ops *ops, const struct ht__codec *type,
-                        const float *w, int64_t n_rows, struct ht__feedback_buffers *b, int sweeps, uint8_t *rows)
+static void choose(const struct work *k, int sweeps)
 {
-    const struct ht__grid *g = type->grid;
-    int64_t blocks = n_rows * f->n / type->block_len, groups = type->block_len / g->group;
-    for (int64_t i = 0; i < blocks; i++)
-        g->read(rows + i * type->block_size, b->codes + i * type->block_len, b->scale + i * groups,
-                b->offset + i * groups);
-    struct rows_grid grid = {g, b->codes, b->scale, b->offset};
-    choose(f, ops, w, n_rows, &grid, b, sweeps);
-    for (int64_t i = 0; i < blocks; i++)
-        g->write(rows + i * type->block_size, b->codes + i * type->block_len);
+    feed(k);
+    if (sweeps == 0) return;
+    ht__ops_product(k->ops, k->f->gram, k->n, k->n, k->n, k->b->error, k->n, k->n_rows, k->b->gradient, k->n,
+                    k->b->scratch);
+    for (int i = 0; i < sweeps; i++)
+        sweep(k);
+}
+
+void ht__feedback_codes(const struct ht__factor *f, const struct ht__ops *ops, const struct ht__coder *coder,
+                        const float *w, int64_t row, int64_t n_rows, struct ht__feedback_buffers *b, int sweeps,
+                        void *coded)
+{
+    for (int64_t at = 0; at < n_rows; at += HT__FEEDBACK_ROWS) {
+        int64_t n = n_rows - at < HT__FEEDBACK_ROWS ? n_rows - at : HT__FEEDBACK_ROWS;
+        struct work k = {f, ops, w + at * f->n, f->n, n, coder, b};
+        coder->read(coder, coded, row + at, n, b->codes, b->scale, b->offset);
+        choose(&k, sweeps);
+        coder->write(coder, b->codes, row + at, n, coded);
+    }
 }
 
 void ht__feedback_place(const struct ht__factor *f, const float *rows, int64_t n_rows, float *placed)

@@ -6,6 +6,7 @@
 #define HT_METHODS_FEEDBACK_H
 
 #include "base/arena.h"
+#include "methods/coder.h"
 #include "methods/factor.h"
 
 /* Rows in a call: what one task works on. */
@@ -19,14 +20,14 @@ struct ht__feedback_buffers {
     uint8_t *codes;  /* HT__FEEDBACK_ROWS x n */
     float *scratch;  /* HT__MATMUL_SCRATCH, aligned */
 };
-/* In an arena, for a type with a grid or none; false: memory is out. */
-bool ht__feedback_open(struct ht__feedback_buffers *buffers, const struct ht__codec *type, int64_t n,
-                       struct ht__arena *arena);
+/* In an arena, for a coder whose codes can be chosen or not; false: memory is out. */
+bool ht__feedback_open(struct ht__feedback_buffers *buffers, const struct ht__coder *coder, struct ht__arena *arena);
 
-/* Rows that are encoded: their scales stay, their codes are chosen anew, for w: n_rows x n floats by the factor's places. */
-void ht__feedback_codes(const struct ht__factor *factor, const struct ht__ops *ops, const struct ht__codec *type,
-                        const float *w, int64_t n_rows, struct ht__feedback_buffers *buffers, int sweeps,
-                        uint8_t *rows);
+/* n_rows rows of a coded matrix from `row` on, which are encoded: their scales stay, their codes are chosen anew, for
+ * w: n_rows x n floats by the factor's places. */
+void ht__feedback_codes(const struct ht__factor *factor, const struct ht__ops *ops, const struct ht__coder *coder,
+                        const float *w, int64_t row, int64_t n_rows, struct ht__feedback_buffers *buffers, int sweeps,
+                        void *coded);
 /* rows of floats by the factor's places. */
 void ht__feedback_place(const struct ht__factor *factor, const float *rows, int64_t n_rows, float *placed);
 

@@ -11,6 +11,20 @@
 /* These rows will be read soon, from the beginning. Costs nothing where the file is on this machine. */
 void ht__rows_prefetch(const struct ht__rows *rows);
 
+/*
+ * Other floats in the place of a tensor's rows, for what the calling thread reads as floats, whatever the rows are made
+ * into on the way. The function gives all rows of a source (of ht__rows_tensor or ht__rows_packed), or NULL: as they are.
+ * NULL ends it.
+ */
+struct ht__rows_overlay {
+    const float *(*floats)(void *ctx, const struct ht__rows *rows);
+    void *ctx;
+};
+void ht__rows_overlay(const struct ht__rows_overlay *overlay);
+/* For sources: copies columns [column, column + n_columns) of n rows, adjacent; false: there is nothing in their place. */
+bool ht__rows_overlaid(const struct ht__rows *rows, int64_t row, int64_t n, int64_t column, int64_t n_columns,
+                       float *dst);
+
 /* A tensor as a matrix of rows of its last dimension (or of row_len, where given; 0: the last). */
 struct ht__rows *ht__rows_tensor(struct ht__arena *arena, const struct ht__checkpoint *ck,
                                  const struct ht__tensor *tensor, int64_t row_len);

@@ -100,6 +100,7 @@ static enum ht_err read_packed(const struct ht__rows *rows, int64_t row, int64_t
                                struct ht__arena *scratch, struct ht_diag *diag)
 {
     const struct packed *p = rows->ctx;
+    if (ht__rows_overlaid(rows, row, n, 0, rows->row_len, dst)) return HT_OK;
     return ht__packing_in_file(p->ck, p->tensors[0], decode(p, rows, row, n, dst, scratch, diag), diag);
 }
 

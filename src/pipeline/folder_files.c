@@ -1,6 +1,7 @@
 /* What lies beside the weights: config.json with what was done, a model card that says it, and every file of the source's
  * folder that a program needs to load the model, byte for byte. */
 #include "pipeline/folder.h"
+#include "pipeline/layers_driver.h"
 #include "base/json_write.h"
 #include "base/text.h"
 
@@ -223,6 +224,7 @@ static void describe_ladder(struct ht__buf *b, const struct ht__plan *plan, cons
 static void describe(struct ht__buf *b, const struct ht__plan *plan, const struct ht__plan_output *out)
 {
     const struct ht__scheme *scheme = out->target->scheme ? out->target->scheme->scheme : NULL;
+    bool best = ht__layers_output(plan, out);
     ht__buf_printf(b, "# %s\n\n", ht__path_base(out->folder));
     if (scheme)
         ht__buf_printf(
@@ -230,7 +232,8 @@ static void describe(struct ht__buf *b, const struct ht__plan *plan, const struc
             "The %s of this model are stored as `%s` (%s: %s), written by halftone %s; codes were chosen "
             "by `%s`: %s. %s as in the original.\n\nIt is loaded by: %s.\n",
             ht__scheme_flags(out->target->scheme) & HT__SCHEME_STACKS ? "experts" : "Linear layers", out->target->type,
-            scheme->family, scheme->about, HT_VERSION, out->target->method->name, out->target->method->about,
+            scheme->family, scheme->about, HT_VERSION, best ? "best" : out->target->method->name,
+            best ? "layer by layer, for the least error on a calibration text" : out->target->method->about,
             out->target->n_rules ? "Embeddings, norms and biases are" : "Embeddings, output, norms and biases are",
             scheme->loaders);
     else

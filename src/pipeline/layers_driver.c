@@ -6,8 +6,9 @@
 bool ht__layers_output(const struct ht__plan *plan, const struct ht__plan_output *out)
 {
     const struct ht__codec *type = out->mix ? ht__codec_by_name(out->mix->default_type) : NULL;
-    return plan->settings->best && plan->settings->importance.collect && type && !(type->flags & HT__CODEC_PLAIN) &&
-           out->target->container->dialect == HT__DIALECT_GGUF;
+    if (!plan->settings->best || !plan->settings->importance.collect) return false;
+    if (out->target->container->dialect == HT__DIALECT_NATIVE) return out->target->scheme != NULL;
+    return type && !(type->flags & HT__CODEC_PLAIN);
 }
 
 bool ht__layers_wanted(const struct ht__plan *plan)
@@ -33,7 +34,7 @@ int ht__layers_seqs(const struct ht__layers *d, size_t chunk)
 const float *ht__course_weight(void *course, const struct ht__weight *weight)
 {
     const struct ht__course *c = course;
-    return c->weights[weight - c->model->weights];
+    return c->weights[weight - c->plan->model->weights];
 }
 
 enum ht_err ht__layers_tell(struct ht__layers *d, double share, const char *what, struct ht_diag *diag)
@@ -44,71 +45,89 @@ enum ht_err ht__layers_tell(struct ht__layers *d, double share, const char *what
 
 /* ---- a layer of an output ---- */
 
-static bool in_layer(const struct ht__weight *w, int layer)
+const struct ht__weight *ht__course_matrix(const struct ht__course *c, size_t item, int layer)
 {
-    return w->slot.layer == layer && !w->slot.bias && ht__role_at(w->slot.role)->matrix;
-}
-
-/* Is it a matrix whose inputs the stages show, one by itself? Stacks of experts and of heads are not. */
-static bool is_chosen(const struct ht__course *c, const struct ht__weight *w, size_t item)
-{
-    const struct ht__codec *type = c->out->choices[item].type;
-    return w->rows->n_rows == w->ne[1] && !(type->flags & HT__CODEC_PLAIN) &&
-           ht__slot_site(w->slot).kind != HT__SITE_NONE;
+    const struct ht__weight *w = ht__item_in(c->plan, c->out, item);
+    return w && w->slot.layer == layer && !w->slot.bias && ht__role_at(w->slot.role)->matrix ? w : NULL;
 }
 
 static bool stage_has(const struct ht__stage *stage, const struct ht__weight *w)
 {
     struct ht__site site = ht__slot_site(w->slot);
-    return !w->slot.bias && memcmp(&site, &stage->site, sizeof site) == 0;
+    return !w->slot.bias && w->ne[0] == stage->first->ne[0] && memcmp(&site, &stage->site, sizeof site) == 0;
 }
 
+const struct ht__stage *ht__layers_stage(const struct ht__layers *d, const struct ht__weight *w)
+{
+    for (size_t i = 0; i < d->n_stages; i++)
+        if (stage_has(&d->stages[i], w)) return &d->stages[i];
+    return NULL;
+}
+
+/* Is it one matrix by itself, in a form whose codes the method can choose? Stacks of experts and of heads are not. */
+static bool can_choose(const struct ht__course *c, const struct ht__weight *w, size_t item)
+{
+    const struct ht__choice *choice = &c->out->choices[item];
+    if (choice->scheme) return w->linear && ht__coder_takes(choice->scheme, &c->out->packed[item]->matrix);
+    return w->rows->n_rows == w->ne[1] && !(choice->type->flags & HT__CODEC_PLAIN);
+}
+
+/* NULL: it is not chosen at this stage. */
+static const struct ht__weight *chosen_at(const struct ht__course *c, const struct ht__stage *stage, size_t item)
+{
+    const struct ht__weight *w = ht__course_matrix(c, item, stage->site.layer);
+    return w && stage_has(stage, w) && ht__course_changes(c, item) && can_choose(c, w, item) ? w : NULL;
+}
+
+static bool is_chosen(const struct ht__layers *d, const struct ht__course *c, size_t item)
+{
+    const struct ht__stage *stage = ht__layers_stage(d, ht__item_in(d->plan, c->out, item));
+    return stage && chosen_at(c, stage, item);
+}
+
+/* What the outputs hold of the layer. */
 static bool finished(const struct ht__layers *d, int layer)
 {
-    const struct ht__model *m = d->plan->model;
-    for (size_t i = 0; i < m->n_weights; i++)
-        if (in_layer(&m->weights[i], layer) && !d->journal->finished[i]) return false;
+    const struct ht__plan *plan = d->plan;
+    for (size_t i = 0; i < plan->n_work; i++) {
+        struct ht__slot slot = ht__item_any(plan, plan->work[i])->slot;
+        if (slot.layer == layer && !slot.bias && ht__role_at(slot.role)->matrix && !d->journal->finished[plan->work[i]])
+            return false;
+    }
     return true;
 }
 
 static enum ht_err read_back(struct ht__layers *d, struct ht__course *c, int layer, struct ht_diag *diag)
 {
-    const struct ht__model *m = d->plan->model;
-    for (size_t i = 0; i < m->n_weights; i++)
-        if (in_layer(&m->weights[i], layer) && ht__course_changes(c, d->plan, i))
-            HT_TRY(ht__course_read_back(d, c, i, diag));
-    return HT_OK;
+    for (size_t i = 0; i < d->plan->n_items; i++)
+        if (ht__course_matrix(c, i, layer) && ht__course_changes(c, i)) HT_TRY(ht__course_read_back(d, c, i, diag));
+    return ht__course_follow(c, layer, NULL, diag);
 }
 
 /* What no stage will choose is as its encoder makes it. */
 static enum ht_err round_others(struct ht__layers *d, struct ht__course *c, int layer, struct ht_diag *diag)
 {
-    const struct ht__model *m = d->plan->model;
-    for (size_t i = 0; i < m->n_weights; i++)
-        if (in_layer(&m->weights[i], layer) && ht__course_changes(c, d->plan, i) && !is_chosen(c, &m->weights[i], i))
+    for (size_t i = 0; i < d->plan->n_items; i++)
+        if (ht__course_matrix(c, i, layer) && ht__course_changes(c, i) && !is_chosen(d, c, i))
             HT_TRY(ht__course_round(d, c, i, diag));
-    return HT_OK;
+    return ht__course_follow(c, layer, NULL, diag);
 }
 
 static enum ht_err choose_all(struct ht__layers *d, struct ht__course *c, const struct ht__stage *stage,
                               const struct ht__site_stats *site, double share, struct ht_diag *diag)
 {
-    const struct ht__model *m = d->plan->model;
     struct ht__best *best = NULL;
     enum ht_err err = ht__best_open(site, d->ops, d->pool, d->plan->run.alloc, &best, diag);
-    for (size_t i = 0; err == HT_OK && i < m->n_weights; i++)
-        if (stage_has(stage, &m->weights[i]) && ht__course_changes(c, d->plan, i) && is_chosen(c, &m->weights[i], i))
-            err = ht__course_choose(d, c, i, best, share, diag);
+    for (size_t i = 0; err == HT_OK && i < d->plan->n_items; i++)
+        if (chosen_at(c, stage, i)) err = ht__course_choose(d, c, i, best, share, diag);
     ht__best_close(&best);
-    return err;
+    return err == HT_OK ? ht__course_follow(c, stage->site.layer, stage, diag) : err;
 }
 
 static bool has_work(const struct ht__layers *d, const struct ht__course *c, const struct ht__stage *stage)
 {
-    const struct ht__model *m = d->plan->model;
-    for (size_t i = 0; i < m->n_weights; i++)
-        if (stage_has(stage, &m->weights[i]) && ht__course_changes(c, d->plan, i) && is_chosen(c, &m->weights[i], i))
-            return true;
+    for (size_t i = 0; i < d->plan->n_items; i++)
+        if (chosen_at(c, stage, i)) return true;
     return false;
 }
 
@@ -148,19 +167,19 @@ static enum ht_err write_marked(struct ht__layers *d, const bool *now, struct ht
 {
     enum ht_err err = ht__stream_items(d->stream, now, diag);
     for (size_t i = 0; i < d->n_courses; i++)
-        ht__course_forget(d, &d->courses[i]);
+        ht__course_forget(&d->courses[i]);
     return err;
 }
 
 /* layer -1: the embedding */
 static enum ht_err write_layer(struct ht__layers *d, int layer, struct ht_diag *diag)
 {
-    const struct ht__model *m = d->plan->model;
     bool *now = ht__new_array(d->plan->run.alloc, d->plan->n_items, sizeof *now);
     if (!now) return ht__fail_memory(diag, "plan");
-    for (size_t i = 0; i < d->plan->n_items; i++)
-        now[i] = i < m->n_weights &&
-                 (layer < 0 ? ht__slot_is(m->weights[i].slot, HT__ROLE_EMBEDDING) : m->weights[i].slot.layer == layer);
+    for (size_t i = 0; i < d->plan->n_items; i++) {
+        struct ht__slot slot = ht__item_any(d->plan, i)->slot;
+        now[i] = layer < 0 ? ht__slot_is(slot, HT__ROLE_EMBEDDING) : slot.layer == layer;
+    }
     enum ht_err err = write_marked(d, now, diag);
     ht__free(d->plan->run.alloc, now);
     return err;
@@ -178,12 +197,15 @@ static enum ht_err one_layer(struct ht__layers *d, int layer, struct ht_diag *di
 }
 
 /* The output matrix, where it is one of its own. */
-static enum ht_err end_of_course(struct ht__layers *d, struct ht__course *c, size_t item, struct ht_diag *diag)
+static enum ht_err end_of_course(struct ht__layers *d, struct ht__course *c, const struct ht__weight *output,
+                                 struct ht_diag *diag)
 {
-    const struct ht__weight *w = &d->plan->model->weights[item];
     struct ht__site_stats site = {.alloc = d->plan->run.alloc};
-    struct ht__stage stage = {ht__slot_site(w->slot), w};
-    if (!ht__course_changes(c, d->plan, item) || !is_chosen(c, w, item) || d->journal->finished[item]) return HT_OK;
+    struct ht__stage stage = {ht__slot_site(output->slot), output};
+    bool wanted = false;
+    for (size_t i = 0; i < d->plan->n_items; i++)
+        wanted |= chosen_at(c, &stage, i) && !d->journal->finished[i];
+    if (!wanted) return HT_OK;
     enum ht_err err = ht__layers_look_at_end(d, c, &site, diag);
     if (err == HT_OK) err = choose_all(d, c, &stage, &site, 0, diag);
     ht__site_close(&site);
@@ -194,7 +216,7 @@ static enum ht_err end(struct ht__layers *d, struct ht_diag *diag)
 {
     const struct ht__weight *w = ht__model_find(d->plan->model, HT__ROLE_OUTPUT);
     for (size_t i = 0; w && i < d->n_courses; i++)
-        HT_TRY(end_of_course(d, &d->courses[i], (size_t)(w - d->plan->model->weights), diag));
+        HT_TRY(end_of_course(d, &d->courses[i], w, diag));
     return write_marked(d, NULL, diag);
 }
 
@@ -210,11 +232,12 @@ static uint64_t site_bytes(const struct ht__layers *d, uint64_t n)
            rows * (6 * n + 5 * embd) * sizeof(float);
 }
 
-/* A matrix as it was, as it becomes, and its candidates; and the layer as it became, for every output. */
+/* A matrix as it was, as it becomes, and its candidates; and the layer as it became, for every output: its codes, its floats,
+ * and those of the model that is run, which are others where the output is a folder. */
 static uint64_t weight_bytes(const struct ht__layers *d, uint64_t largest, uint64_t layer)
 {
     enum { CANDIDATES = 6 };
-    return largest * (2 * sizeof(float) + CANDIDATES) + layer * d->n_courses * (sizeof(float) + 1);
+    return largest * (2 * sizeof(float) + CANDIDATES) + layer * d->n_courses * (2 * sizeof(float) + 2);
 }
 
 /* Beside the engine: by what the largest layer and the widest input are, whether or not they come together. */
@@ -287,9 +310,14 @@ enum ht_err ht__layers_memory(const struct ht__plan *plan, uint64_t *total, stru
 static enum ht_err open_course(struct ht__layers *d, struct ht__course *c, struct ht__plan_output *out,
                                struct ht_diag *diag)
 {
-    *c = (struct ht__course){.out = out, .model = d->plan->model};
-    out->chosen = c->chosen = ht__arena_array(&d->plan->arena, d->plan->n_items, sizeof *c->chosen);
+    size_t n = d->plan->n_items;
+    bool folder = out->target->container->dialect == HT__DIALECT_NATIVE;
+    *c = (struct ht__course){.out = out, .plan = d->plan};
+    out->chosen = c->chosen = ht__arena_array(&d->plan->arena, n, sizeof *c->chosen);
     c->weights = ht__arena_array(&d->plan->arena, d->plan->model->n_weights, sizeof *c->weights);
+    if (folder) c->native = ht__arena_array(&d->plan->arena, n, sizeof *c->native);
+    if (folder) c->used = ht__arena_array(&d->plan->arena, n, sizeof *c->used);
+    if (folder && (!c->native || !c->used)) return ht__fail_memory(diag, "plan");
     c->x = ht__new_array(d->plan->run.alloc, (size_t)d->n_tokens, (size_t)d->n_embd * sizeof *c->x);
     d->n_courses++;
     return c->chosen && c->weights && c->x ? HT_OK : ht__fail_memory(diag, "activations");
@@ -363,7 +391,7 @@ enum ht_err ht__layers_run(struct ht__plan *plan, const struct ht__journal *jour
     enum ht_err err = open_parts(&d, diag);
     if (err == HT_OK) err = layers(&d, diag);
     for (size_t i = 0; i < d.n_courses; i++) {
-        ht__course_forget(&d, &d.courses[i]);
+        ht__course_forget(&d.courses[i]);
         ht__free(plan->run.alloc, d.courses[i].x);
     }
     ht__free(plan->run.alloc, d.x);

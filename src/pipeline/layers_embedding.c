@@ -25,6 +25,7 @@ struct embedding {
     struct ht__course *course;
     const struct ht__weight *weight;
     const struct ht__codec *type;
+    struct ht__coder coder; /* of a task's rows, or fewer */
     const float *importance;
     size_t item, row_bytes;
     struct ht__factor factor; /* of FEEDBACK */
@@ -113,7 +114,7 @@ static void make_rows(const struct embedding *e, enum way way, int thread, const
     e->type->encode_best(x, n, columns, e->importance, dst);
     if (way == SCALES) return;
     ht__feedback_place(&e->factor, x, n, e->placed[thread]);
-    ht__feedback_codes(&e->factor, e->d->ops, e->type, e->placed[thread], n, &e->buffers[thread], SWEEPS, dst);
+    ht__feedback_codes(&e->factor, e->d->ops, &e->coder, e->placed[thread], 0, n, &e->buffers[thread], SWEEPS, dst);
 }
 
 struct rows_job {
@@ -288,9 +289,10 @@ static enum ht_err open_buffers(struct embedding *e, struct ht_diag *diag)
     size_t threads = (size_t)ht__pool_threads(e->d->pool), n = (size_t)e->d->n_embd;
     e->buffers = ht__arena_array(&e->arena, threads, sizeof *e->buffers);
     e->placed = ht__arena_array(&e->arena, threads, sizeof *e->placed);
+    HT_TRY(ht__coder_of_type(&e->coder, e->type, e->d->plan->settings->level, ROWS, e->d->n_embd, &e->arena, diag));
     for (size_t i = 0; e->buffers && e->placed && i < threads; i++) {
         e->placed[i] = ht__arena_raw(&e->arena, ROWS * n * sizeof(float));
-        if (!e->placed[i] || !ht__feedback_open(&e->buffers[i], e->type, (int64_t)n, &e->arena))
+        if (!e->placed[i] || !ht__feedback_open(&e->buffers[i], &e->coder, &e->arena))
             return ht__fail_memory(diag, "embedding");
     }
     return e->buffers && e->placed ? HT_OK : ht__fail_memory(diag, "embedding");
@@ -302,20 +304,20 @@ static enum ht_err take_best(struct embedding *e, struct ht_diag *diag)
     enum way taken = ROUND;
     for (int way = 0; way < N_WAYS; way++)
         if (e->possible[way] && e->divergence[way] < e->divergence[taken]) taken = (enum way)way;
-    chosen->rows = ht__new_array(e->d->plan->run.alloc, (size_t)e->weight->rows->n_rows, e->row_bytes);
-    if (!chosen->rows) return ht__fail_memory(diag, e->weight->name);
+    chosen->coded = ht__new_array(e->d->plan->run.alloc, (size_t)e->weight->rows->n_rows, e->row_bytes);
+    if (!chosen->coded) return ht__fail_memory(diag, e->weight->name);
     chosen->taken = names[taken];
     chosen->by_divergence = true;
     chosen->before = e->divergence[ROUND];
     chosen->after = e->divergence[taken];
-    return make_all(e, taken, chosen->rows, diag);
+    return make_all(e, taken, chosen->coded, diag);
 }
 
 /* The first rows of the residual stream of all tokens, with the embedding that was taken. */
 static enum ht_err start_all(struct embedding *e, struct ht_diag *diag)
 {
     struct ht__layers *d = e->d;
-    const uint8_t *rows = e->course->chosen[e->item].rows;
+    const uint8_t *rows = e->course->chosen[e->item].coded;
     float scale = ht__engine_hparams(d->engine)->embed_scale;
     float *row = ht__arena_raw(&e->arena, (size_t)(2 * d->n_embd) * sizeof *row), *again = row + d->n_embd;
     if (!row) return ht__fail_memory(diag, "activations");
@@ -345,7 +347,7 @@ enum ht_err ht__course_embed(struct ht__layers *d, struct ht__course *course, st
     const struct ht__weight *w = ht__model_find(d->plan->model, HT__ROLE_EMBEDDING);
     memcpy(course->x, d->x, (size_t)(d->n_tokens * d->n_embd) * sizeof *d->x);
     size_t item = w ? (size_t)(w - d->plan->model->weights) : 0;
-    if (!w || !ht__course_changes(course, d->plan, item)) return HT_OK;
+    if (!w || course->native || !ht__course_changes(course, item)) return HT_OK;
     struct embedding e = {.d = d,
                           .course = course,
                           .weight = w,

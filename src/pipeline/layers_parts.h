@@ -13,13 +13,18 @@ enum {
     HT__MOST_STAGES = 32,   /* sites of a layer */
 };
 
-/* An output on its way through the layers. */
+/*
+ * An output on its way through the layers. The model is run in the GGUF view; the matrices of a folder are those of the native
+ * view, whose rows may lie in another order, or are parts of what the model is run with.
+ */
 struct ht__course {
     struct ht__plan_output *out;
     struct ht__chosen *chosen; /* out->chosen, to be filled */
     float *x;                  /* residual stream of all tokens, as the model quantized so far has it */
-    float **weights;           /* by item: what that model has in the layer at hand; NULL: what the float model has */
-    const struct ht__model *model;
+    float **weights;           /* by weight: what that model has in the layer at hand; NULL: what the float model has */
+    float **native;            /* of a folder, by item: the same of its own matrices; otherwise NULL */
+    bool *used;                /* by item: the model that is run has it */
+    struct ht__plan *plan;
 };
 
 /* A site of the layer at hand. */
@@ -69,22 +74,33 @@ HT_MUST_CHECK enum ht_err ht__layers_carry(struct ht__layers *d, struct ht__cour
 /* layers_embedding.c: chooses the output's embedding, and starts its residual stream with it. */
 HT_MUST_CHECK enum ht_err ht__course_embed(struct ht__layers *d, struct ht__course *course, struct ht_diag *diag);
 
+/* Is it a matrix of the layer that the output holds? */
+const struct ht__weight *ht__course_matrix(const struct ht__course *course, size_t item, int layer);
+/* The site of the layer at hand whose input the matrix takes; NULL: none of those. */
+const struct ht__stage *ht__layers_stage(const struct ht__layers *d, const struct ht__weight *w);
+
 /* layers_weights.c */
 /* Rows of a weight of the source; thread-safe. */
 HT_MUST_CHECK enum ht_err ht__layers_read(const struct ht__weight *w, int64_t row, int64_t n, float *dst,
                                           struct ht_diag *diag);
-/* Does the output hold the item in a type that its values change in? */
-bool ht__course_changes(const struct ht__course *course, const struct ht__plan *plan, size_t item);
-/* Fills course->weights[item] as the type's encoder makes it. */
+/* Does the output hold the item in a form that its values change in? */
+bool ht__course_changes(const struct ht__course *course, size_t item);
+/* Makes the item's floats as its encoder would, */
 HT_MUST_CHECK enum ht_err ht__course_round(struct ht__layers *d, struct ht__course *course, size_t item,
                                            struct ht_diag *diag);
-/* Fills course->weights[item], and chosen[item], by the method. */
+/* or by the method, with chosen[item], */
 HT_MUST_CHECK enum ht_err ht__course_choose(struct ht__layers *d, struct ht__course *course, size_t item,
                                             const struct ht__best *best, double share, struct ht_diag *diag);
-/* Fills course->weights[item] with what an earlier run wrote. */
+/* or as an earlier run wrote them. */
 HT_MUST_CHECK enum ht_err ht__course_read_back(struct ht__layers *d, struct ht__course *course, size_t item,
                                                struct ht_diag *diag);
 /* Frees what a layer held. */
-void ht__course_forget(const struct ht__layers *d, struct ht__course *course);
+void ht__course_forget(struct ht__course *course);
+
+/* layers_native.c: gives the model that is run the floats of a folder's matrices, of one site or of the whole layer (NULL). */
+HT_MUST_CHECK enum ht_err ht__course_follow(struct ht__course *course, int layer, const struct ht__stage *stage,
+                                            struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__native_round(struct ht__course *course, size_t item, float *x, struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__native_read_back(struct ht__course *course, size_t item, float *x, struct ht_diag *diag);
 
 #endif

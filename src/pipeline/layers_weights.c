@@ -2,15 +2,14 @@
 #include "model/rows.h"
 #include "pipeline/layers_parts.h"
 
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
-bool ht__course_changes(const struct ht__course *course, const struct ht__plan *plan, size_t item)
+bool ht__course_changes(const struct ht__course *course, size_t item)
 {
-    const struct ht__codec *type = course->out->choices[item].type;
-    const struct ht__rows *rows = plan->items[item].rows;
-    return !(rows->raw_type && type == rows->raw_type) && strcmp(type->name, "f32") != 0;
+    const struct ht__choice *choice = &course->out->choices[item];
+    const struct ht__rows *rows = course->plan->items[item].rows;
+    if (course->native) return choice->scheme != NULL;
+    return !(rows->raw_type && choice->type == rows->raw_type) && strcmp(choice->type->name, "f32") != 0;
 }
 
 enum ht_err ht__layers_read(const struct ht__weight *w, int64_t row, int64_t n, float *dst, struct ht_diag *diag)
@@ -22,9 +21,12 @@ enum ht_err ht__layers_read(const struct ht__weight *w, int64_t row, int64_t n, 
     return err;
 }
 
-static float *room(const struct ht__layers *d, const struct ht__weight *w)
+/* Memory for the item's floats, in its place. */
+static float *room(const struct ht__layers *d, struct ht__course *course, size_t item)
 {
-    return ht__new_array(d->plan->run.alloc, (size_t)w->rows->n_rows, (size_t)w->rows->row_len * sizeof(float));
+    const struct ht__rows *rows = d->plan->items[item].rows;
+    float **place = course->native ? &course->native[item] : &course->weights[item];
+    return *place = ht__new_array(d->plan->run.alloc, (size_t)rows->n_rows, (size_t)rows->row_len * sizeof **place);
 }
 
 /* Rows of one matrix as the type's encoder makes them, decoded in place. */
@@ -36,14 +38,14 @@ static void round_rows(const struct ht__layers *d, const struct ht__codec *type,
     ht__decoder(type, level)(encoded, n_rows * n, x);
 }
 
-enum ht_err ht__course_round(struct ht__layers *d, struct ht__course *course, size_t item, struct ht_diag *diag)
+static enum ht_err round_type(struct ht__layers *d, struct ht__course *course, size_t item, float *x,
+                              struct ht_diag *diag)
 {
-    const struct ht__weight *w = &d->plan->model->weights[item];
+    const struct ht__weight *w = ht__item_in(d->plan, course->out, item);
     const struct ht__codec *type = course->out->choices[item].type;
     const float *importance = d->plan->importance[item];
-    float *x = course->weights[item] = room(d, w);
     void *encoded = ht__new_array(d->plan->run.alloc, (size_t)w->ne[1], ht__codec_bytes(type, (uint64_t)w->ne[0]));
-    enum ht_err err = x && encoded ? HT_OK : ht__fail_memory(diag, w->name);
+    enum ht_err err = encoded ? HT_OK : ht__fail_memory(diag, w->name);
     if (err == HT_OK) err = ht__layers_read(w, 0, w->rows->n_rows, x, diag);
     for (int64_t m = 0; err == HT_OK && m < w->rows->n_rows / w->ne[1]; m++)
         round_rows(d, type, x + m * w->ne[1] * w->ne[0], w->ne[1], w->ne[0],
@@ -52,25 +54,49 @@ enum ht_err ht__course_round(struct ht__layers *d, struct ht__course *course, si
     return err;
 }
 
+enum ht_err ht__course_round(struct ht__layers *d, struct ht__course *course, size_t item, struct ht_diag *diag)
+{
+    float *x = room(d, course, item);
+    if (!x) return ht__fail_memory(diag, ht__item_any(d->plan, item)->name);
+    return course->native ? ht__native_round(course, item, x, diag) : round_type(d, course, item, x, diag);
+}
+
+static enum ht_err open_coder(const struct ht__layers *d, const struct ht__course *course, size_t item,
+                              struct ht__coder *coder, struct ht__arena *arena, struct ht_diag *diag)
+{
+    const struct ht__weight *w = ht__item_in(d->plan, course->out, item);
+    const struct ht__choice *choice = &course->out->choices[item];
+    if (choice->scheme)
+        return ht__coder_of_scheme(coder, choice->scheme, &course->out->packed[item]->matrix, arena, diag);
+    return ht__coder_of_type(coder, choice->type, d->plan->settings->level, w->ne[1], w->ne[0], arena, diag);
+}
+
+static enum ht_err choose(struct ht__layers *d, struct ht__course *course, size_t item, const struct ht__best *best,
+                          struct ht__best_matrix *m, struct ht_diag *diag)
+{
+    const struct ht__weight *w = ht__item_in(d->plan, course->out, item);
+    float *x = ht__new_array(d->plan->run.alloc, (size_t)w->ne[1], (size_t)w->ne[0] * sizeof *x);
+    m->w = x;
+    m->decoded = room(d, course, item);
+    m->coded = course->chosen[item].coded = ht__new_array(d->plan->run.alloc, m->coder->size, 1);
+    enum ht_err err = x && m->decoded && m->coded ? HT_OK : ht__fail_memory(diag, w->name);
+    if (err == HT_OK) err = ht__layers_read(w, 0, w->ne[1], x, diag);
+    if (err == HT_OK) err = ht__best_matrix(best, m, diag);
+    ht__free(d->plan->run.alloc, x);
+    return err;
+}
+
 enum ht_err ht__course_choose(struct ht__layers *d, struct ht__course *course, size_t item, const struct ht__best *best,
                               double share, struct ht_diag *diag)
 {
-    const struct ht__weight *w = &d->plan->model->weights[item];
     struct ht__chosen *chosen = &course->chosen[item];
-    struct ht__best_matrix m = {.type = course->out->choices[item].type,
-                                .level = d->plan->settings->level,
-                                .n_out = w->ne[1],
-                                .importance = d->plan->importance[item],
-                                .share = share};
-    float *x = room(d, w);
-    m.w = x;
-    m.decoded = course->weights[item] = room(d, w);
-    m.encoded = chosen->rows =
-        ht__new_array(d->plan->run.alloc, (size_t)w->ne[1], ht__codec_bytes(m.type, (uint64_t)w->ne[0]));
-    enum ht_err err = x && m.decoded && m.encoded ? HT_OK : ht__fail_memory(diag, w->name);
-    if (err == HT_OK) err = ht__layers_read(w, 0, w->ne[1], x, diag);
-    if (err == HT_OK) err = ht__best_matrix(best, &m, diag);
-    ht__free(d->plan->run.alloc, x);
+    struct ht__coder coder;
+    struct ht__best_matrix m = {.coder = &coder, .importance = d->plan->importance[item], .share = share};
+    struct ht__arena arena;
+    ht__arena_init(&arena, d->plan->run.alloc);
+    enum ht_err err = open_coder(d, course, item, &coder, &arena, diag);
+    if (err == HT_OK) err = choose(d, course, item, best, &m, diag);
+    ht__arena_close(&arena);
     if (err != HT_OK) return err;
     chosen->taken = m.taken;
     chosen->before = m.before;
@@ -78,41 +104,43 @@ enum ht_err ht__course_choose(struct ht__layers *d, struct ht__course *course, s
     return HT_OK;
 }
 
-static enum ht_err read_output(const struct ht__output *out, uint64_t at, uint8_t *dst, uint64_t n,
-                               struct ht_diag *diag)
+static enum ht_err read_type_back(struct ht__layers *d, struct ht__course *course, size_t item, float *x,
+                                  struct ht_diag *diag)
 {
-    for (uint64_t done = 0; done < n;) {
-        ssize_t got = pread(out->fd, dst + done, n - done, (off_t)(at + done));
-        if (got < 0 && errno == EINTR) continue;
-        if (got <= 0)
-            return ht__fail(diag, HT_ERR_IO, out->part_path, (int64_t)(at + done), "reading back: %s",
-                            got ? strerror(errno) : "the file ends");
-        done += (uint64_t)got;
-    }
-    return HT_OK;
-}
-
-enum ht_err ht__course_read_back(struct ht__layers *d, struct ht__course *course, size_t item, struct ht_diag *diag)
-{
-    const struct ht__weight *w = &d->plan->model->weights[item];
+    const struct ht__rows *rows = d->plan->items[item].rows;
     const struct ht__codec *type = course->out->choices[item].type;
     const struct ht__plan_file *file = &course->out->files[course->out->places[item].file];
     const struct ht__extent *e = &file->entries[course->out->places[item].entry];
-    float *x = course->weights[item] = room(d, w);
     uint8_t *encoded = ht__new_array(d->plan->run.alloc, e->n_bytes, 1);
-    enum ht_err err = x && encoded ? HT_OK : ht__fail_memory(diag, w->name);
-    if (err == HT_OK) err = read_output(&file->out, e->offset, encoded, e->n_bytes, diag);
-    if (err == HT_OK) ht__decoder(type, d->plan->settings->level)(encoded, w->rows->n_rows * w->rows->row_len, x);
+    enum ht_err err = encoded ? HT_OK : ht__fail_memory(diag, ht__item_any(d->plan, item)->name);
+    if (err == HT_OK) err = ht__output_read(&file->out, e->offset, encoded, e->n_bytes, diag);
+    if (err == HT_OK) ht__decoder(type, d->plan->settings->level)(encoded, rows->n_rows * rows->row_len, x);
     ht__free(d->plan->run.alloc, encoded);
     return err;
 }
 
-void ht__course_forget(const struct ht__layers *d, struct ht__course *course)
+enum ht_err ht__course_read_back(struct ht__layers *d, struct ht__course *course, size_t item, struct ht_diag *diag)
 {
-    for (size_t i = 0; i < d->plan->model->n_weights; i++) {
-        if (course->weights) ht__free(d->plan->run.alloc, course->weights[i]);
-        if (course->weights) course->weights[i] = NULL;
-        if (course->chosen) ht__free(d->plan->run.alloc, course->chosen[i].rows);
-        if (course->chosen) course->chosen[i].rows = NULL;
+    float *x = room(d, course, item);
+    if (!x) return ht__fail_memory(diag, ht__item_any(d->plan, item)->name);
+    return course->native ? ht__native_read_back(course, item, x, diag) : read_type_back(d, course, item, x, diag);
+}
+
+static void forget(const struct ht__alloc *alloc, float **floats, size_t n)
+{
+    for (size_t i = 0; floats && i < n; i++) {
+        ht__free(alloc, floats[i]);
+        floats[i] = NULL;
+    }
+}
+
+void ht__course_forget(struct ht__course *course)
+{
+    const struct ht__plan *plan = course->plan;
+    forget(plan->run.alloc, course->weights, plan->model->n_weights);
+    forget(plan->run.alloc, course->native, plan->n_items);
+    for (size_t i = 0; course->chosen && i < plan->n_items; i++) {
+        ht__free(plan->run.alloc, course->chosen[i].coded);
+        course->chosen[i].coded = NULL;
     }
 }

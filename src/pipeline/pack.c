@@ -1,5 +1,7 @@
 #include "pipeline/pack.h"
 
+#include "methods/coder.h"
+
 #include <string.h>
 
 /* WORK parts are filled by several workers, each its own rows; the first of them asks for the memory. */
@@ -33,6 +35,20 @@ static enum ht_err put_part(const struct ht__packing *job, int part, const char 
     return HT_OK;
 }
 
+static enum ht_err make_codes(const struct ht__packing *job, struct ht__codes *codes, struct ht__arena *arena,
+                              struct ht_diag *diag)
+{
+    const struct ht__packed *p = job->packed;
+    if (job->coded) {
+        *codes = ht__coded_rows(p->params, &p->matrix, job->coded, job->row, job->n_rows);
+        return HT_OK;
+    }
+    if (!ht__codes_new(codes, p->params, &p->matrix, job->row, job->n_rows, arena))
+        return ht__fail_memory(diag, job->name);
+    p->method->rows(p->params, &p->matrix, job->x, job->importance, codes);
+    return HT_OK;
+}
+
 enum ht_err ht__pack_rows(const struct ht__packing *job, struct ht__arena *arena, struct ht__sum *written,
                           uint64_t *bytes, struct ht_diag *diag)
 {
@@ -40,14 +56,12 @@ enum ht_err ht__pack_rows(const struct ht__packing *job, struct ht__arena *arena
     const struct ht__scheme *scheme = p->params->scheme;
     struct ht__codes codes;
     void *packed[HT__SCHEME_PARTS] = {NULL};
-    if (!ht__codes_new(&codes, p->params, &p->matrix, job->row, job->n_rows, arena))
-        return ht__fail_memory(diag, job->name);
     for (int i = 0; i < p->n_parts; i++) {
         if (p->parts[i].place == HT__PART_WHOLE) continue;
         packed[i] = ht__arena_raw(arena, ht__part_rows_bytes(&p->parts[i], &p->matrix, job->row, job->n_rows) + 64);
         if (!packed[i]) return ht__fail_memory(diag, job->name);
     }
-    p->method->rows(p->params, &p->matrix, job->x, job->importance, &codes);
+    HT_TRY(make_codes(job, &codes, arena, diag));
     scheme->value(p->params, &p->matrix, &codes, job->again);
     scheme->pack(p->params, &p->matrix, &codes, packed);
     for (int i = 0; i < p->n_parts; i++)

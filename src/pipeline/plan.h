@@ -50,7 +50,7 @@ struct ht__packed {
 
 /* A tensor whose codes were chosen before its rows are written. */
 struct ht__chosen {
-    uint8_t *rows;     /* in the output's type, while its layer is written; NULL: the type's encoder makes them */
+    void *coded; /* (methods/coder.h) while its layer is written; NULL: the rows are rounded as they are written */
     const char *taken; /* the candidate that the method took; NULL: none */
     /* Squared error of the products on held-out tokens, of the plain encoder's result and of what was taken, as shares of
      * the products' squares. */

@@ -190,11 +190,11 @@ static enum ht_err copy_raw(struct worker *k, const struct chunk *c, struct sums
     return HT_OK;
 }
 
-/* Rows that the layers driver chose for this output; NULL: the encoder makes them. */
-static const uint8_t *chosen_rows(const struct ht__plan *plan, uint32_t item, size_t output)
+/* What the layers driver chose for this output; NULL: the rows are rounded. */
+static void *chosen_rows(const struct ht__plan *plan, uint32_t item, size_t output)
 {
     const struct ht__chosen *chosen = plan->outputs[output].chosen;
-    return chosen ? chosen[item].rows : NULL;
+    return chosen ? chosen[item].coded : NULL;
 }
 
 static bool encoded_before(const struct ht__plan *plan, uint32_t weight, size_t output, size_t *same)
@@ -272,6 +272,7 @@ static enum ht_err pack(struct worker *k, const struct chunk *c, const float *x,
         .x = x,
         .again = again,
         .importance = importance_of(k->stream->plan, c),
+        .coded = chosen_rows(k->stream->plan, c->item, output),
         .lock = &k->stream->lock,
         .name = ht__item_in(k->stream->plan, out, c->item)->name,
         .alloc = k->stream->plan->run.alloc,

@@ -36,18 +36,36 @@ PY
 expect "alone, one thread" 0 "$halftone" "${best[@]}" -t Q2_K_S -o "$work/one" --threads 1 --cpu scalar
 holds "the same bytes" cmp "$work/one/model-Q2_K_S.gguf" "$work/best/model-Q2_K_S.gguf"
 
-# killed between layers, continued
-killed_at 25 "$work/killed/model-Q2_K_S.gguf.journal" "$work/killed" "$halftone" "${best[@]}" -t Q2_K_S -o "$work/killed" --checkpoint-seconds 0
+# folders of schemes, in the same way
+expect "folders" 0 "$halftone" "${best[@]}" -t gptq:bits=3,nf4,fp8-block -o "$work/folders" --threads 2 --report "$work/report"
+expect "folders, fast" 0 "$halftone" quantize $model -t gptq:bits=3,nf4,fp8-block -o "$work/plain" --calibration default --ctx 64 --chunks 30 --quiet
+expect "folders compared" 0 "$halftone" compare "$work"/folders/model-* "$work"/plain/model-* --against $model --text default --ctx 64 --chunks 28 --json
+tail -n 1 "$work/out" >"$work/compared"
+holds "less divergence, and a report that says how" python3 - "$work/compared" "$work/report" <<'PY'
+import json, sys
+compared, report = (json.load(open(f)) for f in sys.argv[1:])
+kld = {tuple(m["model"].split("/")[-2:]): m["kld"]["mean"] for m in compared["models"]}
+for type in "gptq-bits3", "nf4", "fp8-block":
+    assert kld["folders", "model-" + type] < .8 * kld["plain", "model-" + type], (type, kld)
+for output in report["outputs"]:
+    chosen = [t["method"] for t in output["tensors"] if "scheme" in t]
+    assert len(chosen) >= 8 * 4 and all(m["held_out_error"] < m["held_out_error_rounded"] for m in chosen), chosen
+PY
+holds "the card says so" grep -q 'chosen by `best`: layer by layer' "$work/folders/model-nf4/README.md"
+expect "a folder by one thread" 0 "$halftone" "${best[@]}" -t gptq:bits=3 -o "$work/one" --threads 1 --cpu scalar
+holds "the same bytes" cmp "$work/one/model-gptq-bits3/model.safetensors" "$work/folders/model-gptq-bits3/model.safetensors"
+
+# killed between layers, continued: both kinds of outputs
+killed_at 40 "$work/killed/model-Q2_K_S.gguf.journal" "$work/killed" "$halftone" "${best[@]}" -t Q2_K_S,gptq:bits=3 -o "$work/killed" --checkpoint-seconds 0
 lacks "nothing half-made is visible" "$work/killed/model-Q2_K_S.gguf"
 cp -r "$work/killed" "$work/other"
-expect "continued" 0 "$halftone" "${best[@]}" -t Q2_K_S -o "$work/killed" --resume
+expect "continued" 0 "$halftone" "${best[@]}" -t Q2_K_S,gptq:bits=3 -o "$work/killed" --resume
 holds "the same bytes after a kill" cmp "$work/killed/model-Q2_K_S.gguf" "$work/best/model-Q2_K_S.gguf"
-expect "not by another effort" 2 "$halftone" quantize $model -t Q2_K_S -o "$work/other" --calibration default --ctx 64 --chunks 30 --quiet --resume
+holds "the same folder after a kill" cmp "$work/killed/model-gptq-bits3/model.safetensors" "$work/folders/model-gptq-bits3/model.safetensors"
+expect "not by another effort" 2 "$halftone" quantize $model -t Q2_K_S,gptq:bits=3 -o "$work/other" --calibration default --ctx 64 --chunks 30 --quiet --resume
 
 expect "without a text" 2 "$halftone" quantize $model -t Q4_K_M --effort best -o "$work/never"
 holds "it says what to add" grep -q -e "--calibration default" "$work/err"
-expect "a scheme beside it" 2 "$halftone" "${best[@]}" -t Q4_K_M,nf4 -o "$work/never"
-holds "it says which" grep -q "nf4 is a scheme" "$work/err"
 expect "another effort" 2 "$halftone" quantize $model -t Q4_K_M --effort most --calibration default -o "$work/never"
 expect "a short text" 2 "$halftone" "${best[@]}" -t Q4_K_M --chunks 1 -o "$work/never"
 holds "it says so" grep -q "held out" "$work/err"

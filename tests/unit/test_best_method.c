@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
-enum { N = 256, OUT = 40, ROWS = 700, HELD = 90, STREAM = OUT };
+enum { N = 256, OUT = 40, MOST_OUT = 128, ROWS = 700, HELD = 90, STREAM = OUT };
 
-static float f[(ROWS + HELD) * N], q[(ROWS + HELD) * N], r[(ROWS + HELD) * STREAM], w[OUT * N];
+static float f[(ROWS + HELD) * N], q[(ROWS + HELD) * N], r[(ROWS + HELD) * STREAM], w[MOST_OUT * N];
 static struct ht__pool *pool;
 static const struct ht__ops *ops;
 
@@ -51,7 +51,7 @@ static int fill(void **state)
         for (int i = 0; i < STREAM; i++)
             r[t * STREAM + i] = .1f * noise(&seed) + .05f * row[i];
     }
-    for (int i = 0; i < OUT * N; i++)
+    for (int i = 0; i < MOST_OUT * N; i++)
         w[i] = noise(&seed) * .1f;
     ops = ht__ops(ht__cpu_best());
     return ht__pool_open(2, NULL, &pool, NULL) == HT_OK ? 0 : -1;
@@ -190,15 +190,13 @@ static void feed(const struct ht__codec *type, const struct ht__factor *factor, 
 {
     static float placed[OUT * N];
     struct ht__feedback_buffers buffers;
+    struct ht__coder coder;
     struct ht__arena arena;
-    size_t row_bytes = ht__codec_bytes(type, N);
     ht__arena_init(&arena, NULL);
-    assert_true(ht__feedback_open(&buffers, type, N, &arena));
+    assert_int_equal(ht__coder_of_type(&coder, type, HT__CPU_scalar, OUT, N, &arena, NULL), HT_OK);
+    assert_true(ht__feedback_open(&buffers, &coder, &arena));
     ht__feedback_place(factor, w, OUT, placed);
-    for (int k = 0; k < OUT; k += HT__FEEDBACK_ROWS) {
-        int n = OUT - k < HT__FEEDBACK_ROWS ? OUT - k : HT__FEEDBACK_ROWS;
-        ht__feedback_codes(factor, ops, type, placed + k * N, n, &buffers, sweeps, rows + (size_t)k * row_bytes);
-    }
+    ht__feedback_codes(factor, ops, &coder, placed, 0, OUT, &buffers, sweeps, rows);
     ht__arena_close(&arena);
 }
 
@@ -231,11 +229,11 @@ static void feedback_and_sweeps_lower_the_loss(void **state)
     ht__site_close(&s);
 }
 
-static double held_error(const float *decoded, const float *other, double share)
+static double held_error(const float *decoded, int n_out, const float *other, double share)
 {
     double sum = 0, energy = 0;
     for (int t = ROWS; t < ROWS + HELD - 1; t++)
-        for (int k = 0; k < OUT; k++) {
+        for (int k = 0; k < n_out; k++) {
             double y = share != 0 ? (double)r[t * STREAM + k] / share : 0, got = 0;
             for (int i = 0; i < N; i++) {
                 y += (double)f[t * N + i] * w[k * N + i];
@@ -247,21 +245,39 @@ static double held_error(const float *decoded, const float *other, double share)
     return sum / energy;
 }
 
-static void make(const char *name, const struct ht__site_stats *s, double share, struct ht__best_matrix *m)
+/* A type or a scheme. */
+static struct ht__scheme_params params;
+static void open_coder(struct ht__coder *coder, const char *name, int n_out, struct ht__arena *arena)
+{
+    const struct ht__codec *type = ht__codec_by_name(name);
+    struct ht__matrix matrix = {.n_out = n_out, .n_in = N, .dtype = &ht__codec_bf16, .amax = .3f};
+    if (type) {
+        assert_int_equal(ht__coder_of_type(coder, type, ht__cpu_best(), n_out, N, arena, NULL), HT_OK);
+        return;
+    }
+    assert_int_equal(ht__scheme_parse(name, &params, NULL), HT_OK);
+    assert_null(params.scheme->unsuited(&params, &matrix));
+    assert_true(ht__coder_takes(&params, &matrix));
+    assert_int_equal(ht__coder_of_scheme(coder, &params, &matrix, arena, NULL), HT_OK);
+}
+
+/* Are codes chosen one by one? */
+static bool make(const char *name, int n_out, const struct ht__site_stats *s, double share, struct ht__best_matrix *m)
 {
     struct ht__best *best;
-    static uint8_t encoded[OUT * N * 4];
-    static float decoded[OUT * N];
-    *m = (struct ht__best_matrix){.type = ht__codec_by_name(name),
-                                  .level = ht__cpu_best(),
-                                  .n_out = OUT,
-                                  .w = w,
-                                  .share = share,
-                                  .encoded = encoded,
-                                  .decoded = decoded};
+    struct ht__coder coder;
+    struct ht__arena arena;
+    static _Alignas(16) uint8_t coded[MOST_OUT * N * 9];
+    static float decoded[MOST_OUT * N];
+    ht__arena_init(&arena, NULL);
+    open_coder(&coder, name, n_out, &arena);
+    assert_true(coder.size <= sizeof coded);
+    *m = (struct ht__best_matrix){.coder = &coder, .w = w, .share = share, .coded = coded, .decoded = decoded};
     assert_int_equal(ht__best_open(s, ops, pool, NULL, &best, NULL), HT_OK);
     assert_int_equal(ht__best_matrix(best, m, NULL), HT_OK);
     ht__best_close(&best);
+    ht__arena_close(&arena);
+    return coder.n_codes > 0;
 }
 
 /* What is told of the held-out tokens is true, and better than rounding; corrections of the stream are made. */
@@ -275,12 +291,78 @@ static void the_best_candidate_is_taken(void **state)
     open_site(&s, q, STREAM, pool);
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
         for (size_t k = 0; k < sizeof shares / sizeof shares[0]; k++) {
-            make(types[i], &s, shares[k], &m);
-            near(m.after, held_error(m.decoded, q, shares[k]), m.after, 1e-3);
-            if (m.after > (m.type->grid ? .95 : 1) * m.before)
+            bool codes = make(types[i], OUT, &s, shares[k], &m);
+            near(m.after, held_error(m.decoded, OUT, q, shares[k]), m.after, 1e-3);
+            if (m.after > (codes ? .95 : 1) * m.before)
                 fail_msg("%s: %g after, %g before", types[i], m.after, m.before);
-            if (m.type->grid) assert_string_not_equal(m.taken, "round");
+            if (codes) assert_string_not_equal(m.taken, "round");
         }
+    ht__site_close(&s);
+}
+
+static const char *const schemes[] = {
+    "nf4",
+    "nf4:block=32",
+    "nf4:nested=on",
+    "fp4",
+    "int8",
+    "gptq",
+    "gptq:bits=2,group=32",
+    "gptq:bits=3,sym=off",
+    "gptq:bits=8,group=-1",
+    "awq",
+    "w4a16",
+    "w4a16:group=32",
+    "w8a16",
+    "w8a8",
+    "fp8",
+    "fp8:scale=tensor",
+    "fp8-block",
+    "nvfp4",
+    "mxfp4:config=compressed-tensors",
+    "mxfp8",
+};
+
+/* What the coder says of a scheme's numbers gives the values that the scheme gives. */
+static void schemes_are_understood(void **state)
+{
+    enum { OUTS = 128 };
+    static float scale[OUTS * N], offset[OUTS * N], decoded[OUTS * N];
+    static uint8_t codes[OUTS * N];
+    static _Alignas(16) uint8_t coded[OUTS * N * 9];
+    (void)state;
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        struct ht__coder c;
+        struct ht__arena arena;
+        ht__arena_init(&arena, NULL);
+        open_coder(&c, schemes[i], OUTS, &arena);
+        for (int64_t row = 0; row < OUTS; row += c.rows)
+            c.encode(&c, w + row * N, row, c.rows, NULL, coded);
+        for (int64_t row = 0, groups = N / c.group; row < OUTS; row += 16)
+            c.read(&c, coded, row, 16, codes + row * N, scale + row * groups, offset + row * groups);
+        c.write(&c, codes, 0, OUTS, coded);
+        c.decode(&c, coded, 0, OUTS, decoded);
+        for (int k = 0; k < OUTS * N; k++) {
+            float v = scale[k / c.group] * c.level[codes[k]] + offset[k / c.group];
+            if (fabsf(v - decoded[k]) > .006f * fabsf(decoded[k]) + 1e-7f)
+                fail_msg("%s: weight %d is %g, by its code %g", schemes[i], k, (double)decoded[k], (double)v);
+        }
+        ht__arena_close(&arena);
+    }
+}
+
+static void schemes_lose_less_than_rounding(void **state)
+{
+    struct ht__site_stats s;
+    struct ht__best_matrix m;
+    (void)state;
+    open_site(&s, q, 0, pool);
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        make(schemes[i], MOST_OUT, &s, 0, &m);
+        near(m.after, held_error(m.decoded, MOST_OUT, q, 0), m.after, 1e-3);
+        if (m.after > .95 * m.before) fail_msg("%s: %g after, %g before", schemes[i], m.after, m.before);
+        assert_string_not_equal(m.taken, "round");
+    }
     ht__site_close(&s);
 }
 
@@ -292,7 +374,7 @@ static void without_errors_the_target_is_the_weights(void **state)
     double sum = 0, squares = 0;
     (void)state;
     open_site(&s, f, 0, pool);
-    make("q8_0", &s, 0, &m);
+    make("q8_0", OUT, &s, 0, &m);
     for (int i = 0; i < OUT * N; i++) {
         double d = (double)m.decoded[i] - w[i];
         sum += d * d;
@@ -311,6 +393,8 @@ int main(void)
         cmocka_unit_test(what_cannot_be_factored_is_damped_more),
         cmocka_unit_test(feedback_and_sweeps_lower_the_loss),
         cmocka_unit_test(the_best_candidate_is_taken),
+        cmocka_unit_test(schemes_are_understood),
+        cmocka_unit_test(schemes_lose_less_than_rounding),
         cmocka_unit_test(without_errors_the_target_is_the_weights),
     };
     return cmocka_run_group_tests(tests, fill, close_pool);
