@@ -19,6 +19,7 @@
 #include "schemes/bnb.h"
 
 #include "kernels/half.h"
+#include "kernels/weights/weights.h"
 
 #include <math.h>
 #include <string.h>
@@ -27,7 +28,7 @@ enum option { BLOCK, NESTED, STORAGE, SOURCE, OFFSET };
 /* The order of parts. NESTED_ABSMAX and later are there with nested=on alone; VALUES are absmax before finish(). A source
  * has neither STATE, which has been read, nor VALUES. */
 enum part { WEIGHT, ABSMAX, MAP, NESTED_ABSMAX, NESTED_MAP, STATE, VALUES };
-enum { NESTED_BLOCK = 256, STATE_ROOM = 320, SPAN = 512 };
+enum { NESTED_BLOCK = 256, STATE_ROOM = 320 };
 
 /* ---- the two tables ---- */
 
@@ -236,17 +237,6 @@ static struct block block_at(const struct ht__scheme_params *p, const struct ht_
     return (struct block){g * block, end < n ? end : n, end > n};
 }
 
-/* Magnitudes compare as their bits do, and integers become vectors where floats would not. */
-static float largest(const float *x, int64_t n)
-{
-    int32_t most = 0;
-    for (int64_t i = 0; i < n; i++) {
-        int32_t bits = (int32_t)(ht__f32_bits(x[i]) & 0x7fffffffu);
-        most = bits > most ? bits : most;
-    }
-    return ht__f32_from_bits((uint32_t)most);
-}
-
 /* What bitsandbytes divides by; the short block is also stored so. */
 static float not_zero(float absmax)
 {
@@ -256,52 +246,28 @@ static float not_zero(float absmax)
 static void fit(const struct ht__scheme_params *p, const struct ht__matrix *m, const float *x, const float *importance,
                 struct ht__codes *c)
 {
+    const struct ht__weight_ops *ops = ht__weight_ops(ht__cpu_best());
     int64_t n = groups(p, m, c->n_rows);
     for (int64_t g = 0; g < n; g++) {
         struct block b = block_at(p, m, c, g);
-        float most = largest(x + b.from, b.end - b.from);
+        float most = ops->largest(x + b.from, b.end - b.from);
         c->scale[g] = b.last ? not_zero(most) : most;
-    }
-}
-
-/* How many of the 15 midpoints of the table lie below each number. */
-static void count_below(const float *scaled, int n, const float *midpoint, int32_t *count)
-{
-    for (int i = 0; i < n; i++)
-        count[i] = 0;
-    for (int k = 0; k < 15; k++) {
-        float limit = midpoint[k];
-        for (int i = 0; i < n; i++)
-            count[i] += scaled[i] > limit;
-    }
-}
-
-static void nearest_block(const float *x, struct block b, float absmax, const struct table *table,
-                          const float *midpoint, uint8_t *q)
-{
-    float scaled[SPAN], by = not_zero(absmax), inverse = 1 / by;
-    int32_t count[SPAN];
-    for (int64_t at = b.from; at < b.end; at += SPAN) {
-        int n = (int)(b.end - at < SPAN ? b.end - at : SPAN);
-        for (int i = 0; i < n; i++) {
-            float y = b.last ? x[at + i] / by : x[at + i] * inverse;
-            scaled[i] = y > 1 ? 1 : y < -1 ? -1 : y;
-        }
-        count_below(scaled, n, midpoint, count);
-        for (int i = 0; i < n; i++)
-            q[at + i] = table->order[count[i]];
     }
 }
 
 static void nearest(const struct ht__scheme_params *p, const struct ht__matrix *m, const float *x, struct ht__codes *c)
 {
+    const struct ht__weight_ops *ops = ht__weight_ops(ht__cpu_best());
     const struct table *table = table_of(p);
-    float midpoint[15];
+    struct ht__codebook book;
+    memcpy(book.code, table->order, sizeof book.code);
     for (int k = 0; k < 15; k++)
-        midpoint[k] = (table->value[table->order[k]] + table->value[table->order[k + 1]]) / 2;
+        book.midpoint[k] = (table->value[table->order[k]] + table->value[table->order[k + 1]]) / 2;
     int64_t n = groups(p, m, c->n_rows);
-    for (int64_t g = 0; g < n; g++)
-        nearest_block(x, block_at(p, m, c, g), c->scale[g], table, midpoint, c->q);
+    for (int64_t g = 0; g < n; g++) {
+        struct block b = block_at(p, m, c, g);
+        ops->codebook_nearest(&book, x + b.from, b.end - b.from, not_zero(c->scale[g]), b.last, c->q + b.from);
+    }
 }
 
 static void pack(const struct ht__scheme_params *p, const struct ht__matrix *m, const struct ht__codes *c,
@@ -309,8 +275,7 @@ static void pack(const struct ht__scheme_params *p, const struct ht__matrix *m, 
 {
     int64_t n = c->n_rows * m->n_in;
     uint8_t *to = dst[WEIGHT];
-    for (int64_t i = 0; i < n / 2; i++)
-        to[i] = (uint8_t)(c->q[2 * i] << 4 | c->q[2 * i + 1]);
+    ht__weight_ops(ht__cpu_best())->join_nibbles(c->q, n / 2, true, to);
     /* an odd number of weights: bitsandbytes adds a zero */
     if (n % 2) to[n / 2] = (uint8_t)(c->q[n - 1] << 4 | (table_of(p)->value == nf4 ? 7 : 0));
     memcpy(dst[nested(p) ? VALUES : ABSMAX], c->scale, (size_t)groups(p, m, c->n_rows) * 4);
@@ -381,10 +346,7 @@ static void unpack(const struct ht__scheme_params *p, const struct ht__matrix *m
 {
     int64_t n = c->n_rows * m->n_in;
     const uint8_t *from = src[WEIGHT];
-    for (int64_t i = 0; i < n / 2; i++) {
-        c->q[2 * i] = from[i] >> 4;
-        c->q[2 * i + 1] = from[i] & 15;
-    }
+    ht__weight_ops(ht__cpu_best())->part_nibbles(from, n / 2, true, c->q);
     if (n % 2) c->q[n - 1] = from[n / 2] >> 4;
     if (nested(p))
         unpack_absmax(p, m, src, c);
@@ -402,15 +364,19 @@ static void round_to(const struct ht__codec *dtype, float *x, int64_t n)
             x[i] = ht__round_f16(x[i]);
 }
 
+/* A block's weights have sixteen values: rounded once, and looked up. */
 static void value(const struct ht__scheme_params *p, const struct ht__matrix *m, const struct ht__codes *c, float *dst)
 {
+    const struct ht__weight_ops *ops = ht__weight_ops(ht__cpu_best());
     const float *table = table_of(p)->value;
     int64_t n = groups(p, m, c->n_rows);
     for (int64_t g = 0; g < n; g++) {
         struct block b = block_at(p, m, c, g);
-        for (int64_t i = b.from; i < b.end; i++)
-            dst[i] = table[c->q[i] & 15] * c->scale[g];
-        if (isfinite(c->scale[g])) round_to(m->dtype, dst + b.from, b.end - b.from);
+        float values[16];
+        for (int k = 0; k < 16; k++)
+            values[k] = table[k] * c->scale[g];
+        if (isfinite(c->scale[g])) round_to(m->dtype, values, 16);
+        ops->look_up(values, c->q + b.from, b.end - b.from, dst + b.from);
     }
 }
 

@@ -12,6 +12,7 @@
 #include "schemes/bnb.h"
 
 #include "kernels/half.h"
+#include "kernels/weights/weights.h"
 
 #include <math.h>
 #include <string.h>
@@ -54,23 +55,18 @@ static float held(float x)
 static void fit(const struct ht__scheme_params *p, const struct ht__matrix *m, const float *x, const float *importance,
                 struct ht__codes *c)
 {
-    for (int64_t row = 0; row < c->n_rows; row++, x += m->n_in) {
-        int32_t most = 0; /* magnitudes compare as their bits do */
-        for (int64_t i = 0; i < m->n_in; i++) {
-            int32_t bits = (int32_t)(ht__f32_bits(x[i]) & 0x7fffffffu);
-            most = bits > most ? bits : most;
-        }
-        c->scale[row] = held(ht__f32_from_bits((uint32_t)most));
-    }
+    const struct ht__weight_ops *ops = ht__weight_ops(ht__cpu_best());
+    for (int64_t row = 0; row < c->n_rows; row++, x += m->n_in)
+        c->scale[row] = held(ops->largest(x, m->n_in));
 }
 
 static void nearest(const struct ht__scheme_params *p, const struct ht__matrix *m, const float *x, struct ht__codes *c)
 {
+    const struct ht__weight_ops *ops = ht__weight_ops(ht__cpu_best());
     uint8_t *q = c->q;
     for (int64_t row = 0; row < c->n_rows; row++, x += m->n_in, q += m->n_in) {
         float by = c->scale[row] > 0 ? 1 / c->scale[row] * 127 : 0; /* as PyTorch divides a number */
-        for (int64_t i = 0; i < m->n_in; i++)
-            q[i] = (uint8_t)(ht__f32_bits(held(x[i]) * by + 12582912.0f) & 0xff); /* to the nearest, ties to even */
+        ops->signed_nearest(x, m->n_in, by, q);
     }
 }
 
@@ -95,10 +91,10 @@ static void unpack(const struct ht__scheme_params *p, const struct ht__matrix *m
 
 static void value(const struct ht__scheme_params *p, const struct ht__matrix *m, const struct ht__codes *c, float *dst)
 {
+    const struct ht__weight_ops *ops = ht__weight_ops(ht__cpu_best());
     const uint8_t *q = c->q;
     for (int64_t row = 0; row < c->n_rows; row++, q += m->n_in, dst += m->n_in)
-        for (int64_t i = 0; i < m->n_in; i++)
-            dst[i] = (float)(int8_t)q[i] * c->scale[row] * 7.874015718698502e-3f; /* 1 / 127, as bitsandbytes has it */
+        ops->signed_value(q, m->n_in, c->scale[row], 7.874015718698502e-3f, dst); /* 1 / 127, as bitsandbytes has it */
 }
 
 static const char *complaint(const struct ht__scheme_params *p, const struct ht__matrix *m, const void *const src[],

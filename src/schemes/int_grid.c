@@ -8,12 +8,10 @@
 #include "schemes/int_grid.h"
 
 #include "kernels/half.h"
+#include "kernels/weights/weights.h"
 
 #include <math.h>
 #include <string.h>
-
-enum { LANES = 8 };
-#define ROUNDER 12582912.0f /* 1.5 * 2^23: adding it rounds to a whole number, half to even */
 
 float ht__round_to(const struct ht__codec *codec, float x)
 {
@@ -29,68 +27,6 @@ static float stored_scale(const struct ht__int_grid *grid, float scale)
     return ht__round_to(grid->scale, scale < least ? least : scale > most ? most : scale);
 }
 
-/* ---- sums over a group ---- */
-
-struct sums {
-    float xq, qq;
-};
-
-static inline float add_lanes(const float a[LANES])
-{
-    return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
-}
-
-static inline void add_code(float x, float inverse, float least, float most, const float *importance, float *xq,
-                            float *qq)
-{
-    float y = x * inverse;
-    y = y < least ? least : y;
-    y = y > most ? most : y;
-    float q = (y + ROUNDER) - ROUNDER, wq = importance ? *importance * q : q;
-    *xq += x * wq;
-    *qq += q * wq;
-}
-
-/* Of the codes nearest to x under the scale, counted from the zero point: from `least` to `most`. */
-static inline struct sums measure_with(const float *x, const float *importance, int64_t n, float scale, float least,
-                                       float most)
-{
-    float xq[LANES] = {0}, qq[LANES] = {0}, inverse = 1 / scale;
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int k = 0; k < LANES; k++)
-            add_code(x[i + k], inverse, least, most, importance ? &importance[i + k] : NULL, &xq[k], &qq[k]);
-    for (int k = 0; i < n; i++, k++)
-        add_code(x[i], inverse, least, most, importance ? &importance[i] : NULL, &xq[k], &qq[k]);
-    return (struct sums){add_lanes(xq), add_lanes(qq)};
-}
-
-static struct sums measure(const float *x, const float *importance, int64_t n, float scale, float least, float most)
-{
-    if (importance) return measure_with(x, importance, n, scale, least, most);
-    return measure_with(x, NULL, n, scale, least, most);
-}
-
-static void find_range(const float *x, int64_t n, float *lo, float *hi)
-{
-    float low[LANES] = {0}, high[LANES] = {0};
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int k = 0; k < LANES; k++) {
-            low[k] = x[i + k] < low[k] ? x[i + k] : low[k];
-            high[k] = x[i + k] > high[k] ? x[i + k] : high[k];
-        }
-    for (; i < n; i++) {
-        low[0] = x[i] < low[0] ? x[i] : low[0];
-        high[0] = x[i] > high[0] ? x[i] : high[0];
-    }
-    *lo = *hi = 0;
-    for (int k = 0; k < LANES; k++) {
-        *lo = low[k] < *lo ? low[k] : *lo;
-        *hi = high[k] > *hi ? high[k] : *hi;
-    }
-}
-
 /* ---- ranges ---- */
 
 struct fit {
@@ -101,7 +37,6 @@ struct fit {
 struct group {
     const struct ht__int_grid *grid;
     const float *x, *importance;
-    int64_t n;
     float lo, hi; /* the weights' range, with 0 */
     float most;   /* the largest code */
 };
@@ -125,26 +60,6 @@ static struct fit whole_range(const struct group *g)
     return fit;
 }
 
-/*
- * The codes nearest under a scale, and then the scale that suits those codes best. With codes q, the error
- * sum of (x - q s)^2 is least at s = xq / qq, where it is sum of x^2 less xq^2 / qq.
- */
-static struct fit try_scale(const struct group *g, float scale, float zero)
-{
-    struct sums sums = measure(g->x, g->importance, g->n, scale, -zero, g->most - zero);
-    struct fit fit = {scale, zero, 0};
-    if (sums.xq > 0 && sums.qq > 0) {
-        fit.scale = stored_scale(g->grid, sums.xq / sums.qq);
-        fit.gain = sums.xq * (sums.xq / sums.qq);
-    }
-    return fit;
-}
-
-static void keep_better(struct fit *best, struct fit other)
-{
-    if (other.gain > best->gain) *best = other;
-}
-
 /* By bits: how far the range is narrowed, and in how many steps. */
 static const struct {
     float symmetric, asymmetric;
@@ -154,67 +69,140 @@ static const struct {
     [6] = {0.90f, 0.92f, 6, 5}, [7] = {0.96f, 0.96f, 4, 4}, [8] = {0.98f, 0.98f, 4, 4},
 };
 
-static struct fit search(const struct group *g)
+/*
+ * Groups are searched side by side: each step tries a few scales for all of them, whose sums ops->probe makes at once.
+ *
+ * The codes nearest under a scale are taken, and then the scale that suits those codes best. With codes q, the error
+ * sum of (x - q s)^2 is least at s = xq / qq, where it is sum of x^2 less xq^2 / qq.
+ */
+enum { BATCH = 16, TRIES = 8 };
+
+struct batch {
+    const struct ht__weight_ops *ops;
+    const struct ht__int_grid *grid;
+    int n;
+    struct group group[BATCH];
+    struct fit best[BATCH];
+    /* The tries of a step: which group, its zero point, and what they give. */
+    int n_tries, of[BATCH * TRIES];
+    float zero[BATCH * TRIES], xq[BATCH * TRIES], qq[BATCH * TRIES], suits[BATCH * TRIES], gain[BATCH * TRIES];
+    struct ht__probe probes[BATCH * TRIES];
+};
+
+static void add_try(struct batch *b, int group, float scale, float zero)
 {
-    bool asymmetric = g->grid->asymmetric;
-    int tries = asymmetric ? ranges[g->grid->bits].asymmetric_tries : ranges[g->grid->bits].symmetric_tries;
-    /* The whole range puts the largest weight half a step beyond the outermost code where it is symmetric. */
-    float wide = asymmetric ? 1 : g->most / (g->most - 1),
-          narrow = asymmetric ? ranges[g->grid->bits].asymmetric : ranges[g->grid->bits].symmetric;
-    struct fit plain = whole_range(g), best = plain;
-    if (g->lo == 0 && g->hi == 0) return plain;
-    for (int i = 0; i < tries; i++)
-        keep_better(&best,
-                    try_scale(g, plain.scale * (wide + (narrow - wide) * (float)i / (float)(tries - 1)), plain.zero));
-    for (int step = -1; step <= 1 && asymmetric; step += 2) {
-        float zero = best.zero + (float)step;
-        if (zero >= g->grid->least_zero && zero <= g->most) keep_better(&best, try_scale(g, best.scale, zero));
+    const struct group *g = &b->group[group];
+    b->probes[b->n_tries] = (struct ht__probe){g->x, g->importance, 1 / scale, -zero, g->most - zero};
+    b->of[b->n_tries] = group;
+    b->zero[b->n_tries++] = zero;
+}
+
+static void measure_tries(struct batch *b)
+{
+    b->ops->probe(b->probes, b->n_tries, b->grid->group, b->xq, b->qq);
+    for (int i = 0; i < b->n_tries; i++) {
+        b->suits[i] = b->xq[i] / b->qq[i];
+        b->gain[i] = b->xq[i] * b->suits[i];
     }
-    for (int i = 0; i < 2; i++)
-        keep_better(&best, try_scale(g, best.scale, best.zero));
-    return best;
+}
+
+/* Keeps of each group the best: the first of those that gain alike. */
+static void take_tries(struct batch *b)
+{
+    int taken[BATCH];
+    if (b->n_tries > 0) measure_tries(b);
+    for (int k = 0; k < b->n; k++)
+        taken[k] = -1;
+    for (int i = 0; i < b->n_tries; i++)
+        if (b->xq[i] > 0 && b->qq[i] > 0 && b->gain[i] > b->best[b->of[i]].gain) {
+            b->best[b->of[i]].gain = b->gain[i];
+            taken[b->of[i]] = i;
+        }
+    for (int k = 0; k < b->n; k++) {
+        int i = taken[k];
+        if (i >= 0) b->best[k] = (struct fit){stored_scale(b->grid, b->suits[i]), b->zero[i], b->gain[i]};
+    }
+    b->n_tries = 0;
+}
+
+/* From the whole range down to a narrow one. */
+static void try_ranges(struct batch *b)
+{
+    bool asymmetric = b->grid->asymmetric;
+    int tries = asymmetric ? ranges[b->grid->bits].asymmetric_tries : ranges[b->grid->bits].symmetric_tries;
+    for (int k = 0; k < b->n; k++) {
+        struct fit plain = b->best[k];
+        /* The whole range puts the largest weight half a step beyond the outermost code where it is symmetric. */
+        float wide = asymmetric ? 1 : b->group[k].most / (b->group[k].most - 1);
+        float narrow = asymmetric ? ranges[b->grid->bits].asymmetric : ranges[b->grid->bits].symmetric;
+        for (int i = 0; i < tries; i++)
+            add_try(b, k, plain.scale * (wide + (narrow - wide) * (float)i / (float)(tries - 1)), plain.zero);
+    }
+    take_tries(b);
+}
+
+static void try_zeros(struct batch *b, float step)
+{
+    for (int k = 0; k < b->n; k++) {
+        float zero = b->best[k].zero + step;
+        if (zero >= b->grid->least_zero && zero <= b->group[k].most) add_try(b, k, b->best[k].scale, zero);
+    }
+    take_tries(b);
+}
+
+static void try_again(struct batch *b)
+{
+    for (int k = 0; k < b->n; k++)
+        add_try(b, k, b->best[k].scale, b->best[k].zero);
+    take_tries(b);
+}
+
+/* A group of zeros gains nothing and keeps its whole range. */
+static void search(struct batch *b)
+{
+    try_ranges(b);
+    if (b->grid->asymmetric) {
+        try_zeros(b, -1);
+        try_zeros(b, 1);
+    }
+    try_again(b);
+    try_again(b);
 }
 
 void ht__int_grid_fit(const struct ht__int_grid *grid, const float *x, int64_t n_rows, int64_t n_in,
                       const float *importance, float *scale, float *zero)
 {
-    for (int64_t i = 0; i < n_rows * n_in; i += grid->group) {
-        struct group g = {.grid = grid, .x = x + i, .n = grid->group, .most = exp2f((float)grid->bits) - 1};
-        if (importance) g.importance = importance + i % n_in;
-        find_range(g.x, g.n, &g.lo, &g.hi);
-        struct fit fit = grid->search ? search(&g) : whole_range(&g);
-        scale[i / grid->group] = fit.scale;
-        if (zero) zero[i / grid->group] = fit.zero;
+    struct batch b = {.ops = ht__weight_ops(ht__cpu_best()), .grid = grid};
+    int64_t group = grid->group, n_groups = n_rows * n_in / group;
+    float most = exp2f((float)grid->bits) - 1;
+    for (int64_t at = 0; at < n_groups; at += b.n) {
+        b.n = (int)(n_groups - at < BATCH ? n_groups - at : BATCH);
+        for (int k = 0; k < b.n; k++) {
+            struct group *g = &b.group[k];
+            *g = (struct group){.grid = grid, .x = x + (at + k) * group, .most = most};
+            if (importance) g->importance = importance + (at + k) * group % n_in;
+            b.ops->range(g->x, group, &g->lo, &g->hi);
+            b.best[k] = whole_range(g);
+        }
+        if (grid->search) search(&b);
+        for (int k = 0; k < b.n; k++) {
+            scale[at + k] = b.best[k].scale;
+            if (zero) zero[at + k] = b.best[k].zero;
+        }
     }
 }
 
 /* ---- codes ---- */
 
-static void nearest_in_group(const float *x, int64_t n, float scale, float zero, float most, uint8_t *q)
-{
-    float least = -zero, top = most - zero, shift = ROUNDER + zero;
-    for (int64_t i = 0; i < n; i++) {
-        float y = x[i] / scale;
-        y = y < least ? least : y;
-        y = y > top ? top : y;
-        q[i] = (uint8_t)ht__f32_bits(((y + ROUNDER) - ROUNDER) + shift); /* below 256: the lowest bits */
-    }
-}
-
 void ht__int_grid_nearest(const struct ht__int_grid *grid, const float *x, int64_t n_rows, int64_t n_in,
                           const float *scale, const float *zero, uint8_t *q)
 {
+    const struct ht__weight_ops *ops = ht__weight_ops(ht__cpu_best());
     float middle = exp2f((float)(grid->bits - 1));
     for (int64_t i = 0; i < n_rows * n_in; i += grid->group) {
         int64_t g = i / grid->group;
-        nearest_in_group(x + i, grid->group, scale[g], zero ? zero[g] : middle, 2 * middle - 1, q + i);
+        ops->whole_nearest(x + i, grid->group, scale[g], zero ? zero[g] : middle, 2 * middle - 1, q + i);
     }
-}
-
-static void values_of_group(const uint8_t *q, int64_t n, float scale, float zero, float *dst)
-{
-    for (int64_t i = 0; i < n; i++)
-        dst[i] = ((float)q[i] - zero) * scale;
 }
 
 void ht__round_values(const struct ht__codec *codec, float *x, int64_t n)
@@ -231,21 +219,34 @@ void ht__round_values(const struct ht__codec *codec, float *x, int64_t n)
     }
 }
 
+/* Columns of a row whose groups a file lists. */
+static void listed_values(const struct ht__codes *codes, const uint8_t *q, int64_t n_in, const float *scale,
+                          const float *zero, float middle, float *dst)
+{
+    for (int64_t k = 0; k < n_in; k++) {
+        int32_t g = codes->column_group[k];
+        dst[k] = ((float)q[k] - (zero ? zero[g] : middle)) * scale[g];
+    }
+}
+
 void ht__int_grid_value(const struct ht__int_grid *grid, const struct ht__codes *codes, int64_t n_in, float *dst)
 {
-    int64_t groups = n_in / grid->group;
+    const struct ht__weight_ops *ops = ht__weight_ops(ht__cpu_best());
+    enum ht__rounding rounding = ht__rounding_of(grid->value);
+    int64_t group = grid->group, groups = n_in / group;
     float middle = exp2f((float)(grid->bits - 1));
     for (int64_t row = 0; row < codes->n_rows; row++) {
         const uint8_t *q = codes->q + row * n_in;
         const float *scale = codes->scale + row * groups, *zero = codes->zero ? codes->zero + row * groups : NULL;
         float *to = dst + row * n_in;
-        for (int64_t k = 0; codes->column_group && k < n_in; k++) {
-            int32_t g = codes->column_group[k];
-            to[k] = ((float)q[k] - (zero ? zero[g] : middle)) * scale[g];
-        }
+        bool sound = true; /* numbers that are not finite are rounded by the codec, which looks at each */
+        for (int64_t g = 0; g < groups; g++)
+            sound &= isfinite(scale[g]) && (!zero || isfinite(zero[g]));
         for (int64_t g = 0; !codes->column_group && g < groups; g++)
-            values_of_group(q + g * grid->group, grid->group, scale[g], zero ? zero[g] : middle, to + g * grid->group);
-        ht__round_values(grid->value, to, n_in);
+            ops->whole_value[sound ? rounding : HT__TO_F32](q + g * group, group, scale[g], zero ? zero[g] : middle,
+                                                            to + g * group);
+        if (codes->column_group) listed_values(codes, q, n_in, scale, zero, middle, to);
+        if (codes->column_group || !sound) ht__round_values(grid->value, to, n_in);
     }
 }
 

@@ -2,6 +2,7 @@
 #include "schemes/scaled.h"
 
 #include "kernels/small_float.h"
+#include "kernels/weights/weights.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -184,26 +185,17 @@ static float scale_of(const struct ht__scaled *form, const struct ht__matrix *m,
     return in_units(form, stored > 0 ? stored : form->empty, global);
 }
 
-static int32_t largest_bits(const float *x, int64_t n)
-{
-    int32_t most = 0;
-    for (int64_t i = 0; i < n; i++) {
-        int32_t magnitude = (int32_t)(ht__f32_bits(x[i]) & 0x7fffffffu);
-        most = magnitude > most ? magnitude : most;
-    }
-    return most;
-}
-
 /* Of rows [row, row + n_rows) of these, in n columns from `from` on. */
 static float block_amax(const struct ht__matrix *m, const float *x, int64_t row, int64_t n_rows, int64_t from,
                         int64_t n)
 {
-    int32_t most = 0;
+    const struct ht__weight_ops *ops = ht__weight_ops(ht__cpu_best());
+    float most = 0;
     for (int64_t r = row; r < row + n_rows; r++) {
-        int32_t bits = largest_bits(x + r * m->n_in + from, n);
-        most = bits > most ? bits : most;
+        float largest = ops->largest(x + r * m->n_in + from, n);
+        most = largest > most ? largest : most;
     }
-    return ht__f32_from_bits((uint32_t)most);
+    return most;
 }
 
 void ht__scaled_fit(const struct ht__scheme_params *p, const struct ht__matrix *m, const float *x,
@@ -223,41 +215,10 @@ void ht__scaled_fit(const struct ht__scheme_params *p, const struct ht__matrix *
 
 /* ---- codes and values of a run of weights under one scale ---- */
 
-typedef void encode_fn(const float *x, int64_t n, float scale, uint8_t *q);
-typedef void decode_fn(const uint8_t *q, int64_t n, float scale, float *x);
-
-static float as_f32(float x)
+static enum ht__small_float small(const struct ht__scaled *form)
 {
-    return x;
+    return form->element == HT__E4M3 ? HT__SMALL_E4M3 : HT__SMALL_E2M1;
 }
-
-#define RUNS(element, rounding, round)                                                                                 \
-    static void encode_##element##_##rounding(const float *x, int64_t n, float scale, uint8_t *q)                      \
-    {                                                                                                                  \
-        for (int64_t i = 0; i < n; i++)                                                                                \
-            q[i] = ht__f32_to_##element(round(x[i] / scale));                                                          \
-    }                                                                                                                  \
-    static void decode_##element##_##rounding(const uint8_t *q, int64_t n, float scale, float *x)                      \
-    {                                                                                                                  \
-        for (int64_t i = 0; i < n; i++)                                                                                \
-            x[i] = round(ht__##element##_to_f32(q[i]) * scale);                                                        \
-    }
-RUNS(e4m3, f32, as_f32)
-RUNS(e4m3, bf16, ht__round_bf16)
-RUNS(e4m3, f16, ht__round_f16)
-RUNS(e2m1, f32, as_f32)
-RUNS(e2m1, bf16, ht__round_bf16)
-RUNS(e2m1, f16, ht__round_f16)
-
-static int place_of(const struct ht__codec *dtype)
-{
-    return dtype == &ht__codec_bf16 ? 1 : dtype == &ht__codec_f16 ? 2 : 0;
-}
-
-static encode_fn *const encoders[2][3] = {{encode_e4m3_f32, encode_e4m3_bf16, encode_e4m3_f16},
-                                          {encode_e2m1_f32, encode_e2m1_bf16, encode_e2m1_f16}};
-static decode_fn *const decoders[2][3] = {{decode_e4m3_f32, decode_e4m3_bf16, decode_e4m3_f16},
-                                          {decode_e2m1_f32, decode_e2m1_bf16, decode_e2m1_f16}};
 
 /* The scales of a row, in the groups of these rows. */
 static const float *scales_of_row(const struct ht__scaled *form, const struct ht__codes *c, int64_t row,
@@ -270,13 +231,14 @@ void ht__scaled_nearest(const struct ht__scheme_params *p, const struct ht__matr
                         struct ht__codes *c)
 {
     struct ht__scaled form = ht__scaled_form(p, m);
-    encode_fn *encode = encoders[form.element][place_of(form.quotient)];
+    const struct ht__weight_ops *ops = ht__weight_ops(ht__cpu_best());
     int64_t columns = columns_of(&form, m), per_row = blocks(m->n_in, columns);
     for (int64_t row = 0; row < c->n_rows; row++) {
         const float *scale = scales_of_row(&form, c, row, per_row);
         for (int64_t from = 0; from < m->n_in; from += columns) {
             int64_t n = m->n_in - from < columns ? m->n_in - from : columns;
-            encode(x + row * m->n_in + from, n, *scale++, c->q + row * m->n_in + from);
+            ops->small_nearest[small(&form)][ht__rounding_of(form.quotient)](x + row * m->n_in + from, n, *scale++,
+                                                                             c->q + row * m->n_in + from);
         }
     }
 }
@@ -285,13 +247,14 @@ void ht__scaled_value(const struct ht__scheme_params *p, const struct ht__matrix
                       float *dst)
 {
     struct ht__scaled form = ht__scaled_form(p, m);
-    decode_fn *decode = decoders[form.element][place_of(form.value)];
+    const struct ht__weight_ops *ops = ht__weight_ops(ht__cpu_best());
     int64_t columns = columns_of(&form, m), per_row = blocks(m->n_in, columns);
     for (int64_t row = 0; row < c->n_rows; row++) {
         const float *scale = scales_of_row(&form, c, row, per_row);
         for (int64_t from = 0; from < m->n_in; from += columns) {
             int64_t n = m->n_in - from < columns ? m->n_in - from : columns;
-            decode(c->q + row * m->n_in + from, n, *scale++, dst + row * m->n_in + from);
+            ops->small_value[small(&form)][ht__rounding_of(form.value)](c->q + row * m->n_in + from, n, *scale++,
+                                                                        dst + row * m->n_in + from);
         }
     }
 }
@@ -333,8 +296,7 @@ void ht__scaled_pack(const struct ht__scheme_params *p, const struct ht__matrix 
     if (form.element == HT__E4M3)
         memcpy(to, c->q, (size_t)n);
     else
-        for (int64_t i = 0; i < n / 2; i++)
-            to[i] = (uint8_t)(c->q[2 * i] | c->q[2 * i + 1] << 4);
+        ht__weight_ops(ht__cpu_best())->join_nibbles(c->q, n / 2, false, to);
     if (form.block_rows) store_scales(&form, m, c->scale, ht__scaled_groups(p, m, c->n_rows), dst[SCALE]);
 }
 
@@ -356,10 +318,7 @@ void ht__scaled_unpack(const struct ht__scheme_params *p, const struct ht__matri
     if (form.element == HT__E4M3)
         memcpy(c->q, from, (size_t)n);
     else
-        for (int64_t i = 0; i < n / 2; i++) {
-            c->q[2 * i] = from[i] & 15;
-            c->q[2 * i + 1] = from[i] >> 4;
-        }
+        ht__weight_ops(ht__cpu_best())->part_nibbles(from, n / 2, false, c->q);
     if (form.global) memcpy(&global, src[GLOBAL], sizeof global);
     load_scales(&form, src[SCALE], ht__scaled_groups(p, m, c->n_rows), global, c->scale);
 }
