@@ -35,35 +35,43 @@ static enum ht_err put_part(const struct ht__packing *job, int part, const char 
     return HT_OK;
 }
 
-static enum ht_err make_codes(const struct ht__packing *job, struct ht__codes *codes, struct ht__arena *arena,
-                              struct ht_diag *diag)
+enum ht_err ht__pack_open(struct ht__packing *job, struct ht__arena *arena, struct ht_diag *diag)
 {
     const struct ht__packed *p = job->packed;
     if (job->coded) {
-        *codes = ht__coded_rows(p->params, &p->matrix, job->coded, job->row, job->n_rows);
+        job->codes = ht__coded_rows(p->params, &p->matrix, job->coded, job->row, job->n_rows);
         return HT_OK;
     }
-    if (!ht__codes_new(codes, p->params, &p->matrix, job->row, job->n_rows, arena))
-        return ht__fail_memory(diag, job->name);
-    p->method->rows(p->params, &p->matrix, job->x, job->importance, codes);
-    return HT_OK;
+    bool ok = ht__codes_new(&job->codes, p->params, &p->matrix, job->row, job->n_rows, arena);
+    return ok ? HT_OK : ht__fail_memory(diag, job->name);
 }
 
-enum ht_err ht__pack_rows(const struct ht__packing *job, struct ht__arena *arena, struct ht__sum *written,
-                          uint64_t *bytes, struct ht_diag *diag)
+void ht__pack_strip(const struct ht__packing *job, int64_t from, int64_t n_rows, const float *x, float *again)
 {
     const struct ht__packed *p = job->packed;
     const struct ht__scheme *scheme = p->params->scheme;
-    struct ht__codes codes;
+    int64_t groups = scheme->groups(p->params, &p->matrix, from);
+    struct ht__codes codes = job->codes;
+    codes.row += from;
+    codes.n_rows = n_rows;
+    codes.q += from * p->matrix.n_in;
+    codes.scale += groups;
+    if (codes.zero) codes.zero += groups;
+    if (!job->coded) p->method->rows(p->params, &p->matrix, x, job->importance, &codes);
+    scheme->value(p->params, &p->matrix, &codes, again);
+}
+
+enum ht_err ht__pack_write(const struct ht__packing *job, struct ht__arena *arena, struct ht__sum *written,
+                           uint64_t *bytes, struct ht_diag *diag)
+{
+    const struct ht__packed *p = job->packed;
     void *packed[HT__SCHEME_PARTS] = {NULL};
     for (int i = 0; i < p->n_parts; i++) {
         if (p->parts[i].place == HT__PART_WHOLE) continue;
         packed[i] = ht__arena_raw(arena, ht__part_rows_bytes(&p->parts[i], &p->matrix, job->row, job->n_rows) + 64);
         if (!packed[i]) return ht__fail_memory(diag, job->name);
     }
-    HT_TRY(make_codes(job, &codes, arena, diag));
-    scheme->value(p->params, &p->matrix, &codes, job->again);
-    scheme->pack(p->params, &p->matrix, &codes, packed);
+    p->params->scheme->pack(p->params, &p->matrix, &job->codes, packed);
     for (int i = 0; i < p->n_parts; i++)
         if (packed[i]) HT_TRY(put_part(job, i, packed[i], written, bytes, diag));
     return HT_OK;

@@ -144,35 +144,57 @@ static int64_t common_multiple(int64_t a, int64_t b)
     return a / x * b;
 }
 
-/* Schemes take rows in multiples; parts that are written line by line want long pieces. */
-int64_t ht__plan_chunk_rows(const struct ht__plan *plan, uint32_t item)
+/* Schemes take rows in multiples. */
+int64_t ht__plan_strip_rows(const struct ht__plan *plan, uint32_t item)
 {
     const struct ht__weight *weight = ht__item_any(plan, item);
     int64_t wanted = weight->rows->chunk_weights ? weight->rows->chunk_weights : HT__CHUNK_WEIGHTS, multiple = 1;
-    for (size_t o = 0; o < plan->n_outputs; o++) {
-        const struct ht__packed *packed = plan->outputs[o].packed ? plan->outputs[o].packed[item] : NULL;
-        if (!packed) continue;
-        multiple = common_multiple(multiple, packed->rows);
-        if (packed->columns && wanted < 4 * HT__CHUNK_WEIGHTS) wanted = 4 * HT__CHUNK_WEIGHTS;
-    }
+    for (size_t o = 0; o < plan->n_outputs; o++)
+        if (plan->outputs[o].packed && plan->outputs[o].packed[item])
+            multiple = common_multiple(multiple, plan->outputs[o].packed[item]->rows);
     int64_t rows = wanted / (weight->ne[0] ? weight->ne[0] : 1) / multiple * multiple;
     if (rows < multiple) rows = multiple;
     return rows > weight->ne[1] ? weight->ne[1] : rows;
 }
 
+static bool is_packed(const struct ht__plan *plan, uint32_t item, bool by_columns)
+{
+    for (size_t o = 0; o < plan->n_outputs; o++) {
+        const struct ht__packed *packed = plan->outputs[o].packed ? plan->outputs[o].packed[item] : NULL;
+        if (packed && (packed->columns || !by_columns)) return true;
+    }
+    return false;
+}
+
+/* Of a part that is written line by line, a piece has a few bytes a row: many rows make the pieces long. */
+int64_t ht__plan_chunk_rows(const struct ht__plan *plan, uint32_t item)
+{
+    enum { COLUMN_ROWS = 2048, COLUMN_WEIGHTS = 8 << 20 };
+    const struct ht__weight *weight = ht__item_any(plan, item);
+    int64_t strip = ht__plan_strip_rows(plan, item), rows = COLUMN_WEIGHTS / (weight->ne[0] ? weight->ne[0] : 1);
+    if (!is_packed(plan, item, true)) return strip;
+    if (rows > COLUMN_ROWS) rows = COLUMN_ROWS;
+    rows = rows > strip ? rows / strip * strip : strip;
+    return rows > weight->ne[1] ? weight->ne[1] : rows;
+}
+
 /*
- * A worker holds a chunk as floats, as read, decoded again, and encoded, and row sources may need as much
- * once more for a transform: five times the chunk's floats bounds it.
+ * A worker holds a strip as floats, as read, decoded again, and encoded, and row sources may need as much once more
+ * for a transform: five times its floats bounds it. Of a whole chunk it has each scheme's codes, and their parts, which
+ * take less than twice as much.
  */
 static uint64_t worker_bytes(const struct ht__plan *plan)
 {
     uint64_t most = 0;
     for (size_t i = 0; i < plan->n_work; i++) {
-        uint64_t n =
-            (uint64_t)ht__plan_chunk_rows(plan, plan->work[i]) * (uint64_t)plan->items[plan->work[i]].rows->row_len;
-        if (n > most) most = n;
+        uint32_t item = plan->work[i];
+        uint64_t row = (uint64_t)plan->items[item].rows->row_len, strip = (uint64_t)ht__plan_strip_rows(plan, item);
+        uint64_t bytes = row * strip * sizeof(float) * 5;
+        if (is_packed(plan, item, false))
+            bytes += row * (uint64_t)ht__plan_chunk_rows(plan, item) * 3 * plan->n_outputs;
+        if (bytes > most) most = bytes;
     }
-    return most * sizeof(float) * 5 + (1 << 20);
+    return most + (1 << 20);
 }
 
 /* Parts that are kept in memory until their matrix is done: of the largest ones that workers may have at a time. */

@@ -131,10 +131,11 @@ HT_MUST_CHECK enum ht_err ht__plan_open(const struct ht__pipeline_settings *sett
 /* Files that were not published are removed. */
 void ht__plan_close(struct ht__plan **plan);
 
-/* How many weights a worker takes at once, at most (a row that is longer is taken alone). */
-enum { HT__CHUNK_WEIGHTS = 256 << 10 };
+/* How many weights a worker has as floats, at most (a row that is longer is taken alone): what a core's cache holds. */
+enum { HT__CHUNK_WEIGHTS = 64 << 10 };
 
-/* Rows in one chunk of this item. */
+/* Rows that are read and encoded at once, and rows in one chunk of this item, which are as many or a multiple. */
+int64_t ht__plan_strip_rows(const struct ht__plan *plan, uint32_t item);
 int64_t ht__plan_chunk_rows(const struct ht__plan *plan, uint32_t item);
 
 /* The item as the output holds it; NULL: it does not. */

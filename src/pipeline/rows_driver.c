@@ -5,6 +5,7 @@
  */
 #include "pipeline/rows_driver.h"
 #include "base/check.h"
+#include "kernels/weights/weights.h"
 #include "pipeline/floats.h"
 #include "pipeline/pack.h"
 #include "model/rows.h"
@@ -253,67 +254,112 @@ static enum ht_err encode_for_all(struct worker *k, const struct chunk *c, const
         const struct ht__choice *choice = &plan->outputs[later].choices[c->item];
         bool own = chosen_rows(plan, c->item, later) != chosen_rows(plan, c->item, output);
         if (!is_encoded(plan, c->item, later) || choice->scheme || choice->type != type || own) continue;
-        sums->outputs[later] = here;
+        sums->outputs[later].error += here.error;
+        ht__sum_merge(&sums->outputs[later].written, &here.written);
         HT_TRY(write_rows(k, later, c, encoded, size));
         *bytes += size;
     }
     return HT_OK;
 }
 
-static enum ht_err pack(struct worker *k, const struct chunk *c, const float *x, size_t output, float *again,
-                        struct sums *sums, uint64_t *bytes)
+/* The outputs whose schemes pack the item, each with this chunk's codes. */
+static enum ht_err open_packings(struct worker *k, const struct chunk *c, struct ht__packing **packings)
 {
-    struct ht__plan_output *out = &k->stream->plan->outputs[output];
-    struct ht__packing job = {
-        .packed = out->packed[c->item],
-        .file = &out->files[out->places[c->item].file],
-        .row = c->row,
-        .n_rows = c->n_rows,
-        .x = x,
-        .again = again,
-        .importance = importance_of(k->stream->plan, c),
-        .coded = chosen_rows(k->stream->plan, c->item, output),
-        .lock = &k->stream->lock,
-        .name = ht__item_in(k->stream->plan, out, c->item)->name,
-        .alloc = k->stream->plan->run.alloc,
-    };
-    struct output_sums *here = &sums->outputs[output];
-    HT_TRY(ht__pack_rows(&job, &k->arena, &here->written, bytes, &k->diag));
-    if (!ht__floats_finite(again, c->n_rows * k->stream->plan->items[c->item].rows->row_len))
-        return ht__fail(&k->diag, HT_ERR_NONFINITE, job.name, -1, "rows %lld to %lld hold weights too large for %s",
-                        (long long)c->row, (long long)(c->row + c->n_rows - 1), out->target->type);
-    here->error = ht__floats_squares(x, again, c->n_rows * k->stream->plan->items[c->item].rows->row_len);
+    struct ht__plan *plan = k->stream->plan;
+    *packings = ht__arena_array(&k->arena, plan->n_outputs, sizeof **packings);
+    if (!*packings) return ht__fail_memory(&k->diag, ht__item_any(plan, c->item)->name);
+    for (size_t o = 0; o < plan->n_outputs; o++) {
+        struct ht__plan_output *out = &plan->outputs[o];
+        if (!is_encoded(plan, c->item, o) || !out->choices[c->item].scheme) continue;
+        (*packings)[o] = (struct ht__packing){
+            .packed = out->packed[c->item],
+            .file = &out->files[out->places[c->item].file],
+            .row = c->row,
+            .n_rows = c->n_rows,
+            .importance = importance_of(plan, c),
+            .coded = chosen_rows(plan, c->item, o),
+            .lock = &k->stream->lock,
+            .name = ht__item_in(plan, out, c->item)->name,
+            .alloc = plan->run.alloc,
+        };
+        HT_TRY(ht__pack_open(&(*packings)[o], &k->arena, &k->diag));
+    }
     return HT_OK;
 }
 
-static enum ht_err read_floats(struct worker *k, const struct chunk *c, float **x, struct ht_diag *diag)
+static enum ht_err pack_strip(struct worker *k, const struct chunk *strip, const struct ht__packing *job, size_t output,
+                              const float *x, float *again, struct sums *sums)
 {
-    const struct ht__weight *w = ht__item_any(k->stream->plan, c->item);
-    size_t n = (size_t)(c->n_rows * w->rows->row_len);
-    *x = ht__arena_raw(&k->arena, n * sizeof **x);
-    if (!*x) return ht__fail_memory(diag, w->name);
-    HT_TRY(w->rows->read(w->rows, c->row, c->n_rows, *x, &k->scratch, diag));
-    return ht__floats_finite(*x, (int64_t)n) ? HT_OK : ht__floats_refuse(w, c->row, c->n_rows, *x, diag);
+    const struct ht__plan *plan = k->stream->plan;
+    int64_t n = strip->n_rows * plan->items[strip->item].rows->row_len;
+    ht__pack_strip(job, strip->row - job->row, strip->n_rows, x, again);
+    if (!ht__floats_finite(again, n))
+        return ht__fail(&k->diag, HT_ERR_NONFINITE, job->name, -1, "rows %lld to %lld hold weights too large for %s",
+                        (long long)strip->row, (long long)(strip->row + strip->n_rows - 1),
+                        plan->outputs[output].target->type);
+    sums->outputs[output].error += ht__floats_squares(x, again, n);
+    return HT_OK;
 }
 
+static enum ht_err read_floats(struct worker *k, const struct chunk *c, float *x)
+{
+    const struct ht__weight *w = ht__item_any(k->stream->plan, c->item);
+    HT_TRY(w->rows->read(w->rows, c->row, c->n_rows, x, &k->scratch, &k->diag));
+    bool finite = ht__floats_finite(x, c->n_rows * w->rows->row_len);
+    return finite ? HT_OK : ht__floats_refuse(w, c->row, c->n_rows, x, &k->diag);
+}
+
+/* Buffers of a strip: its weights, as they will be read back, and encoded. */
+struct strip_room {
+    float *x, *again;
+    void *encoded;
+};
+
+static enum ht_err open_room(struct worker *k, uint32_t item, int64_t n_rows, struct strip_room *room)
+{
+    const struct ht__plan *plan = k->stream->plan;
+    size_t size = (size_t)(n_rows * plan->items[item].rows->row_len) * sizeof(float);
+    room->x = ht__arena_raw(&k->arena, size);
+    room->again = ht__arena_raw(&k->arena, size);
+    room->encoded = ht__arena_raw(&k->arena, size);
+    bool ok = room->x && room->again && room->encoded;
+    return ok ? HT_OK : ht__fail_memory(&k->diag, ht__item_any(plan, item)->name);
+}
+
+static enum ht_err encode_strip(struct worker *k, const struct chunk *strip, const struct ht__packing *packings,
+                                const struct strip_room *room, struct sums *sums, uint64_t *bytes)
+{
+    const struct ht__plan *plan = k->stream->plan;
+    HT_TRY(read_floats(k, strip, room->x));
+    sums->squares += ht__floats_squares(room->x, NULL, strip->n_rows * plan->items[strip->item].rows->row_len);
+    for (size_t o = 0; o < plan->n_outputs; o++) {
+        size_t same;
+        if (!is_encoded(plan, strip->item, o)) continue;
+        if (packings[o].packed)
+            HT_TRY(pack_strip(k, strip, &packings[o], o, room->x, room->again, sums));
+        else if (chosen_rows(plan, strip->item, o) || !encoded_before(plan, strip->item, o, &same))
+            HT_TRY(encode_for_all(k, strip, room->x, o, room->encoded, room->again, sums, bytes));
+    }
+    return HT_OK;
+}
+
+/* A strip's floats stay in the core's cache; what schemes make of the whole chunk is written in long pieces. */
 static enum ht_err encode_all(struct worker *k, const struct chunk *c, struct sums *sums, uint64_t *bytes)
 {
     const struct ht__plan *plan = k->stream->plan;
-    size_t n = (size_t)(c->n_rows * plan->items[c->item].rows->row_len);
-    float *x;
-    HT_TRY(read_floats(k, c, &x, &k->diag));
-    float *again = ht__arena_raw(&k->arena, n * sizeof *again);
-    void *encoded = ht__arena_raw(&k->arena, n * sizeof *x);
-    if (!again || !encoded) return ht__fail_memory(&k->diag, ht__item_any(plan, c->item)->name);
-    sums->squares = ht__floats_squares(x, NULL, (int64_t)n);
-    for (size_t o = 0; o < plan->n_outputs; o++) {
-        size_t same;
-        if (!is_encoded(plan, c->item, o)) continue;
-        if (plan->outputs[o].choices[c->item].scheme)
-            HT_TRY(pack(k, c, x, o, again, sums, bytes));
-        else if (chosen_rows(plan, c->item, o) || !encoded_before(plan, c->item, o, &same))
-            HT_TRY(encode_for_all(k, c, x, o, encoded, again, sums, bytes));
+    int64_t at_once = ht__plan_strip_rows(plan, c->item), end = c->row + c->n_rows;
+    struct ht__packing *packings;
+    struct strip_room room;
+    HT_TRY(open_packings(k, c, &packings));
+    HT_TRY(open_room(k, c->item, at_once < c->n_rows ? at_once : c->n_rows, &room));
+    for (struct chunk strip = *c; strip.row < end; strip.row += strip.n_rows) {
+        strip.n_rows = end - strip.row < at_once ? end - strip.row : at_once;
+        HT_TRY(encode_strip(k, &strip, packings, &room, sums, bytes));
+        ht__arena_reset(&k->scratch);
     }
+    for (size_t o = 0; o < plan->n_outputs; o++)
+        if (packings[o].packed)
+            HT_TRY(ht__pack_write(&packings[o], &k->arena, &sums->outputs[o].written, bytes, &k->diag));
     return HT_OK;
 }
 
@@ -321,14 +367,22 @@ static enum ht_err encode_all(struct worker *k, const struct chunk *c, struct su
 static enum ht_err survey_rows(struct worker *k, const struct chunk *c)
 {
     struct ht__stream *s = k->stream;
-    float *x, most = 0;
-    HT_TRY(read_floats(k, c, &x, &k->diag));
-    int64_t n = c->n_rows * s->plan->items[c->item].rows->row_len;
-    for (int64_t i = 0; i < n; i++)
-        most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
+    const struct ht__weight_ops *ops = ht__weight_ops(ht__cpu_best());
+    int64_t at_once = ht__plan_strip_rows(s->plan, c->item), end = c->row + c->n_rows;
+    int64_t row_len = s->plan->items[c->item].rows->row_len;
+    struct strip_room room;
+    float most = 0;
+    HT_TRY(open_room(k, c->item, at_once < c->n_rows ? at_once : c->n_rows, &room));
+    for (struct chunk strip = *c; strip.row < end; strip.row += strip.n_rows) {
+        strip.n_rows = end - strip.row < at_once ? end - strip.row : at_once;
+        HT_TRY(read_floats(k, &strip, room.x));
+        float largest = ops->largest(room.x, strip.n_rows * row_len);
+        most = largest > most ? largest : most;
+        ht__arena_reset(&k->scratch);
+    }
     pthread_mutex_lock(&s->lock);
     if (most > s->amax[c->item]) s->amax[c->item] = most;
-    s->done += (uint64_t)n;
+    s->done += (uint64_t)(c->n_rows * row_len);
     pthread_mutex_unlock(&s->lock);
     return HT_OK;
 }
