@@ -498,9 +498,6 @@ static enum ht_err parse_effort(struct parser *p)
     p->s->pipeline.best = effort && strcmp(effort, "best") == 0;
     if (effort && !p->s->pipeline.best && strcmp(effort, "fast") != 0)
         return ht__fail(p->diag, HT_ERR_USAGE, "effort", -1, "expected fast or best, got \"%.40s\"", effort);
-    if (p->s->pipeline.best && !p->o->calibration)
-        return ht__fail(p->diag, HT_ERR_USAGE, "effort", -1,
-                        "--effort best needs a text: add --calibration default, or a file of yours");
     p->s->pipeline.importance.calibration.for_codes = p->s->pipeline.best;
     return HT_OK;
 }

@@ -31,6 +31,7 @@ struct ht__stream {
     uint32_t *fresh; /* finished tensors that are not in the journal */
     size_t n_fresh;
     uint64_t checkpoint_seconds; /* 0: after every tensor */
+    double synced;               /* when the last checkpoint was: calls of ht__stream_items may be short */
     bool surveying;              /* nothing is written: the largest magnitudes are looked for */
     float *amax;                 /* by item; NULL: nobody needs them */
     enum ht_err err;
@@ -215,6 +216,13 @@ static const float *importance_of(const struct ht__plan *plan, const struct chun
     return values ? values + c->row / w->ne[1] % w->ne[2] * w->ne[0] : NULL;
 }
 
+/* Without a text to calibrate with, the best that can be done is a better search for scales. */
+static ht__encode_fn *encoder_of(const struct ht__plan *plan, const struct ht__codec *type)
+{
+    bool better = plan->settings->best && !plan->settings->importance.collect && type->encode_best;
+    return better ? type->encode_best : ht__encoder(type, plan->settings->level);
+}
+
 /* Encodes for one output, decodes what it wrote, and says how far it is from the source. */
 static enum ht_err encode(struct worker *k, const struct chunk *c, const float *x, size_t output, void *encoded,
                           float *again, double *error)
@@ -229,7 +237,7 @@ static enum ht_err encode(struct worker *k, const struct chunk *c, const float *
     if (chosen)
         memcpy(encoded, chosen + (uint64_t)c->row * row_bytes, (uint64_t)c->n_rows * row_bytes);
     else
-        ht__encoder(type, plan->settings->level)(x, c->n_rows, w->ne[0], importance, encoded);
+        encoder_of(plan, type)(x, c->n_rows, w->ne[0], importance, encoded);
     if (strcmp(type->name, "f32") != 0) {
         ht__decoder(type, plan->settings->level)(encoded, n, again);
         if (!ht__floats_finite(again, n))
@@ -519,7 +527,6 @@ static enum ht_err supervise(struct ht__stream *s, struct ht_diag *diag)
 {
     struct ht__progress progress;
     ht__progress_begin(&progress, &s->plan->run, s->surveying ? "survey" : "quantize", "weights", s->total);
-    double synced = ht__seconds();
     enum ht_err err = HT_OK;
     for (bool working = true; working;) {
         pthread_mutex_lock(&s->lock);
@@ -531,10 +538,11 @@ static enum ht_err supervise(struct ht__stream *s, struct ht_diag *diag)
         progress.now.bytes_written = s->result->bytes_written;
         pthread_mutex_unlock(&s->lock);
         (void)ht__progress_tell(&progress, done, tensor); /* the workers see it when the run is cancelled */
-        if (err == HT_OK && working && ht__seconds() - synced >= (double)s->checkpoint_seconds) {
+        bool more = working || s->now;                    /* after the last tensor of all, publishing follows at once */
+        if (err == HT_OK && more && ht__seconds() - s->synced >= (double)s->checkpoint_seconds) {
             err = checkpoint(s, diag);
             if (err != HT_OK) ht__cancel(&s->plan->run); /* the workers stop; err says why */
-            synced = ht__seconds();
+            s->synced = ht__seconds();
         }
     }
     return err;
@@ -670,6 +678,7 @@ enum ht_err ht__stream_open(struct ht__plan *plan, struct ht__journal *journal, 
     s->workers = ht__arena_array(&plan->arena, (size_t)s->n_workers, sizeof *s->workers);
     pthread_mutex_init(&s->lock, NULL);
     ht__cond_init(&s->changed);
+    s->synced = ht__seconds();
     HT_TRY(prepare(s, diag));
     if (!s->workers) return ht__fail_memory(diag, "workers");
     enum ht_err err = survey(s, s->workers, s->n_workers, diag);

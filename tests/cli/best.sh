@@ -55,8 +55,8 @@ holds "the card says so" grep -q 'chosen by `best`: layer by layer' "$work/folde
 expect "a folder by one thread" 0 "$halftone" "${best[@]}" -t gptq:bits=3 -o "$work/one" --threads 1 --cpu scalar
 holds "the same bytes" cmp "$work/one/model-gptq-bits3/model.safetensors" "$work/folders/model-gptq-bits3/model.safetensors"
 
-# killed between layers, continued: both kinds of outputs
-killed_at 40 "$work/killed/model-Q2_K_S.gguf.journal" "$work/killed" "$halftone" "${best[@]}" -t Q2_K_S,gptq:bits=3 -o "$work/killed" --checkpoint-seconds 0
+# killed between layers, continued: both kinds of outputs. Layers are written in less than a second each.
+killed_at 40 "$work/killed/model-Q2_K_S.gguf.journal" "$work/killed" "$halftone" "${best[@]}" -t Q2_K_S,gptq:bits=3 -o "$work/killed" --checkpoint-seconds 1
 lacks "nothing half-made is visible" "$work/killed/model-Q2_K_S.gguf"
 cp -r "$work/killed" "$work/other"
 expect "continued" 0 "$halftone" "${best[@]}" -t Q2_K_S,gptq:bits=3 -o "$work/killed" --resume
@@ -64,8 +64,19 @@ holds "the same bytes after a kill" cmp "$work/killed/model-Q2_K_S.gguf" "$work/
 holds "the same folder after a kill" cmp "$work/killed/model-gptq-bits3/model.safetensors" "$work/folders/model-gptq-bits3/model.safetensors"
 expect "not by another effort" 2 "$halftone" quantize $model -t Q2_K_S,gptq:bits=3 -o "$work/other" --calibration default --ctx 64 --chunks 30 --quiet --resume
 
-expect "without a text" 2 "$halftone" quantize $model -t Q4_K_M --effort best -o "$work/never"
-holds "it says what to add" grep -q -e "--calibration default" "$work/err"
+# without a text: the same form, better scales
+expect "without a text" 0 "$halftone" quantize $model -t Q4_K_S,Q8_0 --effort best -o "$work/scales" --quiet
+expect "without a text, fast" 0 "$halftone" quantize $model -t Q4_K_S,Q8_0 -o "$work/rounded" --quiet
+expect "scales compared" 0 "$halftone" compare "$work"/scales/*.gguf "$work"/rounded/*.gguf --against $model --text default --ctx 64 --chunks 28 --json
+tail -n 1 "$work/out" >"$work/compared"
+holds "less divergence at the same size" python3 - "$work/compared" <<'PY'
+import json, os, sys
+kld = {tuple(m["model"].split("/")[-2:]): (m["kld"]["mean"], os.path.getsize(m["model"])) for m in json.load(open(sys.argv[1]))["models"]}
+for type in "Q4_K_S", "Q8_0":
+    better, plain = kld["scales", f"model-{type}.gguf"], kld["rounded", f"model-{type}.gguf"]
+    assert better[0] < .97 * plain[0] and better[1] == plain[1], (type, kld)
+PY
+
 expect "another effort" 2 "$halftone" quantize $model -t Q4_K_M --effort most --calibration default -o "$work/never"
 expect "a short text" 2 "$halftone" "${best[@]}" -t Q4_K_M --chunks 1 -o "$work/never"
 holds "it says so" grep -q "held out" "$work/err"
