@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Peak memory of quantizing models far larger than it: sparse folders (holes read as zeros) in the shapes of a dense
-13 B-parameter Llama and of a mixture of eight experts of the same size, to Q4_K_M.
+13 B-parameter Llama and of a mixture of eight experts of the same size, to Q4_K_M; with --shapes also of 7 B and 70 B,
+with --types to schemes.
 
-    HT_CLI=build/halftone bench/memory.py WORK_FOLDER [--threads N]
+    HT_CLI=build/halftone bench/memory.py WORK_FOLDER [--threads N] [--shapes dense,experts,7b,70b] [--types T,…]
+                                          [--layers N]
 
-WORK_FOLDER takes 9 GB for a while; the sources take nothing.
+WORK_FOLDER takes 9 GB for a while (for 70 B five times as much); the sources take nothing. --layers makes fewer layers of
+the same width, where there is no room for all: memory depends on the largest matrices, not on how many there are.
 """
 import argparse
 import json
@@ -16,6 +19,9 @@ import subprocess
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CLI = os.environ.get("HT_CLI", os.path.join(ROOT, "build", "halftone"))
 VOCAB = 32000
+# layers, width, feed-forward width, heads, heads of keys and values, experts
+SHAPES = {"dense": (40, 5120, 13824, 40, 40, 0), "experts": (16, 4096, 7168, 32, 8, 8), "7b": (32, 4096, 11008, 32, 32, 0),
+          "70b": (80, 8192, 28672, 64, 8, 0)}
 
 
 def layer(at, embd, ff, kv, experts):
@@ -65,20 +71,25 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
     parser.add_argument("--threads", default="2")
+    parser.add_argument("--shapes", default="dense,experts")
+    parser.add_argument("--types", default="Q4_K_M")
+    parser.add_argument("--layers", type=int)
     options = parser.parse_args()
-    for name, shape in (("dense", (40, 5120, 13824, 40, 40, 0)), ("experts", (16, 4096, 7168, 32, 8, 8))):
+    for name in options.shapes.split(","):
+        layers, *width = SHAPES[name]
         source, out = (os.path.join(options.folder, f"halftone-memory-{name}{end}") for end in ("", "-out"))
-        for folder in (source, out):
-            shutil.rmtree(folder, ignore_errors=True)
-        weights = make(source, *shape)
-        subprocess.run([CLI, "quantize", source, "-t", "Q4_K_M", "-o", out, "--threads", options.threads, "--quiet",
-                        "--report", out + ".json"], check=True, stdout=subprocess.DEVNULL)
-        report = json.load(open(out + ".json"))
-        print(f"{name:8} {weights / 1e9:5.1f} B weights, {report['outputs'][0]['size_bytes'] / 1e9:5.2f} GB written, peak memory "
-              f"{report['peak_rss_bytes'] / 1e6:5.0f} MB, {report['seconds']:6.1f} s", flush=True)
-        for folder in (source, out):
-            shutil.rmtree(folder)
-        os.remove(out + ".json")
+        shutil.rmtree(source, ignore_errors=True)
+        weights = make(source, options.layers or layers, *width)
+        for kind in options.types.split(","):
+            shutil.rmtree(out, ignore_errors=True)
+            subprocess.run([CLI, "quantize", source, "-t", kind, "-o", out, "--threads", options.threads, "--quiet",
+                            "--report", out + ".json"], check=True, stdout=subprocess.DEVNULL)
+            report = json.load(open(out + ".json"))
+            print(f"{name:8} {kind:7} {weights / 1e9:5.1f} B weights, {report['outputs'][0]['size_bytes'] / 1e9:5.2f} GB "
+                  f"written, peak memory {report['peak_rss_bytes'] / 1e6:5.0f} MB, {report['seconds']:6.1f} s", flush=True)
+            shutil.rmtree(out)
+            os.remove(out + ".json")
+        shutil.rmtree(source)
 
 
 if __name__ == "__main__":

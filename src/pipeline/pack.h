@@ -2,7 +2,7 @@
 #ifndef HT_PIPELINE_PACK_H
 #define HT_PIPELINE_PACK_H
 
-#include "base/sum.h"
+#include "kernels/sum.h"
 #include "pipeline/plan.h"
 
 #include <pthread.h>

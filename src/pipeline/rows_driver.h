@@ -3,7 +3,7 @@
 #ifndef HT_PIPELINE_ROWS_DRIVER_H
 #define HT_PIPELINE_ROWS_DRIVER_H
 
-#include "base/sum.h"
+#include "kernels/sum.h"
 #include "pipeline/journal.h"
 #include "base/progress.h"
 #include "pipeline/plan.h"

@@ -2,9 +2,9 @@
  * Which files a run is made from, and their SHA-256.
  *
  * The pipeline reads rows in an order of its own, so hashing reads the files a second time, through the descriptors that
- * are open already. It runs beside the work in one thread of the lowest priority: it takes cores and disk only while
- * nobody else wants them, at the latest while outputs are verified, and mostly finds in the system's cache what was read
- * before. In a hub's cache the name of a blob is its SHA-256 already: nothing is read again then.
+ * are open already. It runs beside the work in one thread, and mostly finds in the system's cache what was read
+ * before, or brings there what will be. It has the priority of all others: hashing cannot be divided among threads, and
+ * what were left of it at the end would run alone. In a hub's cache the name of a blob is its SHA-256 already: nothing is read again then.
  *
  * A source may change while it is read. Two things find that. The files' times, sizes and places are compared at the
  * end with what they were when they were opened. And each tensor's bytes are summed up both as they are quantized and

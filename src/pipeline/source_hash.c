@@ -2,11 +2,8 @@
 #include "base/hash.h"
 
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-enum { WINDOW = 1 << 20 };
+enum { WINDOW = 256 << 10 }; /* what a core's cache holds until it is hashed */
 
 struct place {
     uint32_t file, tensor;
@@ -27,14 +24,6 @@ struct ht__source_hash {
     enum ht_err err; /* of the thread; read after it was joined */
     struct ht_diag diag;
 };
-
-/* The thread's priority, not the program's: on Linux a thread has its own. */
-static void step_back(void)
-{
-#ifdef __linux__
-    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 19);
-#endif
-}
 
 static int by_place(const void *a, const void *b)
 {
@@ -121,7 +110,6 @@ static void *work(void *arg)
 {
     struct ht__source_hash *h = arg;
     const struct ht__alloc *alloc = h->plan->run.alloc;
-    step_back();
     unsigned char *window = ht__new_aligned(alloc, WINDOW);
     if (!window) h->err = ht__fail_memory(&h->diag, "source");
     for (size_t i = 0; h->err == HT_OK && i < h->plan->n_sources; i++)

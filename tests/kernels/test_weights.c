@@ -134,6 +134,11 @@ static void run_part(const struct case_of *c, void *out)
     c->ops->part_nibbles(c->q, c->n / 2, false, (uint8_t *)out + c->n / 2 * 2);
 }
 
+static void run_sum_words(const struct case_of *c, void *out)
+{
+    c->ops->sum_words(c->q, (uint64_t)c->n / 8, 1234567 + (uint64_t)c->n, out);
+}
+
 static void run_whole_value(const struct case_of *c, void *out)
 {
     for (int r = 0; r < HT__N_ROUNDINGS; r++)
@@ -172,6 +177,7 @@ static const struct operation operations[] = {
     {"signed_value", 4, 0, run_signed_value},
     {"join_nibbles", 1, 0, run_join},
     {"part_nibbles", 2, 0, run_part},
+    {"sum_words", 0, 24, run_sum_words},
 };
 enum { N_OPERATIONS = sizeof operations / sizeof operations[0] };
 

@@ -1,5 +1,5 @@
 /* Sums by place: independent of order and pieces, dependent on every byte and its place. */
-#include "base/sum.h"
+#include "kernels/sum.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -64,6 +64,10 @@ struct ht__weight_ops {
     /* Pairs of codes below 16 become bytes, the first of a pair in the upper or in the lower four bits; and back. */
     void (*join_nibbles)(const uint8_t *q, int64_t n_pairs, bool first_upper, uint8_t *dst);
     void (*part_nibbles)(const uint8_t *src, int64_t n_pairs, bool first_upper, uint8_t *q);
+
+    /* Of n words of 8 bytes, the first of which is the `first` of a file: sums of the lower and of the upper halves times
+     * ht__sum_factor(), and of the factors. */
+    void (*sum_words)(const uint8_t *words, uint64_t n, uint64_t first, uint64_t sums[3]);
 };
 
 const struct ht__weight_ops *ht__weight_ops(enum ht__cpu_level level);

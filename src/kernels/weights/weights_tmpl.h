@@ -3,6 +3,7 @@
  * WEIGHTS_BYTES, the bytes of its vectors, are defined and probe, look_up and replace are there.
  */
 #include "kernels/small_float.h"
+#include "kernels/sum.h"
 #include "kernels/weights/weights.h"
 
 #include <string.h>
@@ -202,6 +203,32 @@ static void part_nibbles(const uint8_t *src, int64_t n_pairs, bool first_upper, 
     }
 }
 
+/* ---- sums of bytes ---- */
+
+static inline uint64_t load_word(const uint8_t *data)
+{
+    uint64_t value;
+    memcpy(&value, data, sizeof value);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    value = __builtin_bswap64(value);
+#endif
+    return value;
+}
+
+static void sum_words(const uint8_t *words, uint64_t n, uint64_t first, uint64_t sums[3])
+{
+    uint64_t low = 0, high = 0, factors = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t value = load_word(words + 8 * i), factor = ht__sum_factor(first + i);
+        low += (value & UINT32_MAX) * factor;
+        high += (value >> 32) * factor;
+        factors += factor;
+    }
+    sums[0] = low;
+    sums[1] = high;
+    sums[2] = factors;
+}
+
 const struct ht__weight_ops WEIGHTS_NAME = {
     .largest = largest,
     .range = range,
@@ -220,4 +247,5 @@ const struct ht__weight_ops WEIGHTS_NAME = {
     .signed_value = signed_value,
     .join_nibbles = join_nibbles,
     .part_nibbles = part_nibbles,
+    .sum_words = sum_words,
 };

@@ -3,28 +3,16 @@
  * linear in the bytes: a word of which one part is added now and the other later gives what it gives at once. The two
  * halves of a word are summed apart, as a product modulo 2^64 says less about a word's upper bits.
  */
-#include "base/sum.h"
-
-#include <string.h>
+#include "kernels/sum.h"
+#include "kernels/weights/weights.h"
 
 enum { WORD = 8 };
 #define EACH_BYTE 0x0101010101010101u
 
-/* The fraction of the golden ratio and that of the square root of 2 in 64 bits: any odd numbers without a pattern. */
-#define GOLDEN 0x9e3779b97f4a7c15u
-#define ROOT_2 0x6a09e667f3bcc909u
-
-static inline uint64_t factor_of(uint64_t word)
-{
-    uint64_t x = (word + 1) * GOLDEN;
-    x = (x ^ x >> 32) * ROOT_2;
-    return (x ^ x >> 29) | 1; /* odd: no change of one word gets lost */
-}
-
 /* Bytes [from, to) of a word. */
 static void add_part(struct ht__sum *sum, uint64_t word, unsigned from, unsigned to, const unsigned char *data)
 {
-    uint64_t value = 0, places = 0, factor = factor_of(word);
+    uint64_t value = 0, places = 0, factor = ht__sum_factor(word);
     for (unsigned i = from; i < to; i++) {
         value |= (uint64_t)data[i - from] << 8 * i;
         places |= (uint64_t)1 << 8 * i;
@@ -34,20 +22,10 @@ static void add_part(struct ht__sum *sum, uint64_t word, unsigned from, unsigned
     sum->places += places * factor;
 }
 
-static inline uint64_t load_word(const unsigned char *data)
-{
-    uint64_t value;
-    memcpy(&value, data, WORD);
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    value = __builtin_bswap64(value);
-#endif
-    return value;
-}
-
 void ht__sum_add(struct ht__sum *sum, uint64_t at, const void *data, uint64_t n)
 {
     const unsigned char *p = data;
-    uint64_t word = at / WORD, low = 0, high = 0, factors = 0;
+    uint64_t word = at / WORD, sums[3];
     unsigned skew = (unsigned)(at % WORD);
     sum->bytes += n;
     if (skew && n) {
@@ -56,16 +34,11 @@ void ht__sum_add(struct ht__sum *sum, uint64_t at, const void *data, uint64_t n)
         p += end - skew;
         n -= end - skew;
     }
-    for (; n >= WORD; n -= WORD, p += WORD, word++) {
-        uint64_t value = load_word(p), factor = factor_of(word);
-        low += (value & UINT32_MAX) * factor;
-        high += (value >> 32) * factor;
-        factors += factor;
-    }
-    sum->low += low;
-    sum->high += high;
-    sum->places += factors * EACH_BYTE;
-    if (n) add_part(sum, word, 0, (unsigned)n, p);
+    ht__weight_ops(ht__cpu_best())->sum_words(p, n / WORD, word, sums);
+    sum->low += sums[0];
+    sum->high += sums[1];
+    sum->places += sums[2] * EACH_BYTE;
+    if (n % WORD) add_part(sum, word + n / WORD, 0, (unsigned)(n % WORD), p + n / WORD * WORD);
 }
 
 void ht__sum_merge(struct ht__sum *sum, const struct ht__sum *other)

@@ -2,11 +2,20 @@
  * Sums of bytes by their places: the same in whatever order and pieces they are added, so that what many threads
  * write or read can be compared with one pass over the file. Against changes that happen, not against an attacker.
  */
-#ifndef HT_BASE_SUM_H
-#define HT_BASE_SUM_H
+#ifndef HT_KERNELS_SUM_H
+#define HT_KERNELS_SUM_H
 
 #include <stdbool.h>
 #include <stdint.h>
+
+/* The factor of the word-th 8 bytes. The constants are the fractions of the golden ratio and of the square root of 2 in 64
+ * bits: any odd numbers without a pattern. */
+static inline uint64_t ht__sum_factor(uint64_t word)
+{
+    uint64_t x = (word + 1) * 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 32) * 0x6a09e667f3bcc909u;
+    return (x ^ x >> 29) | 1; /* odd: no change of one word gets lost */
+}
 
 /* Empty when all zeros. */
 struct ht__sum {
