@@ -249,10 +249,9 @@ static int open_parts(struct service *s)
     server->answers = answers_open();
     server->request_log = request_log_open();
     server->events = events_open(server->store);
-    for (size_t i = 0; i < 2; i++)
-        server->types[i] = formats_types(i);
-    if (!server->types[0] || !server->types[1] || !server->access || !server->grants || !server->metrics ||
-        !server->answers || !server->events || !server->request_log)
+    server->types = formats_types();
+    if (!server->types || !server->access || !server->grants || !server->metrics || !server->answers ||
+        !server->events || !server->request_log)
         return no_memory();
     server->streams = streams_open(server->events);
     server->helpers = helpers_open(HELPERS, MAX_WAITING);
@@ -291,8 +290,7 @@ static void close_parts(struct service *s)
     roots_close(&server->roots);
     proxies_close(&server->proxies);
     log_close(&server->log);
-    free(server->types[0]);
-    free(server->types[1]);
+    formats_free(&server->types);
     for (int i = 0; s->hub[i]; i++)
         free(s->hub[i]);
 }

@@ -102,8 +102,10 @@ struct ht_container_info {
     bool is_folder; /* outputs are Hugging Face folders, with the native view of a model; otherwise single files, with
                            the GGUF view */
     bool can_write;
+    const char *title, *about; /* for people: "Hugging Face folder", and one line */
 };
-/* false past the end. Set info->size before. */
+/* The first that can be written, of files and of folders, is where a type goes that names none ("F16", "nf4" against
+ * "pytorch/nf4"). false past the end. Set info->size before. */
 HT_API bool ht_container_at(size_t index, struct ht_container_info *info);
 
 /* A method: how the codes of a matrix are chosen. */

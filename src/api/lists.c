@@ -75,7 +75,9 @@ bool ht_container_at(size_t index, struct ht_container_info *info)
     struct ht_container_info full = {.name = c->name,
                                      .suffix = c->suffix,
                                      .is_folder = c->dialect == HT__DIALECT_NATIVE,
-                                     .can_write = c->lay_out != NULL};
+                                     .can_write = c->lay_out != NULL,
+                                     .title = c->title,
+                                     .about = c->about};
     return ht__sized_give(info, &full, sizeof full);
 }
 

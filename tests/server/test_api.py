@@ -72,7 +72,8 @@ class Plain(Case):
         self.assertEqual(s.first["url"], f"http://127.0.0.1:{s.port}/")
 
     def test_lists(self):
-        self.assertEqual([(f["name"], f["folder"]) for f in s.get(V1 + "/quantize/formats").json()["formats"]], [("gguf", False), ("safetensors", True)])
+        self.assertEqual([(f["name"], f["folder"]) for f in s.get(V1 + "/quantize/formats").json()["formats"]], [("gguf", False), ("safetensors", True), ("pytorch", True)])
+        self.assertEqual(s.get(V1 + "/quantize/formats/pytorch/types").json(), s.get(V1 + "/quantize/formats/safetensors/types").json())
         schemes = {t["name"]: t for t in s.get(V1 + "/quantize/formats/safetensors/types").json()["types"]}
         self.assertEqual((schemes["nf4"]["family"], schemes["nf4"]["options"][0]["name"]), ("bitsandbytes", "block"))
         self.assertTrue(all(2 < t["bits_per_weight"] < 33 and t["hint"] and t["loaders"] for t in schemes.values()), schemes)

@@ -229,15 +229,17 @@ class Real(unittest.TestCase):
 
     def test_from_end_to_end(self):
         s, made = self.s, os.path.join(self.folder, "made")
-        body = {"source_model": EXAMPLE, "outputs": [{"type": "Q8_0"}, {"type": "gptq", "options": {"bits": 3, "group": 64}}, {"format": "safetensors", "type": "BF16"}]}
+        body = {"source_model": EXAMPLE, "outputs": [{"type": "Q8_0"}, {"type": "gptq", "options": {"bits": 3, "group": 64}}, {"format": "safetensors", "type": "BF16"},
+                                                     {"format": "pytorch", "type": "nf4"}]}
         estimate = s.post(V1 + "/quantize/estimate", body).json()
-        self.assertEqual([o["format"] for o in estimate["outputs"]], ["gguf", "safetensors", "safetensors"])
+        self.assertIn("outputs", estimate, estimate)
+        self.assertEqual([o["format"] for o in estimate["outputs"]], ["gguf", "safetensors", "safetensors", "pytorch"])
         job = s.post(JOBS, body).json()
-        self.assertEqual([o["name"] for o in job["outputs"]], ["model-Q8_0.gguf", "model-gptq-bits3-group64", "model-BF16"])
+        self.assertEqual([o["name"] for o in job["outputs"]], ["model-Q8_0.gguf", "model-gptq-bits3-group64", "model-BF16", "model-nf4-pytorch"])
         ids = [o["id"] for o in job["outputs"]]
         job = s.wait(job["id"])
         self.assertEqual(job["status"], "completed", job)
-        self.assertEqual([(o["id"], o["quant_type"]) for o in job["outputs"]], list(zip(ids, ["Q8_0", "gptq:bits=3,group=64", "safetensors/BF16"])))
+        self.assertEqual([(o["id"], o["quant_type"]) for o in job["outputs"]], list(zip(ids, ["Q8_0", "gptq:bits=3,group=64", "safetensors/BF16", "pytorch/nf4"])))
         self.assertEqual([o["file_size"] for o in job["outputs"]], [o["size_bytes"] for o in estimate["outputs"]])
         arguments = job["command"].split()[1:]
         subprocess.run([PROGRAM] + [a.replace("--output=out", "--output=" + made) for a in arguments], check=True, capture_output=True)
@@ -252,7 +254,7 @@ class Real(unittest.TestCase):
                         with open(os.path.join(at, file["name"]), "rb") as f:
                             self.assertEqual(f.read(), data, file["name"])
         tensors = s.get(f"{JOBS}/{job['id']}/tensors").json()["tensors"]
-        self.assertEqual({t for row in tensors for t in row["outputs"]}, {"Q8_0", "gptq:bits=3,group=64", "safetensors/BF16"})
+        self.assertEqual({t for row in tensors for t in row["outputs"]}, {"Q8_0", "gptq:bits=3,group=64", "safetensors/BF16", "pytorch/nf4"})
 
     def test_the_client(self):
         environment = {**os.environ, "HALFTONE_SERVER": f"127.0.0.1:{self.s.port}", "NO_PROXY": "*"}

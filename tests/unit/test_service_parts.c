@@ -170,6 +170,10 @@ static void test_outputs(void **state)
         {"{'outputs': [{'type': 'bf16', 'format': 'safetensors'}]}",
          "[{\"format\": \"safetensors\", \"type\": \"BF16\", \"options\": {}, \"quant_type\": \"safetensors/BF16\"}]"},
         {"{'outputs': [{'type': 'GGUF/Q4_K_M'}, {'type': 'safetensors/gptq'}]}", "[" Q4 ", " GPTQ("", "") "]"},
+        {"{'outputs': [{'type': 'nf4', 'format': 'PyTorch'}, {'type': 'pytorch/BF16'}, {'type': 'gptq'}]}",
+         "[{\"format\": \"pytorch\", \"type\": \"nf4\", \"options\": {}, \"quant_type\": \"pytorch/nf4\"}, "
+         "{\"format\": \"pytorch\", \"type\": \"BF16\", \"options\": {}, \"quant_type\": \"pytorch/BF16\"}, " GPTQ(
+             "", "") "]"},
         {"{'outputs': [{'type': 'gptq'}, {'type': 'gptq:bits=8'}]}",
          "[" GPTQ("", "") ", " GPTQ("\"bits\": 8", ":bits=8") "]"},
     };

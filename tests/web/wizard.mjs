@@ -163,6 +163,15 @@ await test('Hugging Face folders: types with their options, beside GGUF files', 
     assert.deepEqual(asked.options, { rule: ['attention=fp4', 'first:2=none'] });
     await page.getByRole('link', { name: 'Back' }).click();
     await page.getByLabel('block of NF4').selectOption('64');
+    await page.getByLabel('Weights in').selectOption('pytorch');
+    await nf4.getByText('transformers').waitFor();
+    assert.equal(await page.getByLabel('block of NF4').inputValue(), '64', 'what was chosen stays');
+    await page.getByRole('button', { name: 'Next' }).click();
+    await page.getByRole('button', { name: 'Start' }).click();
+    await page.getByText('not now').waitFor();
+    assert.deepEqual(asked.outputs[1], { format: 'pytorch', type: 'nf4' });
+    await page.getByRole('link', { name: 'Back' }).click();
+    await page.getByLabel('Weights in').selectOption('safetensors');
     await page.getByRole('button', { name: 'Next' }).click();
     await page.locator('.facts .types').getByText('nf4', { exact: true }).waitFor();
     await done(page);

@@ -53,9 +53,9 @@ export function headline(m: Made, source: number | null): string {
 }
 
 // The type's programs, as the list of types says.
-function RunFolder({ folder, type }: { folder: string; type: string }) {
-    const list = useLoad<{ types: QuantType[] }>('folders', (signal) => get('/quantize/formats/safetensors/types', signal));
-    const loaders = list.data?.types.find((t) => t.name === type.split(':')[0])?.loaders ?? '';
+function RunFolder({ folder, format, type }: { folder: string; format: string; type: string }) {
+    const list = useLoad<{ types: QuantType[] }>(`types of ${format}`, (signal) => get(`/quantize/formats/${format}/types`, signal));
+    const loaders = list.data?.types.find((t) => t.name === type.replace(/^\w+\//, '').split(':')[0])?.loaders ?? '';
     const unpack = `tar -xf ${word(`${folder}.tar`)}`;
     const python = `from transformers import pipeline; print(pipeline("text-generation", ${JSON.stringify(folder)})("Once upon a time")[0]["generated_text"])`;
     return (
@@ -93,7 +93,7 @@ export function Result({ job, tensors, quality, type, onType }: { job: Job; tens
                 {q && <a class="button" href={`${base}/quantize/jobs/${job.id}/report`} target="_blank" rel="noopener">Quality report</a>}
             </p>
             {folder && <FolderFiles files={folder} />}
-            {folder ? <RunFolder folder={file} type={at.type} /> : <details open>
+            {folder ? <RunFolder folder={file} format={at.first.format} type={at.type} /> : <details open>
                 <summary>Run it, in the folder of the download</summary>
                 <div class="ways">
                     <div><h3>llama.cpp</h3><Copyable block label="lines for llama.cpp" text={`llama-cli -m ${word(file)} -p "Once upon a time" -n 128\nllama-server -m ${word(file)} --port 8080`} /></div>

@@ -93,9 +93,10 @@ bool api_query_number(struct api_call *call, const char *name, int64_t least, in
 bool api_query_known(struct api_call *call, const char *names);
 bool api_is(const struct api_call *call, const char *method);
 
-/* The answer to /quantize/formats/{format}/types, of the format with this number, which is the same for as long as the program runs; free(). NULL: no
- * memory. */
-char *formats_types(size_t format);
+/* The answers to /quantize/formats/{format}/types, in the order of the formats, which are the same for as long as the
+ * program runs; NULL after the last. NULL: no memory. */
+char **formats_types(void);
+void formats_free(char ***texts);
 
 /* -- Handlers, one file a resource. -- */
 api_handler api_jobs_list, api_jobs_create, api_jobs_get, api_jobs_patch, api_jobs_delete, api_jobs_cancel,

@@ -4,34 +4,58 @@
 
 #include <halftone/halftone.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 void api_formats(struct api_call *call)
 {
-    const struct format *f;
+    struct format f;
     json_t *list = json_array();
-    for (size_t i = 0; (f = format_at(i)) != NULL; i++)
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:b}", "name", f->name, "title", f->title, "description",
-                                              f->description, "folder", f->folder));
+    for (size_t i = 0; format_at(i, &f); i++)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:b}", "name", f.name, "title", f.title, "description",
+                                              f.description, "folder", f.folder));
     api_json(call, 200, json_pack("{s:o}", "formats", list));
 }
 
-char *formats_types(size_t i)
+static char *types_text(const struct format *format)
 {
-    const struct format *format = format_at(i);
-    json_t *answer = format ? json_pack("{s:o}", "types", types_of(format)) : NULL;
+    json_t *answer = json_pack("{s:o}", "types", types_of(format));
     char *text = answer ? json_dumps(answer, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(answer);
     return text;
 }
 
+char **formats_types(void)
+{
+    struct format format;
+    size_t n = 0;
+    while (format_at(n, &format))
+        n++;
+    char **texts = calloc(n + 1, sizeof *texts);
+    for (size_t i = 0; texts && i < n; i++)
+        if (!format_at(i, &format) || !(texts[i] = types_text(&format))) {
+            formats_free(&texts);
+            return NULL;
+        }
+    return texts;
+}
+
+void formats_free(char ***texts)
+{
+    for (size_t i = 0; *texts && (*texts)[i]; i++)
+        free((*texts)[i]);
+    free(*texts);
+    *texts = NULL;
+}
+
 void api_types(struct api_call *call)
 {
-    const struct format *f;
+    struct format f;
     size_t i = 0;
-    while ((f = format_at(i)) != NULL && strcmp(f->name, call->segments[0]) != 0)
+    bool there;
+    while ((there = format_at(i, &f)) && strcmp(f.name, call->segments[0]) != 0)
         i++;
-    if (!f) {
+    if (!there) {
         char near[80];
         format_nearest(call->segments[0], near, sizeof near);
         api_problem(call, "not-found", "there is no such format%s", near);

@@ -30,7 +30,8 @@ static bool suits(const char *text, const char *pointer, struct faults *faults)
     struct ht_matrix m = {.size = sizeof m, .n_out = 4096, .n_in = 4096, .dtype = "bf16"};
     struct ht_diag diag = {0};
     size_t n = 0;
-    enum ht_err err = ht_matrix_parts(text, &m, NULL, &n, &diag);
+    const char *slash = strchr(text, '/'); /* behind the format, where it is named */
+    enum ht_err err = ht_matrix_parts(slash ? slash + 1 : text, &m, NULL, &n, &diag);
     if (err != HT_OK) faults_add(faults, pointer, "%s", diag.message);
     return err == HT_OK;
 }
@@ -56,20 +57,20 @@ static void add(struct reader *r, const struct type *type, const json_t *given, 
         json_decref(options);
         return;
     }
-    json_array_append_new(r->list, json_pack("{s:s, s:s, s:o, s:s}", "format", type->format->name, "type", type->name,
+    json_array_append_new(r->list, json_pack("{s:s, s:s, s:o, s:s}", "format", type->format.name, "type", type->name,
                                              "options", options, "quant_type", quant_type));
 }
 
-/* "safetensors/F16": the format, and *text is what follows; NULL: none is named so. */
-static const struct format *take_format(const char **text)
+/* "safetensors/F16": the format, and *text is what follows; false: none is named so. */
+static bool take_format(const char **text, struct format *format)
 {
     char name[40];
     size_t n = strcspn(*text, "/:");
-    if ((*text)[n] != '/' || n >= sizeof name) return NULL;
+    if ((*text)[n] != '/' || n >= sizeof name) return false;
     snprintf(name, sizeof name, "%.*s", (int)n, *text);
-    const struct format *format = format_named(name);
-    if (format) *text += n + 1;
-    return format;
+    if (!format_named(name, format)) return false;
+    *text += n + 1;
+    return true;
 }
 
 /* "gptq:bits=3", of the format (NULL: any). */
@@ -78,13 +79,14 @@ static void read_type(struct reader *r, const char *text, const struct format *f
 {
     char name[80], near[80];
     struct type type;
-    if (!format) format = take_format(&text);
+    struct format named;
+    if (!format && take_format(&text, &named)) format = &named;
     size_t n = strcspn(text, ":");
     snprintf(name, sizeof name, "%.*s", (int)n, text);
     if (type_named(name, format, &type)) {
         add(r, &type, options, text[n] ? text + n + 1 : NULL, pointer);
     } else if (type_named(name, NULL, &type)) {
-        faults_add(r->faults, pointer, "%s is a type of the format %s, not of %s", type.name, type.format->name,
+        faults_add(r->faults, pointer, "%s is a type of the format %s, not of %s", type.name, type.format.name,
                    format->name);
     } else {
         type_nearest(name, format, near, sizeof near);
@@ -110,13 +112,14 @@ static void read_output(struct reader *r, const json_t *output, size_t i)
     fields_check(output, fields, pointer, &own);
     snprintf(at, sizeof at, "%s/type", pointer);
     if (!json_object_get(output, "type")) faults_add(&own, at, "a type is required");
-    const struct format *format = name ? format_named(name) : NULL;
-    if (name && !format) {
+    struct format format;
+    bool known = name && format_named(name, &format);
+    if (name && !known) {
         format_nearest(name, near, sizeof near);
         snprintf(at, sizeof at, "%s/format", pointer);
         faults_add(&own, at, "there is no format \"%.40s\"%s; see /api/v1/quantize/formats", name, near);
     }
-    if (!own.list) read_type(r, type, format, json_object_get(output, "options"), pointer);
+    if (!own.list) read_type(r, type, known ? &format : NULL, json_object_get(output, "options"), pointer);
     json_array_foreach(own.list, k, fault)
         faults_add(r->faults, text_of(fault, "pointer"), "%s", text_of(fault, "detail"));
     json_decref(own.list);
@@ -139,13 +142,15 @@ static json_t *alias_options(const json_t *body, const struct type *type)
 
 static void read_gguf_types(struct reader *r, const json_t *body)
 {
+    struct format gguf;
     const json_t *types = json_object_get(body, "gguf_quant_types"), *type;
     size_t i;
-    if (!types) read_type(r, "Q4_K_M", format_at(0), NULL, "/gguf_quant_types");
+    if (!format_named("gguf", &gguf)) return;
+    if (!types) read_type(r, "Q4_K_M", &gguf, NULL, "/gguf_quant_types");
     json_array_foreach(types, i, type) {
         char pointer[64];
         snprintf(pointer, sizeof pointer, "/gguf_quant_types/%zu", i);
-        if (json_is_string(type)) read_type(r, json_string_value(type), format_at(0), NULL, pointer);
+        if (json_is_string(type)) read_type(r, json_string_value(type), &gguf, NULL, pointer);
     }
 }
 
@@ -154,12 +159,13 @@ static bool read_format(struct reader *r, const json_t *body, const char *name, 
 {
     char near[80];
     struct type type;
-    const struct format *format = format_named(name);
-    if (format == format_at(0)) {
+    struct format format;
+    bool known = format_named(name, &format);
+    if (known && strcmp(format.name, "gguf") == 0) {
         read_gguf_types(r, body);
-    } else if (format) {
-        faults_add(r->faults, pointer, "the format %s has several types: name them in `outputs`", format->name);
-    } else if (type_named(name, NULL, &type) && type.format != format_at(0)) {
+    } else if (known) {
+        faults_add(r->faults, pointer, "the format %s has several types: name them in `outputs`", format.name);
+    } else if (type_named(name, NULL, &type) && type.format.folder) {
         json_t *options = alias_options(body, &type);
         add(r, &type, options, NULL, pointer);
         json_decref(options);

@@ -41,7 +41,7 @@ struct server {
     struct readiness *readiness;
     const char *const *hub_environment; /* for children that reach the hub */
     const char *uploads;                /* DATA/uploads */
-    char *types[2];                     /* of each format, the list of its types as it is answered */
+    char **types;                       /* of each format, the list of its types as it is answered */
     bool loopback;                      /* listens to this machine alone */
     double started;                     /* CLOCK_MONOTONIC */
     uint32_t run;                       /* of this start: what requests' ids begin with */

@@ -9,23 +9,27 @@
 #include <string.h>
 #include <strings.h>
 
-static const struct format formats[] = {
-    {"gguf", "GGUF", "One file that llama.cpp, Ollama and LM Studio run on processors and graphics cards", false},
-    {"safetensors", "Hugging Face folder",
-     "Safetensors files with their configuration, which transformers, vLLM and others load", true},
-};
-enum { N_FORMATS = sizeof formats / sizeof *formats };
-
-const struct format *format_at(size_t i)
+bool format_at(size_t i, struct format *format)
 {
-    return i < N_FORMATS ? &formats[i] : NULL;
+    struct ht_container_info c = {.size = sizeof c};
+    for (size_t k = 0, n = 0; ht_container_at(k, &c); k++)
+        if (c.can_write && n++ == i) {
+            *format = (struct format){c.name, c.title, c.about, c.is_folder};
+            return true;
+        }
+    return false;
 }
 
-const struct format *format_named(const char *name)
+bool format_named(const char *name, struct format *format)
 {
-    for (size_t i = 0; i < N_FORMATS; i++)
-        if (strcasecmp(formats[i].name, name) == 0) return &formats[i];
-    return NULL;
+    for (size_t i = 0; format_at(i, format); i++)
+        if (strcasecmp(format->name, name) == 0) return true;
+    return false;
+}
+
+bool format_same(const struct format *a, const struct format *b)
+{
+    return strcmp(a->name, b->name) == 0;
 }
 
 /* -- Types. -- */
@@ -39,40 +43,55 @@ static bool is_float(const struct ht_mix_info *mix)
     return false;
 }
 
-/* The i-th type of all formats: mixes, then schemes that can be written, ladders of them, and floats in folders. */
-static bool type_at(size_t i, struct type *type)
+/* The i-th type of files: mixes. */
+static bool file_type_at(size_t i, struct type *type)
+{
+    struct ht_mix_info mix;
+    if (!ht_mix_at(i, &mix)) return false;
+    *type = (struct type){.name = mix.name, .needs_importance = mix.needs_importance};
+    return true;
+}
+
+/* Of folders: schemes that can be written, ladders of them, and floats. */
+static bool folder_type_at(size_t i, struct type *type)
 {
     struct ht_mix_info mix;
     struct ht_scheme_info scheme = {.size = sizeof scheme};
     struct ht_ladder_info ladder = {.size = sizeof ladder};
     size_t n = 0;
-    for (; ht_mix_at(n, &mix); n++)
-        if (n == i) {
-            *type = (struct type){.name = mix.name, .format = &formats[0], .needs_importance = mix.needs_importance};
-            return true;
-        }
     for (size_t k = 0; ht_scheme_at(k, &scheme); k++)
         if (scheme.can_write && n++ == i) {
-            *type = (struct type){.name = scheme.name, .format = &formats[1], .scheme = true};
+            *type = (struct type){.name = scheme.name, .scheme = true};
             return true;
         }
     for (size_t k = 0; ht_ladder_at(k, &ladder); k++)
         if (n++ == i) {
-            *type = (struct type){.name = ladder.name, .format = &formats[1], .ladder = true};
+            *type = (struct type){.name = ladder.name, .ladder = true};
             return true;
         }
     for (size_t k = 0; ht_mix_at(k, &mix); k++)
         if (is_float(&mix) && n++ == i) {
-            *type = (struct type){.name = mix.name, .format = &formats[1]};
+            *type = (struct type){.name = mix.name};
             return true;
         }
     return false;
 }
 
+static bool type_of_at(const struct format *format, size_t i, struct type *type)
+{
+    bool there = format->folder ? folder_type_at(i, type) : file_type_at(i, type);
+    if (there) type->format = *format;
+    return there;
+}
+
 bool type_named(const char *name, const struct format *format, struct type *type)
 {
-    for (size_t i = 0; type_at(i, type); i++)
-        if ((!format || type->format == format) && strcasecmp(type->name, name) == 0) return true;
+    struct format f;
+    for (size_t k = 0; format_at(k, &f); k++) {
+        if (format && !format_same(&f, format)) continue;
+        for (size_t i = 0; type_of_at(&f, i, type); i++)
+            if (strcasecmp(type->name, name) == 0) return true;
+    }
     return false;
 }
 
@@ -98,16 +117,24 @@ const char *type_hint(const char *text)
 static const char *type_name_at(void *ctx, size_t i)
 {
     const struct format *format = ctx;
+    struct format f;
     struct type type;
     size_t n = 0;
-    for (size_t k = 0; type_at(k, &type); k++)
-        if ((!format || type.format == format) && n++ == i) return type.name;
+    for (size_t k = 0; format_at(k, &f); k++)
+        for (size_t t = 0; (!format || format_same(&f, format)) && type_of_at(&f, t, &type); t++)
+            if (n++ == i) return type.name;
     return NULL;
 }
 
+/* Types follow the formats. */
 static const char *format_name_at(void *ctx, size_t i)
 {
-    return i < N_FORMATS ? formats[i].name : type_name_at(ctx, i - N_FORMATS);
+    struct format format;
+    size_t n = 0;
+    if (format_at(i, &format)) return format.name;
+    while (format_at(n, &format))
+        n++;
+    return type_name_at(ctx, i - n);
 }
 
 static void did_you_mean(const char *nearest, char *text, size_t size)
@@ -313,9 +340,9 @@ void type_text(const struct type *type, const json_t *options, char *text, size_
 {
     const char *option;
     json_t *value;
-    bool unusual = type->format->folder && !type->scheme && !type->ladder;
-    size_t n =
-        (size_t)snprintf(text, size, "%s%s%s", unusual ? type->format->name : "", unusual ? "/" : "", type->name);
+    struct type usual;
+    bool other = type_named(type->name, NULL, &usual) && !format_same(&usual.format, &type->format);
+    size_t n = (size_t)snprintf(text, size, "%s%s%s", other ? type->format.name : "", other ? "/" : "", type->name);
     char before = ':';
     json_object_foreach((json_t *)options, option, value) {
         char word[64];

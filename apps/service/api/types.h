@@ -12,24 +12,26 @@
 
 struct faults;
 
+/* A container that can be written. */
 struct format {
     const char *name, *title, *description;
     bool folder; /* an output is a folder of files */
 };
-const struct format *format_at(size_t i);            /* NULL past the last */
-const struct format *format_named(const char *name); /* whatever the case; or NULL */
+bool format_at(size_t i, struct format *format);            /* false past the last */
+bool format_named(const char *name, struct format *format); /* whatever the case */
+bool format_same(const struct format *a, const struct format *b);
 /* "; did you mean gguf?", of formats and, where those are named too, their types; "" where nothing is near. */
 void format_nearest(const char *name, char *text, size_t size);
 
 struct type {
     const char *name; /* as the list spells it */
-    const struct format *format;
+    struct format format;
     bool needs_importance;
     bool scheme; /* one scheme, which may have options */
-    bool ladder; /* several; neither: a mix, in a folder one of the floats, whose text begins with the format:
-                    safetensors/F16 */
+    bool ladder; /* several; neither: a mix, in a folder one of the floats */
 };
-/* The type with this name, whatever the case, of the format (NULL: of any). */
+/* The type with this name, whatever the case, of the format (NULL: of the first that has it, which its text need not
+ * name: "F16" and "safetensors/F16", "nf4" and "pytorch/nf4"). */
 bool type_named(const char *name, const struct format *format, struct type *type);
 void type_nearest(const char *name, const struct format *format, char *text, size_t size);
 /* One line about a type, with or without options behind it; "" for none. */

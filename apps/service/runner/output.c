@@ -29,14 +29,24 @@ const char *run__folder_of(const json_t *output)
     return n > 0 && first && strncmp(first, path, n) == 0 && first[n] == '/' ? run__base_name(path) : NULL;
 }
 
+/* Where a type goes that names no format: mixes into files, all else into folders. */
+static const char *usual_format(const char *type)
+{
+    struct ht_mix_info mix;
+    struct ht_container_info c = {.size = sizeof c};
+    bool folder = true;
+    for (size_t i = 0; ht_mix_at(i, &mix); i++)
+        if (strcmp(mix.name, type) == 0) folder = false;
+    for (size_t i = 0; ht_container_at(i, &c); i++)
+        if (c.can_write && c.is_folder == folder) return c.name;
+    return NULL;
+}
+
 json_t *run__quant_type(const json_t *output)
 {
     const char *type = text_of(output, "type"), *format = text_of(output, "format");
-    struct ht_mix_info mix;
-    bool folder = format && strcmp(format, "gguf") != 0;
-    for (size_t i = 0; folder && type && ht_mix_at(i, &mix); i++)
-        if (strcmp(mix.name, type) == 0) return json_sprintf("%s/%s", format, type); /* floats in a folder */
-    return json_string(type);
+    const char *usual = type ? usual_format(type) : NULL;
+    return usual && format && strcmp(format, usual) != 0 ? json_sprintf("%s/%s", format, type) : json_string(type);
 }
 
 /* A name of its own in a folder: no way out of it, and nothing that is hidden. */

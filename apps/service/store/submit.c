@@ -37,7 +37,8 @@ static void tidy(char *name)
 /* Names begin with the source's last part. The estimate finds the real one later. */
 static void provisional_name(const json_t *request, const json_t *output, char *name, size_t size)
 {
-    bool gguf = strcmp(text_of(output, "format"), "gguf") == 0;
+    const char *format = text_of(output, "format");
+    bool gguf = strcmp(format, "gguf") == 0, usual = gguf || strcmp(format, "safetensors") == 0;
     const char *source = text_of(request, "source_model"), *end = source + strlen(source);
     while (end > source && end[-1] == '/')
         end--;
@@ -45,8 +46,8 @@ static void provisional_name(const json_t *request, const json_t *output, char *
     while (start > source && start[-1] != '/')
         start--;
     const char *type = text_of(output, "quant_type"), *slash = strchr(type, '/');
-    snprintf(name, size, "%.*s-%.80s%s", (int)(end - start > 150 ? 150 : end - start), start, slash ? slash + 1 : type,
-             gguf ? ".gguf" : "");
+    snprintf(name, size, "%.*s-%.80s%s%.20s%s", (int)(end - start > 150 ? 150 : end - start), start,
+             slash ? slash + 1 : type, usual ? "" : "-", usual ? "" : format, gguf ? ".gguf" : "");
     tidy(name);
 }
 

@@ -7,12 +7,13 @@ export interface Draft {
     kind: Kind; model: string; name: string; description: string;
     types: string[]; // of GGUF files
     folders: string[]; // types of Hugging Face folders with their options: "gptq:bits=3,group=64"
+    container: string; // in which kind of files the folders hold their weights: one of /formats
     rules: string; // of the folders, one a line: "attention=w8a16"
     importance: boolean; measure: boolean; priority: number; folder: string | null;
     place: string; ctx: string; // where the model is to run: "RTX 3060" or "8 GB", and with how many tokens
 }
 
-const fresh = (): Draft => ({ kind: 'local', model: '', name: '', description: '', types: ['Q4_K_M'], folders: [], rules: '', importance: false, measure: false, priority: 0, folder: null, place: '', ctx: '' });
+const fresh = (): Draft => ({ kind: 'local', model: '', name: '', description: '', types: ['Q4_K_M'], folders: [], container: 'safetensors', rules: '', importance: false, measure: false, priority: 0, folder: null, place: '', ctx: '' });
 
 const slot = 'halftone-draft';
 
@@ -59,7 +60,7 @@ export function idempotencyKey(): string {
 
 export const lastPart = (path: string) => path.replace(/\/+$/, '').split('/').pop() ?? path;
 
-export const outputsOf = (d: Pick<Draft, 'types' | 'folders'>) => [...d.types.map((type) => ({ format: 'gguf', type })), ...d.folders.map((type) => ({ format: 'safetensors', type }))];
+export const outputsOf = (d: Pick<Draft, 'types' | 'folders' | 'container'>) => [...d.types.map((type) => ({ format: 'gguf', type })), ...d.folders.map((type) => ({ format: d.container, type }))];
 
 // "2 files, 1 folder"
 export function made(d: Draft): string {

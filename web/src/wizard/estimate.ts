@@ -17,7 +17,7 @@ export function useSettled<T>(value: T, ms: number): T {
 const ask = (body: unknown) => (signal: AbortSignal) => send<Estimate>('POST', '/quantize/estimate', body, signal);
 
 export function useAllTypes(draft: Draft, of: { types?: string[]; folders?: string[] }): Loaded<Estimate> {
-    const outputs = outputsOf({ types: of.types ?? [], folders: of.folders ?? [] });
+    const outputs = outputsOf({ types: of.types ?? [], folders: of.folders ?? [], container: draft.container });
     const body = { source_model: draft.model, source_type: draft.kind, outputs, config: { use_imatrix: true } };
     return useLoad<Estimate>(outputs.length ? JSON.stringify(body) : null, ask(body));
 }

@@ -1,5 +1,5 @@
 // Types of Hugging Face folders: how many bits, who loads them, and the options of those that are chosen.
-import { get, type EstimateOutput, type QuantType, type TypeOption } from '../api';
+import { get, type EstimateOutput, type Format, type QuantType, type TypeOption } from '../api';
 import { bytes, fixed } from '../format';
 import { ProblemNote, useLoad } from '../ui';
 import type { Draft } from './draft';
@@ -46,7 +46,9 @@ function FolderRow({ type, text, estimate, waiting, set }: RowProps) {
 }
 
 export function Folders({ draft, change }: { draft: Draft; change: (part: Partial<Draft>) => void }) {
-    const types = useLoad<{ types: QuantType[] }>('folders', (signal) => get('/quantize/formats/safetensors/types', signal));
+    const formats = useLoad<{ formats: Format[] }>('formats', (signal) => get('/quantize/formats', signal));
+    const containers = formats.data?.formats.filter((f) => f.folder) ?? [], container = containers.find((f) => f.name === draft.container) ?? containers[0];
+    const types = useLoad<{ types: QuantType[] }>(container ? `types of ${container.name}` : null, (signal) => get(`/quantize/formats/${container!.name}/types`, signal));
     const all = types.data?.types ?? [];
     const text = (t: QuantType) => draft.folders.find((f) => parse(f).name === t.name);
     // sizes of ladders depend on the weights, which are read for them: only where one is chosen
@@ -57,11 +59,13 @@ export function Folders({ draft, change }: { draft: Draft; change: (part: Partia
         const others = draft.folders.filter((f) => parse(f).name !== type.name), next = to === undefined ? others : [...others, to];
         change({ folders: all.flatMap((t) => next.filter((f) => parse(f).name === t.name)) });
     };
-    if (!all.length && !types.problem) return null;
+    const problem = formats.problem ?? types.problem;
+    if (!all.length && !problem) return null;
     return (
         <section class="folders" aria-label="Hugging Face folders">
             <h2>Hugging Face folders <span class="quiet">for transformers, vLLM and others</span></h2>
-            <ProblemNote problem={types.problem}><p><button type="button" onClick={types.reload}>Retry</button></p></ProblemNote>
+            <ProblemNote problem={problem}><p><button type="button" onClick={() => (formats.problem ? formats : types).reload()}>Retry</button></p></ProblemNote>
+            {container && containers.length > 1 && <p><label>Weights in <select value={container.name} onChange={(e) => change({ container: e.currentTarget.value })}>{containers.map((f) => <option key={f.name} value={f.name}>{f.name}</option>)}</select></label> <span class="quiet">{container.description}</span></p>}
             {all.length > 0 && <div class="scroll" tabIndex={0} role="region" aria-label="Types of folders">
                 <table class="folder-table" aria-busy={estimate.loading}>
                     <thead><tr><th>type</th><th class="n">size</th><th>loaded by</th><th class="expect">what it is</th></tr></thead>
