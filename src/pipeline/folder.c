@@ -315,9 +315,6 @@ static enum ht_err open_shards(struct ht__plan *plan, struct ht__plan_output *ou
 static enum ht_err check_source(const struct ht__plan *plan, const struct ht__plan_output *out, struct ht_diag *diag)
 {
     const char *path = plan->settings->source.path;
-    if (plan->settings->prune.text)
-        return ht__fail(diag, HT_ERR_UNSUPPORTED, "prune-layers", -1,
-                        "layers can be left out of GGUF files only, not of %s folders", out->target->container->name);
     if (plan->model->n_native > 0) return HT_OK;
     return ht__fail(diag, HT_ERR_UNSUPPORTED, path, -1,
                     "a folder of %s is made from a folder; this source has no config.json",

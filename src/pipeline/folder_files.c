@@ -145,6 +145,7 @@ static enum ht_err add_config(struct ht__plan *plan, struct ht__plan_output *out
     HT_TRY(ht__folder_add_file(plan, out, "config.json", &file, diag));
     ht__arena_init(&tree, plan->run.alloc);
     enum ht_err err = ht__json_load(&tree, path, LARGEST_CONFIG, &root, diag);
+    if (err == HT_OK && plan->pruned.n) err = ht__prune_config(root, plan->model, &plan->pruned, path, diag);
     if (err == HT_OK) {
         struct ht__jw w = ht__jw_indented(&file->head);
         write_config(&w, root, out, package);
@@ -242,6 +243,10 @@ static void describe(struct ht__buf *b, const struct ht__plan *plan, const struc
         ht__buf_printf(b, "\n%s, from %s.\n",
                        scheme ? "Its weights were quantized twice" : "Its weights were quantized before",
                        plan->model->packed_as);
+    if (plan->pruned.n)
+        ht__buf_printf(b,
+                       "\n%u of the original's %u layers were left out (%s, from 0), and the others numbered anew.\n",
+                       plan->pruned.n_gone, plan->pruned.n, plan->settings->prune.text);
     if (out->target->ladder) describe_ladder(b, plan, out);
     if (out->target->n_rules) describe_rules(b, plan, out);
     if (out->n_unquantized) ht__buf_printf(b, "\nThese matrices are not quantized:\n\n");

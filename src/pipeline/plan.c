@@ -277,7 +277,12 @@ static enum ht_err keep_names(struct ht__plan *plan, struct ht_diag *diag)
 static enum ht_err prune(struct ht__plan *plan, struct ht_diag *diag)
 {
     const struct ht__prune_settings *s = &plan->settings->prune;
-    return s->text ? ht__prune_layers(plan->model, plan->imatrix_names, s, diag) : HT_OK;
+    if (!s->text) return HT_OK;
+    HT_TRY(ht__prune_layers(plan->model, plan->imatrix_names, s, &plan->pruned, diag));
+    for (size_t i = 0; i < plan->n_outputs; i++)
+        if (plan->outputs[i].target->container->dialect == HT__DIALECT_NATIVE)
+            return ht__prune_native(plan->model, &plan->pruned, diag);
+    return HT_OK;
 }
 
 static enum ht_err open_source(struct ht__plan *plan, struct ht_diag *diag)

@@ -9,6 +9,7 @@
 #include "base/run.h"
 #include "formats/container.h"
 #include "formats/imatrix.h"
+#include "pipeline/prune.h"
 #include "pipeline/settings.h"
 
 /* A tensor as it is read: once, for the outputs of both views where both take the same rows. */
@@ -102,6 +103,7 @@ struct ht__plan {
     enum ht__purpose purpose;
     struct ht__checkpoint *checkpoint;
     struct ht__model *model;
+    struct ht__pruned pruned;    /* layers of the source that the model lacks */
     struct ht__imatrix *imatrix; /* or NULL */
     struct ht__item *items;      /* the model's weights of the GGUF view, then what only the native view has */
     size_t n_items;
@@ -159,9 +161,5 @@ static inline uint64_t ht__item_row_bytes(const struct ht__codec *type, const st
 {
     return ht__codec_bytes(type, (uint64_t)item->rows->row_len);
 }
-
-/* Leaves layers out of a model and renumbers the rest; old_names (one a weight) moves along (prune.c). */
-HT_MUST_CHECK enum ht_err ht__prune_layers(struct ht__model *model, const char **old_names,
-                                           const struct ht__prune_settings *prune, struct ht_diag *diag);
 
 #endif

@@ -236,4 +236,67 @@ expect "an option that is not there" 2 "$halftone" quantize $model -t gptq:bitz=
 holds "names those that are" grep -q 'it has bits' "$work/err"
 expect "from a GGUF file" 3 "$halftone" quantize "$out/model-Q8_0.gguf" -t fp8 -o "$work/never"
 lacks "nothing is made" "$work/never"
+
+# layers left out: the folder is the GGUF file without them, whatever its tensors are called
+expect "layers left out" 0 "$halftone" quantize $model -t BF16,safetensors/BF16,pytorch/nf4,nf4 --prune-layers 1,3 -o "$work/pruned" \
+    --split-max-size 3M --quiet
+expect "which runs as the file does" 0 "$halftone" eval "$work/pruned/model-BF16" --against "$work/pruned/model-BF16-00001-of-"*.gguf \
+    --text default --ctx 64 --chunks 2 --json
+holds "with the same logits" python3 -c '
+import json, sys
+report = json.loads(open(sys.argv[1]).read().splitlines()[-1])
+assert report["kld"]["mean"] < 1e-9 and report["top1_agreement"] == 1, report' "$work/out"
+expect "packed ones too" 0 "$halftone" compare "$work/pruned/model-nf4" "$work/pruned/model-nf4-pytorch" --against "$work/pruned/model-nf4" \
+    --text default --ctx 64 --chunks 1 --json
+holds "alike" python3 -c '
+import json, sys
+for m in json.loads(open(sys.argv[1]).read().splitlines()[-1])["models"]: assert m["kld"]["mean"] < 1e-9, m' "$work/out"
+holds "configuration, names and index are true" python3 - $model "$work/pruned" <<'PY'
+import json, re, struct, sys
+before = json.load(open(sys.argv[1] + "/config.json"))
+for name, ext in ("model-BF16", ".safetensors"), ("model-nf4", ".safetensors"), ("model-nf4-pytorch", ".bin"):
+    at = f"{sys.argv[2]}/{name}"
+    config = json.load(open(at + "/config.json"))
+    assert config["num_hidden_layers"] == before["num_hidden_layers"] - 2
+    assert {k for k in before if before[k] != config[k]} <= {"num_hidden_layers", "dtype"}, name
+    stem = "model" if ext == ".safetensors" else "pytorch_model"
+    index = json.load(open(f"{at}/{stem}{ext}.index.json"))["weight_map"]
+    layers = {int(m.group(1)) for m in (re.match(r"model\.layers\.(\d+)\.", n) for n in index) if m}
+    assert layers == set(range(config["num_hidden_layers"])), (name, layers)
+    for file in set(index.values()) if ext == ".safetensors" else ():
+        data = open(f"{at}/{file}", "rb").read()
+        held = json.loads(data[8:8 + struct.unpack("<Q", data[:8])[0]])
+        assert {n for n, f in index.items() if f == file} == set(held) - {"__metadata__"}, file
+    assert "2 of the original's 8 layers were left out (1,3, from 0)" in open(at + "/README.md").read()
+PY
+expect "all layers" 2 "$halftone" quantize $model -t nf4 --prune-layers 0,1,2,3,4,5,6,7 -o "$work/none" --quiet
+expect "a layer that is not there" 2 "$halftone" quantize $model -t nf4 --prune-layers 8 -o "$work/none" --quiet
+config() { # name, members of config.json that are set
+    rm -rf "$work/$1"
+    mkdir "$work/$1"
+    ln "$model"/* "$work/$1" 2>/dev/null || cp "$model"/* "$work/$1"
+    python3 -c '
+import json, os, sys
+path = sys.argv[1] + "/config.json"
+config = {**json.load(open(path)), **json.loads(sys.argv[2])}
+os.remove(path)
+json.dump(config, open(path, "w"))' "$work/$1" "$2"
+}
+config listed '{"layer_types": ["a", "b", "c", "d", "e", "f", "g", "h"], "mlp_only_layers": [0, 3, 4], "max_window_layers": 5, "decoder_sparse_step": 2,
+    "sliding_window_pattern": 3, "eos_token_id": [1, 2, 3, 4, 5, 6, 7, 8]}'
+expect "lists of layers" 0 "$halftone" quantize "$work/listed" -t nf4 --prune-layers 2,3 -o "$work/made-listed" --quiet
+holds "lose those that went" python3 -c '
+import json, sys
+c = json.load(open(sys.argv[1]))
+assert c["layer_types"] == ["a", "b", "e", "f", "g", "h"] and c["mlp_only_layers"] == [0, 2] and c["max_window_layers"] == 3, c
+assert len(c["eos_token_id"]) == 8 and c["sliding_window_pattern"] == 3' "$work/made-listed/listed-nf4/config.json"
+config placed '{"decoder_sparse_step": 2}'
+expect "a layer that would become another kind" 3 "$halftone" quantize "$work/placed" -t nf4 --prune-layers 3 -o "$work/none" --quiet
+holds "is told" grep -q 'config.json: decoder_sparse_step: .* layer 4 becomes layer 3 and another kind' "$work/err"
+config short '{"layer_types": ["a", "b"]}'
+expect "a list that is too short" 3 "$halftone" quantize "$work/short" -t nf4 --prune-layers 3 -o "$work/none" --quiet
+config unknown '{"of_each": [1, 2, 3, 4, 5, 6, 7, 8]}'
+expect "a list that may be about layers" 3 "$halftone" quantize "$work/unknown" -t nf4 --prune-layers 3 -o "$work/none" --quiet
+lacks "nothing of those" "$work/none/unknown-nf4"
+
 finish

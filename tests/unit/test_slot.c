@@ -203,7 +203,17 @@ static void slots_of_a_model(void **state)
     size_t each = check_slots(model) / n_layers;
     static const uint32_t layers[] = {0, 2};
     const struct ht__prune_settings prune = {layers, 2, "0,2"};
-    assert_int_equal(ht__prune_layers(model, names, &prune, &diag), HT_OK);
+    struct ht__pruned pruned;
+    size_t native = model->n_native, first = 0;
+    assert_int_equal(ht__prune_layers(model, names, &prune, &pruned, &diag), HT_OK);
+    assert_int_equal(ht__prune_native(model, &pruned, &diag), HT_OK);
+    assert_int_equal(native - model->n_native, 2 * each);
+    for (size_t i = 0; i < model->n_native; i++) {
+        assert_int_equal(model->native[i].native, i);
+        first += strcmp(model->native[i].name, "model.layers.1.self_attn.q_proj.weight") == 0 &&
+                 model->native[i].slot.layer == 1 && strstr(model->native[i].tensor->name, "layers.3.") != NULL;
+    }
+    assert_int_equal(first, 1);
     assert_int_equal(check_slots(model), each * (n_layers - 2));
     for (size_t i = 0; i < model->n_weights; i++)
         if (strcmp(model->weights[i].name, "blk.1.attn_q.weight") == 0)
