@@ -41,6 +41,29 @@ static void print_report(const json_t *report, bool ran)
                (double)json_integer_value(json_object_get(report, "peak_rss_bytes")) / 1e6);
 }
 
+/* Size against loss, and what was taken. */
+static void print_budget(const json_t *report)
+{
+    const json_t *b = json_object_get(report, "budget"), *point;
+    const json_t *named = json_object_get(b, "named");
+    char size[32];
+    size_t i;
+    if (!json_object_get(b, "curve")) return;
+    printf("\n%10s %7s  %s\n", "size", "bpw", "KL divergence on held-out text");
+    json_array_foreach(json_object_get(b, "curve"), i, point)
+        printf("%10s %7.3f  about %.6f\n",
+               human_bytes((double)json_integer_value(json_object_get(point, "size_bytes")), size),
+               json_number_value(json_object_get(point, "bits_per_weight")),
+               json_number_value(json_object_get(point, "estimated_divergence")));
+    printf("this file: %.6f, measured", json_number_value(json_object_get(b, "divergence")));
+    if (named)
+        printf("; %s: %.6f with %s", text_of(named, "type"), json_number_value(json_object_get(named, "divergence")),
+               human_bytes((double)json_integer_value(json_object_get(named, "size_bytes")), size));
+    fputs("\nrecipe: ", stdout);
+    print_safe(text_of(b, "recipe"), 0);
+    putchar('\n');
+}
+
 static void print_types(const json_t *report)
 {
     const json_t *outputs = json_object_get(report, "outputs"), *o, *t;
@@ -67,6 +90,7 @@ static void print_next(const json_t *report)
 static void show(const struct command *c, const json_t *report, const struct arguments *args)
 {
     print_report(report, !args->dry_run);
+    print_budget(report);
     if (args->dry_run)
         print_types(report);
     else if (strcmp(c->name, "quantize") == 0)

@@ -161,6 +161,16 @@ struct ht__fit_need ht__fit_need(const struct ht__fit_shape *shape, uint64_t wei
     return need;
 }
 
+uint64_t ht__fit_room(const struct ht__fit_shape *shape, uint64_t memory, uint64_t ctx,
+                      const struct ht__codec *cache_type)
+{
+    struct ht__fit_need none = ht__fit_need(shape, 0, ctx, cache_type);
+    uint64_t total = memory - memory / 6; /* no less than what memory is with its margin */
+    while (total + total / 5 > memory)
+        total--;
+    return total > none.total ? total - none.total : 0;
+}
+
 void ht__fit_put_need(struct ht__jw *w, const struct ht__fit_need *need, const struct ht__codec *cache_type)
 {
     ht__jw_object(w, "run_memory");

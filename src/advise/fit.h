@@ -51,6 +51,9 @@ uint64_t ht__fit_overhead(const struct ht__fit_shape *shape, uint64_t ctx);
 /* All together. The margin is a fifth of the whole, on top. */
 struct ht__fit_need ht__fit_need(const struct ht__fit_shape *shape, uint64_t weights, uint64_t ctx,
                                  const struct ht__codec *cache_type);
+/* The most bytes of weights with which all together, with the margin, is at most `memory`; 0: not even none. */
+uint64_t ht__fit_room(const struct ht__fit_shape *shape, uint64_t memory, uint64_t ctx,
+                      const struct ht__codec *cache_type);
 /* As the member "run_memory". */
 void ht__fit_put_need(struct ht__jw *w, const struct ht__fit_need *need, const struct ht__codec *cache_type);
 

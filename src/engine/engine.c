@@ -391,6 +391,7 @@ static void to_logits(struct ht__engine *e, const float *x, int n, float *logits
 {
     const struct ht__hparams *h = &e->hparams;
     struct ht__kept_matrix output = e->weights->output;
+    if (e->replace) replace_one(e, &output);
     output.bias = e->weights->output_bias.w;
     norm_rows(e, &e->weights->output_norm, x, n, e->normed);
     if (show && e->observe && output.weight) e->observe(e->observe_ctx, output.weight, 0, e->normed, n, h->n_embd);

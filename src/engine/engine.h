@@ -76,8 +76,9 @@ HT_MUST_CHECK enum ht_err ht__engine_layer(struct ht__engine *engine, int layer,
 /* What the output matrix takes of n rows of the residual stream (n_batch at most): n x n_embd. */
 void ht__engine_output_input(struct ht__engine *engine, const float *x, int n, float *out);
 
-/* Other weights in the place of the model's, in ht__engine_layer alone: n_out x n_in floats of all matrices of a weight,
- * which must last as long as the layer runs; NULL: its own. fn NULL: no more of that. */
+/* Other weights in the place of the model's, in ht__engine_layer and, of the output matrix, in ht__engine_logit_lens:
+ * n_out x n_in floats of all matrices of a weight, which must last as long as that runs; NULL: its own. fn NULL: no more
+ * of that. */
 typedef const float *ht__replace_fn(void *ctx, const struct ht__weight *weight);
 void ht__engine_replace(struct ht__engine *engine, ht__replace_fn *fn, void *ctx);
 /* For an observer: the residual stream that what it sees was made from, n_rows x n_embd. */

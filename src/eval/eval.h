@@ -63,7 +63,13 @@ void ht__eval_card(const struct ht__eval *eval, struct ht__buf *out);
 /* The whole run as a JSON object. */
 void ht__eval_json(const struct ht__eval *eval, const char *verb, struct ht__buf *out);
 
+/* What the caller adds to a page, behind the plots. */
+struct ht__html_more {
+    void (*put)(const void *ctx, struct ht__buf *out); /* or NULL */
+    const void *ctx;
+};
 /* A page with plots, by itself. */
-HT_MUST_CHECK enum ht_err ht__eval_html(const struct ht__eval *eval, struct ht__buf *out, struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__eval_html(const struct ht__eval *eval, const struct ht__html_more *more,
+                                        struct ht__buf *out, struct ht_diag *diag);
 
 #endif

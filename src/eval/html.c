@@ -251,7 +251,8 @@ static void put_plots(const struct ht__eval *e, struct plots *p, struct ht__buf 
     put_layer_table(e, false, "Error of the activations after each layer", out);
 }
 
-enum ht_err ht__eval_html(const struct ht__eval *e, struct ht__buf *out, struct ht_diag *diag)
+enum ht_err ht__eval_html(const struct ht__eval *e, const struct ht__html_more *more, struct ht__buf *out,
+                          struct ht_diag *diag)
 {
     ht__buf_str(out, "<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport "
                      "content='width=device-width'>"
@@ -283,6 +284,7 @@ enum ht_err ht__eval_html(const struct ht__eval *e, struct ht__buf *out, struct 
         ht__free(e->run.alloc, p.series);
         ht__free(e->run.alloc, p.values);
     }
+    if (more && more->put) more->put(more->ctx, out);
     ht__buf_printf(out, "<p>Made by halftone %s.</p>\n</main></body></html>\n", HT_VERSION);
     return out->failed ? ht__fail_memory(diag, "report") : HT_OK;
 }

@@ -17,7 +17,7 @@ static enum ht_err publish(const struct ht__eval_job_settings *s, struct ht__eva
     ht__buf_init(&page, e->run.alloc);
     ht__eval_json(e, verb, &report);
     enum ht_err err = report.failed ? ht__fail_memory(diag, "report") : HT_OK;
-    if (!err && s->html) err = ht__eval_html(e, &page, diag);
+    if (!err && s->html) err = ht__eval_html(e, NULL, &page, diag);
     if (!err && json) err = ht__buf_hand_out(&report, "report", json, diag);
     if (!err && s->html) err = ht__file_publish(s->html, page.data, page.len, diag);
     if (!err && s->report) err = ht__file_publish(s->report, report.data, report.len, diag);

@@ -227,7 +227,8 @@ static void describe(const struct ht_job *job, struct ht__source *source)
 static void warn_of_passes(struct ht_job *job)
 {
     const struct ht__options *o = &job->options;
-    if (remote_of(&job->hub) && o->no_cache && (o->calibration || o->measure || o->fail_if.n || o->html))
+    if (remote_of(&job->hub) && o->no_cache &&
+        (o->calibration || o->measure || o->fail_if.n || o->html || o->fit || o->bpw || o->gpu))
         ht__log_printf(&job->log, HT__LOG_WARNING,
                        "with --no-cache the weights come over the network again each time that the model is run: "
                        "--layer-cache keeps its layers");

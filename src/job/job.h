@@ -17,7 +17,7 @@ struct ht__options {
     const char *prune_layers, *split_max_size, *split_max_tensors, *threads, *memory, *cpu, *report;
     const char *text, *tokens, *against, *ctx, *chunks, *retention, *choices, *html;
     const char *from_chunk, *save_every, *checkpoint_seconds, *calibration, *calibration_seed, *effort, *layer_cache,
-        *cache_type, *gpu, *gpu_count;
+        *cache_type, *gpu, *gpu_count, *fit, *bpw, *budget_time;
     struct ht__list type, include_weights, exclude_weights, tensor_type, rule, skip_modules, override_kv, fail_if,
         in_file;
     struct ht__list include; /* patterns of pull */
@@ -65,6 +65,9 @@ void ht__job_close(struct ht_job **job);
 /* Set by name; also "source" and "verb" (quantize or convert). */
 enum ht_err ht__options_set(struct ht_job *job, const char *name, const char *value, struct ht_diag *diag);
 enum ht_err ht__options_load_yaml(struct ht_job *job, const char *path, struct ht_diag *diag);
+
+/* The options that say what is in the files, each on a line of a YAML mapping, but for types and budgets. */
+void ht__options_yaml(const struct ht_job *job, struct ht__buf *out);
 
 /* "512M", "2G", "1.5GiB", "300000": bytes. K, M, G, T are decimal; Ki, Mi, Gi, Ti binary. */
 enum ht_err ht__parse_size(const char *option, const char *text, uint64_t *bytes, struct ht_diag *diag);

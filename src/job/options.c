@@ -1,4 +1,5 @@
 /* Setting a job's options by name. */
+#include "base/json_write.h"
 #include "job/job.h"
 
 #include <ctype.h>
@@ -71,6 +72,9 @@ static const struct slot {
     SLOT("calibration", TEXT, calibration),
     SLOT("calibration-seed", TEXT, calibration_seed),
     SLOT("effort", TEXT, effort),
+    SLOT("fit", TEXT, fit),
+    SLOT("bpw", TEXT, bpw),
+    SLOT("budget-time", TEXT, budget_time),
     SLOT("cache-type", TEXT, cache_type),
     SLOT("gpu", TEXT, gpu),
     SLOT("gpu-count", TEXT, gpu_count),
@@ -141,6 +145,73 @@ enum ht_err ht__options_set(struct ht_job *job, const char *name, const char *va
     if (!copy) return ht__fail_memory(diag, "options");
     *(const char **)field = copy;
     return HT_OK;
+}
+
+/* What does not change a byte of the files, and what a recipe says otherwise. */
+static bool is_said(const struct ht_job *job, const struct slot *slot)
+{
+    static const char *const not [] = {
+        "type",
+        "tensor-type",
+        "output",
+        "overwrite",
+        "resume",
+        "checkpoint-seconds",
+        "report",
+        "html",
+        "threads",
+        "memory",
+        "layer-cache",
+        "cpu",
+        "text",
+        "measure",
+        "fail-if",
+        "retention",
+        "no-source-hash",
+        "fast",
+        "fit",
+        "bpw",
+        "budget-time",
+        "cache-type",
+        "gpu",
+        "gpu-count",
+        "tokens",
+        "choices",
+        "offline",
+        "no-cache",
+        "model",
+    };
+    for (size_t i = 0; i < sizeof not / sizeof not [0]; i++)
+        if (strcmp(slot->name, not [i]) == 0) return false;
+    return !(job->options.fit && strcmp(slot->name, "ctx") == 0); /* the context to run the model with */
+}
+
+static void put_text(struct ht__buf *out, const char *text)
+{
+    struct ht__jw w = ht__jw_line(out);
+    ht__jw_str(&w, NULL, text);
+    ht__buf_str(out, "\n");
+}
+
+void ht__options_yaml(const struct ht_job *job, struct ht__buf *out)
+{
+    for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++) {
+        const void *field = (const char *)&job->options + slots[i].offset;
+        const char *name = strcmp(slots[i].name, "source") == 0 ? "model" : slots[i].name;
+        const struct ht__list *list = field;
+        if (!is_said(job, &slots[i])) continue;
+        if (slots[i].kind == FLAG && *(const bool *)field) ht__buf_printf(out, "%s: true\n", name);
+        if (slots[i].kind == TEXT && *(const char *const *)field) {
+            ht__buf_printf(out, "%s: ", name);
+            put_text(out, *(const char *const *)field);
+        }
+        if (slots[i].kind != LIST || !list->n) continue;
+        ht__buf_printf(out, "%s:\n", name);
+        for (size_t k = 0; k < list->n; k++) {
+            ht__buf_str(out, "  - ");
+            put_text(out, list->items[k]);
+        }
+    }
 }
 
 enum ht_err ht__parse_size(const char *option, const char *text, uint64_t *bytes, struct ht_diag *diag)

@@ -26,6 +26,11 @@ struct ht__imatrix_settings {
     bool overwrite, resume, statistics;
 };
 
+/* --fit with a context or a card: what the weights must leave room for. */
+struct ht__room {
+    uint64_t memory, ctx; /* ctx 0: as advise/fit.h says */
+};
+
 /* Only what the verb uses is parsed; the rest is zero. */
 struct ht__settings {
     struct ht__arena arena;
@@ -34,6 +39,7 @@ struct ht__settings {
     struct ht__advice_settings advice;     /* estimate, recommend */
     struct ht__eval_job_settings eval;
     struct ht__imatrix_settings imatrix;
+    struct ht__room room; /* quantize */
 };
 
 /* Close it on failure too. The values' texts are the job's own. */

@@ -2,6 +2,7 @@
 #include "engine/memory.h"
 #include "eval/eval.h"
 #include "eval/limit.h"
+#include "pipeline/budget.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -175,7 +176,8 @@ static enum ht_err use_figures(struct ht__plan *plan, const struct ht__eval *eva
     name_card(plan, measured->card_path);
     ht__eval_card(eval, &measured->card);
     if (measured->card.failed) return ht__fail_memory(diag, "model card");
-    return plan->settings->publish.html ? ht__eval_html(eval, &measured->html, diag) : HT_OK;
+    struct ht__html_more more = {plan->budget && plan->budget->measured ? ht__budget_html : NULL, plan};
+    return plan->settings->publish.html ? ht__eval_html(eval, &more, &measured->html, diag) : HT_OK;
 }
 
 enum ht_err ht__measure_run(struct ht__plan *plan, struct ht__measured *measured, struct ht_diag *diag)

@@ -1,6 +1,7 @@
 /* Planning: source and settings in, every file's exact content list out. */
 #include "pipeline/source.h"
 #include "pipeline/attach.h"
+#include "pipeline/budget.h"
 #include "pipeline/folder.h"
 #include "pipeline/folder_publish.h"
 #include "pipeline/items.h"
@@ -8,6 +9,7 @@
 #include "pipeline/layout.h"
 #include "pipeline/measure.h"
 #include "pipeline/pack.h"
+#include "pipeline/sensitivity.h"
 #include "pipeline/space.h"
 #include "recipe/quality.h"
 
@@ -74,11 +76,12 @@ static enum ht_err check_needs(const struct ht__plan *plan, const struct ht__pla
     return HT_OK;
 }
 
-static enum ht_err choose_types(struct ht__plan *plan, struct ht__plan_output *out, struct ht_diag *diag)
+enum ht_err ht__plan_types(struct ht__plan *plan, struct ht__plan_output *out, struct ht_diag *diag)
 {
     struct ht__recipe recipe = plan->settings->recipe;
     recipe.mix = out->mix;
     recipe.has_importance = out->with_importance;
+    if (plan->budget) recipe.types = plan->budget->types;
     out->choices = ht__arena_array(&plan->arena, plan->n_items, sizeof *out->choices);
     if (!out->choices) return ht__fail_memory(diag, "plan");
     HT_TRY(ht__recipe_choose(&recipe, plan->model, plan->order, out->choices, diag));
@@ -109,11 +112,11 @@ static enum ht_err survey_output(struct ht__plan *plan, struct ht__plan_output *
     struct ht_diag why = {0};
     const struct ht__quality *quality = ht__quality_of(out->mix);
     out->with_importance = quality && quality->importance;
-    enum ht_err err = choose_types(plan, out, &why);
+    enum ht_err err = ht__plan_types(plan, out, &why);
     if (err != HT_OK && err != HT_ERR_MEMORY && !out->with_importance) {
         ht__diag_clear(&why);
         out->with_importance = true;
-        err = choose_types(plan, out, &why);
+        err = ht__plan_types(plan, out, &why);
     }
     if (err == HT_OK) err = ht__plan_layout(plan, out, &why);
     for (uint32_t f = 0; f < out->n_files; f++)
@@ -129,7 +132,7 @@ static enum ht_err plan_output(struct ht__plan *plan, struct ht__plan_output *ou
     if (plan->purpose == HT__SURVEY) return survey_output(plan, out, diag);
     if (out->target->container->dialect == HT__DIALECT_NATIVE) return ht__plan_folder(plan, out, diag);
     out->with_importance = plan->imatrix != NULL;
-    HT_TRY(choose_types(plan, out, diag));
+    HT_TRY(ht__plan_types(plan, out, diag));
     return ht__plan_layout(plan, out, diag);
 }
 
@@ -220,10 +223,12 @@ static uint64_t kept_bytes(const struct ht__plan *plan)
  * which is raised to the least that running the model works with. */
 static enum ht_err engine_resources(struct ht__plan *plan, uint64_t fixed, struct ht_diag *diag)
 {
-    uint64_t measuring = 0, layers = 0;
+    uint64_t measuring = 0, layers = 0, budget = 0;
     HT_TRY(ht__layers_memory(plan, &layers, diag));
+    if (plan->budget) HT_TRY(ht__sense_memory(plan, &budget, diag));
     if (plan->settings->measure.wanted) HT_TRY(ht__measure_memory(plan, fixed, &measuring, diag));
     if (layers > measuring) measuring = layers;
+    if (budget > measuring) measuring = budget;
     plan->engine_memory = measuring > plan->collect_memory ? measuring : plan->collect_memory;
     if (plan->engine_memory > plan->memory) plan->memory = plan->engine_memory;
     if (!plan->run.memory && plan->engine_memory > plan->memory_limit) plan->memory_limit = plan->engine_memory;
@@ -315,6 +320,7 @@ static enum ht_err make(struct ht__plan *plan, struct ht_diag *diag)
         plan->n_weights += (uint64_t)w->rows->n_rows * (uint64_t)w->rows->row_len;
     }
     HT_TRY(ht__plan_importance(plan, diag));
+    if (plan->settings->budget.kind) HT_TRY(ht__budget_choose(plan, diag));
     for (size_t i = 0; i < plan->n_outputs; i++) {
         HT_TRY(plan_output(plan, &plan->outputs[i], diag));
         plan->out_bytes += plan->outputs[i].size;

@@ -114,6 +114,7 @@ struct ht__plan {
     const float **importance;   /* by item: ne[0] floats for each matrix of it, or NULL */
     struct ht__plan_output *outputs;
     size_t n_outputs;
+    struct ht__budget_plan *budget; /* what --fit or --bpw chose, or NULL */
     struct ht__source_file *sources;
     size_t n_sources;
     uint64_t n_weights;        /* of all tensors */
@@ -132,6 +133,9 @@ HT_MUST_CHECK enum ht_err ht__plan_open(const struct ht__pipeline_settings *sett
                                         const struct ht__run *run, struct ht__plan **out, struct ht_diag *diag);
 /* Files that were not published are removed. */
 void ht__plan_close(struct ht__plan **plan);
+
+/* Chooses a type for each weight by the output's mix; fills its choices. */
+HT_MUST_CHECK enum ht_err ht__plan_types(struct ht__plan *plan, struct ht__plan_output *out, struct ht_diag *diag);
 
 /* How many weights a worker has as floats, at most (a row that is longer is taken alone): what a core's cache holds. */
 enum { HT__CHUNK_WEIGHTS = 64 << 10 };

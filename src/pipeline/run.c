@@ -1,4 +1,5 @@
 /* The stages after planning. Whatever fails, nothing is left that looks finished. */
+#include "pipeline/budget.h"
 #include "pipeline/folder_publish.h"
 #include "pipeline/layers_driver.h"
 #include "pipeline/measure.h"
@@ -240,23 +241,39 @@ static bool keep_for_later(struct ht__plan *plan, const struct ht__journal *jour
     return true;
 }
 
+/* The recipe of a budget, under a temporary name. */
+static enum ht_err write_recipe(const struct ht__plan *plan, struct ht__output *file, struct ht_diag *diag)
+{
+    struct ht__buf buf;
+    char path[4200];
+    ht__buf_init(&buf, plan->run.alloc);
+    ht__budget_yaml(plan, &buf);
+    enum ht_err err = buf.failed ? ht__fail_memory(diag, "recipe") : HT_OK;
+    if (err == HT_OK) err = ht__output_open(file, ht__budget_path(plan, path, sizeof path), 0, true, false, diag);
+    if (err == HT_OK) err = ht__output_write(file, 0, buf.data, buf.len, diag);
+    ht__buf_close(&buf);
+    return err;
+}
+
 /* The report is on the disk before the outputs are published: a run that cannot report
  * what it did has failed, and leaves nothing. */
 static enum ht_err report_and_publish(struct ht__plan *plan, const struct ht__stream_result *result,
                                       struct ht__measured *measured, char **json, struct ht_diag *diag)
 {
     const char *path = plan->settings->publish.report;
-    struct ht__output file = {.fd = -1};
+    struct ht__output file = {.fd = -1}, recipe = {.fd = -1};
     struct ht__buf buf;
     ht__buf_init(&buf, plan->run.alloc);
     enum ht_err err = ht__report(plan, result, NULL, &buf, diag);
     if (err == HT_OK && json) err = ht__buf_hand_out(&buf, "report", json, diag);
     if (err == HT_OK && path) err = ht__output_open(&file, path, 0, true, false, diag);
     if (err == HT_OK && path) err = ht__output_write(&file, 0, buf.data, buf.len, diag);
+    if (err == HT_OK && plan->budget) err = write_recipe(plan, &recipe, diag);
     if (err == HT_OK) err = ht__measured_write(measured, plan->settings->publish.html, diag);
     if (err == HT_OK) err = publish_all(plan, diag);
     if (err == HT_OK) err = ht__measured_publish(measured, diag);
     if (err == HT_OK && path) err = ht__output_publish(&file, diag);
+    if (err == HT_OK && plan->budget) err = ht__output_publish(&recipe, diag);
     if (err != HT_OK) {
         retract_all(plan);
         if (json) {
@@ -265,6 +282,7 @@ static enum ht_err report_and_publish(struct ht__plan *plan, const struct ht__st
         }
     }
     ht__output_close(&file);
+    ht__output_close(&recipe);
     ht__buf_close(&buf);
     return err;
 }

@@ -75,6 +75,25 @@ struct ht__measure_settings {
     struct ht__eval_settings eval;
 };
 
+/* What a budget limits. */
+enum ht__budget_kind {
+    HT__BUDGET_NONE,
+    HT__BUDGET_FILE, /* bytes of the file */
+    HT__BUDGET_BITS, /* bits of all tensors over all weights */
+    HT__BUDGET_ROOM  /* bytes of all tensors: what running the model leaves for them */
+};
+struct ht__budget_settings {
+    enum ht__budget_kind kind;
+    const char *text; /* as it was given, for names of files and reports: "4.5bpw", "8GB" */
+    uint64_t bytes;
+    double bpw;
+    /* HT__BUDGET_ROOM: how many bytes; what was asked for is in ctx */
+    enum ht_err (*room)(const void *ctx, const struct ht__model *model, uint64_t *bytes, struct ht_diag *diag);
+    const void *ctx;
+    double seconds;      /* for measuring; 0: as much as a model of its size takes */
+    const char *options; /* the job's other options as YAML, for the recipe that makes the same file again */
+};
+
 /* Options as they were written: the report repeats them. */
 struct ht__asked {
     const char *verb;
@@ -101,9 +120,10 @@ struct ht__pipeline_settings {
     size_t n_targets;
     struct ht__scheme_rule *rules; /* of which each target has those that are for it */
     size_t n_rules;
-    double max_error;         /* relative, of what a level of a ladder may lose of a matrix */
-    bool best;                /* effort: codes are chosen for the least loss, however long it takes */
-    bool strict;              /* a Linear that a scheme does not suit is refused, rather than kept as it is */
+    double max_error; /* relative, of what a level of a ladder may lose of a matrix */
+    bool best;        /* effort: codes are chosen for the least loss, however long it takes */
+    bool strict;      /* a Linear that a scheme does not suit is refused, rather than kept as it is */
+    struct ht__budget_settings budget;
     struct ht__recipe recipe; /* without mix and importance, which each output has for itself */
     struct ht__prune_settings prune;
     struct ht__kvs overrides; /* metadata keys that are set */

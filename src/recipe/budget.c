@@ -102,8 +102,7 @@ static bool list_steps(struct solver *s)
         const struct group *g = &s->groups[i];
         for (uint32_t k = 1; k < g->n_hull; k++) {
             const struct option *a = &g->options[g->hull[k - 1]], *b = &g->options[g->hull[k]];
-            s->steps[s->n_steps++] =
-                (struct step){(uint32_t)i, k, b->bytes - a->bytes, a->cost - b->cost, rate(a, b)};
+            s->steps[s->n_steps++] = (struct step){(uint32_t)i, k, b->bytes - a->bytes, a->cost - b->cost, rate(a, b)};
         }
     }
     qsort(s->steps, s->n_steps, sizeof *s->steps, by_rate);

@@ -98,6 +98,12 @@ static const struct ht__codec *by_option(const struct ht__recipe *recipe, const 
     }
 }
 
+bool ht__recipe_gives(const struct ht__recipe *recipe, const struct ht__weight *w)
+{
+    const struct ht__codec *type = by_option(recipe, w);
+    return type || by_rules(recipe, w->name, &type, NULL) != HT_OK || type;
+}
+
 static enum ht_err choose(const struct ht__recipe *recipe, struct ht__mix_state *state, const struct ht__weight *w,
                           struct ht__choice *choice, struct ht_diag *diag)
 {
@@ -114,6 +120,7 @@ static enum ht_err choose(const struct ht__recipe *recipe, struct ht__mix_state 
     if (is_plain(state->default_type)) return HT_OK;
     if (!recipe->pure) {
         HT_TRY(by_rules(recipe, w->name, &choice->type, diag));
+        if (!choice->type && recipe->types) choice->type = recipe->types[w - state->model->weights];
         if (!choice->type) choice->type = ht__mix_rule(state, w);
     }
     return fit_rows(w, choice, diag);

@@ -43,6 +43,8 @@ struct ht__recipe {
     const struct ht__codec *output_type, *embedding_type; /* or NULL */
     size_t n_rules;
     const struct ht__type_rule *rules; /* the first that matches wins */
+    const struct ht__codec *const
+        *types; /* by weight: what a budget gave it where no rule does, or NULL; NULL: no budget */
 };
 
 struct ht__choice {
@@ -59,6 +61,9 @@ struct ht__choice {
  */
 HT_MUST_CHECK enum ht_err ht__recipe_choose(const struct ht__recipe *recipe, const struct ht__model *model,
                                             const uint32_t *order, struct ht__choice *choices, struct ht_diag *diag);
+
+/* Do options or rules give this weight a type, whatever the mix? */
+bool ht__recipe_gives(const struct ht__recipe *recipe, const struct ht__weight *weight);
 
 /* Does encoding this tensor to this type need importance under this mix? */
 bool ht__needs_importance(const struct ht__mix *mix, const struct ht__codec *type, const struct ht__weight *weight);

@@ -158,8 +158,10 @@ static void order(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_by_trying_all), cmocka_unit_test(nothing_meets_it),
-        cmocka_unit_test(curve),            cmocka_unit_test(order),
+        cmocka_unit_test(as_by_trying_all),
+        cmocka_unit_test(nothing_meets_it),
+        cmocka_unit_test(curve),
+        cmocka_unit_test(order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

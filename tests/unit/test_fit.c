@@ -84,6 +84,12 @@ static void llama_8b(void **state)
     /* Q8_0: 34 bytes for 32 weights instead of 64; Q4_0: 18 */
     assert_int_equal(ht__fit_need(&f->shape, 0, 8192, cache("Q8_0")).cache, (1u << 30) / 64 * 34);
     assert_int_equal(ht__fit_need(&f->shape, 0, 8192, cache("q4_0")).cache, (1u << 30) / 64 * 18);
+    for (uint64_t memory = 8000000000; memory < 8000000012; memory++) {
+        uint64_t room = ht__fit_room(&f->shape, memory, 8192, cache(NULL));
+        assert_true(ht__fit_need(&f->shape, room, 8192, cache(NULL)).with_margin <= memory);
+        assert_true(ht__fit_need(&f->shape, room + 1, 8192, cache(NULL)).with_margin > memory);
+    }
+    assert_int_equal(ht__fit_room(&f->shape, 1000000000, 8192, cache(NULL)), 0);
     /* cells come by 256: 1 token takes as much as 256 */
     assert_int_equal(ht__fit_need(&f->shape, 0, 1, cache(NULL)).cache, 256 * 32 * 2048 * 2);
     end(f);

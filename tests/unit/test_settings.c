@@ -123,7 +123,8 @@ static void refused(void **state)
 static void not_used(void **state)
 {
     (void)state;
-    static const char *const options[][2] = {{"ctx", "1"}, {"retention", "0"}, {"save-every", "x"}, {"gpu", "none"}};
+    static const char *const options[][2] = {
+        {"ctx", "1"}, {"retention", "0"}, {"save-every", "x"}, {"gpu-count", "none"}};
     struct ht_job *job = job_with(options, 4);
     struct ht__settings s;
     struct ht_diag diag = {0};

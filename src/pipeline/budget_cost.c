@@ -1,0 +1,214 @@
+/* What every type of every matrix costs the model. */
+#include "pipeline/budget_parts.h"
+
+#include <math.h>
+
+/* Bits a weight of the types that are measured: two on either side of where budgets lie, or one between. */
+static const double bits_of_two[] = {2.7, 4.4}, bits_of_one[] = {3.5};
+/* Work that is done without --budget-time, in products of two floats: an hour or so of a small machine. */
+static const double most_work = 1e14;
+enum { CHECKS = 8 }; /* of whole models, that follow */
+
+struct costing {
+    struct ht__plan *plan;
+    struct ht__budget_plan *b;
+    struct ht__sense *sense;
+};
+
+/* ---- how much can be measured ---- */
+
+static size_t n_probes(enum ht__budget_way way)
+{
+    return way == HT__BUDGET_TWO ? 2 : 1;
+}
+
+/* Passes of all tokens through a layer, or the output. */
+static double passes_of(const struct costing *c, enum ht__budget_way way)
+{
+    const struct ht__model *m = c->plan->model;
+    double layers = (double)c->sense->n_layers, sum = 2 * layers + CHECKS * (layers + 1);
+    bool shared = way == HT__BUDGET_LAYERS;
+    for (size_t i = 0; i < c->b->n; i++) {
+        int32_t layer = m->weights[c->b->matrices[i].weight].slot.layer;
+        bool output = ht__slot_is(m->weights[c->b->matrices[i].weight].slot, HT__ROLE_OUTPUT);
+        double to_end = (output ? 0 : layer < 0 ? layers : layers - layer) + 1;
+        sum += shared && layer >= 0 ? 2 : (double)n_probes(way) * to_end;
+    }
+    return sum + (shared ? layers * (layers + 1) / 2 : 0);
+}
+
+static double layer_weights(const struct costing *c)
+{
+    double sum = 0;
+    for (size_t i = 0; i < c->plan->model->n_weights; i++) {
+        const struct ht__weight *w = &c->plan->model->weights[i];
+        if (w->slot.layer >= 0) sum += (double)w->rows->n_rows * (double)w->ne[0];
+    }
+    return sum / (double)c->sense->n_layers;
+}
+
+/* The finest way that the time, or the work, allows; then fewer chunks of the coarsest. */
+static void choose_way(struct costing *c, double seconds)
+{
+    struct ht__sense *s = c->sense;
+    double tokens = (double)(s->n_chunks * s->cal.n_ctx), asked = c->plan->settings->budget.seconds;
+    double passes = asked > 0 ? asked / (seconds / (double)s->n_layers) : most_work / (tokens * layer_weights(c));
+    while (c->b->way + 1 < HT__N_BUDGET_WAYS && passes_of(c, c->b->way) > passes)
+        c->b->way++;
+    double share = passes / passes_of(c, c->b->way);
+    if (share < 1) s->n_chunks = share * (double)s->n_chunks > 1 ? (int64_t)(share * (double)s->n_chunks) : 1;
+    if (s->cal.n_seqs > s->n_chunks) s->cal.n_seqs = (int)s->n_chunks;
+    c->b->n_tokens = (size_t)s->n_chunks * (size_t)s->cal.n_ctx;
+    double total = passes_of(c, c->b->way) * (double)c->b->n_tokens;
+    ht__progress_begin(&s->progress, &c->plan->run, "budget", "tokens x layers", (uint64_t)total);
+    s->done = 0;
+    s->tells = true;
+}
+
+/* ---- one matrix ---- */
+
+static size_t nearest(const struct ht__budget_matrix *m, double bits)
+{
+    size_t best = 0;
+    double least = INFINITY;
+    for (size_t i = 0; i < m->n; i++) {
+        double has = (double)m->types[i]->block_size * 8 / m->types[i]->block_len;
+        double away = fabs(log(has / bits));
+        if (m->types[i]->flags & HT__CODEC_PLAIN || m->errors[i] <= 0 || away >= least) continue;
+        least = away;
+        best = i;
+    }
+    return best;
+}
+
+/* Every type by the line through what was measured: of one measured type, cost is in proportion to error. */
+static void spread(struct ht__budget_matrix *m, const size_t *probes, const double *cost, size_t n)
+{
+    double slope = 1;
+    bool two = n > 1 && probes[0] != probes[1] && cost[0] > 0 && cost[1] > 0;
+    if (two && m->errors[probes[0]] != m->errors[probes[1]])
+        slope = log(cost[0] / cost[1]) / log(m->errors[probes[0]] / m->errors[probes[1]]);
+    if (!(slope > .5)) slope = .5;
+    if (slope > 2) slope = 2;
+    for (size_t i = 0; i < m->n; i++) {
+        double away[2] = {INFINITY, INFINITY};
+        for (size_t k = 0; k < n; k++)
+            away[k] = fabs(log(m->errors[i] / m->errors[probes[k]]));
+        size_t near = away[1] < away[0];
+        m->options[i].cost = m->errors[i] > 0 ? cost[near] * pow(m->errors[i] / m->errors[probes[near]], slope) : 0;
+    }
+}
+
+static enum ht_err take_errors(struct costing *c, struct ht__budget_matrix *m, struct ht_diag *diag)
+{
+    return ht__sense_errors(c->sense, &c->plan->model->weights[m->weight], m->types, m->n, m->errors, diag);
+}
+
+static bool is_output(const struct costing *c, const struct ht__weight *w)
+{
+    const struct ht__weight *output = ht__model_find(c->plan->model, HT__ROLE_OUTPUT);
+    return output ? w == output : ht__slot_is(w->slot, HT__ROLE_EMBEDDING);
+}
+
+/* Alone, to the end of the model. */
+static enum ht_err measure_matrix(struct costing *c, struct ht__budget_matrix *m, struct ht_diag *diag)
+{
+    const struct ht__weight *w = &c->plan->model->weights[m->weight];
+    bool two = c->b->way == HT__BUDGET_TWO, first = ht__slot_is(w->slot, HT__ROLE_EMBEDDING);
+    const double *bits = two ? bits_of_two : bits_of_one;
+    size_t probes[2], n = n_probes(c->b->way);
+    double cost[2] = {0, 0};
+    HT_TRY(take_errors(c, m, diag));
+    c->sense->asked[m->weight] = first;
+    for (size_t k = 0; k < n; k++) {
+        probes[k] = nearest(m, bits[k]);
+        HT_TRY(ht__sense_put(c->sense, w, m->types[probes[k]], diag));
+        HT_TRY(ht__sense_divergence(c->sense, &cost[k], diag));
+        ht__sense_clear(c->sense);
+    }
+    m->unseen = !c->sense->asked[m->weight] || cost[0] <= 0;
+    spread(m, probes, cost, n);
+    return HT_OK;
+}
+
+static enum ht_err measure_each(struct costing *c, int32_t layer, struct ht_diag *diag)
+{
+    for (size_t i = 0; i < c->b->n; i++) {
+        struct ht__budget_matrix *m = &c->b->matrices[i];
+        if (c->plan->model->weights[m->weight].slot.layer == layer) HT_TRY(measure_matrix(c, m, diag));
+    }
+    return HT_OK;
+}
+
+/* ---- a layer at once ---- */
+
+static void share_out(struct costing *c, int32_t layer, double cost, const double *streams, double sum)
+{
+    for (size_t i = 0; i < c->b->n; i++) {
+        struct ht__budget_matrix *m = &c->b->matrices[i];
+        if (c->plan->model->weights[m->weight].slot.layer != layer) continue;
+        size_t probe = nearest(m, bits_of_one[0]);
+        double share = sum > 0 ? cost * streams[i] / sum : 0;
+        m->unseen = !c->sense->asked[m->weight] || share <= 0;
+        spread(m, &probe, &share, 1);
+    }
+}
+
+static enum ht_err measure_layer(struct costing *c, int32_t layer, struct ht_diag *diag)
+{
+    double cost = 0, sum = 0, *streams = ht__arena_array(&c->plan->arena, c->b->n, sizeof *streams);
+    if (!streams) return ht__fail_memory(diag, "budget");
+    for (size_t i = 0; i < c->b->n; i++) {
+        struct ht__budget_matrix *m = &c->b->matrices[i];
+        const struct ht__weight *w = &c->plan->model->weights[m->weight];
+        if (w->slot.layer != layer) continue;
+        HT_TRY(take_errors(c, m, diag));
+        c->sense->asked[m->weight] = false;
+        HT_TRY(ht__sense_put(c->sense, w, m->types[nearest(m, bits_of_one[0])], diag));
+        HT_TRY(ht__sense_stream(c->sense, &streams[i], diag));
+        ht__sense_clear(c->sense);
+        sum += streams[i];
+    }
+    for (size_t i = 0; i < c->b->n; i++) {
+        struct ht__budget_matrix *m = &c->b->matrices[i];
+        const struct ht__weight *w = &c->plan->model->weights[m->weight];
+        if (w->slot.layer == layer) HT_TRY(ht__sense_put(c->sense, w, m->types[nearest(m, bits_of_one[0])], diag));
+    }
+    HT_TRY(ht__sense_divergence(c->sense, &cost, diag));
+    ht__sense_clear(c->sense);
+    share_out(c, layer, cost, streams, sum);
+    return HT_OK;
+}
+
+/* ---- all of them ---- */
+
+/* The output's matrix after the last layer, everything else outside the layers before the first. */
+static enum ht_err measure_outside(struct costing *c, bool end, struct ht_diag *diag)
+{
+    const struct ht__model *m = c->plan->model;
+    for (size_t i = 0; i < c->b->n; i++) {
+        const struct ht__weight *w = &m->weights[c->b->matrices[i].weight];
+        bool at_end = is_output(c, w) && !ht__slot_is(w->slot, HT__ROLE_EMBEDDING);
+        if (w->slot.layer < 0 && at_end == end) HT_TRY(measure_matrix(c, &c->b->matrices[i], diag));
+    }
+    return HT_OK;
+}
+
+static enum ht_err measure_all(struct costing *c, struct ht_diag *diag)
+{
+    HT_TRY(measure_outside(c, false, diag));
+    for (int32_t layer = 0; layer < c->sense->n_layers; layer++) {
+        HT_TRY((c->b->way == HT__BUDGET_LAYERS ? measure_layer : measure_each)(c, layer, diag));
+        HT_TRY(ht__sense_next(c->sense, diag));
+    }
+    return measure_outside(c, true, diag);
+}
+
+enum ht_err ht__budget_measure(struct ht__plan *plan, struct ht__budget_plan *b, struct ht__sense *sense,
+                               struct ht_diag *diag)
+{
+    struct costing c = {.plan = plan, .b = b, .sense = sense};
+    HT_TRY(ht__sense_open(sense, plan, SIZE_MAX, diag));
+    choose_way(&c, sense->seconds);
+    return measure_all(&c, diag);
+}

@@ -1,0 +1,27 @@
+/* The inside of budgets, for its files. */
+#ifndef HT_PIPELINE_BUDGET_PARTS_H
+#define HT_PIPELINE_BUDGET_PARTS_H
+
+#include "pipeline/budget.h"
+#include "pipeline/sensitivity.h"
+
+/* budget_cost.c: fills cost of every option, and b->way, n_tokens. */
+HT_MUST_CHECK enum ht_err ht__budget_measure(struct ht__plan *plan, struct ht__budget_plan *b, struct ht__sense *sense,
+                                             struct ht_diag *diag);
+
+/* budget_check.c: what was solved against what is near it, and against the named mix. */
+HT_MUST_CHECK enum ht_err ht__budget_check(struct ht__plan *plan, struct ht__budget_plan *b, struct ht__sense *sense,
+                                           uint32_t *chosen, struct ht_diag *diag);
+
+/* budget.c: bytes of the matrix in the type, as the budget counts them. */
+uint64_t ht__budget_bytes(const struct ht__plan *plan, const struct ht__weight *weight, const struct ht__codec *type);
+/* The index of the type among the matrix's; SIZE_MAX: it is none of them. */
+size_t ht__budget_index(const struct ht__budget_matrix *matrix, const struct ht__codec *type);
+/* By weight, the types of a choice. */
+void ht__budget_types(const struct ht__budget_plan *b, const uint32_t *chosen, const struct ht__codec **types);
+/* What the named mix chooses of each matrix, and its size; false: it cannot be made of this model, or has other types. */
+bool ht__budget_named(struct ht__plan *plan, const struct ht__budget_plan *b, const struct ht__mix *mix,
+                      uint32_t *chosen, uint64_t *size);
+struct ht__budget_sum ht__budget_sum_of(const struct ht__budget_plan *b, const uint32_t *chosen);
+
+#endif
