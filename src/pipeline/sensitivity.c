@@ -9,8 +9,8 @@
 
 enum {
     LENS_ROWS = 32,           /* whose logits are compared at a time */
-    AT_ONCE = 1 << 16,        /* weights that a thread rounds at a time */
-    SAMPLE_WEIGHTS = 1 << 20, /* of a matrix, at most, that errors are taken of */
+    AT_ONCE = 1 << 14,        /* weights that a thread rounds at a time */
+    SAMPLE_WEIGHTS = 1 << 16, /* of a matrix, at most, that errors are taken of */
 };
 
 static size_t index_of(const struct ht__sense *s, const struct ht__weight *w)
