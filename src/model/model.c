@@ -28,8 +28,14 @@ const char *ht__arch_at(size_t index, const char **classes)
 
 const struct ht__arch_compute *ht__arch_compute_of(const char *arch)
 {
+    const struct ht__arch *found = ht__arch_by_name(arch);
+    return found ? found->compute : NULL;
+}
+
+const struct ht__arch *ht__arch_by_name(const char *name)
+{
     for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++)
-        if (strcmp(archs[i]->name, arch) == 0) return archs[i]->compute;
+        if (strcmp(archs[i]->name, name) == 0) return archs[i];
     return NULL;
 }
 
@@ -259,6 +265,12 @@ static enum ht_err read_numbers(struct ht__arch_build *b)
     return b->arch->numbers ? b->arch->numbers(b) : HT_OK;
 }
 
+enum ht_err ht__arch_configure(struct ht__arch_build *b)
+{
+    HT_TRY(class_defaults(b));
+    return read_numbers(b);
+}
+
 const struct ht__weight *ht__model_find(const struct ht__model *model, enum ht__role role)
 {
     for (size_t i = 0; i < model->n_weights; i++)
@@ -294,7 +306,7 @@ static enum ht_err convert(struct ht__arch_build *b, const struct ht__jnode *roo
     struct ht__kvs *kvs = &b->model->kvs;
     b->model->arch = b->arch->name;
     ht__kv_str(kvs, "general.architecture", b->arch->name);
-    if (!b->ck->no_weights) HT_TRY(ht__arch_map_all(b));
+    if (!b->ck->no_weights) HT_TRY(ht__arch_map_all(b, NULL));
     ht__kv_str(kvs, "general.type", "model");
     HT_TRY(ht__card_keys(
         &(struct ht__card_job){.dir = b->ck->dir, .config = root, .model = b->model, .tmp = b->tmp, .log = b->log},
@@ -327,8 +339,7 @@ static enum ht_err from_folder(struct ht__model *model, struct ht__arena *tmp, c
     HT_TRY(merge_text_config(&b, root));
     HT_TRY(find_arch(&b));
     HT_TRY(read_quantized(&b));
-    HT_TRY(class_defaults(&b));
-    HT_TRY(read_numbers(&b));
+    HT_TRY(ht__arch_configure(&b));
     ht__map_init(&b.stack_by_name, model->arena.alloc);
     enum ht_err err = convert(&b, root);
     ht__map_close(&b.stack_by_name);
@@ -397,6 +408,7 @@ enum ht_err ht__model_open(const struct ht__checkpoint *checkpoint, const struct
     struct ht__model *model = ht__new(alloc, sizeof *model);
     if (!model) return ht__fail_memory(diag, "model");
     ht__arena_init(&model->arena, alloc);
+    ht__arena_init(&model->undone, alloc);
     ht__kvs_init(&model->kvs, &model->arena);
     model->checkpoint = checkpoint;
     model->file_type_at = model->version_at = SIZE_MAX;
@@ -423,6 +435,7 @@ void ht__model_close(struct ht__model **p)
     struct ht__model *model = *p;
     if (!model) return;
     const struct ht__alloc *alloc = model->arena.alloc;
+    ht__arena_close(&model->undone);
     ht__arena_close(&model->arena);
     ht__free(alloc, model);
     *p = NULL;

@@ -71,10 +71,13 @@ struct ht__weight {
     const struct ht__weight *stack;
     int64_t n_stacked; /* of that form: experts */
     bool linear;       /* of the native view: what the model's code calls Linear, [out, in] of one matrix */
+    /* Of a GGUF file's native view: the type of the blocks that it is decoded from; NULL: it is of floats there, too. */
+    const struct ht__codec *blocks;
 };
 
 struct ht__model {
     struct ht__arena arena;
+    struct ht__arena undone;                 /* of the native view of a GGUF file */
     const struct ht__checkpoint *checkpoint; /* not owned; outlives the model */
     const char *arch;                        /* general.architecture */
     bool from_gguf;
@@ -84,7 +87,9 @@ struct ht__model {
     size_t n_weights, n_weights_cap;
     struct ht__weight *weights; /* the GGUF view, in the order in which conversion would write them */
     size_t n_native, n_native_cap;
-    struct ht__weight *native; /* the native view (view_native.h), in the checkpoint's order; none of a GGUF file */
+    struct ht__weight *native; /* the native view (view_native.h), in the checkpoint's order; of a GGUF file there is
+                                  none before ht__model_undo */
+    const char *config;        /* config.json of a GGUF file's folder, by ht__model_undo; otherwise NULL */
     uint32_t n_layers;
     uint32_t n_heads, n_kv_heads; /* of layer 0 */
     uint32_t n_experts;
@@ -97,6 +102,12 @@ struct ht__model {
 HT_MUST_CHECK enum ht_err ht__model_open(const struct ht__checkpoint *checkpoint, const struct ht__alloc *alloc,
                                          const struct ht__log *log, struct ht__model **out, struct ht_diag *diag);
 void ht__model_close(struct ht__model **model);
+/*
+ * The native view of a GGUF file's model, and its config.json: the transforms of conversion undone. What cannot be undone
+ * is refused, with the tensor or key that is the reason: an architecture without a way back, tensors or metadata that no
+ * folder gives. The proof is made on the way: the folder, converted, would have the file's tensors and keys.
+ */
+HT_MUST_CHECK enum ht_err ht__model_undo(struct ht__model *model, const struct ht__log *log, struct ht_diag *diag);
 /* The weight, not the bias, of a role outside the layers; NULL: the model has none. */
 const struct ht__weight *ht__model_find(const struct ht__model *model, enum ht__role role);
 

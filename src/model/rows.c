@@ -268,6 +268,12 @@ int64_t ht__map_rope(const int64_t *params, int64_t row)
     return head * head_rows + r % 2 * (head_rows / 2) + r / 2;
 }
 
+int64_t ht__map_rope_back(const int64_t *params, int64_t row)
+{
+    int64_t head_rows = params[0], half = head_rows / 2, head = row / head_rows, r = row % head_rows;
+    return head * head_rows + r % half * 2 + r / half;
+}
+
 int64_t ht__map_regroup(const int64_t *params, int64_t row)
 {
     int64_t groups = params[0], parts = params[1], n = params[2];
@@ -284,6 +290,14 @@ int64_t ht__map_falcon_qkv(const int64_t *params, int64_t row)
     }
     int64_t part = (row - all_q) / (groups * n), rest = (row - all_q) % (groups * n);
     return (rest / n * (q + 2) + q + part) * n + rest % n;
+}
+
+int64_t ht__map_falcon_qkv_back(const int64_t *params, int64_t row)
+{
+    int64_t groups = params[0], q = params[1], n = params[2];
+    int64_t group = row / ((q + 2) * n), slot = row / n % (q + 2), r = row % n;
+    if (slot < q) return (group * q + slot) * n + r;
+    return groups * q * n + ((slot - q) * groups + group) * n + r;
 }
 
 int64_t ht__map_every_second(const int64_t *params, int64_t row)

@@ -57,11 +57,15 @@ struct ht__rows *ht__rows_packed(struct ht__arena *arena, const struct ht__check
 struct ht__rows *ht__rows_floats(struct ht__arena *arena, const float *values, int64_t n_rows, int64_t row_len);
 /* Q/K rows from half-split to interleaved rotation: params {rows of a head}. */
 ht__row_map_fn ht__map_rope;
+/* And back. */
+ht__row_map_fn ht__map_rope_back;
 /* [groups, parts, n] rows to all of part 0, all of part 1 …: params {groups, parts, n}. */
 ht__row_map_fn ht__map_regroup;
 /* Every second one, the first being params {0 or 1}: weight i is 2*i + first. Halves the number. */
 ht__row_map_fn ht__map_every_second;
 /* falcon's qkv [groups, q + 2, n]: all q, then all k, then all v: params {groups, q, n}. */
 ht__row_map_fn ht__map_falcon_qkv;
+/* And back. */
+ht__row_map_fn ht__map_falcon_qkv_back;
 
 #endif

@@ -352,14 +352,14 @@ static enum ht_err map_logical(struct ht__arch_build *b, const struct logical *l
     return map_tensor(b, &b->ck->tensors[i], NULL);
 }
 
-enum ht_err ht__arch_map_all(struct ht__arch_build *b)
+enum ht_err ht__arch_map_all(struct ht__arch_build *b, const struct ht__rows *const *rows)
 {
     struct logical l;
     HT_TRY(ht__arch_check_begin(b));
     if (b->arch->generate) HT_TRY(b->arch->generate(b));
     HT_TRY(find_packed(b, &l));
     for (uint32_t i = 0; i < b->ck->n_tensors; i++)
-        HT_TRY(map_logical(b, &l, i));
+        HT_TRY(rows ? map_tensor(b, &b->ck->tensors[i], rows[i]) : map_logical(b, &l, i));
     HT_TRY(finish_stacks(b));
     return ht__arch_check_end(b);
 }

@@ -28,6 +28,13 @@ struct ht__found {
 
 typedef enum ht_err ht__arch_map_fn(struct ht__arch_build *b, const struct ht__found *found);
 
+struct ht__undo;
+/*
+ * The way back of a map (undo.h): the rows of the checkpoint's tensor that a GGUF file's tensor `w`, the one called as the
+ * rule's `to` says, was made of. *out stays NULL where it was made by another rule.
+ */
+typedef enum ht_err ht__arch_undo_fn(struct ht__undo *u, const struct ht__weight *w, const struct ht__rows **out);
+
 /*
  * from: the Hugging Face name; the first `#` is the layer, the second the expert, a final `*` weight or
  * bias. A leading `!`: every layer must have it (or the model, where there is no `#`). Without it, all
@@ -43,11 +50,31 @@ typedef enum ht_err ht__arch_map_fn(struct ht__arch_build *b, const struct ht__f
  * name of a configuration's value that must be true or positive, or "name=text"; `!` denies; all must hold.
  * bias: when the bias must be there, in the same words; NULL: in all layers or none.
  * native: the GGUF name that says what the tensor is for, where none of those that are made of it does; or NULL.
+ * undo: the way back of a map of the architecture's own; without a map, and for those below, it is known (undo.c).
  */
 struct ht__name_rule {
     const char *from, *to;
     ht__arch_map_fn *map;
     const char *shape, *when, *bias, *native;
+    ht__arch_undo_fn *undo;
+};
+
+/* What a key of a GGUF file, without the architecture in front, is called in config.json; NULL: it has no place there. A
+ * key that begins with `?` is a tensor's name: true where the file has it. */
+struct ht__key_rule {
+    const char *key, *name;
+};
+
+/* How a GGUF file becomes a folder again: its config.json. */
+struct ht__arch_folder {
+    const char *fixed; /* members that do not depend on the file, as a JSON object: class, type, activation */
+    /* instead, where an architecture has several classes: that of the file */
+    const char *(*fixed_of)(const struct ht__undo *u);
+    const struct ht__key_rule
+        *keys; /* before the common ones (undo_config.c), which they replace; ends with key == NULL */
+    /* Members that are more than a key by another name; may be NULL. */
+    enum ht_err (*more)(struct ht__undo *u);
+    bool own_rope; /* the base of the rotation and its scaling are among them, or there is none */
 };
 
 /* A JSON object as it reads. */
@@ -67,7 +94,8 @@ struct ht__arch {
     const char *defaults;
     /* Fills b's numbers where they are not the common ones, before tensors are mapped; may be NULL. */
     enum ht_err (*numbers)(struct ht__arch_build *b);
-    bool drops_extra_layers; /* layers past the last (prediction of several tokens) are left out */
+    bool drops_extra_layers;              /* layers past the last (prediction of several tokens) are left out */
+    const struct ht__arch_folder *folder; /* NULL: there is no way back */
 };
 
 struct ht__stack; /* experts that are being gathered */
@@ -99,7 +127,13 @@ struct ht__arch_build {
     size_t n_stacks, cap_stacks;
 };
 
+/* By general.architecture, or NULL. */
+const struct ht__arch *ht__arch_by_name(const char *name);
+
 /* ---- configuration ---- */
+
+/* The class's defaults, and b's numbers from them and the configuration. */
+enum ht_err ht__arch_configure(struct ht__arch_build *b);
 
 /* The value under the first of the blank-separated names that the configuration has, or its class. */
 const struct ht__jnode *ht__arch_get(const struct ht__arch_build *b, const char *names);
@@ -137,8 +171,9 @@ enum ht_err ht__arch_stack(struct ht__arch_build *b, const struct ht__found *f, 
 const char *ht__arch_name(struct ht__arch_build *b, int64_t layer, const char *rest);
 enum ht_err ht__arch_shape_error(struct ht__arch_build *b, const struct ht__found *found, const char *expected);
 
-/* Every tensor of the checkpoint through the rules, and the checks after them. */
-enum ht_err ht__arch_map_all(struct ht__arch_build *b);
+/* Every tensor of the checkpoint through the rules, and the checks after them. rows: where their weights come from, one
+ * for each; NULL: as they lie in the checkpoint's files. */
+enum ht_err ht__arch_map_all(struct ht__arch_build *b, const struct ht__rows *const *rows);
 
 /* Maps that several architectures share. */
 ht__arch_map_fn ht__arch_permute_q;     /* half-split to interleaved rotation, n_heads */
@@ -147,6 +182,11 @@ ht__arch_map_fn ht__arch_transpose;     /* [in, out] to [out, in] */
 ht__arch_map_fn ht__arch_plus_one;      /* norm weights stored as w - 1 */
 ht__arch_map_fn ht__arch_fused_gate_up; /* [E, 2F, D] to ffn_gate_exps and ffn_up_exps */
 ht__arch_map_fn ht__arch_experts;       /* [E, rows, cols] as it is */
+/* Llama 3.1's scaling of the rotation: what the frequencies of n pairs are divided by. */
+struct ht__llama3_rope {
+    float factor, low, high, original, theta;
+};
+void ht__llama3_factors(const struct ht__llama3_rope *rope, int64_t n, float *out);
 /* rope_freqs.weight where the configuration scales rotation as Llama 3.1 does. */
 enum ht_err ht__arch_llama3_factors(struct ht__arch_build *b);
 ht__arch_map_fn ht__arch_output; /* lm_head: dropped when the model is tied */

@@ -62,6 +62,11 @@ static bool holds(const struct ht__arch_build *b, const char *words, int64_t lay
     return true;
 }
 
+bool ht__arch_holds(const struct ht__arch_build *b, const struct ht__name_rule *rule, int64_t layer)
+{
+    return holds(b, rule->when, layer);
+}
+
 /* ---- shapes ---- */
 
 static enum ht_err fill_sizes(struct ht__arch_build *b)
@@ -118,15 +123,9 @@ static int64_t dimension(const struct ht__arch_build *b, const char **p)
     }
 }
 
-struct shape {
-    int64_t dims[HT__MAX_DIMS];
-    int n;
-    bool at_least; /* the first: embeddings may have rows to spare */
-};
-
-static struct shape wanted_shape(const struct ht__arch_build *b, const struct ht__name_rule *rule, bool bias)
+struct ht__shape ht__arch_shape(const struct ht__arch_build *b, const struct ht__name_rule *rule, bool bias)
 {
-    struct shape shape = {.at_least = rule->shape[0] == '>'};
+    struct ht__shape shape = {.at_least = rule->shape[0] == '>'};
     for (const char *p = rule->shape + shape.at_least; *p && shape.n < HT__MAX_DIMS; p += *p == ',')
         shape.dims[shape.n++] = dimension(b, &p);
     if (bias) { /* one number for each output */
@@ -140,7 +139,7 @@ enum ht_err ht__arch_check_shape(struct ht__arch_build *b, const struct ht__name
 {
     if (!rule->shape) return HT_OK;
     const struct ht__tensor *t = f->tensor;
-    struct shape want = wanted_shape(b, rule, strcmp(f->suffix, "bias") == 0);
+    struct ht__shape want = ht__arch_shape(b, rule, strcmp(f->suffix, "bias") == 0);
     bool fits = t->n_dims == want.n;
     for (int i = 0; i < want.n && fits; i++)
         fits = t->shape[i] == want.dims[i] || (i == 0 && want.at_least && t->shape[i] > want.dims[i]);

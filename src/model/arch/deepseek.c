@@ -3,6 +3,7 @@
  * latent is split in two, keys transposed, so that the runtime can absorb it into the query.
  */
 #include "model/arch/std.h"
+#include "model/arch/undo.h"
 
 #include <string.h>
 
@@ -39,6 +40,28 @@ static enum ht_err split_kv_b(struct ht__arch_build *b, const struct ht__found *
                         f->tensor->dtype, 3, value_ne);
 }
 
+/* Of each head the rows of the keys, turned back, then those of the values. */
+static enum ht_err join_kv_b(struct ht__undo *u, const struct ht__weight *k, const struct ht__rows **out)
+{
+    struct ht__arch_build *b = u->b;
+    struct sizes s;
+    const struct ht__weight *v;
+    HT_TRY(read_sizes(b, &s));
+    HT_TRY(ht__undo_take(u, "attn_v_b.weight", &v));
+    int64_t h = b->n_heads;
+    bool fits = k->ne[0] == s.nope && k->ne[1] == s.rank && k->ne[2] == h && v->ne[0] == s.rank &&
+                v->ne[1] == s.value && v->ne[2] == h && k->ne[3] == 1 && v->ne[3] == 1;
+    if (!fits) return ht__undo_refuse(u, k->name, "it and attn_v_b have not the shapes that the metadata imply");
+    const struct ht__rows **parts = ht__arena_array(b->tmp, (size_t)(2 * h), sizeof *parts);
+    const struct ht__rows *keys = ht__rows_transpose(b->arena, k->rows, s.rank);
+    for (int64_t i = 0; parts && i < h; i++) {
+        parts[2 * i] = ht__rows_slice(b->arena, keys, i * s.nope, 1, s.nope);
+        parts[2 * i + 1] = ht__rows_slice(b->arena, v->rows, i * s.value, 1, s.value);
+    }
+    *out = parts ? ht__rows_concat(b->arena, parts, 2 * h) : NULL;
+    return *out ? HT_OK : ht__fail_memory(b->diag, k->name);
+}
+
 static const struct ht__name_rule rules[] = {
     STD_EMBEDDING,
     STD_OUTPUT_UNTIED,
@@ -51,7 +74,7 @@ static const struct ht__name_rule rules[] = {
      .bias = "attention_bias"},
     {"!model.layers.#.self_attn.kv_a_layernorm.*", "blk.#.attn_kv_a_norm.*", NULL, .shape = "k"},
     {"!model.layers.#.self_attn.kv_b_proj.weight", "blk.#.attn_k_b.weight", split_kv_b, .shape = "Hn+Hv,k",
-     .native = "blk.#.attn_kv_b.weight"},
+     .native = "blk.#.attn_kv_b.weight", .undo = join_kv_b},
     {"!model.layers.#.self_attn.o_proj.*", "blk.#.attn_output.*", NULL, .shape = "D,Hv", .bias = "attention_bias"},
     STD_NORMS,
     STD_FFN,
@@ -114,12 +137,80 @@ static enum ht_err keys(struct ht__arch_build *b)
     return HT_OK;
 }
 
+/* ---- back to a folder ---- */
+
+/* V3 shifts the router's choice. */
+static bool is_v3(const struct ht__undo *u)
+{
+    for (size_t i = 0; i < u->gguf->n_weights; i++)
+        if (u->gguf->weights[i].slot.role == HT__ROLE_ROUTER_SHIFT) return true;
+    return false;
+}
+
+static const char *folder_class(const struct ht__undo *u)
+{
+    if (is_v3(u))
+        return HT__JSON({
+            "architectures" : ["DeepseekV3ForCausalLM"],
+            "model_type" : "deepseek_v3",
+            "hidden_act" : "silu",
+            "scoring_func" : "sigmoid",
+            "topk_method" : "noaux_tc",
+            "moe_layer_freq" : 1,
+            "num_nextn_predict_layers" : 0
+        });
+    return HT__JSON({
+        "architectures" : ["DeepseekV2ForCausalLM"],
+        "model_type" : "deepseek_v2",
+        "hidden_act" : "silu",
+        "scoring_func" : "softmax",
+        "moe_layer_freq" : 1
+    });
+}
+
+static const struct ht__key_rule folder_keys[] = {
+    {"attention.head_count_kv", NULL}, /* 1: of the latent */
+    {"attention.key_length", NULL},
+    {"attention.kv_lora_rank", "kv_lora_rank"},
+    {"attention.value_length_mla", "v_head_dim"},
+    {"rope.dimension_count", "qk_rope_head_dim"},
+    {"leading_dense_block_count", "first_k_dense_replace"},
+    {"expert_count", "n_routed_experts"},
+    {"expert_feed_forward_length", "moe_intermediate_size"},
+    {"expert_shared_count", "n_shared_experts"},
+    {"expert_weights_scale", "routed_scaling_factor"},
+    {"expert_group_count", "n_group"},
+    {"expert_group_used_count", "topk_group"},
+    {"?blk.0.attn_output.bias", "attention_bias"},
+    {.key = NULL},
+};
+
+static enum ht_err folder_more(struct ht__undo *u)
+{
+    double head = ht__undo_num(u, "attention.key_length_mla", 0), rope = ht__undo_num(u, "rope.dimension_count", 0);
+    const struct ht__kv *normalized = ht__undo_kv(u, "expert_weights_norm");
+    double groups = ht__undo_num(u, "expert_group_count", 1), rank = ht__undo_num(u, "attention.q_lora_rank", 0);
+    if (!(head > rope))
+        return ht__undo_refuse(u, "deepseek2.attention.key_length_mla",
+                               "it is missing, as in files of older converters, or no wider than what is rotated");
+    ht__jw_int(u->config, "qk_nope_head_dim", (int64_t)(head - rope));
+    ht__jw_int(u->config, "num_key_value_heads", (int64_t)ht__undo_num(u, "attention.head_count", 0));
+    if (rank >= 1)
+        ht__jw_int(u->config, "q_lora_rank", (int64_t)rank);
+    else
+        ht__jw_null(u->config, "q_lora_rank");
+    ht__jw_bool(u->config, "norm_topk_prob", normalized && normalized->type == HT__KV_BOOL && normalized->u != 0);
+    if (!is_v3(u)) ht__jw_str(u->config, "topk_method", groups > 1 ? "group_limited_greedy" : "greedy");
+    return HT_OK;
+}
+
 const struct ht__arch ht__arch_deepseek2 = {
     .name = "deepseek2",
     .compute = &(const struct ht__arch_compute){.act = HT__ACT_SILU},
     .classes = "DeepseekV2ForCausalLM DeepseekV3ForCausalLM KimiVLForConditionalGeneration",
     .rules = rules,
     .metadata = keys,
+    .folder = &(const struct ht__arch_folder){.fixed_of = folder_class, .keys = folder_keys, .more = folder_more},
     .drops_extra_layers = true,
     .defaults = HT__JSON({
         "rms_norm_eps" : 1e-6,

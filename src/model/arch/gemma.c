@@ -1,6 +1,8 @@
 /* Gemma 1 to 3 (text): norm weights are stored as w - 1, embeddings are shared with the output. */
 #include "model/arch/std.h"
+#include "model/arch/undo.h"
 
+#include <math.h>
 #include <string.h>
 
 /* The embedding may hold more rows than the tokenizer has tokens; rows beyond vocab_size go. */
@@ -16,7 +18,7 @@ static enum ht_err embedding(struct ht__arch_build *b, const struct ht__found *f
         "!model.layers.#." from ".*", "blk.#." to ".*", ht__arch_plus_one, .shape = "D"                                \
     }
 #define GEMMA_COMMON                                                                                                   \
-    {"!model.embed_tokens.*", "token_embd.*", embedding, .shape = ">V,D"},                                             \
+    {"!model.embed_tokens.*", "token_embd.*", embedding, .shape = ">V,D", .undo = ht__undo_same},                      \
         {"!model.norm.*", "output_norm.*", ht__arch_plus_one, .shape = "D"}, {.from = "lm_head.*"},                    \
         GEMMA_NORM("input_layernorm", "attn_norm"), STD_QKV("attention_bias"), STD_O("attention_bias"), STD_FFN
 #define GEMMA_SANDWICH                                                                                                 \
@@ -93,6 +95,34 @@ static enum ht_err gemma3_keys(struct ht__arch_build *b)
     return HT_OK;
 }
 
+/* ---- back to a folder ---- */
+
+static const struct ht__key_rule folder_keys[] = {
+    {"attn_logit_softcapping", "attn_logit_softcapping"},
+    {"final_logit_softcapping", "final_logit_softcapping"},
+    {"attention.sliding_window", "sliding_window"},
+    {"?blk.0.attn_q.bias", "attention_bias"},
+    {.key = NULL},
+};
+
+/* What attention is scaled by is in no key: runtimes know it by the number of layers. */
+static enum ht_err put_scale(struct ht__undo *u)
+{
+    double heads = ht__undo_num(u, "attention.head_count", 1), embedding = ht__undo_num(u, "embedding_length", 0);
+    bool wide = (int64_t)u->gguf->n_layers == u->b->arch->compute->wide_scale_layers;
+    double width = wide ? floor(embedding / (heads > 0 ? heads : 1)) : ht__undo_num(u, "attention.key_length", 0);
+    ht__jw_int(u->config, "query_pre_attn_scalar", (int64_t)width);
+    return HT_OK;
+}
+
+static enum ht_err gemma3_folder(struct ht__undo *u)
+{
+    bool sliding = ht__undo_kv(u, "attention.sliding_window") != NULL;
+    ht__undo_put(u, "rope_local_base_freq", ht__undo_num(u, "rope.freq_base_swa", 10000));
+    ht__jw_int(u->config, "sliding_window_pattern", sliding ? 6 : 1);
+    return put_scale(u);
+}
+
 const struct ht__arch ht__arch_gemma = {
     .name = "gemma",
     .compute =
@@ -100,25 +130,49 @@ const struct ht__arch ht__arch_gemma = {
     .classes = "GemmaForCausalLM",
     .rules = gemma_rules,
     .metadata = gemma_keys,
+    .folder = &(const struct ht__arch_folder){.fixed = HT__JSON({
+                                                  "architectures" : ["GemmaForCausalLM"],
+                                                  "model_type" : "gemma",
+                                                  "hidden_act" : "gelu_pytorch_tanh",
+                                                  "hidden_activation" : "gelu_pytorch_tanh"
+                                              }),
+                                              .keys = folder_keys},
     .defaults = gemma_defaults};
-const struct ht__arch ht__arch_gemma2 = {.name = "gemma2",
-                                         .compute = &(const struct ht__arch_compute){.rope = HT__ROPE_HALVES,
-                                                                                     .act = HT__ACT_GELU_TANH,
-                                                                                     .scaled_embedding = true,
-                                                                                     .window = HT__WINDOW_EVEN,
-                                                                                     .wide_scale_layers = 46},
-                                         .classes = "Gemma2ForCausalLM",
-                                         .rules = gemma2_rules,
-                                         .metadata = gemma2_keys,
-                                         .defaults = gemma2_defaults};
-const struct ht__arch ht__arch_gemma3 = {.name = "gemma3",
-                                         .compute = &(const struct ht__arch_compute){.rope = HT__ROPE_HALVES,
-                                                                                     .act = HT__ACT_GELU_TANH,
-                                                                                     .scaled_embedding = true,
-                                                                                     .window = HT__WINDOW_FIVE_OF_SIX,
-                                                                                     .sliding_base = 10000,
-                                                                                     .wide_scale_layers = 62},
-                                         .classes = "Gemma3ForCausalLM Gemma3ForConditionalGeneration",
-                                         .rules = gemma3_rules,
-                                         .metadata = gemma3_keys,
-                                         .defaults = gemma3_defaults};
+const struct ht__arch ht__arch_gemma2 = {
+    .name = "gemma2",
+    .compute = &(const struct ht__arch_compute){.rope = HT__ROPE_HALVES,
+                                                .act = HT__ACT_GELU_TANH,
+                                                .scaled_embedding = true,
+                                                .window = HT__WINDOW_EVEN,
+                                                .wide_scale_layers = 46},
+    .classes = "Gemma2ForCausalLM",
+    .rules = gemma2_rules,
+    .metadata = gemma2_keys,
+    .folder = &(const struct ht__arch_folder){.fixed = HT__JSON({
+                                                  "architectures" : ["Gemma2ForCausalLM"],
+                                                  "model_type" : "gemma2",
+                                                  "hidden_act" : "gelu_pytorch_tanh",
+                                                  "hidden_activation" : "gelu_pytorch_tanh"
+                                              }),
+                                              .keys = folder_keys,
+                                              .more = put_scale},
+    .defaults = gemma2_defaults};
+const struct ht__arch ht__arch_gemma3 = {
+    .name = "gemma3",
+    .compute = &(const struct ht__arch_compute){.rope = HT__ROPE_HALVES,
+                                                .act = HT__ACT_GELU_TANH,
+                                                .scaled_embedding = true,
+                                                .window = HT__WINDOW_FIVE_OF_SIX,
+                                                .sliding_base = 10000,
+                                                .wide_scale_layers = 62},
+    .classes = "Gemma3ForCausalLM Gemma3ForConditionalGeneration",
+    .rules = gemma3_rules,
+    .metadata = gemma3_keys,
+    .folder = &(const struct ht__arch_folder){.fixed = HT__JSON({
+                                                  "architectures" : ["Gemma3ForCausalLM"],
+                                                  "model_type" : "gemma3_text",
+                                                  "hidden_activation" : "gelu_pytorch_tanh"
+                                              }),
+                                              .keys = folder_keys,
+                                              .more = gemma3_folder},
+    .defaults = gemma3_defaults};

@@ -1,6 +1,8 @@
 /* GPT-2 (transposed weights), GPT-NeoX and Falcon (fused QKV by heads), StarCoder2. */
 #include "model/arch/std.h"
+#include "model/arch/undo.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- GPT-2: its Conv1D keeps [in, out] ---- */
@@ -46,6 +48,21 @@ static enum ht_err permute_rows(struct ht__arch_build *b, const struct ht__found
     return ht__arch_add_found(b, f, rows);
 }
 
+static enum ht_err undo_rows(struct ht__undo *u, const struct ht__weight *w, ht__row_map_fn *map,
+                             const int64_t params[4], const struct ht__rows **out)
+{
+    if (w->rows->n_rows * w->rows->row_len % (params[0] * params[1] * params[2]) != 0 || params[2] < 1)
+        return ht__undo_refuse(u, w->name, "it does not divide into the queries, keys and values of its heads");
+    *out = ht__undo_permute(u, w, map, params);
+    return *out ? HT_OK : ht__fail_memory(u->b->diag, w->name);
+}
+
+static enum ht_err neox_qkv_back(struct ht__undo *u, const struct ht__weight *w, const struct ht__rows **out)
+{
+    const int64_t params[4] = {3, u->b->n_heads, u->b->n_embd / u->b->n_heads};
+    return undo_rows(u, w, ht__map_regroup, params, out);
+}
+
 static enum ht_err neox_qkv(struct ht__arch_build *b, const struct ht__found *f)
 {
     const int64_t params[4] = {b->n_heads, 3, b->n_embd / b->n_heads};
@@ -63,7 +80,8 @@ static const struct ht__name_rule neox_rules[] = {
     {"!gpt_neox.final_layer_norm.*", "output_norm.*", NULL, .shape = "D", .bias = "always"},
     NEOX("input_layernorm", "attn_norm", NULL, "D", "always"),
     NEOX("post_attention_layernorm", "ffn_norm", NULL, "D", "always"),
-    NEOX("attention.query_key_value", "attn_qkv", neox_qkv, "3D,D", "attention_bias"),
+    {"!gpt_neox.layers.#.attention.query_key_value.*", "blk.#.attn_qkv.*", neox_qkv, .shape = "3D,D",
+     .bias = "attention_bias", .undo = neox_qkv_back},
     NEOX("attention.dense", "attn_output", NULL, "D,D", "attention_bias"),
     NEOX("mlp.dense_h_to_4h", "ffn_up", NULL, "F,D", "always"),
     NEOX("mlp.dense_4h_to_h", "ffn_down", NULL, "D,F", "always"),
@@ -104,6 +122,26 @@ static enum ht_err falcon_qkv(struct ht__arch_build *b, const struct ht__found *
     return permute_rows(b, f, ht__map_falcon_qkv, params);
 }
 
+static enum ht_err falcon_qkv_back(struct ht__undo *u, const struct ht__weight *w, const struct ht__rows **out)
+{
+    const struct ht__arch_build *b = u->b;
+    const int64_t params[4] = {b->n_kv_heads, b->n_heads / b->n_kv_heads, b->head_dim};
+    int64_t rows = u->n_dims > 1 ? w->rows->n_rows : w->rows->row_len;
+    if (rows != params[0] * (params[1] + 2) * params[2])
+        return ht__undo_refuse(u, w->name, "it does not divide into the queries, keys and values of its heads");
+    *out = ht__undo_permute(u, w, ht__map_falcon_qkv_back, params);
+    return *out ? HT_OK : ht__fail_memory(b->diag, w->name);
+}
+
+/* attn_norm is the one norm of both, or, beside attn_norm_2, that of the feed-forward. */
+static enum ht_err norm_of_both(struct ht__undo *u, const struct ht__weight *w, const struct ht__rows **out)
+{
+    const char *other = ht__arch_name(u->b, u->layer, "attn_norm_2.weight");
+    if (!other) return ht__fail_memory(u->b->diag, w->name);
+    *out = ht__undo_find(u, other) ? NULL : w->rows;
+    return HT_OK;
+}
+
 #define FALCON(need, from, to, how, dims, biased)                                                                      \
     {                                                                                                                  \
         need "transformer.h.#." from ".*", "blk.#." to ".*", how, .shape = dims, .bias = biased                        \
@@ -114,10 +152,12 @@ static const struct ht__name_rule falcon_rules[] = {
     {"!transformer.ln_f.*", "output_norm.*", NULL, .shape = "D", .bias = "always"},
     STD_OUTPUT,
     /* one norm for both, or one each */
-    {"!transformer.h.#.input_layernorm.*", "blk.#.attn_norm.*", NULL, .shape = "D", .bias = "always"},
+    {"!transformer.h.#.input_layernorm.*", "blk.#.attn_norm.*", NULL, .shape = "D", .bias = "always",
+     .undo = norm_of_both},
     FALCON("", "ln_mlp", "attn_norm", NULL, "D", NULL),
     FALCON("", "ln_attn", "attn_norm_2", NULL, "D", NULL),
-    FALCON("!", "self_attention.query_key_value", "attn_qkv", falcon_qkv, "Hh+2Kh,D", "bias"),
+    {"!transformer.h.#.self_attention.query_key_value.*", "blk.#.attn_qkv.*", falcon_qkv, .shape = "Hh+2Kh,D",
+     .bias = "bias", .undo = falcon_qkv_back},
     FALCON("!", "self_attention.dense", "attn_output", NULL, "D,D", "bias"),
     FALCON("!", "mlp.dense_h_to_4h", "ffn_up", NULL, "F,D", "bias"),
     FALCON("!", "mlp.dense_4h_to_h", "ffn_down", NULL, "D,F", "bias"),
@@ -155,30 +195,108 @@ static enum ht_err starcoder2_keys(struct ht__arch_build *b)
     return ht__arch_common(b);
 }
 
+/* ---- back to folders ---- */
+
+static const struct ht__key_rule gpt2_folder_keys[] = {
+    {"block_count", "n_layer"},
+    {"context_length", "n_positions"},
+    {"embedding_length", "n_embd"},
+    {"feed_forward_length", "n_inner"},
+    {"attention.head_count", "n_head"},
+    {"attention.layer_norm_epsilon", "layer_norm_epsilon"},
+    {.key = NULL},
+};
+
+static const struct ht__key_rule neox_folder_keys[] = {
+    {"use_parallel_residual", "use_parallel_residual"},
+    {"?blk.0.attn_qkv.bias", "attention_bias"},
+    {.key = NULL},
+};
+
+/* rope.dimension_count as a share of a head, so that the share of it is that number again. */
+static enum ht_err neox_folder(struct ht__undo *u)
+{
+    double heads = ht__undo_num(u, "attention.head_count", 0), width = ht__undo_num(u, "embedding_length", 0);
+    double rotated = ht__undo_num(u, "rope.dimension_count", 0);
+    if (!(heads >= 1) || !(width >= heads))
+        return ht__undo_refuse(u, "gptneox.attention.head_count", "it has no heads");
+    ht__jw_double(u->config, "rotary_pct", rotated / floor(width / heads));
+    ht__undo_put(u, "rotary_emb_base", ht__undo_num(u, "rope.freq_base", 10000));
+    return HT_OK;
+}
+
+static const struct ht__key_rule falcon_folder_keys[] = {
+    {"feed_forward_length", "ffn_hidden_size"},
+    {"attention.head_count_kv", "num_kv_heads"},
+    {"attention.layer_norm_epsilon", "layer_norm_epsilon"},
+    {"attention.key_length", NULL},
+    {"?blk.0.attn_qkv.bias", "bias"},
+    {.key = NULL},
+};
+
+/* The three ways in which heads share keys and values, of which the newest may have a norm for each of both. */
+static enum ht_err falcon_folder(struct ht__undo *u)
+{
+    double heads = ht__undo_num(u, "attention.head_count", 0), kv = ht__undo_num(u, "attention.head_count_kv", heads);
+    bool two_norms = ht__undo_find(u, "blk.0.attn_norm_2.weight") != NULL;
+    bool new_decoder = two_norms || (kv != 1 && kv != heads);
+    ht__jw_bool(u->config, "new_decoder_architecture", new_decoder);
+    ht__jw_bool(u->config, "multi_query", kv == 1);
+    if (new_decoder) ht__jw_int(u->config, "num_ln_in_parallel_attn", two_norms ? 2 : 1);
+    return HT_OK;
+}
+
+static const struct ht__key_rule starcoder2_folder_keys[] = {
+    {"attention.layer_norm_epsilon", "norm_epsilon"},
+    {"?blk.0.attn_q.bias", "use_bias"},
+    {.key = NULL},
+};
+
 const struct ht__arch ht__arch_gpt2 = {
     .name = "gpt2",
     .compute = &(const struct ht__arch_compute){.layer_norm = true, .rope = HT__ROPE_NONE, .act = HT__ACT_GELU_TANH},
     .classes = "GPT2LMHeadModel",
     .rules = gpt2_rules,
-    .metadata = gpt2_keys};
-const struct ht__arch ht__arch_gpt_neox = {.name = "gptneox",
-                                           .compute = &(const struct ht__arch_compute){.layer_norm = true,
-                                                                                       .rope = HT__ROPE_HALVES,
-                                                                                       .act = HT__ACT_GELU,
-                                                                                       .parallel = HT__PARALLEL_KEY},
-                                           .classes = "GPTNeoXForCausalLM",
-                                           .rules = neox_rules,
-                                           .metadata = neox_keys,
-                                           .defaults = HT__JSON({"attention_bias" : true})};
-const struct ht__arch ht__arch_falcon = {.name = "falcon",
-                                         .compute = &(const struct ht__arch_compute){.layer_norm = true,
-                                                                                     .rope = HT__ROPE_HALVES,
-                                                                                     .act = HT__ACT_GELU,
-                                                                                     .parallel = HT__PARALLEL_YES},
-                                         .classes = "FalconForCausalLM RWForCausalLM",
-                                         .rules = falcon_rules,
-                                         .metadata = falcon_keys,
-                                         .numbers = falcon_heads};
+    .metadata = gpt2_keys,
+    .folder = &(const struct ht__arch_folder){
+        .fixed = HT__JSON(
+            {"architectures" : ["GPT2LMHeadModel"], "model_type" : "gpt2", "activation_function" : "gelu_new"}),
+        .keys = gpt2_folder_keys,
+        .own_rope = true}};
+const struct ht__arch ht__arch_gpt_neox = {
+    .name = "gptneox",
+    .compute =
+        &(const struct ht__arch_compute){
+            .layer_norm = true, .rope = HT__ROPE_HALVES, .act = HT__ACT_GELU, .parallel = HT__PARALLEL_KEY},
+    .classes = "GPTNeoXForCausalLM",
+    .rules = neox_rules,
+    .metadata = neox_keys,
+    .folder =
+        &(const struct ht__arch_folder){
+            .fixed =
+                HT__JSON({"architectures" : ["GPTNeoXForCausalLM"], "model_type" : "gpt_neox", "hidden_act" : "gelu"}),
+            .keys = neox_folder_keys,
+            .more = neox_folder,
+            .own_rope = true},
+    .defaults = HT__JSON({"attention_bias" : true})};
+const struct ht__arch ht__arch_falcon = {
+    .name = "falcon",
+    .compute =
+        &(const struct ht__arch_compute){
+            .layer_norm = true, .rope = HT__ROPE_HALVES, .act = HT__ACT_GELU, .parallel = HT__PARALLEL_YES},
+    .classes = "FalconForCausalLM RWForCausalLM",
+    .rules = falcon_rules,
+    .metadata = falcon_keys,
+    .folder = &(const struct ht__arch_folder){.fixed = HT__JSON({
+                                                  "architectures" : ["FalconForCausalLM"],
+                                                  "model_type" : "falcon",
+                                                  "activation" : "gelu",
+                                                  "alibi" : false,
+                                                  "parallel_attn" : true
+                                              }),
+                                              .keys = falcon_folder_keys,
+                                              .more = falcon_folder},
+    .numbers = falcon_heads};
 const struct ht__arch ht__arch_starcoder2 = {
     .name = "starcoder2",
     .compute =
@@ -187,5 +305,12 @@ const struct ht__arch ht__arch_starcoder2 = {
     .classes = "Starcoder2ForCausalLM",
     .rules = starcoder2_rules,
     .metadata = starcoder2_keys,
+    .folder = &(const struct ht__arch_folder){.fixed = HT__JSON({
+                                                  "architectures" : ["Starcoder2ForCausalLM"],
+                                                  "model_type" : "starcoder2",
+                                                  "hidden_act" : "gelu_pytorch_tanh",
+                                                  "sliding_window" : null
+                                              }),
+                                              .keys = starcoder2_folder_keys},
     .defaults = HT__JSON(
         {"num_key_value_heads" : 2, "max_position_embeddings" : 4096, "norm_epsilon" : 1e-5, "use_bias" : true})};

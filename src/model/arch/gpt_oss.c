@@ -3,6 +3,7 @@
  * experts are repacked without decoding.
  */
 #include "model/arch/std.h"
+#include "model/arch/undo.h"
 
 #include <string.h>
 
@@ -59,9 +60,49 @@ static enum ht_err gate_up_bias(struct ht__arch_build *b, const struct ht__found
     return HT_OK;
 }
 
-#define EXPERTS(from, to, how, dims)                                                                                   \
+/* ---- and back ---- */
+
+/* Rows, or weights, of gate and up by turns: as rotation's pairs are from two halves, of one head for all. */
+static enum ht_err by_turns(struct ht__undo *u, const struct ht__weight *gate, const char *up_name,
+                            const struct ht__rows **out)
+{
+    const struct ht__weight *up;
+    HT_TRY(ht__undo_take(u, up_name, &up));
+    if (memcmp(gate->ne, up->ne, sizeof up->ne) != 0)
+        return ht__undo_refuse(u, up->name, "it has not the shape of the gate's");
+    const struct ht__rows *const parts[2] = {gate->rows, up->rows};
+    *out = ht__rows_concat(u->b->arena, parts, 2);
+    return *out ? HT_OK : ht__fail_memory(u->b->diag, gate->name);
+}
+
+static enum ht_err gate_up_back(struct ht__undo *u, const struct ht__weight *gate, const struct ht__rows **out)
+{
+    const struct ht__rows *both;
+    HT_TRY(by_turns(u, gate, "ffn_up_exps.weight", &both));
+    const int64_t params[4] = {both->n_rows};
+    both = ht__rows_permute(u->b->arena, both, ht__map_rope, params);
+    *out = ht__rows_transpose(u->b->arena, both, 2 * gate->ne[1]);
+    return *out ? HT_OK : ht__fail_memory(u->b->diag, gate->name);
+}
+
+static enum ht_err gate_up_bias_back(struct ht__undo *u, const struct ht__weight *gate, const struct ht__rows **out)
+{
+    const struct ht__rows *both;
+    HT_TRY(by_turns(u, gate, "ffn_up_exps.bias", &both));
+    const int64_t params[4] = {both->n_rows * both->row_len};
+    *out = ht__rows_pick(u->b->arena, both, 2 * gate->ne[0], ht__map_rope, params);
+    return *out ? HT_OK : ht__fail_memory(u->b->diag, gate->name);
+}
+
+static enum ht_err down_back(struct ht__undo *u, const struct ht__weight *w, const struct ht__rows **out)
+{
+    *out = ht__rows_transpose(u->b->arena, w->rows, w->ne[1]);
+    return *out ? HT_OK : ht__fail_memory(u->b->diag, w->name);
+}
+
+#define EXPERTS(from, to, how, dims, back)                                                                             \
     {                                                                                                                  \
-        "!model.layers.#.mlp.experts." from, "blk.#." to, how, .shape = dims                                           \
+        "!model.layers.#.mlp.experts." from, "blk.#." to, how, .shape = dims, .undo = back                             \
     }
 
 static const struct ht__name_rule rules[] = {
@@ -73,10 +114,10 @@ static const struct ht__name_rule rules[] = {
     {"!model.layers.#.input_layernorm.*", "blk.#.attn_norm.*", NULL, .shape = "D"},
     {"!model.layers.#.post_attention_layernorm.*", "blk.#.post_attention_norm.*", NULL, .shape = "D"},
     {"!model.layers.#.mlp.router.*", "blk.#.ffn_gate_inp.*", NULL, .shape = "E,D", .bias = "always"},
-    EXPERTS("gate_up_proj", "ffn_gate_exps.weight", gate_up, "E,D,2F"),
-    EXPERTS("down_proj", "ffn_down_exps.weight", down, "E,F,D"),
-    EXPERTS("gate_up_proj_bias", "ffn_gate_exps.bias", gate_up_bias, "E,2F"),
-    EXPERTS("down_proj_bias", "ffn_down_exps.bias", NULL, "E,D"),
+    EXPERTS("gate_up_proj", "ffn_gate_exps.weight", gate_up, "E,D,2F", gate_up_back),
+    EXPERTS("down_proj", "ffn_down_exps.weight", down, "E,F,D", down_back),
+    EXPERTS("gate_up_proj_bias", "ffn_gate_exps.bias", gate_up_bias, "E,2F", gate_up_bias_back),
+    EXPERTS("down_proj_bias", "ffn_down_exps.bias", NULL, "E,D", NULL),
     STD_END,
 };
 
@@ -92,30 +133,45 @@ static enum ht_err keys(struct ht__arch_build *b)
     return HT_OK;
 }
 
-const struct ht__arch ht__arch_gpt_oss = {.name = "gpt-oss",
-                                          .compute = &(const struct ht__arch_compute){.rope = HT__ROPE_HALVES,
-                                                                                      .act = HT__ACT_SWIGLU_OAI,
-                                                                                      .window = HT__WINDOW_EVEN,
-                                                                                      .post_is_ffn_norm = true,
-                                                                                      .fine_ramp = true,
-                                                                                      .softmax_chosen = true},
-                                          .classes = "GptOssForCausalLM",
-                                          .rules = rules,
-                                          .metadata = keys,
-                                          .defaults = HT__JSON({
-                                              "head_dim" : 64,
-                                              "num_key_value_heads" : 8,
-                                              "attention_bias" : true,
-                                              "rms_norm_eps" : 1e-5,
-                                              "max_position_embeddings" : 131072,
-                                              "num_local_experts" : 128,
-                                              "num_experts_per_tok" : 4,
-                                              "rope_theta" : 150000,
-                                              "rope_parameters" : {
-                                                  "rope_type" : "yarn",
-                                                  "factor" : 32,
-                                                  "beta_fast" : 32,
-                                                  "beta_slow" : 1,
-                                                  "original_max_position_embeddings" : 4096
-                                              }
-                                          })};
+static const struct ht__key_rule folder_keys[] = {
+    {"attention.sliding_window", "sliding_window"},
+    {"expert_count", "num_local_experts"},
+    {"?blk.0.attn_q.bias", "attention_bias"},
+    {.key = NULL},
+};
+
+const struct ht__arch ht__arch_gpt_oss = {
+    .name = "gpt-oss",
+    .compute = &(const struct ht__arch_compute){.rope = HT__ROPE_HALVES,
+                                                .act = HT__ACT_SWIGLU_OAI,
+                                                .window = HT__WINDOW_EVEN,
+                                                .post_is_ffn_norm = true,
+                                                .fine_ramp = true,
+                                                .softmax_chosen = true},
+    .classes = "GptOssForCausalLM",
+    .rules = rules,
+    .metadata = keys,
+    .folder = &(const struct ht__arch_folder){.fixed = HT__JSON({
+                                                  "architectures" : ["GptOssForCausalLM"],
+                                                  "model_type" : "gpt_oss",
+                                                  "hidden_act" : "silu",
+                                                  "swiglu_limit" : 7.0
+                                              }),
+                                              .keys = folder_keys},
+    .defaults = HT__JSON({
+        "head_dim" : 64,
+        "num_key_value_heads" : 8,
+        "attention_bias" : true,
+        "rms_norm_eps" : 1e-5,
+        "max_position_embeddings" : 131072,
+        "num_local_experts" : 128,
+        "num_experts_per_tok" : 4,
+        "rope_theta" : 150000,
+        "rope_parameters" : {
+            "rope_type" : "yarn",
+            "factor" : 32,
+            "beta_fast" : 32,
+            "beta_slow" : 1,
+            "original_max_position_embeddings" : 4096
+        }
+    })};

@@ -1,5 +1,6 @@
 /* Llama, Mistral and Mixtral: the rows of Q and K are put in the order of interleaved rotation. */
 #include "model/arch/std.h"
+#include "model/arch/undo.h"
 
 #include <math.h>
 #include <string.h>
@@ -27,29 +28,55 @@ static enum ht_err metadata(struct ht__arch_build *b)
     return HT_OK;
 }
 
-/* Llama 3.1: low frequencies are stretched by `factor`, high ones kept, those between blended. */
+/* Low frequencies are stretched by `factor`, high ones kept, those between blended. */
+void ht__llama3_factors(const struct ht__llama3_rope *rope, int64_t n, float *out)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float frequency = 1.0f / powf(rope->theta, (float)(2 * i) / (float)(2 * n));
+        float wavelength = 2 * (float)M_PI / frequency;
+        float smooth = (rope->original / wavelength - rope->low) / (rope->high - rope->low);
+        out[i] = wavelength < rope->original / rope->high  ? 1
+                 : wavelength > rope->original / rope->low ? rope->factor
+                                                           : 1 / ((1 - smooth) / rope->factor + smooth);
+    }
+}
+
 enum ht_err ht__arch_llama3_factors(struct ht__arch_build *b)
 {
     const char *type;
     const struct ht__jnode *s = ht__arch_rope_scaling(b, &type);
     if (!s || strcmp(type, "llama3") != 0) return HT_OK;
-    float factor = (float)ht__jnum(s, "factor", 8), low = (float)ht__jnum(s, "low_freq_factor", 1);
-    float high = (float)ht__jnum(s, "high_freq_factor", 4);
-    float original = (float)ht__jnum(s, "original_max_position_embeddings", 8192);
+    const struct ht__llama3_rope rope = {.factor = (float)ht__jnum(s, "factor", 8),
+                                         .low = (float)ht__jnum(s, "low_freq_factor", 1),
+                                         .high = (float)ht__jnum(s, "high_freq_factor", 4),
+                                         .original = (float)ht__jnum(s, "original_max_position_embeddings", 8192),
+                                         .theta = (float)b->rope_theta};
     int64_t n = b->head_dim / 2;
     float *factors = ht__arena_array(b->tmp, (size_t)n, sizeof *factors);
     if (!factors) return ht__fail_memory(b->diag, "rope_freqs");
-    for (int64_t i = 0; i < n; i++) {
-        float frequency = 1.0f / powf((float)b->rope_theta, (float)(2 * i) / (float)b->head_dim);
-        float wavelength = 2 * (float)M_PI / frequency;
-        float smooth = (original / wavelength - low) / (high - low);
-        factors[i] = wavelength < original / high  ? 1
-                     : wavelength > original / low ? factor
-                                                   : 1 / ((1 - smooth) / factor + smooth);
-    }
+    ht__llama3_factors(&rope, n, factors);
     return ht__arch_add(b, "rope_freqs.weight", ht__rows_floats(b->arena, factors, 1, n), ht__codec_by_name("f32"), 1,
                         &n);
 }
+
+static const char *folder_class(const struct ht__undo *u)
+{
+    if (u->gguf->n_experts > 0)
+        return HT__JSON({
+            "architectures" : ["MixtralForCausalLM"],
+            "model_type" : "mixtral",
+            "hidden_act" : "silu",
+            "sliding_window" : null
+        });
+    return HT__JSON({"architectures" : ["LlamaForCausalLM"], "model_type" : "llama", "hidden_act" : "silu"});
+}
+
+const struct ht__key_rule ht__llama_keys[] = {
+    {"expert_count", "num_local_experts"},
+    {"?blk.0.attn_q.bias", "attention_bias"},
+    {"?blk.0.ffn_up.bias", "mlp_bias"},
+    {.key = NULL},
+};
 
 const struct ht__arch ht__arch_llama = {
     .name = "llama",
@@ -58,6 +85,7 @@ const struct ht__arch ht__arch_llama = {
     .rules = rules,
     .metadata = metadata,
     .generate = ht__arch_llama3_factors,
+    .folder = &(const struct ht__arch_folder){.fixed_of = folder_class, .keys = ht__llama_keys},
     .defaults = HT__JSON({
         "rms_norm_eps" : 1e-6,
         "max_position_embeddings" : 2048,

@@ -1,6 +1,8 @@
 /* StableLM, OLMo 2, SmolLM3 and Granite: Llama's names with one or two turns of their own. */
 #include "model/arch/std.h"
+#include "model/arch/undo.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- StableLM: partial rotation, per-head norms one by one ---- */
@@ -22,9 +24,9 @@ static const struct ht__name_rule stablelm_rules[] = {
      .when = "!use_parallel_residual", .bias = "!use_parallel_residual"},
     STD_FFN,
     {"!model.layers.#.self_attn.q_layernorm.norms.#.weight", "blk.#.attn_q_norm.weight", head_norm, .shape = "h",
-     .when = "qk_layernorm"},
+     .when = "qk_layernorm", .undo = ht__undo_part},
     {"!model.layers.#.self_attn.k_layernorm.norms.#.weight", "blk.#.attn_k_norm.weight", head_norm, .shape = "h",
-     .when = "qk_layernorm"},
+     .when = "qk_layernorm", .undo = ht__undo_part},
     STD_END,
 };
 
@@ -120,6 +122,17 @@ static enum ht_err shared_output(struct ht__arch_build *b, const struct ht__foun
     return ht__arch_add_found(b, &named, f->rows);
 }
 
+static enum ht_err shared_input_back(struct ht__undo *u, const struct ht__weight *gate, const struct ht__rows **out)
+{
+    const struct ht__weight *up;
+    HT_TRY(ht__undo_take(u, "ffn_up_shexp.weight", &up));
+    if (memcmp(gate->ne, up->ne, sizeof up->ne) != 0)
+        return ht__undo_refuse(u, up->name, "it has not the shape of ffn_gate_shexp");
+    const struct ht__rows *const parts[2] = {gate->rows, up->rows};
+    *out = ht__rows_concat(u->b->arena, parts, 2);
+    return *out ? HT_OK : ht__fail_memory(u->b->diag, gate->name);
+}
+
 #define GRANITE_EXPERTS(from, to, how, dims)                                                                           \
     {                                                                                                                  \
         "!model.layers.#.block_sparse_moe." from, "blk.#." to, how, .shape = dims, .when = "experts"                   \
@@ -139,9 +152,9 @@ static const struct ht__name_rule granite_moe_rules[] = {
     GRANITE_EXPERTS("input_linear.weight", "ffn_gate_exps.weight", ht__arch_fused_gate_up, "E,2F,D"),
     GRANITE_EXPERTS("output_linear.weight", "ffn_down_exps.weight", ht__arch_experts, "E,D,F"),
     {"!model.layers.#.shared_mlp.input_linear.weight", "blk.#.ffn_gate_shexp.weight", shared_input, .shape = "2s,D",
-     .when = "shared_intermediate_size"},
+     .when = "shared_intermediate_size", .undo = shared_input_back},
     {"!model.layers.#.shared_mlp.output_linear.weight", "blk.#.ffn_down_shexp.weight", shared_output, .shape = "D,s",
-     .when = "shared_intermediate_size"},
+     .when = "shared_intermediate_size", .undo = ht__undo_same},
     STD_END,
 };
 
@@ -162,6 +175,91 @@ static enum ht_err granite_keys(struct ht__arch_build *b)
     return HT_OK;
 }
 
+/* ---- back to folders ---- */
+
+static const struct ht__key_rule stablelm_folder_keys[] = {
+    {"use_parallel_residual", "use_parallel_residual"},
+    {"?blk.0.attn_q.bias", "use_qkv_bias"},
+    {"?blk.0.attn_q_norm.weight", "qk_layernorm"},
+    {.key = NULL},
+};
+
+static enum ht_err stablelm_folder(struct ht__undo *u)
+{
+    double heads = ht__undo_num(u, "attention.head_count", 0), width = ht__undo_num(u, "embedding_length", 0);
+    if (!(heads >= 1) || !(width >= heads))
+        return ht__undo_refuse(u, "stablelm.attention.head_count", "it has no heads");
+    double head = floor(width / heads), rotated = ht__undo_num(u, "rope.dimension_count", 0), share = rotated / head;
+    ht__jw_double(u->config, "partial_rotary_factor", share * head < rotated ? nextafter(share, 2) : share);
+    return HT_OK;
+}
+
+static const char *olmo_class(const struct ht__undo *u)
+{
+    if (ht__undo_kv(u, "attention.sliding_window"))
+        return HT__JSON({"architectures" : ["Olmo3ForCausalLM"], "model_type" : "olmo3", "hidden_act" : "silu"});
+    return HT__JSON({"architectures" : ["Olmo2ForCausalLM"], "model_type" : "olmo2", "hidden_act" : "silu"});
+}
+
+static const struct ht__key_rule olmo2_folder_keys[] = {
+    {"attention.sliding_window", "sliding_window"},
+    {"?blk.0.attn_q.bias", "attention_bias"},
+    {.key = NULL},
+};
+
+/* Olmo 3's sliding layers rotate without the scaling, which readers want to be told. */
+static void olmo3_rope(struct ht__undo *u)
+{
+    static const char *const kinds[][2] = {{"full_attention", "rope.freq_base"},
+                                           {"sliding_attention", "rope.freq_base_swa"}};
+    double theta = ht__undo_num(u, "rope.freq_base", 10000);
+    ht__jw_object(u->config, "rope_parameters");
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        ht__jw_object(u->config, kinds[i][0]);
+        ht__jw_str(u->config, "rope_type", "default");
+        ht__undo_put(u, "rope_theta", ht__undo_num(u, kinds[i][1], theta));
+        ht__jw_end(u->config);
+    }
+    ht__jw_end(u->config);
+}
+
+static enum ht_err olmo2_folder(struct ht__undo *u)
+{
+    if (ht__undo_kv(u, "attention.sliding_window")) olmo3_rope(u);
+    const struct ht__kv *kv = ht__undo_kv(u, "attention.sliding_window_pattern");
+    if (!kv) return HT_OK;
+    if (kv->type != HT__KV_ARR || kv->elem != HT__KV_BOOL || kv->n != u->gguf->n_layers)
+        return ht__undo_refuse(u, kv->key, "it does not say of each layer whether it slides");
+    ht__jw_array(u->config, "layer_types");
+    for (uint64_t i = 0; i < kv->n; i++)
+        ht__jw_str(u->config, NULL, ((const uint8_t *)kv->data)[i] ? "sliding_attention" : "full_attention");
+    ht__jw_end(u->config);
+    return HT_OK;
+}
+
+static const struct ht__key_rule granite_folder_keys[] = {
+    {"attention.scale", "attention_multiplier"},
+    {"embedding_scale", "embedding_multiplier"},
+    {"residual_scale", "residual_multiplier"},
+    {"logit_scale", "logits_scaling"},
+    {"expert_count", "num_local_experts"},
+    {"expert_shared_feed_forward_length", "shared_intermediate_size"},
+    {"?blk.0.attn_q.bias", "attention_bias"},
+    {"?blk.0.ffn_up.bias", "mlp_bias"},
+    {.key = NULL},
+};
+
+static const char *granite_moe_class(const struct ht__undo *u)
+{
+    if (ht__undo_kv(u, "expert_shared_feed_forward_length"))
+        return HT__JSON({
+            "architectures" : ["GraniteMoeSharedForCausalLM"],
+            "model_type" : "granitemoeshared",
+            "hidden_act" : "silu"
+        });
+    return HT__JSON({"architectures" : ["GraniteMoeForCausalLM"], "model_type" : "granitemoe", "hidden_act" : "silu"});
+}
+
 const struct ht__arch ht__arch_stablelm = {
     .name = "stablelm",
     .compute =
@@ -169,6 +267,12 @@ const struct ht__arch ht__arch_stablelm = {
     .classes = "StableLmForCausalLM StableLMEpochForCausalLM LlavaStableLMEpochForCausalLM",
     .rules = stablelm_rules,
     .metadata = stablelm_keys,
+    .folder =
+        &(const struct ht__arch_folder){
+            .fixed =
+                HT__JSON({"architectures" : ["StableLmForCausalLM"], "model_type" : "stablelm", "hidden_act" : "silu"}),
+            .keys = stablelm_folder_keys,
+            .more = stablelm_folder},
     .defaults = HT__JSON({"num_key_value_heads" : 32, "max_position_embeddings" : 4096})};
 const struct ht__arch ht__arch_olmo2 = {
     .name = "olmo2",
@@ -177,6 +281,7 @@ const struct ht__arch ht__arch_olmo2 = {
     .classes = "Olmo2ForCausalLM Olmo3ForCausalLM",
     .rules = olmo2_rules,
     .metadata = olmo2_keys,
+    .folder = &(const struct ht__arch_folder){.fixed_of = olmo_class, .keys = olmo2_folder_keys, .more = olmo2_folder},
     .defaults =
         HT__JSON({"rms_norm_eps" : 1e-5, "Olmo3ForCausalLM" : {"rope_theta" : 500000, "sliding_window" : 4096}})};
 const struct ht__arch ht__arch_smollm3 = {
@@ -185,19 +290,34 @@ const struct ht__arch ht__arch_smollm3 = {
     .classes = "SmolLM3ForCausalLM",
     .rules = llama_rules,
     .metadata = smollm3_keys,
+    .folder = &(const struct ht__arch_folder){.fixed = HT__JSON({
+                                                  "architectures" : ["SmolLM3ForCausalLM"],
+                                                  "model_type" : "smollm3",
+                                                  "hidden_act" : "silu",
+                                                  "no_rope_layer_interval" : 4,
+                                                  "use_sliding_window" : false
+                                              }),
+                                              .keys = ht__llama_keys},
     .generate = ht__arch_llama3_factors,
     .defaults = HT__JSON(
         {"num_key_value_heads" : 4, "rope_theta" : 2000000, "max_position_embeddings" : 32768, "rms_norm_eps" : 1e-6})};
-const struct ht__arch ht__arch_granite = {.name = "granite",
-                                          .compute = &(const struct ht__arch_compute){.act = HT__ACT_SILU},
-                                          .classes = "GraniteForCausalLM",
-                                          .rules = granite_rules,
-                                          .metadata = granite_keys,
-                                          .defaults = HT__JSON({"rms_norm_eps" : 1e-6})};
+const struct ht__arch ht__arch_granite = {
+    .name = "granite",
+    .compute = &(const struct ht__arch_compute){.act = HT__ACT_SILU},
+    .classes = "GraniteForCausalLM",
+    .rules = granite_rules,
+    .metadata = granite_keys,
+    .folder =
+        &(const struct ht__arch_folder){
+            .fixed =
+                HT__JSON({"architectures" : ["GraniteForCausalLM"], "model_type" : "granite", "hidden_act" : "silu"}),
+            .keys = granite_folder_keys},
+    .defaults = HT__JSON({"rms_norm_eps" : 1e-6})};
 const struct ht__arch ht__arch_granite_moe = {
     .name = "granitemoe",
     .compute = &(const struct ht__arch_compute){.softmax_chosen = true},
     .classes = "GraniteMoeForCausalLM GraniteMoeSharedForCausalLM",
     .rules = granite_moe_rules,
     .metadata = granite_keys,
+    .folder = &(const struct ht__arch_folder){.fixed_of = granite_moe_class, .keys = granite_folder_keys},
     .defaults = HT__JSON({"rms_norm_eps" : 1e-6, "num_local_experts" : 8, "num_experts_per_tok" : 2})};

@@ -1,5 +1,6 @@
 /* Phi-2 (parallel blocks, partial rotation) and Phi-3/Phi-4 (fused QKV and gate-up). */
 #include "model/arch/std.h"
+#include "model/arch/undo.h"
 
 #include <math.h>
 #include <string.h>
@@ -107,20 +108,84 @@ static enum ht_err phi3_factors(struct ht__arch_build *b)
     return add_factors(b, ht__jget(s, "short_factor"), "rope_factors_short.weight");
 }
 
-const struct ht__arch ht__arch_phi2 = {.name = "phi2",
-                                       .compute = &(const struct ht__arch_compute){.layer_norm = true,
-                                                                                   .rope = HT__ROPE_HALVES,
-                                                                                   .act = HT__ACT_GELU_TANH,
-                                                                                   .parallel = HT__PARALLEL_YES},
-                                       .classes = "PhiForCausalLM",
-                                       .rules = phi2_rules,
-                                       .metadata = phi2_keys};
+/* ---- back to folders ---- */
+
+/* rope.dimension_count as a share of all heads' width, so that the conversion finds that number again. */
+static enum ht_err put_share(struct ht__undo *u)
+{
+    double heads = ht__undo_num(u, "attention.head_count", 0), width = ht__undo_num(u, "embedding_length", 0);
+    double rotated = ht__undo_num(u, "rope.dimension_count", 0) * heads;
+    if (!(heads >= 1) || !(width >= heads) || rotated > width)
+        return ht__undo_refuse(u, "rope.dimension_count", "more of a head is rotated than there is");
+    double share = rotated / width;
+    ht__jw_double(u->config, "partial_rotary_factor", share * width < rotated ? nextafter(share, 2) : share);
+    return HT_OK;
+}
+
+static const struct ht__key_rule phi3_folder_keys[] = {
+    {"rope.scaling.original_context_length", "original_max_position_embeddings"},
+    {.key = NULL},
+};
+
+static enum ht_err put_factors(struct ht__undo *u, const struct ht__weight *w, const char *name)
+{
+    enum { MOST = 4096 };
+    float *factors;
+    HT_TRY(ht__undo_floats(u, w, MOST, &factors));
+    ht__jw_array(u->config, name);
+    for (int64_t i = 0; i < w->rows->n_rows * w->rows->row_len; i++)
+        ht__undo_put(u, NULL, factors[i]);
+    ht__jw_end(u->config);
+    return HT_OK;
+}
+
+static enum ht_err phi3_folder(struct ht__undo *u)
+{
+    const struct ht__weight *longer = ht__undo_find(u, "rope_factors_long.weight");
+    const struct ht__weight *shorter = ht__undo_find(u, "rope_factors_short.weight");
+    double window = ht__undo_num(u, "attention.sliding_window", 0);
+    if (window >= 1)
+        ht__jw_int(u->config, "sliding_window", (int64_t)window);
+    else
+        ht__jw_null(u->config, "sliding_window");
+    ht__undo_put(u, "rope_theta", ht__undo_num(u, "rope.freq_base", 10000));
+    HT_TRY(put_share(u));
+    if (!longer || !shorter) return HT_OK;
+    ht__jw_object(u->config, "rope_scaling");
+    ht__jw_str(u->config, "type", "longrope");
+    HT_TRY(put_factors(u, longer, "long_factor"));
+    HT_TRY(put_factors(u, shorter, "short_factor"));
+    ht__jw_end(u->config);
+    return HT_OK;
+}
+
+const struct ht__arch ht__arch_phi2 = {
+    .name = "phi2",
+    .compute =
+        &(const struct ht__arch_compute){
+            .layer_norm = true, .rope = HT__ROPE_HALVES, .act = HT__ACT_GELU_TANH, .parallel = HT__PARALLEL_YES},
+    .classes = "PhiForCausalLM",
+    .rules = phi2_rules,
+    .metadata = phi2_keys,
+    .folder = &(const struct ht__arch_folder){.fixed = HT__JSON({
+                                                  "architectures" : ["PhiForCausalLM"],
+                                                  "model_type" : "phi",
+                                                  "hidden_act" : "gelu_new",
+                                                  "qk_layernorm" : false
+                                              }),
+                                              .more = put_share}};
 const struct ht__arch ht__arch_phi3 = {
     .name = "phi3",
     .compute = &(const struct ht__arch_compute){.rope = HT__ROPE_HALVES, .window = HT__WINDOW_ALL},
     .classes = "Phi3ForCausalLM Phi4ForCausalLM",
     .rules = phi3_rules,
     .metadata = phi3_keys,
+    .folder =
+        &(const struct ht__arch_folder){
+            .fixed = HT__JSON({"architectures" : ["Phi3ForCausalLM"], "model_type" : "phi3", "hidden_act" : "silu"}),
+            .keys = phi3_folder_keys,
+            .more = phi3_folder,
+            .own_rope = true},
     .generate = phi3_factors,
     .defaults =
         HT__JSON({"rms_norm_eps" : 1e-5, "max_position_embeddings" : 4096, "original_max_position_embeddings" : 4096})};
