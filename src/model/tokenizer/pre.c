@@ -103,6 +103,12 @@ static const struct known *find(const char *name, size_t len)
     return NULL;
 }
 
+bool ht__pre_same(const char *a, const char *b)
+{
+    const struct known *known_a = find(a, strlen(a));
+    return known_a && known_a == find(b, strlen(b));
+}
+
 static enum ht_err compile(struct ht__pre_step *step, const char *where, struct ht_diag *diag)
 {
     const char *regex = step->code;

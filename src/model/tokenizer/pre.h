@@ -63,6 +63,8 @@ struct ht__pre_work {
 HT_MUST_CHECK enum ht_err ht__pre_open(struct ht__pre *pre, const char *name, size_t len, const char *where,
                                        struct ht_diag *diag);
 void ht__pre_close(struct ht__pre *pre);
+/* Are both names of one pre-tokenizer? */
+bool ht__pre_same(const char *a, const char *b);
 HT_MUST_CHECK bool ht__pre_work_open(struct ht__pre_work *work, const struct ht__pre *pre);
 void ht__pre_work_close(struct ht__pre_work *work);
 
