@@ -1,6 +1,7 @@
 #include "pipeline/folder.h"
 #include "base/json_write.h"
 #include "base/text.h"
+#include "pipeline/exact.h"
 #include "pipeline/layout.h"
 #include "pipeline/levels.h"
 
@@ -77,12 +78,12 @@ static enum ht_err take_scheme(struct ht__plan *plan, struct ht__plan_output *ou
     if (linear->unsuited) return note_unquantized(plan, out, w, linear->unsuited, diag);
     if (!linear->scheme) return HT_OK;
     struct ht__matrix m = ht__native_matrix(&plan->model->native[w->native], ht__folder_dtype(plan));
-    if (w->packed && !plan->settings->recipe.allow_requantize)
+    if ((w->packed || w->blocks) && !plan->settings->recipe.allow_requantize)
         return ht__fail(
             diag, HT_ERR_UNSUPPORTED, w->name, -1,
             "it is already quantized to %s; making %s of it loses more than starting from the original; add "
             "--allow-requantize to do it all the same",
-            plan->model->packed_as, linear->scheme->scheme->name);
+            w->blocks ? w->blocks->label : plan->model->packed_as, linear->scheme->scheme->name);
     out->choices[item].scheme = linear->scheme;
     out->packed[item] = new_packed(plan, linear->scheme, &m);
     if (!out->packed[item]) return ht__fail_memory(diag, "plan");
@@ -95,6 +96,21 @@ static bool is_number(const struct ht__codec *type)
     return is_float(type) || type == &ht__codec_f64 || strncmp(type->name, "f8_", 3) == 0;
 }
 
+/*
+ * A GGUF file holds norms and the like as floats of 32 bits, whatever the model's dtype. Unless a type was asked for, they
+ * go back to it where it holds them exactly.
+ */
+static enum ht_err choose_narrow(const struct ht__plan *plan, const struct ht__plan_output *out,
+                                 const struct ht__weight *w, struct ht__choice *choice, struct ht_diag *diag)
+{
+    const struct ht__codec *narrow = out->mix ? choice->type : ht__folder_dtype(plan);
+    bool asked = out->mix && plan->settings->n_targets > 0, exact;
+    if (!plan->model->from_gguf || asked || choice->scheme || w->source != &ht__codec_f32) return HT_OK;
+    HT_TRY(ht__is_exact(plan, w, narrow, &exact, diag));
+    choice->type = exact ? narrow : &ht__codec_f32;
+    return HT_OK;
+}
+
 static enum ht_err choose(struct ht__plan *plan, struct ht__plan_output *out, size_t item, struct ht_diag *diag)
 {
     const struct ht__weight *w = ht__item_in(plan, out, item);
@@ -103,6 +119,7 @@ static enum ht_err choose(struct ht__plan *plan, struct ht__plan_output *out, si
     choice->kept = true;
     choice->type = plain && is_number(w->source) ? plain : w->source;
     HT_TRY(take_scheme(plan, out, item, diag));
+    HT_TRY(choose_narrow(plan, out, w, choice, diag));
     if (choice->scheme || choice->type == w->rows->stored || choice->type->encode) return HT_OK;
     return ht__fail(diag, HT_ERR_UNSUPPORTED, w->name, -1,
                     "its %s numbers lie in strides or in big-endian order: they can only be written as floats",
@@ -316,8 +333,7 @@ static enum ht_err check_source(const struct ht__plan *plan, const struct ht__pl
 {
     const char *path = plan->settings->source.path;
     if (plan->model->n_native > 0) return HT_OK;
-    return ht__fail(diag, HT_ERR_UNSUPPORTED, path, -1,
-                    "a folder of %s is made from a folder; this source has no config.json",
+    return ht__fail(diag, HT_ERR_UNSUPPORTED, path, -1, "a folder of %s holds tensors, and this source has none",
                     out->target->container->name);
 }
 

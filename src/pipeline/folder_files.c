@@ -4,6 +4,7 @@
 #include "pipeline/layers_driver.h"
 #include "base/json_write.h"
 #include "base/text.h"
+#include "model/vocab_export/export.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -77,6 +78,31 @@ static enum ht_err copy_files(struct ht__plan *plan, struct ht__plan_output *out
     return HT_OK;
 }
 
+/* What a GGUF file says of the tokenizer and of generation. What lies beside such a file is not the model's. *missing: why
+ * there is no tokenizer, or NULL. */
+static enum ht_err make_files(struct ht__plan *plan, struct ht__plan_output *out, const char **missing,
+                              struct ht_diag *diag)
+{
+    struct ht__vocab_export files;
+    struct ht__plan_file *file;
+    enum ht_err err = ht__vocab_export(&plan->model->kvs, plan->model->arch, plan->run.alloc, &files, diag);
+    for (size_t i = 0; err == HT_OK && i < files.n; i++) {
+        err = ht__folder_add_file(plan, out, files.files[i].name, &file, diag);
+        if (err != HT_OK) break;
+        ht__buf_close(&file->head);
+        file->head = files.files[i].data; /* it is the file's now */
+        ht__buf_init(&files.files[i].data, plan->run.alloc);
+    }
+    if (err == HT_OK && files.missing[0]) {
+        ht__log_printf(plan->run.log, HT__LOG_WARNING, "%s: the folder has no tokenizer, as %s", out->folder,
+                       files.missing);
+        *missing = ht__arena_str(&plan->arena, files.missing);
+        if (!*missing) err = ht__fail_memory(diag, "tokenizer");
+    }
+    ht__vocab_export_close(&files);
+    return err;
+}
+
 /* ---- config.json ---- */
 
 enum ht_err ht__folder_package(struct ht__plan *plan, const struct ht__plan_output *out,
@@ -134,18 +160,27 @@ static void write_config(struct ht__jw *w, const struct ht__jnode *root, const s
     ht__jw_end(w);
 }
 
+/* The source's, or that which its metadata amount to. */
+static enum ht_err load_config(const struct ht__plan *plan, struct ht__arena *tree, struct ht__jnode **root,
+                               struct ht_diag *diag)
+{
+    char path[4096];
+    const char *text = plan->model->config;
+    if (text) return ht__json_parse(tree, text, strlen(text), "config.json", root, diag);
+    HT_TRY(ht__path_join(path, sizeof path, plan->checkpoint->dir, "config.json", diag));
+    HT_TRY(ht__json_load(tree, path, LARGEST_CONFIG, root, diag));
+    return plan->pruned.n ? ht__prune_config(*root, plan->model, &plan->pruned, path, diag) : HT_OK;
+}
+
 static enum ht_err add_config(struct ht__plan *plan, struct ht__plan_output *out,
                               const struct ht__scheme_package *package, struct ht_diag *diag)
 {
     struct ht__plan_file *file;
     struct ht__jnode *root;
     struct ht__arena tree;
-    char path[4096];
-    HT_TRY(ht__path_join(path, sizeof path, plan->checkpoint->dir, "config.json", diag));
     HT_TRY(ht__folder_add_file(plan, out, "config.json", &file, diag));
     ht__arena_init(&tree, plan->run.alloc);
-    enum ht_err err = ht__json_load(&tree, path, LARGEST_CONFIG, &root, diag);
-    if (err == HT_OK && plan->pruned.n) err = ht__prune_config(root, plan->model, &plan->pruned, path, diag);
+    enum ht_err err = load_config(plan, &tree, &root, diag);
     if (err == HT_OK) {
         struct ht__jw w = ht__jw_indented(&file->head);
         write_config(&w, root, out, package);
@@ -222,6 +257,32 @@ static void describe_ladder(struct ht__buf *b, const struct ht__plan *plan, cons
     }
 }
 
+/* The front matter that the metadata of a GGUF file give. */
+static void front_of_gguf(struct ht__buf *b, const struct ht__plan *plan)
+{
+    struct ht__str license;
+    if (!ht__kv_get_str(&plan->model->kvs, "general.license", &license) || license.len == 0 || license.len > 60) return;
+    for (size_t i = 0; i < license.len; i++) {
+        char c = license.text[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+        if (!plain) return; /* no identifier */
+    }
+    ht__buf_printf(b, "---\nlicense: %.*s\n---\n", (int)license.len, license.text);
+}
+
+static void describe_gguf(struct ht__buf *b, const struct ht__plan *plan, const char *missing)
+{
+    ht__buf_printf(
+        b,
+        "\nIt was made from the GGUF file `%s`: tensors have their names and forms of before the conversion, "
+        "and config.json says what the file's metadata say.\n",
+        ht__path_base(plan->checkpoint->files[0].path));
+    if (missing)
+        ht__buf_printf(b, "\nThere is no tokenizer here, as %s: take that of the original model.\n", missing);
+    else
+        ht__buf_str(b, "\nThe tokenizer is that of the file, written as tokenizer.json.\n");
+}
+
 static void describe(struct ht__buf *b, const struct ht__plan *plan, const struct ht__plan_output *out)
 {
     const struct ht__scheme *scheme = out->target->scheme ? out->target->scheme->scheme : NULL;
@@ -254,7 +315,8 @@ static void describe(struct ht__buf *b, const struct ht__plan *plan, const struc
         ht__buf_printf(b, "- %s\n", out->unquantized[i]);
 }
 
-static enum ht_err add_card(struct ht__plan *plan, struct ht__plan_output *out, struct ht_diag *diag)
+static enum ht_err add_card(struct ht__plan *plan, struct ht__plan_output *out, const char *missing,
+                            struct ht_diag *diag)
 {
     struct ht__plan_file *file;
     struct ht__buf card;
@@ -262,12 +324,15 @@ static enum ht_err add_card(struct ht__plan *plan, struct ht__plan_output *out, 
     HT_TRY(ht__path_join(path, sizeof path, plan->checkpoint->dir, "README.md", diag));
     HT_TRY(ht__folder_add_file(plan, out, "README.md", &file, diag));
     ht__buf_init(&card, plan->run.alloc);
-    enum ht_err err = ht__path_exists(path) ? ht__file_load(path, LARGEST_CONFIG, &card, diag) : HT_OK;
+    bool has_card = !plan->model->from_gguf && ht__path_exists(path);
+    enum ht_err err = has_card ? ht__file_load(path, LARGEST_CONFIG, &card, diag) : HT_OK;
     if (err == HT_OK) {
         const char *text = ht__buf_text(&card);
         size_t front = card.failed ? 0 : front_matter(text);
         if (front) ht__buf_put(&file->head, text, front);
+        if (plan->model->from_gguf) front_of_gguf(&file->head, plan);
         describe(&file->head, plan, out);
+        if (plan->model->from_gguf) describe_gguf(&file->head, plan, missing);
         if (!card.failed && card.len > front) {
             ht__buf_str(&file->head, "\n## The original model's card\n\n");
             ht__buf_put(&file->head, text + front, card.len - front);
@@ -281,9 +346,11 @@ static enum ht_err add_card(struct ht__plan *plan, struct ht__plan_output *out, 
 enum ht_err ht__folder_add_files(struct ht__plan *plan, struct ht__plan_output *out, struct ht_diag *diag)
 {
     struct ht__scheme_package package;
+    const char *missing = NULL;
     HT_TRY(ht__folder_package(plan, out, &package, diag));
     HT_TRY(add_config(plan, out, &package, diag));
     HT_TRY(add_side_file(plan, out, &package, diag));
-    HT_TRY(add_card(plan, out, diag));
-    return copy_files(plan, out, diag);
+    if (plan->model->from_gguf) HT_TRY(make_files(plan, out, &missing, diag));
+    HT_TRY(add_card(plan, out, missing, diag));
+    return plan->model->from_gguf ? HT_OK : copy_files(plan, out, diag);
 }

@@ -251,7 +251,7 @@ static enum ht_err plan_resources(struct ht__plan *plan, struct ht_diag *diag)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (threads == 0) threads = cores > 0 ? (uint64_t)cores : 1;
     uint64_t fixed = PROGRAM + plan->n_items * TENSOR + plan->arena.total + kept_bytes(plan) +
-                     ht__checkpoint_memory(plan->checkpoint) + plan->model->arena.total +
+                     ht__checkpoint_memory(plan->checkpoint) + plan->model->arena.total + plan->model->undone.total +
                      ht__imatrix_memory(plan->imatrix) + plan->settings->source.reading_memory;
     for (size_t i = 0; i < plan->n_outputs; i++)
         for (uint32_t f = 0; f < plan->outputs[i].n_files; f++)
@@ -305,11 +305,21 @@ static enum ht_err open_source(struct ht__plan *plan, struct ht_diag *diag)
     return prune(plan, diag);
 }
 
+/* Folders need the checkpoint's own tensors, which a GGUF file has in another form. */
+static enum ht_err undo_conversion(struct ht__plan *plan, struct ht_diag *diag)
+{
+    bool native = false;
+    for (size_t i = 0; i < plan->n_outputs; i++)
+        native |= plan->outputs[i].target->container->dialect == HT__DIALECT_NATIVE;
+    return native && plan->model->from_gguf ? ht__model_undo(plan->model, plan->run.log, diag) : HT_OK;
+}
+
 static enum ht_err make(struct ht__plan *plan, struct ht_diag *diag)
 {
     HT_TRY(open_outputs(plan, diag));
     HT_TRY(open_source(plan, diag));
     HT_TRY(default_mix(plan, diag));
+    HT_TRY(undo_conversion(plan, diag));
     HT_TRY(ht__plan_items(plan, diag));
     const struct ht__model *model = plan->model;
     plan->order = ht__arena_array(&plan->arena, model->n_weights, sizeof *plan->order);
