@@ -193,10 +193,10 @@ static enum ht_err folder_more(struct ht__undo *u)
     if (!(head > rope))
         return ht__undo_refuse(u, "deepseek2.attention.key_length_mla",
                                "it is missing, as in files of older converters, or no wider than what is rotated");
-    ht__jw_int(u->config, "qk_nope_head_dim", (int64_t)(head - rope));
-    ht__jw_int(u->config, "num_key_value_heads", (int64_t)ht__undo_num(u, "attention.head_count", 0));
+    ht__undo_put_int(u, "qk_nope_head_dim", head - rope);
+    ht__undo_put_int(u, "num_key_value_heads", ht__undo_num(u, "attention.head_count", 0));
     if (rank >= 1)
-        ht__jw_int(u->config, "q_lora_rank", (int64_t)rank);
+        ht__undo_put_int(u, "q_lora_rank", rank);
     else
         ht__jw_null(u->config, "q_lora_rank");
     ht__jw_bool(u->config, "norm_topk_prob", normalized && normalized->type == HT__KV_BOOL && normalized->u != 0);

@@ -111,7 +111,7 @@ static enum ht_err put_scale(struct ht__undo *u)
     double heads = ht__undo_num(u, "attention.head_count", 1), embedding = ht__undo_num(u, "embedding_length", 0);
     bool wide = (int64_t)u->gguf->n_layers == u->b->arch->compute->wide_scale_layers;
     double width = wide ? floor(embedding / (heads > 0 ? heads : 1)) : ht__undo_num(u, "attention.key_length", 0);
-    ht__jw_int(u->config, "query_pre_attn_scalar", (int64_t)width);
+    ht__undo_put_int(u, "query_pre_attn_scalar", width);
     return HT_OK;
 }
 

@@ -51,7 +51,8 @@ static enum ht_err permute_rows(struct ht__arch_build *b, const struct ht__found
 static enum ht_err undo_rows(struct ht__undo *u, const struct ht__weight *w, ht__row_map_fn *map,
                              const int64_t params[4], const struct ht__rows **out)
 {
-    if (w->rows->n_rows * w->rows->row_len % (params[0] * params[1] * params[2]) != 0 || params[2] < 1)
+    int64_t rows = u->n_dims > 1 ? w->rows->n_rows : w->rows->row_len;
+    if (rows != params[0] * params[1] * params[2])
         return ht__undo_refuse(u, w->name, "it does not divide into the queries, keys and values of its heads");
     *out = ht__undo_permute(u, w, map, params);
     return *out ? HT_OK : ht__fail_memory(u->b->diag, w->name);

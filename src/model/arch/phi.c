@@ -145,7 +145,7 @@ static enum ht_err phi3_folder(struct ht__undo *u)
     const struct ht__weight *shorter = ht__undo_find(u, "rope_factors_short.weight");
     double window = ht__undo_num(u, "attention.sliding_window", 0);
     if (window >= 1)
-        ht__jw_int(u->config, "sliding_window", (int64_t)window);
+        ht__undo_put_int(u, "sliding_window", window);
     else
         ht__jw_null(u->config, "sliding_window");
     ht__undo_put(u, "rope_theta", ht__undo_num(u, "rope.freq_base", 10000));

@@ -51,6 +51,8 @@ enum ht_err ht__undo_floats(const struct ht__undo *u, const struct ht__weight *w
 enum ht_err ht__undo_config(struct ht__undo *u);
 /* A number with the digits that it needs as a float: 1e-05 rather than 9.999999747378752e-06. */
 void ht__undo_put(struct ht__undo *u, const char *name, double value);
+/* A whole number; one that no model has becomes 0, which shows when the conversion is carried out again. */
+void ht__undo_put_int(struct ht__undo *u, const char *name, double value);
 /* rope_theta, and rope_scaling where there is one: linear, yarn. */
 enum ht_err ht__undo_rope(struct ht__undo *u);
 /* mlp_only_layers: those without experts. */

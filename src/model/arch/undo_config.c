@@ -51,6 +51,11 @@ void ht__undo_put(struct ht__undo *u, const char *name, double value)
     ht__jw_double(u->config, name, v);
 }
 
+void ht__undo_put_int(struct ht__undo *u, const char *name, double value)
+{
+    ht__jw_int(u->config, name, value >= 0 && value <= UINT32_MAX ? (int64_t)value : 0);
+}
+
 /* An array is one value a layer: where all are alike, they are one. */
 static bool all_alike(const struct ht__kv *kv, struct ht__kv *one)
 {
@@ -195,7 +200,7 @@ static void put_num(struct ht__undo *u, const char *suffix, const char *name)
     if (kv->type == HT__KV_F32 || kv->type == HT__KV_F64)
         ht__undo_put(u, name, v);
     else
-        ht__jw_uint(u->config, name, (uint64_t)v);
+        ht__undo_put_int(u, name, v);
 }
 
 static void put_yarn(struct ht__undo *u)

@@ -6,8 +6,11 @@
 #include "base/utf8.h"
 #include "model/vocab_export/parts.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { LONGEST = 512 }; /* bytes; every cut of a piece is looked up, and real ones are shorter than 100 */
 
 struct merge {
     float score;
@@ -42,7 +45,8 @@ static void cut_piece(const struct ht__export *e, uint32_t id, struct ht__buf *m
 {
     struct ht__str text = e->tokens[id];
     for (size_t at = 1; at < text.len; at++) {
-        struct merge m = {.score = e->scores[id], .id = id, .cut = (uint32_t)at};
+        float score = e->scores[id] == e->scores[id] ? e->scores[id] : -INFINITY; /* NaN has no order */
+        struct merge m = {.score = score, .id = id, .cut = (uint32_t)at};
         if (((unsigned char)text.text[at] & 0xc0) == 0x80) continue; /* inside a character */
         if (!find_piece(e, text.text, at, &m.left) || !find_piece(e, text.text + at, text.len - at, &m.right)) continue;
         ht__buf_put(merges, &m, sizeof m);
@@ -62,8 +66,13 @@ enum ht_err ht__export_scored_merges(struct ht__export *e, struct ht__jw *w)
 {
     struct ht__buf merges;
     ht__buf_init(&merges, w->out->alloc);
-    for (uint32_t id = 0; id < e->n; id++)
-        if (joins(e, id)) cut_piece(e, id, &merges);
+    for (uint32_t id = 0; id < e->n; id++) {
+        if (!joins(e, id)) continue;
+        if (e->tokens[id].len > LONGEST)
+            ht__export_without(e, "one of its pieces is longer than 512 bytes");
+        else
+            cut_piece(e, id, &merges);
+    }
     struct merge *list = (struct merge *)(void *)merges.data;
     size_t n = merges.len / sizeof *list;
     if (n && !merges.failed) qsort(list, n, sizeof *list, by_rank);

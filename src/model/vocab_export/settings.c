@@ -124,7 +124,7 @@ static void put_ends(struct ht__jw *w, const struct ht__export *e)
         int64_t id = ht__export_id(e, names[i], -1);
         bool new = id >= 0;
         for (size_t k = 0; k < n; k++)
-            new = new && ids[k] != id;
+            new = new &&ids[k] != id;
         if (new) ids[n++] = id;
     }
     if (n == 1) ht__jw_int(w, "eos_token_id", ids[0]);

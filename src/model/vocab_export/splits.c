@@ -11,8 +11,8 @@ static const struct rule {
 #include "model/vocab_import/pretok.def"
 #undef HT_PRE
     /* where the table names only the beginning, which tells it apart */
-    {"S:[\\r\\n];S:\\s?[\\p{Lu}\\p{Ll}\\p{Lt}]+;S:\\s?[!-/:-~！-／：-～‘-‟　-。]+;S:\\s+$;S:[一-龥ࠀ-一가-퟿]+;D", "",
-     "deepseek-llm"},
+    {"S:[\\r\\n];S:\\s?[\\p{Lu}\\p{Ll}\\p{Lt}]+;S:\\s?[!-/:-~！-／：-～‘-‟　-。]+;S:\\s+$;S:[一-龥ࠀ-一가-퟿]+;D",
+     "", "deepseek-llm"},
 };
 
 /* "@*" leaves out how a pattern goes on: nothing where a step ends before it, as in deepseek-coder's. */
