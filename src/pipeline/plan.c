@@ -311,7 +311,13 @@ static enum ht_err undo_conversion(struct ht__plan *plan, struct ht_diag *diag)
     bool native = false;
     for (size_t i = 0; i < plan->n_outputs; i++)
         native |= plan->outputs[i].target->container->dialect == HT__DIALECT_NATIVE;
-    return native && plan->model->from_gguf ? ht__model_undo(plan->model, plan->run.log, diag) : HT_OK;
+    if (!native || !plan->model->from_gguf) return HT_OK;
+    if (plan->settings->prune.text)
+        return ht__fail(
+            diag, HT_ERR_UNSUPPORTED, "prune-layers", -1,
+            "layers are not left out of a folder that is made of a GGUF file: leave them out of a GGUF file "
+            "first, and make the folder of that");
+    return ht__model_undo(plan->model, plan->run.log, diag);
 }
 
 static enum ht_err make(struct ht__plan *plan, struct ht_diag *diag)

@@ -64,5 +64,7 @@ holds "by its name" grep -q 'mamba' "$work/err"
 expect "another value" 0 "$halftone" convert $model -t BF16 -o "$work/v.gguf" --override-kv llama.attention.head_count_kv=int:4 "${common[@]}"
 expect "is refused" 3 "$halftone" convert "$work/v.gguf" --format safetensors -o "$work/never" "${common[@]}"
 holds "by the tensor" grep -q 'attn_k' "$work/err"
+expect "fewer layers" 3 "$halftone" convert "$work/a.gguf" --format safetensors --prune-layers 1 -o "$work/never" "${common[@]}"
+holds "go by way of a GGUF file" grep -q 'GGUF file' "$work/err"
 lacks "nothing is made" "$work/never"
 finish
