@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../.."
 . tests/lib/cli.sh
 text=(--calibration default --ctx 64 --chunks 30 --quiet)
 quick=(--budget-time 1s)
+fit=(--calibration default --chunks 8 --quiet) # with --fit, --ctx is the context to run with
 
 expect "bits" 0 "$halftone" quantize $model --bpw 4.5 "${text[@]}" -o "$work/bits" --threads 2 --report "$work/report"
 expect "read back" 0 "$halftone" inspect --verify "$work/bits/model-4.5bpw.gguf" --json
@@ -33,7 +34,7 @@ holds "makes the same file" cmp "$work/again.gguf" "$work/bits/model-4.5bpw.gguf
 # the named mix at its own size, on a text that was not looked at
 expect "a named mix" 0 "$halftone" quantize $model -t Q4_K_M "${text[@]}" -o "$work"
 size=$(stat -c %s "$work/model-Q4_K_M.gguf")
-expect "a size" 0 "$halftone" quantize $model --fit $size "${quick[@]}" "${text[@]}" -o "$work/fit.gguf"
+expect "a size" 0 "$halftone" quantize $model --fit $size "${quick[@]}" "${fit[@]}" -o "$work/fit.gguf"
 holds "is met" test "$(stat -c %s "$work/fit.gguf")" -le $size -a "$(stat -c %s "$work/fit.gguf")" -gt $((size * 99 / 100))
 expect "compared" 0 "$halftone" compare "$work/fit.gguf" "$work/model-Q4_K_M.gguf" --against $model --text README.md --ctx 64 --chunks 12 --json
 tail -n 1 "$work/out" >"$work/compared"
@@ -57,16 +58,16 @@ holds "makes the same file, too" cmp "$work/rule.gguf" "$work/rule/model-4.5bpw.
 expect "too few bits" 3 "$halftone" quantize $model --bpw 0.5 "${text[@]}" -o "$work/never"
 least=$(grep -o -e '--bpw [0-9.]*' "$work/err" | cut -d' ' -f2)
 expect "the fewest" 0 "$halftone" quantize $model --bpw "${least:-0}" "${quick[@]}" "${text[@]}" -o "$work/least"
-expect "too small a file" 3 "$halftone" quantize $model --fit 100K "${text[@]}" -o "$work/never"
+expect "too small a file" 3 "$halftone" quantize $model --fit 100K "${fit[@]}" -o "$work/never"
 least=$(grep -o -e '--fit [0-9]*' "$work/err" | cut -d' ' -f2)
-expect "one byte less" 3 "$halftone" quantize $model --fit $((${least:-1} - 1)) "${text[@]}" -o "$work/never"
+expect "one byte less" 3 "$halftone" quantize $model --fit $((${least:-2} - 1)) "${fit[@]}" -o "$work/never"
 expect "too little memory to run in" 3 "$halftone" quantize $model --fit 1M --ctx 512 --calibration default --quiet -o "$work/never"
 expect "nothing is made without a run" 0 "$halftone" quantize $model --bpw 4.5 "${text[@]}" -o "$work/never" --dry-run
 
 refused() { # what it says, options…
     local says=$1
     shift
-    expect "refused: $*" 2 "$halftone" quantize $model "$@" "${text[@]}" -o "$work/never"
+    expect "refused: $*" 2 "$halftone" quantize $model "$@" "${fit[@]}" -o "$work/never"
     holds "refused: $*: it says $says" grep -q -e "$says" "$work/err"
 }
 refused "leave -t out" --bpw 4.5 -t Q4_K_M
