@@ -32,6 +32,10 @@ struct ht__coder {
     /* Replaces the codes; the scales stay. */
     void (*write)(const struct ht__coder *coder, const uint8_t *codes, int64_t row, int64_t n_rows, void *coded);
 
+    /* Replaces scales of rows within the same multiple of `rows` (as read() gives them, offsets in proportion); what read() gives
+     * then is the nearest that can be stored. False: memory is out. NULL: scales are few, or shared, and stay as they are. */
+    bool (*rescale)(const struct ht__coder *coder, const float *scale, int64_t row, int64_t n_rows, void *coded);
+
     /* the implementations' own */
     enum ht__cpu_level cpu;
     const struct ht__codec *type;
@@ -41,7 +45,7 @@ struct ht__coder {
     const uint8_t *place; /* of each of the scheme's codes among the levels */
     const int32_t *map;   /* rows x n_in / group: in which of the scheme's groups they are */
     float per_zero;       /* offset / (scale * zero point) */
-    int64_t n_groups;     /* of the scheme */
+    void **whole;         /* for rescale: the scheme's parts that are WHOLE */
 };
 
 /* Of a type; level memory in the arena. */

@@ -252,6 +252,81 @@ static void write(const struct ht__coder *c, const uint8_t *codes, int64_t row, 
         q[i] = c->code[codes[i]];
 }
 
+/* ---- scales ---- */
+
+/* As they will be read back: the scheme lays them out and reads them. */
+static bool store(const struct ht__coder *c, struct ht__codes *codes, struct ht__arena *arena)
+{
+    struct ht__part parts[HT__SCHEME_PARTS];
+    struct ht__codes again;
+    void *rows[HT__SCHEME_PARTS] = {NULL};
+    const void *from[HT__SCHEME_PARTS] = {NULL};
+    int n = c->params->scheme->parts(c->params, &c->matrix, parts);
+    for (int i = 0; i < n; i++) {
+        bool whole = parts[i].place == HT__PART_WHOLE;
+        size_t size = whole ? 0 : ht__part_rows_bytes(&parts[i], &c->matrix, codes->row, codes->n_rows);
+        if (!whole && !(rows[i] = ht__arena_raw(arena, size + 64))) return false;
+        from[i] = whole ? c->whole[i] : rows[i];
+    }
+    if (!ht__codes_new(&again, c->params, &c->matrix, codes->row, codes->n_rows, arena)) return false;
+    c->params->scheme->pack(c->params, &c->matrix, codes, rows);
+    c->params->scheme->unpack(c->params, &c->matrix, from, &again);
+    memcpy(codes->scale, again.scale, (size_t)groups_of(c->params, &c->matrix, codes->n_rows) * sizeof(float));
+    return true;
+}
+
+static bool rescale(const struct ht__coder *c, const float *scale, int64_t row, int64_t n_rows, void *coded)
+{
+    int64_t first = row / c->rows * c->rows, per_row = c->n_in / c->group;
+    struct ht__codes codes = rows_of(c, coded, row, n_rows);
+    const int32_t *map = c->map + (row - first) * per_row;
+    struct ht__arena arena;
+    for (int64_t i = 0; i < n_rows * per_row; i++)
+        codes.scale[map[i] - map[0]] = scale[i];
+    ht__arena_init(&arena, NULL);
+    bool done = store(c, &codes, &arena);
+    ht__arena_close(&arena);
+    return done;
+}
+
+static bool is_own(const struct ht__coder *c, const struct ht__part *parts, int n)
+{
+    int64_t rows = c->rows < c->n_out ? c->rows : c->n_out;
+    for (int i = 0; i < n; i++)
+        if (parts[i].place == HT__PART_WORK) return false; /* scales are changed when all of them are known */
+    return groups_of(c->params, &c->matrix, rows) == rows * c->n_in / c->group;
+}
+
+/* Scales of a few bits lose more by being stored than a better one gains. */
+static bool are_fine(const struct ht__coder *c, struct ht__arena *arena)
+{
+    const float wanted = 0.0123f;
+    int64_t rows = c->rows < c->n_out ? c->rows : c->n_out;
+    struct ht__codes codes;
+    if (!ht__codes_new(&codes, c->params, &c->matrix, 0, rows, arena)) return false;
+    memset(codes.q, c->code[0], (size_t)(rows * c->n_in));
+    for (int64_t i = 0; i < rows * c->n_in / c->group; i++) {
+        codes.scale[i] = wanted;
+        if (codes.zero) codes.zero[i] = 1;
+    }
+    return store(c, &codes, arena) && fabsf(codes.scale[0] - wanted) < .004f * wanted;
+}
+
+static enum ht_err open_rescale(struct ht__coder *c, struct ht__arena *arena, struct ht_diag *diag)
+{
+    struct ht__part parts[HT__SCHEME_PARTS];
+    int n = c->params->scheme->parts(c->params, &c->matrix, parts);
+    if (!is_own(c, parts, n)) return HT_OK;
+    c->whole = ht__arena_array(arena, HT__SCHEME_PARTS, sizeof *c->whole);
+    if (!c->whole) return ht__fail_memory(diag, "scales");
+    for (int i = 0; i < n; i++)
+        if (parts[i].place == HT__PART_WHOLE && !(c->whole[i] = ht__arena_raw(arena, ht__part_bytes(&parts[i]) + 64)))
+            return ht__fail_memory(diag, "scales");
+    if (c->params->scheme->finish) c->params->scheme->finish(c->params, &c->matrix, c->whole);
+    if (are_fine(c, arena)) c->rescale = rescale;
+    return HT_OK;
+}
+
 enum ht_err ht__coder_of_scheme(struct ht__coder *c, const struct ht__scheme_params *params,
                                 const struct ht__matrix *matrix, struct ht__arena *arena, struct ht_diag *diag)
 {
@@ -275,5 +350,5 @@ enum ht_err ht__coder_of_scheme(struct ht__coder *c, const struct ht__scheme_par
     ht__arena_init(&k.arena, NULL);
     enum ht_err err = ask(&k, arena, diag);
     ht__arena_close(&k.arena);
-    return err;
+    return err == HT_OK ? open_rescale(c, arena, diag) : err;
 }

@@ -100,7 +100,7 @@ static enum ht_err order_columns(struct ht__factor *f, const double *gram, struc
         all[i] = (struct by_size){gram[i * f->n + i], (int32_t)i};
     qsort(all, (size_t)f->n, sizeof *all, compare);
     for (int64_t i = 0; i < f->n; i++)
-        f->column[i] = all[i].column;
+        f->place[f->column[i] = all[i].column] = (int32_t)i;
     ht__free(f->alloc, all);
     return HT_OK;
 }
@@ -155,11 +155,13 @@ enum ht_err ht__factor_open(struct ht__factor *f, const double *gram, int64_t n,
     size_t size = (size_t)n * sizeof(float);
     *f = (struct ht__factor){.alloc = alloc, .n = n, .damping = mean > 0 ? damping * mean : 1};
     f->column = ht__new_array(alloc, (size_t)n, sizeof *f->column);
+    f->place = ht__new_array(alloc, (size_t)n, sizeof *f->place);
     f->gram = ht__new_array(alloc, (size_t)n, size);
     f->lower = ht__new_array(alloc, (size_t)n, size);
     f->upper = ht__new_array(alloc, (size_t)n, size);
     double *a = ht__new_array(alloc, (size_t)n, (size_t)n * sizeof *a);
-    enum ht_err err = a && f->column && f->gram && f->lower && f->upper ? HT_OK : ht__fail_memory(diag, "factor");
+    enum ht_err err =
+        a && f->column && f->place && f->gram && f->lower && f->upper ? HT_OK : ht__fail_memory(diag, "factor");
     if (err == HT_OK) err = order_columns(f, gram, diag);
     if (err == HT_OK) err = make(f, gram, a, pool, diag);
     ht__free(alloc, a);
@@ -169,6 +171,7 @@ enum ht_err ht__factor_open(struct ht__factor *f, const double *gram, int64_t n,
 void ht__factor_close(struct ht__factor *f)
 {
     ht__free(f->alloc, f->column);
+    ht__free(f->alloc, f->place);
     ht__free(f->alloc, f->gram);
     ht__free(f->alloc, f->lower);
     ht__free(f->alloc, f->upper);

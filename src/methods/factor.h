@@ -16,6 +16,7 @@ struct ht__factor {
     double damping;  /* what was added to the diagonal: grown where the matrix could not be factored with less */
     int32_t *column; /* place -> column. Columns are worked on from the last place to the first: those with the largest
                          diagonal first */
+    int32_t *place;  /* column -> place */
     float *gram;     /* n x n, by places, damped */
     float *lower;    /* L, by rows */
     float *upper;    /* L', by rows */

@@ -93,10 +93,67 @@ bool ht__feedback_open(struct ht__feedback_buffers *b, const struct ht__coder *c
     b->scale = ht__arena_raw(arena, groups * sizeof(float));
     b->offset = ht__arena_raw(arena, groups * sizeof(float));
     b->codes = ht__arena_raw(arena, all);
+    b->change = ht__arena_raw(arena, (size_t)coder->n_in * sizeof(float));
     b->scratch = ht__arena_raw(arena, HT__MATMUL_SCRATCH * sizeof(float) + 64);
-    if (!b->error || !b->gradient || !b->scale || !b->offset || !b->codes || !b->scratch) return false;
+    if (!b->error || !b->gradient || !b->scale || !b->offset || !b->codes || !b->change || !b->scratch) return false;
     b->scratch += (64 - (uintptr_t)b->scratch % 64) % 64 / sizeof(float);
     return true;
+}
+
+/* The error of every weight under codes and scales as they are, and its gradient. */
+static void find_errors(const struct work *k)
+{
+    const struct ht__coder *c = k->coder;
+    for (int64_t r = 0; r < k->n_rows; r++)
+        for (int64_t i = 0; i < k->n; i++) {
+            int64_t column = k->f->column[i], group = r * (k->n / c->group) + column / c->group;
+            float level = c->level[k->b->codes[r * k->n + column]];
+            k->b->error[r * k->n + i] = k->w[r * k->n + i] - (k->b->scale[group] * level + k->b->offset[group]);
+        }
+    ht__ops_product(k->ops, k->f->gram, k->n, k->n, k->n, k->b->error, k->n, k->n_rows, k->b->gradient, k->n,
+                    k->b->scratch);
+}
+
+/*
+ * The best scale of one group while all else stays: a weight is scale * v, so the loss is least where the gradient along v is 0,
+ * which is a step of (gradient v) / (v' H v). places: of the group's columns.
+ */
+static void refit(const struct work *k, int64_t r, int64_t g, const int32_t *places)
+{
+    const struct ht__coder *c = k->coder;
+    float *error = k->b->error + r * k->n, *gradient = k->b->gradient + r * k->n;
+    float *scale = &k->b->scale[r * (k->n / c->group) + g], *offset = &k->b->offset[r * (k->n / c->group) + g];
+    float shift = *scale != 0 ? *offset / *scale : 0;
+    const uint8_t *codes = k->b->codes + r * k->n + g * c->group;
+    double along = 0, curve = 0;
+    memset(k->b->change, 0, (size_t)k->n * sizeof(float));
+    for (int i = 0; i < c->group; i++) {
+        float v = c->level[codes[i]] + shift;
+        if (v != 0) k->ops->add_scaled(k->b->change, k->f->gram + (int64_t)places[i] * k->n, v, k->n);
+        along += (double)gradient[places[i]] * (double)v;
+    }
+    for (int i = 0; i < c->group; i++)
+        curve += (double)k->b->change[places[i]] * (double)(c->level[codes[i]] + shift);
+    if (!(curve > 0) || *scale == 0) return;
+    float step = (float)(along / curve);
+    for (int i = 0; i < c->group; i++)
+        error[places[i]] -= step * (c->level[codes[i]] + shift);
+    k->ops->add_scaled(gradient, k->b->change, -step, k->n);
+    *scale += step;
+    *offset = *scale * shift;
+}
+
+/* Every group's scale, one after the other; then as they can be stored. */
+static void refit_all(const struct work *k, int64_t row, const int32_t *place, void *coded)
+{
+    const struct ht__coder *c = k->coder;
+    for (int64_t r = 0; r < k->n_rows; r++)
+        for (int64_t g = 0; g < k->n / c->group; g++)
+            refit(k, r, g, place + g * c->group);
+    c->write(c, k->b->codes, row, k->n_rows, coded);
+    (void)c->rescale(c, k->b->scale, row, k->n_rows, coded); /* without memory they stay as they were */
+    c->read(c, coded, row, k->n_rows, k->b->codes, k->b->scale, k->b->offset);
+    find_errors(k);
 }
 
 static void choose(const struct work *k, int sweeps)
@@ -109,6 +166,16 @@ static void choose(const struct work *k, int sweeps)
         sweep(k);
 }
 
+static void choose_scales(const struct work *k, int64_t row, void *coded)
+{
+    enum { ROUNDS = 2, SWEEPS = 2 };
+    for (int i = 0; i < ROUNDS; i++) {
+        refit_all(k, row, k->f->place, coded);
+        for (int s = 0; s < SWEEPS; s++)
+            sweep(k);
+    }
+}
+
 void ht__feedback_codes(const struct ht__factor *f, const struct ht__ops *ops, const struct ht__coder *coder,
                         const float *w, int64_t row, int64_t n_rows, struct ht__feedback_buffers *b, int sweeps,
                         void *coded)
@@ -118,6 +185,7 @@ void ht__feedback_codes(const struct ht__factor *f, const struct ht__ops *ops, c
         struct work k = {f, ops, w + at * f->n, f->n, n, coder, b};
         coder->read(coder, coded, row + at, n, b->codes, b->scale, b->offset);
         choose(&k, sweeps);
+        if (sweeps && coder->rescale) choose_scales(&k, row + at, coded);
         coder->write(coder, b->codes, row + at, n, coded);
     }
 }
