@@ -23,8 +23,8 @@ float ht__round_to(const struct ht__codec *codec, float x)
 static float stored_scale(const struct ht__int_grid *grid, float scale)
 {
     bool half = grid->scale == &ht__codec_f16;
-    float least = half ? 0x1p-24f : 0x1p-100f, most = half ? 65504.0f : 0x1.fep126f;
-    return ht__round_to(grid->scale, scale < least ? least : scale > most ? most : scale);
+    float least = half ? 0x1p-24f : 0x1p-100f, most = half ? 65504.0f : 0x1.fep126f, size = fabsf(scale);
+    return ht__round_to(grid->scale, copysignf(size < least ? least : size > most ? most : size, scale));
 }
 
 /* ---- ranges ---- */
@@ -114,7 +114,7 @@ static void take_tries(struct batch *b)
     for (int k = 0; k < b->n; k++)
         taken[k] = -1;
     for (int i = 0; i < b->n_tries; i++)
-        if (b->xq[i] > 0 && b->qq[i] > 0 && b->gain[i] > b->best[b->of[i]].gain) {
+        if (b->xq[i] * b->probes[i].inverse > 0 && b->qq[i] > 0 && b->gain[i] > b->best[b->of[i]].gain) {
             b->best[b->of[i]].gain = b->gain[i];
             taken[b->of[i]] = i;
         }
@@ -125,8 +125,8 @@ static void take_tries(struct batch *b)
     b->n_tries = 0;
 }
 
-/* From the whole range down to a narrow one. */
-static void try_ranges(struct batch *b)
+/* From the whole range down to a narrow one; sign -1: of scales below zero, under which the outermost code is on the other side. */
+static void try_ranges(struct batch *b, float sign)
 {
     bool asymmetric = b->grid->asymmetric;
     int tries = asymmetric ? ranges[b->grid->bits].asymmetric_tries : ranges[b->grid->bits].symmetric_tries;
@@ -136,7 +136,7 @@ static void try_ranges(struct batch *b)
         float wide = asymmetric ? 1 : b->group[k].most / (b->group[k].most - 1);
         float narrow = asymmetric ? ranges[b->grid->bits].asymmetric : ranges[b->grid->bits].symmetric;
         for (int i = 0; i < tries; i++)
-            add_try(b, k, plain.scale * (wide + (narrow - wide) * (float)i / (float)(tries - 1)), plain.zero);
+            add_try(b, k, sign * fabsf(plain.scale) * (wide + (narrow - wide) * (float)i / (float)(tries - 1)), plain.zero);
     }
     take_tries(b);
 }
@@ -160,7 +160,9 @@ static void try_again(struct batch *b)
 /* A group of zeros gains nothing and keeps its whole range. */
 static void search(struct batch *b)
 {
-    try_ranges(b);
+    enum { FEW = 3 }; /* bits, where one code more on a side counts */
+    try_ranges(b, 1);
+    if (!b->grid->asymmetric && b->grid->bits <= FEW) try_ranges(b, -1);
     if (b->grid->asymmetric) {
         try_zeros(b, -1);
         try_zeros(b, 1);

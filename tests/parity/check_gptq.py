@@ -49,7 +49,8 @@ for bits, group, sym, version, config in itertools.product((2, 3, 4, 8), (32, 64
         check(f"{scheme}: zero points", zeros.min() >= 2 - version and zeros.max() < 1 << bits)
         if sym == "on":
             check(f"{scheme}: one zero point", (zeros == 1 << bits - 1).all())
-        check(f"{scheme}: scales", np.isfinite(scales).all() and (scales > 0).all())
+        either = bits <= 3 and sym == "on" and search == "mse"  # few codes: the outermost one is on the side that needs it
+        check(f"{scheme}: scales", np.isfinite(scales).all() and (scales != 0).all() and (either or (scales > 0).all()))
         errors[search] = error(x, ours)
     check(f"gptq:bits={bits},group={group},sym={sym}: {errors}", errors["mse"] < errors["absmax"])
 

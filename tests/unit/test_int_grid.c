@@ -96,7 +96,8 @@ static void test_search(void **state)
         double searched_zero = relative_error(&grid, x, NULL);
         grid.search = false;
         assert_true(searched_zero < relative_error(&grid, x, NULL));
-        assert_true(searched_zero < searched);
+        /* of few codes, scales of either sign do what zero points do */
+        assert_true(searched_zero < searched * (grid.bits <= 3 ? 1.02 : 1));
     }
 }
 
@@ -141,7 +142,8 @@ static void test_corners(void **state)
         ht__int_grid_fit(&grid, x, 1, 32, NULL, &scale, &zero);
         ht__int_grid_nearest(&grid, x, 1, 32, &scale, &zero, q);
         ht__int_grid_value(&grid, &codes, 32, y);
-        assert_true(isfinite(scale) && scale > 0);
+        assert_true(isfinite(scale) && scale != 0);
+        if (grid.bits > 3 || grid.asymmetric || !grid.search) assert_true(scale > 0);
         assert_true(ht__round_to(grid.scale, scale) == scale);
         assert_true(zero == rintf(zero) && zero >= 0 && zero < exp2f((float)grid.bits));
         if (grid.asymmetric) assert_true(zero >= grid.least_zero);
