@@ -3,9 +3,13 @@
 1.1 B-parameter Llama to Q4_K_M, ours from the folder, llama.cpp's from a ready F16 GGUF; then three types in one
 pass and one by one.
 
-    HT_CLI=build/halftone HT_LLAMA_LIB=FOLDER bench/job.py WORK_FOLDER [--threads N] [--rounds N]
+    HT_CLI=build/halftone HT_LLAMA_LIB=FOLDER bench/job.py WORK_FOLDER [--threads N] [--rounds N] [--old PROGRAM]
 
-WORK_FOLDER takes about 10 GB and is kept, so that a second run does not make the model again.
+--old takes a program of another commit, in its build folder, instead of llama.cpp (whose folder the encoders need all the
+same): whole jobs of both in turn, their seconds
+and peak memory, and where both build folders have bench/bench_encode, the encoders of both in turn.
+
+WORK_FOLDER takes about 10 GB (with --old, 4 GB) and is kept, so that a second run does not make the model again.
 """
 import argparse
 import ctypes
@@ -18,6 +22,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CLI = os.environ.get("HT_CLI", os.path.join(ROOT, "build", "halftone"))
 TYPES, FTYPES = ["Q4_K_M", "Q5_K_M", "Q8_0"], {"Q4_K_M": 15, "Q5_K_M": 17, "Q8_0": 7}
+OLD_TYPES, OLD_ENCODERS = ["Q4_K_M", "Q8_0", "Q6_K", "IQ4_XS"], ["q4_k", "q5_k", "q6_k", "q8_0", "iq4_xs", "iq3_s", "bf16"]
 
 
 class Blob(ctypes.Structure):
@@ -55,15 +60,62 @@ def ours(source, types, out, threads):
     return time.perf_counter() - start
 
 
+def peak_of(command):
+    """Seconds and peak memory in MB."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{command[0]} failed")
+    return time.perf_counter() - start, usage.ru_maxrss / 1000
+
+
+def compare_jobs(folder, out, args):
+    print(f"{'whole job':12}{'seconds':>9}{'old':>9}{'times':>8}{'peak MB':>9}{'old':>7}")
+    for name in OLD_TYPES:
+        runs = {}
+        for _ in range(args.rounds):
+            for program in (CLI, args.old):
+                runs.setdefault(program, []).append(peak_of(
+                    [program, "quantize", folder, "-t", name, "-o", out, "--threads", str(args.threads), "--overwrite",
+                     "--quiet"]))
+        (new, new_peak), (old, old_peak) = ((min(t for t, _ in runs[p]), max(m for _, m in runs[p])) for p in (CLI, args.old))
+        print(f"{name:12}{new:9.2f}{old:9.2f}{old / new:8.2f}{new_peak:9.0f}{old_peak:7.0f}", flush=True)
+
+
+def encoder_rates(program, library):
+    """Million weights a second by (type, importance), on the best level."""
+    text = subprocess.run([program, library] + OLD_ENCODERS, check=True, capture_output=True, text=True).stdout
+    return {tuple(line.split()[:2]): float(line.split()[3]) for line in text.splitlines()[1:]}
+
+
+def compare_encoders(args):
+    programs = [os.path.join(os.path.dirname(p), "bench", "bench_encode") for p in (CLI, args.old)]
+    if not all(os.path.exists(p) for p in programs):
+        return
+    best = [{}, {}]
+    for _ in range(args.rounds):
+        for side, program in zip(best, programs):
+            for kind, rate in encoder_rates(program, os.environ["HT_LLAMA_LIB"]).items():
+                side[kind] = max(side.get(kind, 0), rate)
+    print(f"{'encoder':20}{'Mw/s':>9}{'old':>9}{'times':>8}")
+    for kind, rate in best[0].items():
+        print(f"{' '.join(kind):20}{rate:9.1f}{best[1][kind]:9.1f}{rate / best[1][kind]:8.2f}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--old")
     args = parser.parse_args()
     folder, f16, out = (os.path.join(args.work, name) for name in ("1b", "f16.gguf", "out"))
     if not os.path.exists(os.path.join(folder, "model.safetensors")):
         subprocess.run([sys.executable, os.path.join(ROOT, "bench", "make_model.py"), folder], check=True)
+    if args.old:
+        compare_jobs(folder, os.path.join(args.work, "out.gguf"), args)
+        return compare_encoders(args)
     if not os.path.exists(f16):
         subprocess.run([CLI, "convert", folder, "-t", "F16", "-o", f16, "--quiet"], check=True, stdout=subprocess.DEVNULL)
     reference = Reference(os.environ["HT_LLAMA_LIB"])
