@@ -81,32 +81,31 @@ def theirs(source, out, scheme, threads):
 
 
 def finished(command, **args):
-    """What it printed, its seconds and its peak memory in bytes."""
+    """What it printed, its seconds, those of processors, and its peak memory in bytes."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, **args)
     text = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{command[0]} failed")
-    return text, time.perf_counter() - start, usage.ru_maxrss * 1024
+    return text, time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 
 
 def copied(source, out):
     start = time.perf_counter()
-    subprocess.run(["cp", "-r", source, out], check=True)
+    _, _, work, _ = finished(["cp", "-r", source, out])
     on_disk(out)
-    return time.perf_counter() - start, 0
+    return time.perf_counter() - start, work, 0
 
 
 def ours(source, out, scheme, threads):
-    _, seconds, peak = finished([CLI, "quantize", source, "-t", scheme, "-o", out, "--threads", str(threads), "--quiet"])
-    return seconds, peak
+    return finished([CLI, "quantize", source, "-t", scheme, "-o", out, "--threads", str(threads), "--quiet"])[1:]
 
 
 def rival(source, out, scheme, threads):
-    text, _, peak = finished([sys.executable, __file__, source, "--theirs", scheme, "--out", out, "--threads", str(threads)],
+    text, _, work, peak = finished([sys.executable, __file__, source, "--theirs", scheme, "--out", out, "--threads", str(threads)],
                              stderr=subprocess.DEVNULL)
-    return float(text.split()[-1]), peak
+    return float(text.split()[-1]), work, peak
 
 
 def main():
@@ -128,18 +127,17 @@ def main():
         sides[scheme] = lambda scheme=scheme: ours(source, out, scheme, args.threads)
         if scheme in THEIRS and importlib.util.find_spec(THEIRS[scheme][0]):
             sides[f"{scheme}, {THEIRS[scheme][0]}"] = lambda scheme=scheme: rival(source, out, scheme, args.threads)
-    best, peaks = {}, {}
+    runs = {}
     for _ in range(args.rounds):
         for name, side in sides.items():
             shutil.rmtree(out, ignore_errors=True)
-            seconds, peak = side()
-            best[name] = min(best.get(name, seconds), seconds)
-            peaks[name] = max(peaks.get(name, 0), peak)
+            runs.setdefault(name, []).append(side())
             shutil.rmtree(out)
-    print(f"best of {args.rounds}, in turn{'':10}{'seconds':>9}{'times the copy':>16}{'peak memory':>13}")
-    for name, seconds in best.items():
-        memory = f"{peaks[name] / 1e6:10.0f} MB" if peaks[name] else ""
-        print(f"{name:28}{seconds:9.2f}{seconds / best['copy']:16.2f}{memory:>13}")
+    print(f"best of {args.rounds}, in turn{'':10}{'seconds':>9}{'times the copy':>16}{'of processors':>15}{'peak memory':>13}")
+    for name, measured in runs.items():
+        seconds, work, peak = min(r[0] for r in measured), min(r[1] for r in measured), max(r[2] for r in measured)
+        memory = f"{peak / 1e6:10.0f} MB" if peak else ""
+        print(f"{name:28}{seconds:9.2f}{seconds / min(r[0] for r in runs['copy']):16.2f}{work:15.2f}{memory:>13}")
 
 
 if __name__ == "__main__":

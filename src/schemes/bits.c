@@ -1,5 +1,6 @@
 /* Streams of codes: see bits.h. */
 #include "schemes/bits.h"
+#include "kernels/weights/weights.h"
 
 #include <string.h>
 
@@ -65,7 +66,7 @@ void ht__bits_pack(const uint8_t *codes, int64_t n, int bits, void *dst)
     switch (bits) { /* constants make shifts of one instruction */
     case 2: pack_eights(codes, n, 2, to); break;
     case 3: pack_eights(codes, n, 3, to); break;
-    case 4: pack_eights(codes, n, 4, to); break;
+    case 4: ht__weight_ops(ht__cpu_best())->join_nibbles(codes, whole / 2, false, to); break;
     case 8: memcpy(to, codes, (size_t)whole); break;
     default: pack_eights(codes, n, bits, to);
     }
@@ -83,7 +84,7 @@ void ht__bits_unpack(const void *src, int64_t n, int bits, uint8_t *codes)
     switch (bits) {
     case 2: unpack_eights(from, n, 2, codes); break;
     case 3: unpack_eights(from, n, 3, codes); break;
-    case 4: unpack_eights(from, n, 4, codes); break;
+    case 4: ht__weight_ops(ht__cpu_best())->part_nibbles(from, whole / 2, false, codes); break;
     case 8: memcpy(codes, from, (size_t)whole); break;
     default: unpack_eights(from, n, bits, codes);
     }

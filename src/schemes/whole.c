@@ -2,6 +2,7 @@
 #include "schemes/scheme.h"
 
 #include "base/pool.h"
+#include "kernels/weights/weights.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -70,6 +71,7 @@ static void move(struct whole *w, struct worker *worker, bool out)
 
 static bool all_finite(struct whole *w, const float *x, int64_t n)
 {
+    if (ht__weight_ops(ht__cpu_best())->finite(x, n)) return true;
     for (int64_t i = 0; i < n; i++)
         if (!isfinite(x[i])) {
             atomic_store(&w->nonfinite, x + i - w->from);
