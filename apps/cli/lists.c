@@ -30,15 +30,21 @@ static json_t *options_as_json(const char *scheme)
     return list;
 }
 
+static json_t *measured(const struct ht_scheme_info *s)
+{
+    if (!(s->divergence > 0)) return json_null();
+    return json_pack("{s:f, s:f}", "divergence", s->divergence, "same_top_token", s->same_top_token);
+}
+
 static json_t *schemes_as_json(void)
 {
     struct ht_scheme_info s = {.size = sizeof s};
     json_t *list = json_array();
     for (size_t i = 0; ht_scheme_at(i, &s); i++)
         if (s.can_write)
-            json_array_append_new(list,
-                                  json_pack("{s:s, s:s, s:s, s:s, s:o}", "name", s.name, "family", s.family, "about",
-                                            s.about, "loaders", s.loaders, "options", options_as_json(s.name)));
+            json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "name", s.name, "family", s.family,
+                                                  "about", s.about, "loaders", s.loaders, "measured", measured(&s),
+                                                  "options", options_as_json(s.name)));
     return list;
 }
 

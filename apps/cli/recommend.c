@@ -10,7 +10,17 @@ static bool is_type(const json_t *o, const json_t *answer, const char *key)
     return strcmp(text_of(o, "type"), text_of(json_object_get(answer, key), "type")) == 0;
 }
 
-static void print_type(const json_t *o, const json_t *answer)
+/* Of the column of types. */
+static int width_of(const json_t *types)
+{
+    const json_t *o;
+    size_t i, width = 8;
+    json_array_foreach(types, i, o)
+        if (strlen(text_of(o, "type")) > width) width = strlen(text_of(o, "type"));
+    return (int)width;
+}
+
+static void print_type(const json_t *o, const json_t *answer, int width)
 {
     char size[32], run[32], lacks[32], speed[48] = "", layers[48] = "";
     const json_t *need = json_object_get(o, "run_memory"), *offload = json_object_get(o, "offload");
@@ -20,7 +30,7 @@ static void print_type(const json_t *o, const json_t *answer)
     if (offload)
         snprintf(layers, sizeof layers, "  %.0f of %.0f layers fit", number_of(offload, "gpu_layers"),
                  number_of(offload, "layers"));
-    printf("%s %-8s %9s %6.3f %9s %9.6f  ", is_type(o, answer, "recommended") ? ">" : " ", text_of(o, "type"),
+    printf("%s %-*s %9s %6.3f %9s %9.6f  ", is_type(o, answer, "recommended") ? ">" : " ", width, text_of(o, "type"),
            human_bytes(number_of(o, "size_bytes"), size), number_of(o, "bits_per_weight"),
            human_bytes(number_of(need, "with_margin_bytes"), run),
            number_of(json_object_get(o, "measured"), "divergence"));
@@ -28,7 +38,8 @@ static void print_type(const json_t *o, const json_t *answer)
         printf("fits%s", speed);
     else
         printf("needs %s more%s", human_bytes(number_of(o, "missing_bytes"), lacks), layers);
-    printf("%s\n", json_is_true(json_object_get(o, "with_importance")) ? "  (with importance)" : "");
+    printf("%s%s\n", json_is_true(json_object_get(o, "with_importance")) ? "  (with importance)" : "",
+           json_is_true(json_object_get(o, "unpacked")) ? "  (runs as floats)" : "");
 }
 
 static void print_place(const json_t *answer)
@@ -36,7 +47,7 @@ static void print_place(const json_t *answer)
     char memory[32], ram[32];
     const json_t *place = json_object_get(answer, "place");
     if (json_object_get(place, "gpu")) printf("%.0f x %s: ", number_of(place, "gpu_count"), text_of(place, "gpu"));
-    printf("%s", human_bytes(number_of(place, "memory_bytes"), memory));
+    printf("%s for %s", human_bytes(number_of(place, "memory_bytes"), memory), text_of(answer, "program"));
     if (json_object_get(place, "ram_bytes"))
         printf(", and %s beside it", human_bytes(number_of(place, "ram_bytes"), ram));
     printf("\n");
@@ -46,15 +57,16 @@ static void print_answer_of(const json_t *answer)
 {
     const json_t *types = json_object_get(answer, "types"), *best = json_object_get(answer, "recommended"), *o;
     size_t i;
+    int width = width_of(types);
     print_place(answer);
     printf("\n%s\n", json_is_object(best) ? text_of(best, "type") : "No type fits.");
     json_array_foreach(json_object_get(answer, "reasons"), i, o)
         printf("  - "), print_safe(json_string_value(o), 0), putchar('\n');
-    if (json_array_size(types)) printf("\n  %-8s %9s %6s %9s %9s\n", "type", "size", "bits", "to run", "loss");
+    if (json_array_size(types)) printf("\n  %-*s %9s %6s %9s %9s\n", width, "type", "size", "bits", "to run", "loss");
     json_array_foreach(types, i, o)
-        print_type(o, answer);
+        print_type(o, answer, width);
     json_array_foreach(json_object_get(answer, "not_possible"), i, o)
-        printf("  %-8s ", text_of(o, "type")), print_safe(text_of(o, "reason"), 0), putchar('\n');
+        printf("  %-*s ", width, text_of(o, "type")), print_safe(text_of(o, "reason"), 0), putchar('\n');
     if (json_is_object(best)) {
         fputs("\nnext: halftone quantize ", stdout);
         print_safe(text_of(json_object_get(answer, "source"), "path"), 0);

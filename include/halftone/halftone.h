@@ -146,7 +146,17 @@ HT_API void ht_job_cancel(struct ht_job *job);
  * option "ctx", and whether it fits, as a JSON object. This machine's rates are measured for a third of a second. *json
  * is the caller's. */
 HT_API enum ht_err ht_job_estimate(struct ht_job *job, char **json, struct ht_diag *diag);
-/* Which mix to make of the source, for the options "memory" or "gpu" (with "gpu-count"), "ctx" and "cache-type": a JSON
+/* A program that the option "for" of ht_job_recommend knows. */
+struct ht_program_info {
+    size_t size;
+    const char *name;  /* "transformers" */
+    const char *about; /* what it runs, in a few words */
+    bool is_folder;    /* it runs Hugging Face folders; otherwise GGUF files */
+};
+/* The first is the one that is meant where none is named. false past the end. Set info->size before. */
+HT_API bool ht_program_at(size_t index, struct ht_program_info *info);
+
+/* Which type to make of the source, for the options "for" (a program), "memory" or "gpu" (with "gpu-count"), "ctx" and "cache-type": a JSON
  * object {"recommended", "next_better", "next_smaller", "offload", "reasons", "types", …}. *json is the caller's. */
 HT_API enum ht_err ht_job_recommend(struct ht_job *job, char **json, struct ht_diag *diag);
 

@@ -28,6 +28,9 @@ struct ht_scheme_info {
     const char *loaders; /* programs that load it */
     bool can_write;      /* otherwise only ht_matrix_dequantize takes it */
     bool shares_amax;    /* matrices that programs fuse (q, k, v; gate, up) are given one ht_matrix.amax */
+    /* What folders of it lost on the example model, with options at their defaults and codes rounded, in nats a token, and
+     * the share of tokens whose likeliest successor stayed the same; divergence 0: it was not measured. */
+    double divergence, same_top_token;
 };
 HT_API size_t ht_scheme_count(void);
 /* false past the end. Set info->size before. */

@@ -87,7 +87,9 @@ static void read_layer(struct source *s, uint64_t i, struct ht__fit_shape *shape
     uint64_t rank = number(s, "attention.kv_lora_rank", i, 0, MOST_WIDTH);
     uint64_t full_key = number(s, "attention.key_length_mla", i, 0, MOST_WIDTH);
     bool latent = rank > 0 && full_key > 0;
-    shape->layers[i] = (struct ht__fit_layer){kv_heads * key, latent ? 0 : kv_heads * value, window_of(s, i)};
+    uint64_t full_value = number(s, "attention.value_length_mla", i, 0, MOST_WIDTH);
+    shape->layers[i] = (struct ht__fit_layer){kv_heads * key, latent ? 0 : kv_heads * value, window_of(s, i),
+                                              latent ? heads * (full_key + full_value) : 0};
     /* queries, keys, values and results. Latent attention: queries, their unturned part apart, that part against
      * the latent, and both joined again: key_mla + (key_mla - turned) + rank + (rank + turned) */
     uint64_t attention = latent ? heads * 2 * (full_key + rank) : (heads + kv_heads) * (key + value);

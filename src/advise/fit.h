@@ -27,8 +27,9 @@ struct ht__fit_shape {
     uint64_t attention; /* the same of attention */
     uint64_t experts, experts_used;
     struct ht__fit_layer {
-        uint64_t k, v;   /* widths of a row of the cache */
-        uint64_t window; /* tokens; 0: all */
+        uint64_t k, v;     /* widths of a row of the cache */
+        uint64_t window;   /* tokens; 0: all */
+        uint64_t unfolded; /* latent attention: widths of the keys and values of all heads; otherwise 0 */
     } layers[HT__FIT_LAYERS];
 };
 

@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "advise/fit.h"
+#include "advise/program.h"
 #include "pipeline/plan.h"
 #include "pipeline/space.h"
 #include "advise/gpus.h"
@@ -23,7 +24,9 @@ struct option {
     const struct ht__quality *quality;
     struct ht__fit_need need; /* of the memory that counts: the cards', or the machine's */
     uint64_t beside;          /* bytes of weights in the machine's memory when all layers are on the cards */
+    uint64_t stored;          /* bytes of weights in the files */
     uint64_t active;          /* bytes that are read for one token, the cache apart */
+    bool unpacked;            /* the program holds the floats of all weights */
     bool fits;
     uint64_t layers; /* on the cards, where not all fit; from the last */
     uint64_t rest;   /* bytes in the machine's memory then, with their margin */
@@ -33,6 +36,7 @@ struct choice {
     const struct ht__plan *plan;
     struct ht__fit_shape shape;
     const struct ht__codec *cache_type;
+    const struct ht__program *program;
     uint64_t ctx;
     struct place place;
     struct option options[64]; /* best first */
@@ -48,25 +52,50 @@ static struct place place_of(const struct ht__advice_settings *s)
                           .ram = s->gpu->memory ? s->memory : 0};
 }
 
-static uint64_t weight_bytes(const struct ht__plan_output *o, size_t w)
+/* As the program holds it. */
+static uint64_t weight_bytes(const struct ht__plan_output *o, size_t item, bool unpacked)
 {
-    return o->files[o->places[w].file].entries[o->places[w].entry].n_bytes;
+    const struct ht__extent *entries = o->files[o->places[item].file].entries;
+    const struct ht__packed *p = o->packed ? o->packed[item] : NULL;
+    uint64_t bytes = 0, codes = 0;
+    if (!p) return entries[o->places[item].entry].n_bytes;
+    for (int i = 0; i < p->n_parts; i++) {
+        uint64_t n = p->entry[i] != UINT32_MAX ? entries[p->entry[i]].n_bytes : 0;
+        bytes += n;
+        if (n > codes) codes = n;
+    }
+    if (!unpacked) return bytes;
+    /* floats in place of the codes; the scales stay beside them */
+    return bytes - codes + ht__codec_bytes(p->matrix.dtype, (uint64_t)p->matrix.n_in) * (uint64_t)p->matrix.n_out;
 }
 
 struct bytes {
     uint64_t all, embedding, apart; /* apart: neither embedding nor of a layer */
+    uint64_t stored;                /* all, in the files */
+    uint64_t largest;               /* of one packed matrix as floats of 16 bits */
     uint64_t active;
     uint64_t layers[HT__FIT_LAYERS];
 };
 
-static void count_bytes(const struct choice *c, const struct ht__plan_output *o, struct bytes *b)
+static uint64_t as_floats(const struct ht__plan_output *o, size_t item)
+{
+    const struct ht__packed *p = o->packed ? o->packed[item] : NULL;
+    uint64_t matrices = p && p->matrix.n_experts ? (uint64_t)p->matrix.n_experts : 1;
+    return p ? 2 * (uint64_t)p->matrix.n_out / matrices * (uint64_t)p->matrix.n_in : 0;
+}
+
+static void count_bytes(const struct choice *c, const struct option *option, struct bytes *b)
 {
     const struct ht__model *m = c->plan->model;
+    const struct ht__plan_output *o = option->output;
     bool untied = ht__model_find(m, HT__ROLE_OUTPUT) != NULL;
     memset(b, 0, sizeof *b);
-    for (size_t i = 0; i < m->n_weights; i++) {
-        const struct ht__weight *w = &m->weights[i];
-        uint64_t n = weight_bytes(o, i);
+    for (size_t i = 0; i < c->plan->n_items; i++) {
+        const struct ht__weight *w = ht__item_in(c->plan, o, i);
+        if (!w) continue;
+        uint64_t n = weight_bytes(o, i, option->unpacked);
+        b->stored += weight_bytes(o, i, false);
+        if (as_floats(o, i) > b->largest) b->largest = as_floats(o, i);
         int32_t layer = w->slot.layer;
         bool embedding = untied && ht__slot_is(w->slot, HT__ROLE_EMBEDDING);
         bool experts = ht__slot_of_experts(w->slot) && c->shape.experts;
@@ -103,16 +132,25 @@ static void count_layers(const struct choice *c, const struct bytes *b, struct o
 
 static void weigh(struct choice *c, struct option *o, struct bytes *b)
 {
-    bool card = c->place.gpu && c->place.gpu->memory;
-    count_bytes(c, o->output, b);
+    bool card = c->place.gpu && c->place.gpu->memory && c->program->splits;
+    const struct ht__scheme_params *scheme = o->output->target->scheme;
+    o->unpacked = scheme && scheme->scheme->unpacked_by & c->program->loads;
+    count_bytes(c, o, b);
     o->beside = card ? b->embedding : 0;
     o->active = b->active;
-    o->need = ht__fit_need(&c->shape, b->all - o->beside, c->ctx, c->cache_type);
+    o->stored = b->stored;
+    const struct ht__program_load load = {b->all - o->beside, o->unpacked ? 0 : b->largest};
+    o->need = c->program->need(&c->shape, &load, c->ctx, c->cache_type);
     o->need.overhead *= c->place.gpus; /* each card has buffers of its own */
     o->need.total = o->need.weights + o->need.cache + o->need.overhead;
     o->need.with_margin = with_margin(o->need.total);
     o->fits = o->need.with_margin <= c->place.memory;
     if (!o->fits && card) count_layers(c, b, o);
+}
+
+static const struct ht__quality *quality_of(const struct ht__plan_output *o)
+{
+    return o->mix ? ht__quality_of(o->mix) : ht__quality_of_scheme(o->target->scheme);
 }
 
 static enum ht_err weigh_all(struct choice *c, struct ht_diag *diag)
@@ -122,7 +160,7 @@ static enum ht_err weigh_all(struct choice *c, struct ht_diag *diag)
     if (!b) return ht__fail_memory(diag, "recommend");
     for (size_t q = 0; ht__quality_at(q); q++)
         for (size_t i = 0; i < plan->n_outputs; i++) {
-            if (plan->outputs[i].refused || strcmp(plan->outputs[i].mix->name, ht__quality_at(q)->mix) != 0) continue;
+            if (plan->outputs[i].refused || quality_of(&plan->outputs[i]) != ht__quality_at(q)) continue;
             c->options[c->n] = (struct option){.output = &plan->outputs[i], .quality = ht__quality_at(q)};
             weigh(c, &c->options[c->n++], b);
         }
@@ -130,6 +168,11 @@ static enum ht_err weigh_all(struct choice *c, struct ht_diag *diag)
     for (c->best = 0; c->best < c->n && !c->options[c->best].fits;)
         c->best++;
     return HT_OK;
+}
+
+static bool can_split(const struct choice *c)
+{
+    return c->place.gpu && c->place.gpu->memory && c->program->splits;
 }
 
 static void put_offload(struct ht__jw *w, const struct choice *c, const struct option *o)
@@ -150,19 +193,20 @@ static double speed(const struct choice *c, const struct option *o)
 static void put_option(struct ht__jw *w, const char *key, const struct choice *c, const struct option *o)
 {
     const struct ht__plan_output *p = o->output;
-    double bits = (double)(o->need.weights + o->beside) * 8, weights = (double)c->plan->n_weights;
+    double bits = (double)o->stored * 8, weights = (double)c->plan->n_weights;
     ht__jw_object(w, key);
-    ht__jw_str(w, "type", p->mix->name);
-    ht__jw_str(w, "hint", ht__quality_hint(p->mix));
+    ht__jw_str(w, "type", p->target->type);
+    ht__jw_str(w, "hint", p->mix ? ht__quality_hint(p->mix) : p->target->scheme->scheme->about);
     ht__jw_uint(w, "size_bytes", p->size);
     ht__jw_fixed(w, "bits_per_weight", weights > 0 ? bits / weights : 0, 4);
     ht__jw_bool(w, "with_importance", p->with_importance);
     ht__quality_put(w, o->quality);
     ht__fit_put_need(w, &o->need, c->cache_type);
+    ht__jw_bool(w, "unpacked", o->unpacked);
     ht__jw_uint(w, "beside_gpu_bytes", o->beside);
     ht__jw_bool(w, "fits", o->fits);
     ht__jw_uint(w, "missing_bytes", o->fits ? 0 : o->need.with_margin - c->place.memory);
-    if (!o->fits && c->place.gpu && c->place.gpu->memory) put_offload(w, c, o);
+    if (!o->fits && can_split(c)) put_offload(w, c, o);
     if (o->fits && c->place.gpu) ht__jw_digits(w, "tokens_per_second_at_most", speed(c, o), 3);
     ht__jw_end(w);
 }
@@ -210,7 +254,7 @@ static void put_why_best(struct ht__jw *w, const struct choice *c)
         w,
         "%s needs %s with a context of %llu tokens (weights %s, cache %s, buffers %s): %s with 20 %% headroom, "
         "of %s available",
-        o->output->mix->name, ht__text_bytes(o->need.total, total), (unsigned long long)c->ctx,
+        o->output->target->type, ht__text_bytes(o->need.total, total), (unsigned long long)c->ctx,
         ht__text_bytes(o->need.weights, weights), ht__text_bytes(o->need.cache, cache),
         ht__text_bytes(o->need.overhead, buffers), ht__text_bytes(o->need.with_margin, margin),
         ht__text_bytes(c->place.memory, all));
@@ -218,8 +262,14 @@ static void put_why_best(struct ht__jw *w, const struct choice *c)
                  "on Halftone's example model the most likely token stayed the same for %.1f %% of tokens (KL "
                  "divergence %.5f); large models lose less",
                  o->quality->same * 100, o->quality->divergence);
+    if (c->program->counted) put_sentence(w, "%s", c->program->counted);
+    if (o->unpacked)
+        put_sentence(w,
+                     "%s unpacks these weights and keeps them as floats while it runs: a small folder, but not less "
+                     "memory",
+                     c->program->name);
     if (better < c->n)
-        put_sentence(w, "the next better type, %s, needs %s more", c->options[better].output->mix->name,
+        put_sentence(w, "the next better type, %s, needs %s more", c->options[better].output->target->type,
                      ht__text_bytes(c->options[better].need.with_margin - c->place.memory, margin));
     else
         put_sentence(w, "no measured type loses less");
@@ -234,7 +284,7 @@ static size_t offloadable(const struct choice *c)
 {
     size_t i = 0;
     while (i < c->n &&
-           (strcmp(c->options[i].output->mix->name, "Q4_K_M") != 0 && c->options[i].quality->divergence < .0027))
+           (strcmp(c->options[i].output->target->type, "Q4_K_M") != 0 && c->options[i].quality->divergence < .0027))
         i++;
     while (i < c->n && (c->options[i].layers == 0 || (c->place.ram && c->options[i].rest > c->place.ram)))
         i++;
@@ -243,7 +293,7 @@ static size_t offloadable(const struct choice *c)
 
 static void put_why_none(struct ht__jw *w, const struct choice *c)
 {
-    size_t i = c->place.gpu && c->place.gpu->memory ? offloadable(c) : c->n;
+    size_t i = can_split(c) ? offloadable(c) : c->n;
     if (c->n == 0) {
         put_sentence(w, "this model cannot be quantized in any of the types: %s",
                      c->plan->n_outputs && c->plan->outputs[0].refused ? c->plan->outputs[0].refused : "none is known");
@@ -252,14 +302,16 @@ static void put_why_none(struct ht__jw *w, const struct choice *c)
     const struct option *last = &c->options[c->n - 1];
     char need[24], all[24], more[24];
     put_sentence(w, "even the smallest type, %s, does not fit: it needs %s, %s more than the %s available",
-                 last->output->mix->name, ht__text_bytes(last->need.with_margin, need),
+                 last->output->target->type, ht__text_bytes(last->need.with_margin, need),
                  ht__text_bytes(last->need.with_margin - c->place.memory, more), ht__text_bytes(c->place.memory, all));
     if (i < c->n)
         put_sentence(w, "%s runs with %llu of %llu layers on the card and %s of the machine's own memory",
-                     c->options[i].output->mix->name, (unsigned long long)c->options[i].layers,
+                     c->options[i].output->target->type, (unsigned long long)c->options[i].layers,
                      (unsigned long long)c->shape.n_layers, ht__text_bytes(c->options[i].rest, need));
     if (c->ctx > 1024)
-        put_sentence(w, "a shorter context (--ctx) or a smaller cache (--cache-type q8_0) needs less memory");
+        put_sentence(w, c->program->loads
+                            ? "a shorter context (--ctx) needs less memory"
+                            : "a shorter context (--ctx) or a smaller cache (--cache-type q8_0) needs less memory");
 }
 
 static void put_source(struct ht__jw *w, const struct choice *c)
@@ -304,7 +356,7 @@ static void put_not_possible(struct ht__jw *w, const struct ht__plan *plan)
     for (size_t i = 0; i < plan->n_outputs; i++) {
         if (!plan->outputs[i].refused) continue;
         ht__jw_object(w, NULL);
-        ht__jw_str(w, "type", plan->outputs[i].mix->name);
+        ht__jw_str(w, "type", plan->outputs[i].target->type);
         ht__jw_str(w, "reason", plan->outputs[i].refused);
         ht__jw_end(w);
     }
@@ -315,11 +367,12 @@ static void put_answer(struct ht__jw *w, const struct choice *c)
 {
     ht__jw_report(w, "recommend");
     put_source(w, c);
+    ht__jw_str(w, "program", c->program->name);
     put_place(w, &c->place);
     put_chosen(w, "recommended", c, c->best);
     put_chosen(w, "next_better", c, c->best < c->n ? next_better(c) : c->n);
     put_chosen(w, "next_smaller", c, c->best < c->n ? next_smaller(c, c->best) : c->n);
-    put_chosen(w, "offload", c, c->best < c->n || !c->place.gpu || !c->place.gpu->memory ? c->n : offloadable(c));
+    put_chosen(w, "offload", c, c->best < c->n || !can_split(c) ? c->n : offloadable(c));
     put_reasons(w, c);
     ht__jw_array(w, "types");
     for (size_t i = 0; i < c->n; i++)
@@ -347,6 +400,7 @@ enum ht_err ht__recommend(const struct ht__plan *plan, const struct ht__advice_s
     c->plan = plan;
     c->place = place_of(settings);
     c->cache_type = settings->cache_type;
+    c->program = settings->program;
     c->ctx = settings->ctx;
     enum ht_err err = answer(c, out, diag);
     ht__free(plan->run.alloc, c);

@@ -1,7 +1,8 @@
 /*
- * Which mix to make of a model for a given memory: the one that lost least in our own measurements among those that
- * fit with 20 % headroom. On a card the token embedding lies in the machine's memory where it is apart from the
- * output matrix; where not all fits, the layers that do are counted.
+ * Which type to make of a model for a given memory and program: the one that lost least in our own measurements among
+ * those that the program runs and that fit with 20 % headroom, as program.h counts. With llama.cpp the token embedding
+ * lies in the machine's memory where it is apart from the output matrix; where not all fits on a card, the layers that do
+ * are counted.
  */
 #ifndef HT_ADVISE_RECOMMEND_H
 #define HT_ADVISE_RECOMMEND_H

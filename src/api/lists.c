@@ -1,5 +1,6 @@
 /* The lists: types, mixes, containers, methods, architectures, options. */
 #include "api/sized.h"
+#include "advise/program.h"
 #include "base/escape.h"
 #include "base/nearest.h"
 #include "formats/container.h"
@@ -78,6 +79,14 @@ bool ht_container_at(size_t index, struct ht_container_info *info)
                                      .can_write = c->lay_out != NULL,
                                      .title = c->title,
                                      .about = c->about};
+    return ht__sized_give(info, &full, sizeof full);
+}
+
+bool ht_program_at(size_t index, struct ht_program_info *info)
+{
+    const struct ht__program *p = ht__program_at(index);
+    if (!p) return false;
+    struct ht_program_info full = {.name = p->name, .about = p->about, .is_folder = p->loads != 0};
     return ht__sized_give(info, &full, sizeof full);
 }
 

@@ -2,6 +2,7 @@
 #include "api/sized.h"
 #include "base/arena.h"
 #include "recipe/ladder.h"
+#include "recipe/quality.h"
 #include "schemes/scheme.h"
 
 #include <math.h>
@@ -26,7 +27,10 @@ size_t ht_scheme_count(void)
 bool ht_scheme_at(size_t index, struct ht_scheme_info *info)
 {
     const struct ht__scheme *s = ht__scheme_at(index);
+    struct ht__scheme_params params;
     if (!s) return false;
+    ht__scheme_defaults(s, &params);
+    const struct ht__quality *q = ht__quality_of_scheme(&params);
     struct ht_scheme_info full = {
         .name = s->name,
         .label = s->label,
@@ -35,6 +39,8 @@ bool ht_scheme_at(size_t index, struct ht_scheme_info *info)
         .loaders = s->loaders,
         .can_write = !(s->flags & HT__SCHEME_READ_ONLY),
         .shares_amax = s->flags & HT__SCHEME_SHARED,
+        .divergence = q ? q->divergence : 0,
+        .same_top_token = q ? q->same : 0,
     };
     return ht__sized_give(info, &full, sizeof full);
 }

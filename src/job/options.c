@@ -78,6 +78,7 @@ static const struct slot {
     SLOT("cache-type", TEXT, cache_type),
     SLOT("gpu", TEXT, gpu),
     SLOT("gpu-count", TEXT, gpu_count),
+    SLOT("for", TEXT, program),
     SLOT("include", LIST, include),
     SLOT("offline", FLAG, offline),
     SLOT("no-cache", FLAG, no_cache),

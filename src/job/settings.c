@@ -1,6 +1,7 @@
 /* Parsing options: every text of struct ht__options becomes a value here, or an error that names the option. */
 #include "job/settings.h"
 #include "advise/fit.h"
+#include "advise/program.h"
 #include "recipe/quality.h"
 
 #include <ctype.h>
@@ -312,17 +313,18 @@ static enum ht_err share_rules(struct parser *p)
     return HT_OK;
 }
 
-/* recommend looks at every mix that was measured, whatever types were asked for. */
-static enum ht_err take_measured_mixes(struct parser *p)
+/* recommend looks at all that was measured and that the program runs, whatever types were asked for. */
+static enum ht_err take_measured(struct parser *p)
 {
     struct ht__pipeline_settings *s = &p->s->pipeline;
+    const struct ht__quality *q;
     size_t n = 0;
     while (ht__quality_at(n))
         n++;
     s->targets = array(p, n, sizeof *s->targets);
     if (!s->targets) return ht__fail_memory(p->diag, "type");
-    for (size_t i = 0; i < n; i++)
-        HT_TRY(add_target(p, ht__quality_at(i)->mix));
+    for (size_t i = 0; (q = ht__quality_at(i)) != NULL; i++)
+        if (ht__program_runs(p->s->advice.program, q)) HT_TRY(add_target(p, q->type));
     return HT_OK;
 }
 
@@ -687,7 +689,7 @@ static enum ht_err parse_pipeline(struct parser *p, bool survey)
     s->strict = o->strict;
     HT_TRY(survey ? HT_OK : parse_container(p));
     if (!survey) HT_TRY(parse_budget(p));
-    HT_TRY(survey ? take_measured_mixes(p) : s->budget.kind ? take_budget(p) : parse_targets(p));
+    HT_TRY(survey ? take_measured(p) : s->budget.kind ? take_budget(p) : parse_targets(p));
     if (!survey) HT_TRY(parse_scheme_rules(p));
     if (!survey) HT_TRY(share_rules(p));
     if (!survey) HT_TRY(parse_max_error(p));
@@ -705,7 +707,12 @@ static enum ht_err parse_advice(struct parser *p)
 {
     struct ht__advice_settings *s = &p->s->advice;
     s->measured_seconds = p->job->measured_seconds;
+    s->program = ht__program_at(0);
+    if (p->o->program) HT_TRY(ht__program_by_name(p->o->program, &s->program, p->diag));
     HT_TRY(ht__fit_cache_type(p->o->cache_type, &s->cache_type, p->diag));
+    if (s->program->loads && s->cache_type != &ht__codec_f16)
+        return ht__fail(p->diag, HT_ERR_USAGE, "cache-type", -1,
+                        "%s keeps keys and values in 16 bits: leave it out, or ask for llama.cpp", s->program->name);
     return p->o->writes ? HT_OK : count(p, "ctx", p->o->ctx, 1, HT__FIT_MOST_CTX, &s->ctx);
 }
 

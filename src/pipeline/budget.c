@@ -185,7 +185,8 @@ static enum ht_err find_base(struct ht__plan *plan, struct ht__budget_plan *b, s
     uint32_t *chosen = ht__arena_array(&plan->arena, b->n + 1, sizeof *chosen);
     if (!chosen) return ht__fail_memory(diag, "budget");
     for (size_t i = 0; ht__quality_at(i); i++) {
-        const struct ht__mix *mix = ht__mix_by_name(ht__quality_at(i)->mix);
+        if (ht__quality_at(i)->scheme) continue;
+        const struct ht__mix *mix = ht__mix_by_name(ht__quality_at(i)->type);
         if (!is_base(plan, mix) || !ht__budget_named(plan, b, mix, chosen, &size)) continue;
         if (size > b->limit || size <= most) continue;
         most = size;

@@ -119,7 +119,8 @@ static bool find_named(struct check *c, uint32_t *best, uint32_t *one)
     struct ht__budget_plan *b = c->b;
     uint64_t size;
     for (size_t i = 0; ht__quality_at(i); i++) {
-        const struct ht__mix *mix = ht__mix_by_name(ht__quality_at(i)->mix);
+        if (ht__quality_at(i)->scheme) continue;
+        const struct ht__mix *mix = ht__mix_by_name(ht__quality_at(i)->type);
         if (!ht__budget_named(c->plan, b, mix, one, &size) || size > b->limit) continue;
         double cost = ht__budget_sum_of(b, one).cost;
         if (b->named && cost >= b->named_estimated) continue;

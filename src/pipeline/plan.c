@@ -106,19 +106,26 @@ void ht__plan_file_close(struct ht__plan_file *file)
     ht__rest_close(&file->rest);
 }
 
-/* One mix of a survey, with importance where it was measured so or cannot be made without. Only sizes are kept. */
+/* With importance where it was measured so or cannot be made without. */
+static enum ht_err survey_file(struct ht__plan *plan, struct ht__plan_output *out, struct ht_diag *why)
+{
+    const struct ht__quality *quality = ht__quality_of(out->mix);
+    out->with_importance = quality && quality->importance;
+    enum ht_err err = ht__plan_types(plan, out, why);
+    if (err != HT_OK && err != HT_ERR_MEMORY && !out->with_importance) {
+        ht__diag_clear(why);
+        out->with_importance = true;
+        err = ht__plan_types(plan, out, why);
+    }
+    return err == HT_OK ? ht__plan_layout(plan, out, why) : err;
+}
+
+/* One output of a survey. Only sizes are kept. */
 static enum ht_err survey_output(struct ht__plan *plan, struct ht__plan_output *out, struct ht_diag *diag)
 {
     struct ht_diag why = {0};
-    const struct ht__quality *quality = ht__quality_of(out->mix);
-    out->with_importance = quality && quality->importance;
-    enum ht_err err = ht__plan_types(plan, out, &why);
-    if (err != HT_OK && err != HT_ERR_MEMORY && !out->with_importance) {
-        ht__diag_clear(&why);
-        out->with_importance = true;
-        err = ht__plan_types(plan, out, &why);
-    }
-    if (err == HT_OK) err = ht__plan_layout(plan, out, &why);
+    bool folder = out->target->container->dialect == HT__DIALECT_NATIVE;
+    enum ht_err err = folder ? ht__plan_folder(plan, out, &why) : survey_file(plan, out, &why);
     for (uint32_t f = 0; f < out->n_files; f++)
         ht__plan_file_close(&out->files[f]);
     if (err == HT_OK) return HT_OK;

@@ -4,9 +4,12 @@
 
 static const struct ht__quality ladder[] = {
 #define HT_QUALITY(mix_, divergence_, same_, importance_)                                                              \
-    {.mix = mix_, .divergence = divergence_, .same = same_, .importance = importance_},
+    {.type = mix_, .divergence = divergence_, .same = same_, .importance = importance_},
+#define HT_SCHEME_QUALITY(type_, divergence_, same_)                                                                   \
+    {.type = type_, .scheme = true, .divergence = divergence_, .same = same_},
 #include "recipe/quality.def"
 #undef HT_QUALITY
+#undef HT_SCHEME_QUALITY
 };
 
 const struct ht__quality *ht__quality_at(size_t index)
@@ -14,11 +17,22 @@ const struct ht__quality *ht__quality_at(size_t index)
     return index < sizeof ladder / sizeof ladder[0] ? &ladder[index] : NULL;
 }
 
-const struct ht__quality *ht__quality_of(const struct ht__mix *mix)
+static const struct ht__quality *find(bool scheme, const char *type)
 {
     for (size_t i = 0; i < sizeof ladder / sizeof ladder[0]; i++)
-        if (strcmp(ladder[i].mix, mix->name) == 0) return &ladder[i];
+        if (ladder[i].scheme == scheme && strcmp(ladder[i].type, type) == 0) return &ladder[i];
     return NULL;
+}
+
+const struct ht__quality *ht__quality_of(const struct ht__mix *mix)
+{
+    return find(false, mix->name);
+}
+
+const struct ht__quality *ht__quality_of_scheme(const struct ht__scheme_params *params)
+{
+    char text[200];
+    return find(true, ht__scheme_text(params, text, sizeof text));
 }
 
 const char *ht__quality_hint(const struct ht__mix *mix)

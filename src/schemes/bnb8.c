@@ -124,6 +124,7 @@ const struct ht__scheme ht__scheme_int8 = {
     .family = "bitsandbytes",
     .about = "8 bits with a scale a row, multiplied in 8 bits (LLM.int8)",
     .loaders = "transformers with bitsandbytes, vLLM",
+    .loaded_by = HT__LOADED_BY_TRANSFORMERS | HT__LOADED_BY_VLLM,
     .flags = HT__SCHEME_NO_EXPERTS,
     .options = options,
     .unsuited = unsuited,

@@ -89,6 +89,8 @@ const struct ht__scheme ht__scheme_nvfp4 = {
     .family = "compressed-tensors",
     .about = "4-bit floats, a scale for each 16 and one for the matrix",
     .loaders = "vLLM, transformers with compressed-tensors",
+    .loaded_by = HT__LOADED_BY_TRANSFORMERS | HT__LOADED_BY_VLLM,
+    .unpacked_by = HT__LOADED_BY_TRANSFORMERS,
     .flags = HT__SCHEME_NEEDS_AMAX | HT__SCHEME_SHARED,
     .options = nvfp4_options,
     HT__SCALED_FUNCTIONS,
@@ -148,6 +150,8 @@ const struct ht__scheme ht__scheme_mxfp4 = {
     .about = "4-bit floats, a power of two for each 32",
     .loaders =
         "vLLM, transformers with compressed-tensors; config=gpt-oss, for the experts of gpt-oss: transformers, vLLM",
+    .loaded_by = HT__LOADED_BY_TRANSFORMERS | HT__LOADED_BY_VLLM,
+    .unpacked_by = HT__LOADED_BY_TRANSFORMERS,
     .options = mxfp4_options,
     .flags_with = mxfp4_flags,
     HT__SCALED_FUNCTIONS,

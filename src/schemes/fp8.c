@@ -79,6 +79,8 @@ const struct ht__scheme ht__scheme_fp8 = {
     .family = "compressed-tensors",
     .about = "8-bit floats, a scale for each row; activations in 8 bits too",
     .loaders = "vLLM, transformers with compressed-tensors",
+    .loaded_by = HT__LOADED_BY_TRANSFORMERS | HT__LOADED_BY_VLLM,
+    .unpacked_by = HT__LOADED_BY_TRANSFORMERS,
     .options = options,
     .flags_with = flags_with,
     HT__SCALED_FUNCTIONS,

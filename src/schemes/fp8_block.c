@@ -78,6 +78,7 @@ const struct ht__scheme ht__scheme_fp8_block = {
     .family = "transformers",
     .about = "8-bit floats, a scale for each block of 128 x 128; activations in 8 bits too",
     .loaders = "transformers, vLLM, SGLang",
+    .loaded_by = HT__LOADED_BY_TRANSFORMERS | HT__LOADED_BY_VLLM,
     .options = options,
     HT__SCALED_FUNCTIONS,
     .apart = ht__ct_apart,

@@ -250,6 +250,7 @@ const struct ht__scheme ht__scheme_gptq = {
     .family = "GPTQ",
     .about = "2, 3, 4 or 8 bits, groups of a row share a scale and a zero point",
     .loaders = "transformers with GPTQModel, vLLM, SGLang",
+    .loaded_by = HT__LOADED_BY_TRANSFORMERS | HT__LOADED_BY_VLLM,
     .flags = HT__SCHEME_ZERO,
     .options = options,
     .unsuited = unsuited,

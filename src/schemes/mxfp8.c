@@ -82,6 +82,7 @@ const struct ht__scheme ht__scheme_mxfp8 = {
     .family = "transformers",
     .about = "8-bit floats, a power of two for each 32; activations in 8 bits too",
     .loaders = "transformers, vLLM",
+    .loaded_by = HT__LOADED_BY_TRANSFORMERS | HT__LOADED_BY_VLLM,
     .options = options,
     HT__SCALED_FUNCTIONS,
     .apart = ht__ct_apart,

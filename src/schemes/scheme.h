@@ -94,6 +94,8 @@ enum ht__scheme_flags {
     HT__SCHEME_NO_EXPERTS = 16, /* programs that load it cannot load experts so */
 };
 
+enum ht__scheme_loader { HT__LOADED_BY_TRANSFORMERS = 1, HT__LOADED_BY_VLLM = 2 };
+
 /* A Linear of the model, for a configuration. */
 struct ht__scheme_module {
     const char *name;                       /* "model.layers.0.self_attn.q_proj" */
@@ -113,6 +115,9 @@ struct ht__scheme {
     const char *family;  /* the program or format: "bitsandbytes" */
     const char *about;   /* one line: "4 bits, normal-float codes" */
     const char *loaders; /* programs that load it: "transformers, vLLM" */
+    /* Those of them whose memory is known (HT__LOADED_BY_…), and those that hold the floats of all its weights while they
+     * run, whatever the folder holds. */
+    unsigned loaded_by, unpacked_by;
     unsigned flags;
     const struct ht__scheme_option *options; /* ends with name == NULL; NULL: none */
     /* Flags that these options add to `flags`; NULL: none. Ask ht__scheme_flags(). */

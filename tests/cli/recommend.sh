@@ -12,10 +12,11 @@ holds "with a card" grep -q "RTX 3060  *12 GiB  *360 GB/s" "$work/out"
 
 # bad input
 for bad in memory= memory=lots memory=0 memory=-1 memory=1e400 gpu= gpu=RTX gpu=nothing gpu=A100 'gpu=%s%n' gpu-count=0 gpu-count=2 \
-    ctx=0 ctx=x ctx=99999999999 cache-type=q4_k type=Q8_0 output=x; do
+    ctx=0 ctx=x ctx=99999999999 cache-type=q4_k type=Q8_0 output=x for= for=word; do
     expect "refused: $bad" 2 "$halftone" recommend $model "--$bad"
 done
 expect "a chip whose memory is not told" 2 "$halftone" recommend $model --gpu "M2 Max"
+expect "a cache that the program has not" 2 "$halftone" recommend $model --for vllm --cache-type q8_0
 expect "no model" 2 "$halftone" recommend
 expect "no such model" 3 "$halftone" recommend "$work/nothing"
 head -c 100 examples/model/model.safetensors >"$work/broken.gguf"
@@ -59,6 +60,7 @@ GIB = 1 << 30
 # What fits to the byte, and what lacks one
 answer = run("recommend", path, "--memory", "100G", "--ctx", "8192")
 types = answer["types"]
+holds("for llama.cpp", answer["program"] == "llama.cpp" and not any(t["unpacked"] for t in types))
 holds("all fit in 100 GB", answer["recommended"]["type"] == "Q8_0" and answer["next_better"] is None)
 for i, t in enumerate(types):
     need = t["run_memory"]
@@ -71,6 +73,44 @@ for i, t in enumerate(types):
     less = run("recommend", path, "--memory", str(need["with_margin_bytes"] - 1), "--ctx", "8192", status=0 if better or i + 1 < len(types) and min(
         o["run_memory"]["with_margin_bytes"] for o in types) < need["with_margin_bytes"] else 4)
     holds(f"{t['type']} lacks a byte", not less["types"][i]["fits"] and less["types"][i]["missing_bytes"] == 1)
+
+# Folders, for the programs that load them: all measured types of theirs, the best first, with the sizes of an estimate
+MIB, model = 1 << 20, "examples/model"
+lists = {name: run("recommend", model, "--for", name, "--memory", "8G", "--ctx", "512") for name in ("transformers", "vLLM")}
+known = json.loads(subprocess.run([program, "types", "--json"], capture_output=True, check=True).stdout)["schemes"]
+for name, there in lists.items():
+    mine = there["types"]
+    holds(f"{name}: every scheme that it loads", {t["type"].split(":")[0] for t in mine} == {k["name"] for k in known if name in k["loaders"]})
+    holds(f"{name}: by loss", [t["measured"]["divergence"] for t in mine] == sorted(t["measured"]["divergence"] for t in mine))
+    holds(f"{name}: the best of those that fit", there["recommended"]["type"] == next(t["type"] for t in mine if t["fits"]))
+    holds(f"{name}: how memory is counted is told", any(f"for {name}" in r for r in there["reasons"]))
+    made = run("estimate", model, "-t", ",".join(t["type"] for t in mine))["outputs"]
+    holds(f"{name}: sizes", [o["size_bytes"] for o in made] == [t["size_bytes"] for t in mine])
+    for t, o in zip(mine, made):
+        need, matrix = t["run_memory"], [x for x in o["tensors"] if "scheme" in x]
+        packed = sum(x["bytes"] for x in o["tensors"])
+        floats = packed + sum(2 * x["shape"][0] * x["shape"][1] - x["bytes"] for x in matrix)
+        # floats in place of the codes, and the scales beside them
+        least, most = (floats, floats + floats // 20) if t["unpacked"] else (packed, packed)
+        holds(f"{name}, {t['type']}: weights", least <= need["weights_bytes"] <= most)
+        holds(f"{name}, {t['type']}: bits of what is stored", abs(t["bits_per_weight"] - o["bits_per_weight"]) < 1e-3)
+        holds(f"{name}, {t['type']}: keys and values in 16 bits", need["kv_cache_bytes"] == 8 * 512 * 2 * 2 * 32 * 2)
+        stage = (3 * 768 + 4 * 256) * 2
+        largest = 0 if t["unpacked"] else max(2 * x["shape"][0] * x["shape"][1] for x in matrix)
+        overhead = 512 * stage + 2 * 4096 * 4 + largest + 512 * MIB if name == "transformers" else 2048 * stage + 256 * 24 * 4096 + 1024 * MIB
+        holds(f"{name}, {t['type']}: the rest", need["overhead_bytes"] == overhead)
+        holds(f"{name}, {t['type']}: no offload", t["beside_gpu_bytes"] == 0 and "offload" not in t)
+unpacked = {t["type"]: t["unpacked"] for t in lists["transformers"]["types"]}
+holds("transformers unpacks compressed-tensors", unpacked["w4a16"] and unpacked["fp8"] and not unpacked["nf4"] and not unpacked["gptq"])
+holds("vLLM unpacks nothing", not any(t["unpacked"] for t in lists["vLLM"]["types"]))
+for t in lists["transformers"]["types"]:
+    need = t["run_memory"]["with_margin_bytes"]
+    holds(f"{t['type']} fits to the byte", next(o for o in run("recommend", model, "--for", "transformers", "--memory", str(need), "--ctx", "512")["types"]
+                                                if o["type"] == t["type"])["fits"])
+none = run("recommend", model, "--for", "vllm", "--memory", "64M", "--ctx", "512", status=4)
+holds("nothing fits", none["recommended"] is None and none["offload"] is None and any("even the smallest" in r for r in none["reasons"]))
+there = run("recommend", path, "--for", "vllm", "--memory", "64G")
+holds("a GGUF file becomes a folder, too", there["recommended"]["type"] == "gptq:bits=8" and there["not_possible"] == [])
 
 # Sizes are those of an estimate; six layers of 8 x 128 keys and values, 8192 cells, two bytes each
 sizes = {o["type"]: o for o in run("estimate", path, "-t", "Q4_K_M,Q8_0,Q2_K", "--ctx", "8192")["outputs"]}

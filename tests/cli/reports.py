@@ -69,6 +69,7 @@ def make_of_files(at):
     yield run("quantize", MODEL, "-t", "Q4_0", "-o", at / "c", "--split-max-size", "2M", "--dry-run", "--json")
     yield run("estimate", MODEL, "-t", "Q4_0,F16", "--memory", "1K", "--json")
     yield run("recommend", MODEL, "--gpu", "RTX 4090", "--json")
+    yield run("recommend", MODEL, "--for", "transformers", "--gpu", "RTX 4090", "--json")
     yield run("recommend", MODEL, "--memory", "1M", "--json", status=4)
     yield run("inspect", MODEL, "--tensors", "--verify", "--json")
     yield run("inspect", at / "model-Q8_0.gguf", "--json")

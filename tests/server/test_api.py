@@ -86,6 +86,8 @@ class Plain(Case):
         self.assertIsNone(next(t for t in types if t["name"] == "BF16")["measured"])
         cards = {g["name"]: g["memory_bytes"] for g in s.get(V1 + "/gpus").json()["gpus"]}
         self.assertEqual((cards["NVIDIA GeForce RTX 3060"], cards["Apple M2"]), (12 << 30, None))
+        self.assertEqual([(p["name"], p["folder"]) for p in s.get(V1 + "/gpus").json()["programs"]], [("llama.cpp", False), ("transformers", True), ("vLLM", True)])
+        self.assertTrue(schemes["w8a16"]["measured"]["divergence"] < schemes["fp8"]["measured"]["divergence"] < schemes["nf4"]["measured"]["divergence"], schemes)
 
     def test_system(self):
         system = s.get(V1 + "/system").json()
@@ -592,8 +594,10 @@ class Estimates(Case):
         cards = s.post(V1 + "/recommend", {"source_model": EXAMPLE, "gpu": "rtx 3060", "gpu_count": 2, "ctx": 1024, "cache_type": "q8_0"}).json()
         self.assertEqual((cards["place"]["gpu_count"], cards["place"]["memory_bytes"]), (2, 24 << 30))
         self.assertEqual(cards["recommended"]["run_memory"]["cache_type"], "q8_0")
+        folders = s.post(V1 + "/recommend", {"source_model": EXAMPLE, "memory": "8G", "ctx": 512, "for": "vllm"}).json()
+        self.assertEqual((folders["program"], folders["recommended"]["type"]), ("vLLM", "gptq:bits=8"))
         for body in ({}, {"source_model": EXAMPLE, "gpu": "no such card"}, {"source_model": EXAMPLE, "gpu_count": 2},
-                     {"source_model": EXAMPLE, "cache_type": "q4_k"}, {"source_model": EXAMPLE, "memory": "much"}, {"source_model": EXAMPLE, "ctx": 0}, {"source_model": "/x"}):
+                     {"source_model": EXAMPLE, "cache_type": "q4_k"}, {"source_model": EXAMPLE, "memory": "8G", "for": "word"}, {"source_model": EXAMPLE, "memory": "much"}, {"source_model": EXAMPLE, "ctx": 0}, {"source_model": "/x"}):
             self.assertEqual(s.post(V1 + "/recommend", body).status, 422, body)
 
 

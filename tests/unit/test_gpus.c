@@ -86,15 +86,19 @@ static void shares(void **state)
     assert_int_equal(ht__gpu_share(gpu, (uint64_t)64 << 30), (uint64_t)12 << 30);
 }
 
-/* The ladder is in order, of mixes that exist, each once. */
+/* The ladder is in order, of mixes and schemes that exist, each once. */
 static void ladder(void **state)
 {
     (void)state;
     const struct ht__quality *q, *before = NULL;
     for (size_t i = 0; (q = ht__quality_at(i)) != NULL; before = q, i++) {
-        assert_non_null(ht__mix_by_name(q->mix));
-        assert_ptr_equal(ht__quality_of(ht__mix_by_name(q->mix)), q);
-        assert_true(q->divergence > (before ? before->divergence : 0) && q->same > .5 && q->same < 1);
+        struct ht__scheme_params params;
+        if (q->scheme)
+            assert_int_equal(ht__scheme_parse(q->type, &params, NULL), HT_OK);
+        else
+            assert_non_null(ht__mix_by_name(q->type));
+        assert_ptr_equal(q->scheme ? ht__quality_of_scheme(&params) : ht__quality_of(ht__mix_by_name(q->type)), q);
+        assert_true(q->divergence >= (before ? before->divergence : 1e-9) && q->same > .5 && q->same < 1);
     }
     assert_string_equal(ht__quality_hint(ht__mix_by_name("Q4_K_M")), "the usual choice");
     assert_string_equal(ht__quality_hint(ht__mix_by_name("F16")), "half precision");

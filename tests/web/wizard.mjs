@@ -115,6 +115,15 @@ await test('what fits marks the table and the picture', async () => {
     await page.getByRole('button', { name: 'Check fit' }).click();
     await page.getByText(/^Q8_0 is the best type for RTX 3060/).waitFor();
     await page.getByText('every type fits').waitFor();
+    await page.getByLabel('Program').selectOption('vLLM');
+    await page.getByText(/^gptq:bits=8 is the best type for RTX 3060/).waitFor();
+    assert.equal(await row(page, 'Q3_K_M').locator('.verdict').count(), 0, 'GGUF files are not for it');
+    await page.getByRole('region', { name: 'Types of folders' }).getByRole('row', { name: /^NF4/ }).locator('.verdict').getByText('fits').waitFor();
+    await page.getByRole('button', { name: 'Use gptq:bits=8' }).click();
+    await summary(page).getByText('1 folder', { exact: true }).waitFor();
+    assert.equal(await page.getByLabel('bits of GPTQ').inputValue(), '8');
+    await page.getByLabel('Program').selectOption('llama.cpp');
+    await page.getByText(/^Q8_0 is the best type for RTX 3060/).waitFor();
     await page.getByLabel('Memory or graphics card').fill('no such card');
     await page.getByRole('button', { name: 'Check fit' }).click();
     await page.getByRole('alert').waitFor();

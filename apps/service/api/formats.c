@@ -67,14 +67,19 @@ void api_types(struct api_call *call)
     ht__http_answer_static(call->request, 200, "application/json", text, strlen(text));
 }
 
-/* The cards that /recommend knows by name. */
+/* The cards and programs that /recommend knows by name. */
 void api_gpus(struct api_call *call)
 {
     struct ht_gpu_info gpu;
+    struct ht_program_info program = {.size = sizeof program};
     json_t *list = json_array();
     for (size_t i = 0; ht_gpu_at(i, &gpu); i++)
         json_array_append_new(list, json_pack("{s:s, s:o, s:I}", "name", gpu.name, "memory_bytes",
                                               gpu.memory ? json_integer((json_int_t)gpu.memory) : json_null(),
                                               "bandwidth_bytes_per_second", (json_int_t)gpu.bandwidth));
-    api_json(call, 200, json_pack("{s:o}", "gpus", list));
+    json_t *programs = json_array();
+    for (size_t i = 0; ht_program_at(i, &program); i++)
+        json_array_append_new(programs, json_pack("{s:s, s:s, s:b}", "name", program.name, "description", program.about,
+                                                  "folder", program.is_folder));
+    api_json(call, 200, json_pack("{s:o, s:o}", "gpus", list, "programs", programs));
 }

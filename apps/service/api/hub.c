@@ -4,10 +4,13 @@
 
 #include "service/runner/command.h"
 
+#include <halftone/halftone.h>
+
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { HUB_SECONDS = 30, RECOMMEND_SECONDS = 120, MAX_ARGUMENTS = 16 };
 
@@ -109,6 +112,14 @@ void api_hub_model(struct api_call *call)
         ask_later(call, a, whole);
 }
 
+static bool is_program(const char *name)
+{
+    struct ht_program_info p = {.size = sizeof p};
+    for (size_t i = 0; ht_program_at(i, &p); i++)
+        if (strcasecmp(p.name, name) == 0) return true;
+    return false;
+}
+
 void api_recommend(struct api_call *call)
 {
     static const struct field fields[] = {{"source_model", FIELD_TEXT, 1, 1024},
@@ -119,9 +130,11 @@ void api_recommend(struct api_call *call)
                                           {"gpu_count", FIELD_INTEGER, 1, 64},
                                           {"ctx", FIELD_INTEGER, 1, 16777216},
                                           {"cache_type", FIELD_TEXT, 1, 8},
+                                          {"for", FIELD_TEXT, 1, 20},
                                           {NULL, FIELD_FLAG, 0, 0}};
     struct faults faults = {0};
     const json_t *b = call->body;
+    const char *program = json_string_value(json_object_get(b, "for"));
     const char *model = json_string_value(json_object_get(b, "source_model"));
     const char *memory = json_string_value(json_object_get(b, "memory")),
                *gpu = json_string_value(json_object_get(b, "gpu")),
@@ -133,6 +146,7 @@ void api_recommend(struct api_call *call)
     if (memory && settings_size(memory) <= 0) faults_add(&faults, "/memory", "expected a size, such as 8G or 24GB");
     if (gpu && !printable(gpu, 64)) faults_add(&faults, "/gpu", "expected the name of a card");
     if (json_object_get(b, "gpu_count") && !gpu) faults_add(&faults, "/gpu_count", "of which card? gpu says it");
+    if (program && !is_program(program)) faults_add(&faults, "/for", "expected a program that /gpus lists");
     if (cache && strcmp(cache, "f16") && strcmp(cache, "q8_0") && strcmp(cache, "q4_0") && strcmp(cache, "f32"))
         faults_add(&faults, "/cache_type", "expected f16, q8_0, q4_0 or f32");
     if (!faults.list && model)
@@ -149,8 +163,8 @@ void api_recommend(struct api_call *call)
     bool whole = add(a, "recommend", "") && add(a, "--json", "") && (!memory || add(a, "--memory=", memory)) &&
                  (!gpu || add(a, "--gpu=", gpu)) && (!json_object_get(b, "ctx") || add(a, "--ctx=", ctx)) &&
                  (!json_object_get(b, "gpu_count") || add(a, "--gpu-count=", count)) &&
-                 (!cache || add(a, "--cache-type=", cache)) && add(a, "--", "") &&
-                 add(a, job_request_source(request, source, sizeof source), "");
+                 (!cache || add(a, "--cache-type=", cache)) && (!program || add(a, "--for=", program)) &&
+                 add(a, "--", "") && add(a, job_request_source(request, source, sizeof source), "");
     if (a) a->seconds = RECOMMEND_SECONDS, a->what = "the recommendation";
     if (a) a->request = json_incref(request);
     json_decref(request);

@@ -379,6 +379,13 @@ static json_t *measured(const struct ht_mix_info *m)
                      "with_importance", m->measured_with_importance);
 }
 
+static json_t *measured_scheme(const struct ht_scheme_info *s)
+{
+    if (!(s->divergence > 0)) return json_null();
+    return json_pack("{s:f, s:f, s:b}", "divergence", s->divergence, "same_top_token", s->same_top_token,
+                     "with_importance", false);
+}
+
 static json_t *type_row(const char *name, const char *label, const char *family, double bits, const char *hint,
                         const char *loaders, const char *levels, json_t *loss, json_t *options, bool needs_importance)
 {
@@ -443,7 +450,7 @@ json_t *types_of(const struct format *format)
     for (size_t i = 0; format->folder && ht_scheme_at(i, &s); i++)
         if (s.can_write)
             json_array_append_new(list, type_row(s.name, s.label, s.family, scheme_bits(s.name), s.about, s.loaders,
-                                                 NULL, json_null(), options_of(s.name), false));
+                                                 NULL, measured_scheme(&s), options_of(s.name), false));
     for (size_t i = 0; format->folder && ht_ladder_at(i, &l); i++)
         json_array_append_new(list, ladder_row(&l));
     for (size_t i = 0; format->folder && ht_mix_at(i, &m); i++)

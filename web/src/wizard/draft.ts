@@ -10,10 +10,10 @@ export interface Draft {
     container: string; // in which kind of files the folders hold their weights: one of /formats
     rules: string; // of the folders, one a line: "attention=w8a16"
     importance: boolean; measure: boolean; priority: number; folder: string | null;
-    place: string; ctx: string; // where the model is to run: "RTX 3060" or "8 GB", and with how many tokens
+    place: string; ctx: string; program: string; // where the model is to run: "RTX 3060" or "8 GB", with how many tokens, and by which program; '': the usual one
 }
 
-const fresh = (): Draft => ({ kind: 'local', model: '', name: '', description: '', types: ['Q4_K_M'], folders: [], container: 'safetensors', rules: '', importance: false, measure: false, priority: 0, folder: null, place: '', ctx: '' });
+const fresh = (): Draft => ({ kind: 'local', model: '', name: '', description: '', types: ['Q4_K_M'], folders: [], container: 'safetensors', rules: '', importance: false, measure: false, priority: 0, folder: null, place: '', ctx: '', program: '' });
 
 const slot = 'halftone-draft';
 
@@ -49,7 +49,7 @@ export function change(part: Partial<Draft>): Draft {
     keep();
     return draft;
 }
-export const clear = () => void change({ ...fresh(), kind: draft.kind, folder: draft.folder, place: draft.place, ctx: draft.ctx });
+export const clear = () => void change({ ...fresh(), kind: draft.kind, folder: draft.folder, place: draft.place, ctx: draft.ctx, program: draft.program });
 
 // The same for a request that is sent again after a failure: the server then makes one job, not two.
 export function idempotencyKey(): string {

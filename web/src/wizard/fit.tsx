@@ -7,7 +7,7 @@ import type { Draft } from './draft';
 
 interface Need { ctx: number; total_bytes: number; with_margin_bytes: number }
 interface Option { type: string; size_bytes: number; run_memory: Need; fits: boolean; offload?: { gpu_layers: number; layers: number; ram_bytes: number } }
-export interface Advice { place: { gpu?: string; gpu_count?: number; memory_bytes: number }; recommended: Option | null; reasons: string[]; types: Option[] }
+export interface Advice { program: string; place: { gpu?: string; gpu_count?: number; memory_bytes: number }; recommended: Option | null; reasons: string[]; types: Option[] }
 
 export type Verdict = 'fits' | 'tight' | 'no';
 export const verdicts: Record<Verdict, { mark: string; word: string; why: string }> = {
@@ -21,7 +21,7 @@ const isSize = (place: string) => /^\s*[\d.,]+\s*[kmgt]?i?b?\s*$/i.test(place);
 export function useAdvice(draft: Draft): Loaded<Advice> {
     const place = draft.place.trim(), ctx = Number(draft.ctx);
     const where = isSize(place) ? { memory: place.replace(',', '.').replace(/\s+/g, '') } : { gpu: place };
-    const body = { source_model: draft.model, source_type: draft.kind, ...where, ...(ctx > 0 ? { ctx } : {}) };
+    const body = { source_model: draft.model, source_type: draft.kind, ...where, ...(ctx > 0 ? { ctx } : {}), ...(draft.program ? { for: draft.program } : {}) };
     return useLoad<Advice>(draft.model && place ? JSON.stringify(body) : null, (signal) => send('POST', '/recommend', body, signal));
 }
 
@@ -52,6 +52,11 @@ export class Fit {
         if (own ? own.fits : need * 1.2 <= this.memory) return 'fits';
         return need <= this.memory ? 'tight' : 'no';
     }
+    // Of a type that the answer lists; others are not of its program.
+    known(type: string): Verdict | undefined {
+        const own = this.options.find((o) => o.type === type);
+        return own && (own.fits ? 'fits' : own.run_memory.total_bytes <= this.memory ? 'tight' : 'no');
+    }
     layers(type: string): string | undefined {
         const o = this.options.find((x) => x.type === type)?.offload;
         return o && o.gpu_layers > 0 ? `${o.gpu_layers} of ${o.layers} layers on the card` : undefined;
@@ -71,7 +76,7 @@ export class Fit {
     }
 }
 
-interface Gpus { gpus: { name: string; memory_bytes: number | null }[] }
+interface Gpus { gpus: { name: string; memory_bytes: number | null }[]; programs: { name: string; description: string }[] }
 interface Props { draft: Draft; change: (part: Partial<Draft>) => void; advice: Loaded<Advice>; pick: (type: string) => void }
 
 export function WhatFits({ draft, change, advice, pick }: Props) {
@@ -91,6 +96,7 @@ export function WhatFits({ draft, change, advice, pick }: Props) {
             <form onSubmit={check}>
                 <label>Memory or graphics card <input type="text" list="known-gpus" maxLength={64} placeholder="8 GB, or RTX 3060" value={place} onInput={(e) => setPlace(e.currentTarget.value)} /></label>
                 <label>Context, tokens <input type="number" min="1" max="16777216" placeholder="4096" value={ctx} onInput={(e) => setCtx(e.currentTarget.value)} /></label>
+                <label>Program <select value={draft.program} onChange={(e) => change({ program: e.currentTarget.value })}>{known.data?.programs.map((p, i) => <option key={p.name} value={i ? p.name : ''} title={p.description}>{p.name}</option>)}</select></label>
                 <button type="submit" disabled={!place.trim()}>Check fit</button>
             </form>
             <datalist id="known-gpus">{known.data?.gpus.map((g) => <option key={g.name} value={g.name.replace(/^NVIDIA (GeForce )?|^AMD (Radeon )?/, '')}>{g.memory_bytes ? bytes(g.memory_bytes) : 'shared memory'}</option>)}</datalist>

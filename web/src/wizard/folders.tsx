@@ -4,6 +4,7 @@ import { bytes, fixed } from '../format';
 import { ProblemNote, useLoad } from '../ui';
 import type { Draft } from './draft';
 import { useAllTypes, useSettled } from './estimate';
+import { verdicts, type Fit } from './fit';
 
 type Options = Record<string, string>;
 
@@ -27,25 +28,27 @@ function OptionField({ type, option: o, value, set }: { type: QuantType; option:
     );
 }
 
-interface RowProps { type: QuantType; text: string | undefined; estimate: EstimateOutput | undefined; waiting: boolean; set: (text: string | undefined) => void }
+interface RowProps { type: QuantType; text: string | undefined; estimate: EstimateOutput | undefined; waiting: boolean; fit: Fit | undefined; set: (text: string | undefined) => void }
 
-function FolderRow({ type, text, estimate, waiting, set }: RowProps) {
+function FolderRow({ type, text, estimate, waiting, fit, set }: RowProps) {
+    const verdict = fit?.known(text ?? type.name);
     const options = parse(text ?? '').options;
     return (
         <tr class={text ? 'on' : ''}>
             <th scope="row"><label class="check"><input type="checkbox" checked={text !== undefined} onChange={() => set(text ? undefined : type.name)} /> <code>{type.label}</code></label>
+                {fit?.best === (text ?? type.name) && <span class="best">best that fits</span>}
                 <span class="sub">{type.family}</span>
                 {text !== undefined && type.options.length > 0 && <span class="type-options" role="group" aria-label={`Options of ${type.label}`}>{type.options.map((o) => (
                     <OptionField key={o.name} type={type} option={o} value={options[o.name] ?? o.default} set={(value) => set(write(type, { ...options, [o.name]: value }))} />
                 ))}</span>}</th>
             <td class="n">{estimate ? bytes(estimate.size_bytes) : waiting ? <span class="quiet" aria-label="not known yet">…</span> : '–'}<span class="sub">{fixed(estimate?.bits_per_weight ?? type.bits_per_weight, 2)} bits/weight</span></td>
-            <td>{type.loaders}</td>
+            <td>{type.loaders}{verdict && <span class={`sub verdict ${verdict}`}><span aria-hidden="true">{verdicts[verdict].mark}</span> {verdicts[verdict].word}, {fit!.place}</span>}</td>
             <td class="expect">{type.hint}{type.levels && <span class="sub"><code>{type.levels}</code></span>}</td>
         </tr>
     );
 }
 
-export function Folders({ draft, change }: { draft: Draft; change: (part: Partial<Draft>) => void }) {
+export function Folders({ draft, change, fit }: { draft: Draft; change: (part: Partial<Draft>) => void; fit: Fit | undefined }) {
     const formats = useLoad<{ formats: Format[] }>('formats', (signal) => get('/quantize/formats', signal));
     const containers = formats.data?.formats.filter((f) => f.folder) ?? [], container = containers.find((f) => f.name === draft.container) ?? containers[0];
     const types = useLoad<{ types: QuantType[] }>(container ? `types of ${container.name}` : null, (signal) => get(`/quantize/formats/${container!.name}/types`, signal));
@@ -69,7 +72,7 @@ export function Folders({ draft, change }: { draft: Draft; change: (part: Partia
             {all.length > 0 && <div class="scroll" tabIndex={0} role="region" aria-label="Types of folders">
                 <table class="folder-table" aria-busy={estimate.loading}>
                     <thead><tr><th>type</th><th class="n">size</th><th>loaded by</th><th class="expect">what it is</th></tr></thead>
-                    <tbody>{all.map((t) => <FolderRow key={t.name} type={t} text={text(t)} estimate={of.get(text(t) ?? t.name)} waiting={estimate.loading} set={(to) => set(t, to)} />)}</tbody>
+                    <tbody>{all.map((t) => <FolderRow key={t.name} type={t} text={text(t)} estimate={of.get(text(t) ?? t.name)} waiting={estimate.loading} fit={fit} set={(to) => set(t, to)} />)}</tbody>
                 </table>
             </div>}
             {draft.folders.length > 0 && <label class="rules">Rules for single parts, one a line: what each of them is stored as instead, or <code>none</code>

@@ -48,7 +48,9 @@ export function TypesStep({ draft, change }: Props) {
     const losses = useLosses(draft, all);
     const [hot, setHot] = useState<string>();
     const [every, showEvery] = useState(false);
-    const fit = draft.place && advice.data && !advice.problem ? new Fit(advice.data) : undefined;
+    const advised = draft.place && advice.data && !advice.problem ? new Fit(advice.data) : undefined;
+    // the answer is about files or about folders, as the program wants them
+    const fit = draft.program ? undefined : advised, folderFit = draft.program ? advised : undefined;
     const of = new Map(estimate.data?.outputs.map((o) => [o.type, o]));
     const ctx = fit?.ctx() ?? estimate.data?.outputs[0]?.run_memory?.ctx;
 
@@ -85,7 +87,7 @@ export function TypesStep({ draft, change }: Props) {
                     <div class="presets" role="group" aria-label="Presets">{presets.map(([name, why, list]) => (
                         <button key={name} type="button" aria-pressed={list.length === draft.types.length && list.every((t) => draft.types.includes(t))} onClick={() => set(list)}><strong>{name}</strong> <span class="quiet">{why}</span></button>
                     ))}</div>
-                    <WhatFits draft={draft} change={change} advice={advice} pick={(t) => set([t])} />
+                    <WhatFits draft={draft} change={change} advice={advice} pick={(t) => (draft.program ? change({ folders: [t], types: [] }) : set([t]))} />
                 </div>
             </div>
             <div class="scroll" tabIndex={0} role="region" aria-label="Types">
@@ -96,7 +98,7 @@ export function TypesStep({ draft, change }: Props) {
                 </table>
             </div>
             {rest.length > 0 && <p><button type="button" class="more" aria-expanded={every} onClick={() => showEvery(!every)}>{every ? 'Fewer types' : `All ${all.length} types`}</button></p>}
-            <Folders draft={draft} change={change} />
+            <Folders draft={draft} change={change} fit={folderFit} />
             <fieldset class="options"><legend>Options</legend>
                 <label class="check"><input type="checkbox" checked={draft.importance || needs} disabled={needs} onChange={(e) => change({ importance: e.currentTarget.checked })} />
                     <span>Use an importance matrix <span class="quiet">{needs ? 'a chosen type needs it' : 'a text is run through the model first, so that weights that matter most lose least; helps below 5 bits'}</span></span></label>
