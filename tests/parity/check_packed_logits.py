@@ -1,16 +1,24 @@
 #!/usr/bin/env python3
 """Checkpoints that other programs packed, read by Halftone: a tiny Llama saved by the program of each family, converted to
 F32, gives in llama.cpp the logits that the program gives with its own dequantized weights; so does `eval`'s engine on the
-packed folder itself. A family is one row in SOURCES.
+packed folder itself. A family is one row in SOURCES, here or, where its program is in the Python of GPTQModel, in rivals.py.
 
-Environment: HT_CLI, HT_BUILD, HT_LLAMA_LIB. Exit status: 0 passed, 1 failed, 77 skipped.
+Environment: HT_CLI, HT_BUILD, HT_LLAMA_LIB, HT_GPTQMODEL_PYTHON. Arguments: rows (default all).
+Exit status: 0 passed, 1 failed, 77 skipped.
 """
+import contextlib
+import io
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
 import tempfile
+
+python = os.environ.get("HT_GPTQMODEL_PYTHON")  # which sees the other one's packages
+if python and os.path.abspath(sys.executable) != os.path.abspath(python):
+    os.execv(python, [python, *sys.argv])
 
 try:
     import numpy as np
@@ -28,18 +36,21 @@ from llama_logits import Llama
 CLI, BUILD = os.environ["HT_CLI"], os.environ["HT_BUILD"]
 IDS = [1, 7, 42, 99, 3, 250, 17, 300, 5, 63]
 BOUND = 1e-3  # of the largest logit
+VOCAB = 2048  # of the example model's tokenizer
 
 
 def plain(folder):
     torch.manual_seed(3)
     config = LlamaConfig(hidden_size=256, intermediate_size=512, num_hidden_layers=2, num_attention_heads=4,
-                         num_key_value_heads=2, vocab_size=320, max_position_embeddings=256, tie_word_embeddings=False)
+                         num_key_value_heads=2, vocab_size=VOCAB, max_position_embeddings=256, tie_word_embeddings=False)
     model = LlamaForCausalLM(config).to(torch.bfloat16)
     with torch.no_grad():
         for p in model.parameters():
             if p.ndim == 2:
                 p.copy_(torch.randn_like(p) * 0.06)
     model.save_pretrained(folder)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(pathlib.Path(__file__).resolve().parents[2] / "examples/model" / file, folder)
 
 
 def logits_of(model):
@@ -56,6 +67,18 @@ def bitsandbytes(**options):
         model.save_pretrained(folder)
         return logits_of(AutoModelForCausalLM.from_pretrained(folder, **load).dequantize(dtype=torch.float32))
     return make
+
+
+def with_weights(source, weights):
+    """The logits of the model with other weights, all of them, in float32."""
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+    parameters = dict(model.named_parameters())
+    if set(parameters) - set(weights):
+        raise RuntimeError(f"the program has no {', '.join(set(parameters) - set(weights))}")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(weights[name])
+    return logits_of(model)
 
 
 FOUR = dict(load_in_4bit=True)
@@ -81,13 +104,16 @@ def check(name, make, work, source, llama, halftone):
     folder, out = os.path.join(work, "packed"), os.path.join(work, "out")
     for path in (folder, out):
         shutil.rmtree(path, ignore_errors=True)
-    theirs = make(source, folder)
+    with contextlib.redirect_stdout(io.StringIO()):  # their banners and progress
+        theirs = make(source, folder)
+    if isinstance(theirs, dict):
+        theirs = with_weights(source, theirs)
     done = run("convert", folder, "-t", "F32", "-o", out)
     if done.returncode:
         return done.stderr.strip()
     faults = []
     gguf = os.path.join(out, "packed-F32.gguf")
-    for what, ours in (("llama.cpp", np.asarray(llama.logits(gguf, IDS, 320))), ("engine", halftone.logits(folder, IDS))):
+    for what, ours in (("llama.cpp", np.asarray(llama.logits(gguf, IDS, VOCAB))), ("engine", halftone.logits(folder, IDS))):
         d = distance(ours, theirs)
         if not d < BOUND:
             faults.append(f"{what}: logits differ by {d:.2e} of the largest")
@@ -101,17 +127,31 @@ def check(name, make, work, source, llama, halftone):
     return "; ".join(faults)
 
 
+def all_sources():
+    if not python:
+        print("SKIPPED check_packed_logits: all but bitsandbytes; HT_GPTQMODEL_PYTHON names a Python that has the other programs")
+        return SOURCES
+    with contextlib.redirect_stdout(io.StringIO()):
+        import rivals
+    return {**SOURCES, **rivals.SOURCES}
+
+
 def main():
     failed = 0
+    sources = all_sources()
+    chosen = sys.argv[1:] or list(sources)
     llama, halftone = Llama(os.environ["HT_LLAMA_LIB"]), Halftone(os.path.join(BUILD, "libhalftone.so"))
     with tempfile.TemporaryDirectory() as work:
         source = os.path.join(work, "plain")
         plain(source)
-        for name, make in SOURCES.items():
-            fault = check(name, make, work, source, llama, halftone)
+        for name in chosen:
+            try:
+                fault = check(name, sources[name], work, source, llama, halftone)
+            except Exception as error:  # one program's fault must not hide the others'
+                fault = f"{type(error).__name__}: {str(error)[:300]}"
             print(f"{'FAILED' if fault else 'ok':7}{name}{': ' + fault if fault else ''}", flush=True)
             failed += bool(fault)
-    print(f"check_packed_logits: {len(SOURCES) - failed} of {len(SOURCES)} give their program's logits")
+    print(f"check_packed_logits: {len(chosen) - failed} of {len(chosen)} give their program's logits")
     sys.exit(1 if failed else 0)
 
 
