@@ -8,8 +8,11 @@ import types
 
 import clients
 import torch
+from compressed_tensors.compressors import ModelCompressor
+from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme, apply_quantization_config
+from compressed_tensors.quantization.utils import calculate_qparams, generate_gparam
 from safetensors.torch import load_file, save_file
-from transformers import FineGrainedFP8Config
+from transformers import AutoModelForCausalLM, FineGrainedFP8Config
 from transformers.integrations.finegrained_fp8 import Fp8Quantize
 
 
@@ -21,6 +24,37 @@ def weights_in(model):
             if getattr(module, leaf, None) is not None:
                 names.add((where, leaf))
     return {f"{where}.{leaf}": clients.weight_of(model.get_submodule(where), leaf).float() for where, leaf in names}
+
+
+# ---- compressed-tensors: its ModelCompressor, with the scales of its own observers' arithmetic ----
+
+def compressed_tensors(inputs=None, **args):
+    args = QuantizationArgs(symmetric=True, **args)
+
+    def make(source, folder):
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
+        scheme = QuantizationScheme(targets=["Linear"], weights=args, input_activations=inputs)
+        apply_quantization_config(model, QuantizationConfig(config_groups={"group_0": scheme}, ignore=["lm_head"]))
+        for module in model.modules():
+            if hasattr(module, "quantization_scheme"):
+                calibrate(module, args)
+        compressor = ModelCompressor.from_pretrained_model(model)
+        compressor.compress_model(model)
+        model.save_pretrained(folder)
+        compressor.update_config(folder)
+        return weights_in(clients.load(folder))
+    return make
+
+
+def calibrate(module, args):
+    weight = module.weight.data
+    tiles = weight.reshape(weight.shape[0], -1, args.group_size or weight.shape[1])
+    shared = None
+    if args.strategy == "tensor_group":
+        shared = generate_gparam(weight.min(), weight.max())
+        module.weight_global_scale.data.copy_(shared)
+    scale, _ = calculate_qparams(tiles.amin(2), tiles.amax(2), args, global_scale=shared)
+    module.weight_scale.data.copy_(scale)
 
 
 # ---- hqq and transformers' FP8: their layers' state in a folder ----
@@ -65,7 +99,17 @@ def finegrained_fp8(source, folder):
     return weights_in(clients.load(folder))
 
 
+GROUP = dict(strategy="group", type="int")
+TOKENS = dict(num_bits=8, strategy="token", dynamic=True)
 SOURCES = {
+    "compressed-tensors w4a16": compressed_tensors(num_bits=4, group_size=128, **GROUP),
+    "compressed-tensors w8a16": compressed_tensors(num_bits=8, group_size=64, **GROUP),
+    "compressed-tensors w8a8": compressed_tensors(num_bits=8, type="int", strategy="channel",
+                                                  inputs=QuantizationArgs(type="int", **TOKENS)),
+    "compressed-tensors fp8": compressed_tensors(num_bits=8, type="float", strategy="channel",
+                                                 inputs=QuantizationArgs(type="float", **TOKENS)),
+    "compressed-tensors nvfp4": compressed_tensors(num_bits=4, type="float", strategy="tensor_group", group_size=16,
+                                                   scale_dtype=torch.float8_e4m3fn),
     "HQQ": hqq(nbits=4, group_size=64, axis=1),
     "HQQ of 3 bits": hqq(nbits=3, group_size=64, axis=0),
     "fp8": finegrained_fp8,
