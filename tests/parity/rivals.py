@@ -1,6 +1,7 @@
 """Folders as the programs that quantize write them, each with its own quantizer, packer and configuration, and the model's
 weights as that program decodes them from the folder: rows of check_packed_logits.py that need the Python of GPTQModel."""
 import json
+import logging
 import os
 import pathlib
 import shutil
@@ -15,6 +16,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, FineGrainedFP8Config
 from transformers.integrations.finegrained_fp8 import Fp8Quantize
 
+logging.getLogger("tokenicer").setLevel(logging.ERROR)
+
 
 def weights_in(model):
     """By name, as the model computes with them; what is not packed too, and what it keeps beside its weights."""
@@ -24,6 +27,22 @@ def weights_in(model):
             if getattr(module, leaf, None) is not None:
                 names.add((where, leaf))
     return {f"{where}.{leaf}": clients.weight_of(model.get_submodule(where), leaf).float() for where, leaf in names}
+
+
+# ---- GPTQModel: calibrates, quantizes and saves; its plain layers load ----
+
+def gptqmodel(**options):
+    def make(source, folder):
+        from gptqmodel import GPTQModel, QuantizeConfig
+        generator = torch.Generator().manual_seed(5)
+        texts = [dict(input_ids=torch.randint(0, 300, (64,), generator=generator).tolist(), attention_mask=[1] * 64)
+                 for _ in range(8)]
+        # pack_impl: the packer that is not compiled first
+        model = GPTQModel.load(source, QuantizeConfig(pack_impl="original", **options), device="cpu")
+        model.quantize(texts, batch_size=1)
+        model.save(folder)
+        return weights_in(clients.load_gptqmodel(folder, options.get("method") == "awq"))
+    return make
 
 
 # ---- compressed-tensors: its ModelCompressor, with the scales of its own observers' arithmetic ----
@@ -102,6 +121,7 @@ def finegrained_fp8(source, folder):
 GROUP = dict(strategy="group", type="int")
 TOKENS = dict(num_bits=8, strategy="token", dynamic=True)
 SOURCES = {
+    "GPTQ": gptqmodel(bits=4, group_size=128, desc_act=True),
     "compressed-tensors w4a16": compressed_tensors(num_bits=4, group_size=128, **GROUP),
     "compressed-tensors w8a16": compressed_tensors(num_bits=8, group_size=64, **GROUP),
     "compressed-tensors w8a8": compressed_tensors(num_bits=8, type="int", strategy="channel",
