@@ -136,7 +136,8 @@ static void try_ranges(struct batch *b, float sign)
         float wide = asymmetric ? 1 : b->group[k].most / (b->group[k].most - 1);
         float narrow = asymmetric ? ranges[b->grid->bits].asymmetric : ranges[b->grid->bits].symmetric;
         for (int i = 0; i < tries; i++)
-            add_try(b, k, sign * fabsf(plain.scale) * (wide + (narrow - wide) * (float)i / (float)(tries - 1)), plain.zero);
+            add_try(b, k, sign * fabsf(plain.scale) * (wide + (narrow - wide) * (float)i / (float)(tries - 1)),
+                    plain.zero);
     }
     take_tries(b);
 }
