@@ -68,7 +68,6 @@ static enum ht_err read_awq(const struct reader *r, const struct ht__jnode *q)
     bool gemv = strcasecmp(version, "gemv") == 0;
     if (!gemv && strcasecmp(version, "gemm") != 0) return refuse(r, HT_ERR_UNSUPPORTED, "version", version);
     if (strcasecmp(backend, "llm-awq") == 0) return refuse(r, HT_ERR_UNSUPPORTED, "backend", backend);
-    if (!ht__jbool(q, "zero_point", true)) return refuse(r, HT_ERR_UNSUPPORTED, "zero_point", "false");
     HT_TRY(read_bits(r, q, "bits"));
     HT_TRY(read_group(r, q));
     if (r->out->bits != 4)

@@ -97,7 +97,6 @@ static void test_hostile_configs(void **state)
         {"{\"quant_method\":\"awq\",\"version\":\"marlin\"}", "marlin"},
         {"{\"quant_method\":\"awq\",\"version\":\"\"}", "version"},
         {"{\"quant_method\":\"awq\",\"backend\":\"llm-awq\"}", "llm-awq"},
-        {"{\"quant_method\":\"awq\",\"zero_point\":false}", "zero_point"},
         {"{\"quant_method\":\"awq\",\"bits\":8}", "bits"},
         {"{\"quant_method\":\"awq\",\"bits\":3}", "bits"},
         {"{\"quant_method\":\"awq\",\"group_size\":0}", "group_size"},

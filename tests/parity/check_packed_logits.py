@@ -144,6 +144,7 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         source = os.path.join(work, "plain")
         plain(source)
+        os.chdir(work)  # GPTQModel and AutoRound leave logs where they are
         for name in chosen:
             try:
                 fault = check(name, sources[name], work, source, llama, halftone)

@@ -24,9 +24,10 @@ def load(path, dtype=torch.bfloat16):
     return model
 
 
-def load_gptqmodel(path, awq=False):
+def load_gptqmodel(path, awq=False, dtype=torch.float16):
+    """dtype: of the folder's scales, as they are decoded in it."""
     from gptqmodel import BACKEND, GPTQModel
-    return GPTQModel.load(str(path), device="cpu", dtype=torch.float16, attn_implementation="eager",
+    return GPTQModel.load(str(path), device="cpu", dtype=dtype, attn_implementation="eager",
                           backend=BACKEND.AWQ_TORCH if awq else BACKEND.GPTQ_TORCH).model.eval()
 
 

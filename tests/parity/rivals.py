@@ -1,10 +1,12 @@
 """Folders as the programs that quantize write them, each with its own quantizer, packer and configuration, and the model's
 weights as that program decodes them from the folder: rows of check_packed_logits.py that need the Python of GPTQModel."""
+import importlib.machinery
 import json
 import logging
 import os
 import pathlib
 import shutil
+import sys
 import types
 
 import clients
@@ -13,7 +15,7 @@ from compressed_tensors.compressors import ModelCompressor
 from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme, apply_quantization_config
 from compressed_tensors.quantization.utils import calculate_qparams, generate_gparam
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, FineGrainedFP8Config
+from transformers import AutoModelForCausalLM, AutoTokenizer, FineGrainedFP8Config
 from transformers.integrations.finegrained_fp8 import Fp8Quantize
 
 logging.getLogger("tokenicer").setLevel(logging.ERROR)
@@ -23,9 +25,10 @@ def weights_in(model):
     """By name, as the model computes with them; what is not packed too, and what it keeps beside its weights."""
     names = set()
     for where, module in model.named_modules():
-        for leaf in {"weight"} if clients.is_packed(module) else module._parameters:
-            if getattr(module, leaf, None) is not None:
-                names.add((where, leaf))
+        packed = clients.is_packed(module)
+        names.update((where, leaf) for leaf, p in module._parameters.items() if p is not None and not (packed and leaf == "weight"))
+        if packed:
+            names.add((where, "weight"))
     return {f"{where}.{leaf}": clients.weight_of(model.get_submodule(where), leaf).float() for where, leaf in names}
 
 
@@ -41,8 +44,54 @@ def gptqmodel(**options):
         model = GPTQModel.load(source, QuantizeConfig(pack_impl="original", **options), device="cpu")
         model.quantize(texts, batch_size=1)
         model.save(folder)
-        return weights_in(clients.load_gptqmodel(folder, options.get("method") == "awq"))
+        awq = options.get("method") == "awq"  # which keeps scales in the model's dtype
+        return weights_in(clients.load_gptqmodel(folder, awq, torch.bfloat16 if awq else torch.float16))
     return make
+
+
+# ---- AutoRound: rounds to nearest and exports; its own layers load its own form, GPTQModel's the others ----
+
+def without_datasets():
+    """AutoRound asks for `datasets` when it is imported, and needs it to calibrate alone."""
+    class Nothing(types.ModuleType):
+        def __getattr__(self, name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return type(name, (), {})
+
+    if "datasets" not in sys.modules:
+        sys.modules["datasets"] = Nothing("datasets")
+        sys.modules["datasets"].__spec__ = importlib.machinery.ModuleSpec("datasets", None)
+
+
+def auto_round(form, **options):
+    def make(source, folder):
+        without_datasets()
+        from auto_round import AutoRound
+        work = pathlib.Path(folder + ".work")
+        # a model, not its path: of a path it would quantize in processes of its own, which would ask for `datasets` again
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16)
+        AutoRound(model, AutoTokenizer.from_pretrained(source), iters=0, disable_opt_rtn=True, device_map="cpu", low_cpu_mem_usage=False,
+                  **options).quantize_and_save(str(work), format=form)
+        made = work if (work / "config.json").exists() else next(work.iterdir())
+        shutil.move(made, folder)
+        if form != "auto_round":  # its own configuration would choose kernels that are compiled first
+            return weights_in(clients.load_gptqmodel(folder, form == "auto_awq"))
+        return weights_by_layers(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float16, device_map="cpu").eval())
+    return make
+
+
+def weights_by_layers(model):
+    """What each layer multiplies with, from its products with unit vectors."""
+    found = {}
+    for name, module in model.named_modules():
+        if not hasattr(module, "qweight"):
+            found.update({f"{name}.{leaf}": p.detach().float() for leaf, p in module._parameters.items() if p is not None})
+            continue
+        n_in = module.in_features if hasattr(module, "in_features") else module.infeatures
+        with torch.no_grad():
+            found[f"{name}.weight"] = module(torch.eye(n_in, dtype=torch.float16)).T.float().contiguous()
+    return found
 
 
 # ---- compressed-tensors: its ModelCompressor, with the scales of its own observers' arithmetic ----
@@ -122,6 +171,11 @@ GROUP = dict(strategy="group", type="int")
 TOKENS = dict(num_bits=8, strategy="token", dynamic=True)
 SOURCES = {
     "GPTQ": gptqmodel(bits=4, group_size=128, desc_act=True),
+    "GPTQ of 3 bits": gptqmodel(bits=3, group_size=64, sym=False),
+    "AWQ": gptqmodel(bits=4, group_size=128, method="awq", format="gemm"),
+    "AutoRound gptq": auto_round("auto_round", scheme="W4A16"),
+    "GPTQ by AutoRound": auto_round("auto_gptq", scheme="W8A16"),
+    "AWQ by AutoRound": auto_round("auto_awq", scheme="W4A16", sym=False),
     "compressed-tensors w4a16": compressed_tensors(num_bits=4, group_size=128, **GROUP),
     "compressed-tensors w8a16": compressed_tensors(num_bits=8, group_size=64, **GROUP),
     "compressed-tensors w8a8": compressed_tensors(num_bits=8, type="int", strategy="channel",

