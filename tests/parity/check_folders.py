@@ -15,6 +15,7 @@ import warnings
 import zipfile
 
 warnings.filterwarnings("ignore")
+import bnb_plain  # noqa: F401
 import numpy as np
 import torch
 from safetensors import safe_open

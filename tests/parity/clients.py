@@ -4,6 +4,7 @@ import os
 os.environ["GPTQMODEL_CPU_WORKERS"] = "2"  # with two cores or fewer it would refuse to load
 os.environ["TORCHDYNAMO_DISABLE"] = "1"  # nothing here runs often enough to be compiled
 
+import bnb_plain  # noqa: F401
 import torch
 from transformers import AutoModelForCausalLM
 
