@@ -99,6 +99,23 @@ bool ht__path_exists_in(const struct ht__remote_folder *folder, const char *path
     return ht__path_exists(path) || (folder && remote_index(folder, path) < folder->n);
 }
 
+static enum ht_err read_at(int fd, const char *path, uint64_t offset, void *dst, uint64_t n, struct ht_diag *diag)
+{
+    unsigned char *p = dst;
+    while (n > 0) {
+        size_t ask = n < (1u << 30) ? (size_t)n : 1u << 30;
+        ssize_t got = pread(fd, p, ask, (off_t)offset);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return ht__fail_errno(diag, errno, path, "cannot read");
+        if (got == 0)
+            return ht__fail(diag, HT_ERR_IO, path, (int64_t)offset, "the file became shorter while it was read");
+        p += got;
+        offset += (uint64_t)got;
+        n -= (uint64_t)got;
+    }
+    return HT_OK;
+}
+
 enum ht_err ht__file_read(const struct ht__file *file, uint64_t offset, void *dst, uint64_t n, struct ht_diag *diag)
 {
     if (!ht__range_ok(offset, n, file->size))
@@ -106,19 +123,7 @@ enum ht_err ht__file_read(const struct ht__file *file, uint64_t offset, void *ds
                         "expected %llu bytes here, but the file has %llu bytes: it is truncated", (unsigned long long)n,
                         (unsigned long long)file->size);
     if (HT_UNLIKELY(file->backend != NULL)) return file->backend->read(file->ctx, offset, dst, n, diag);
-    unsigned char *p = dst;
-    while (n > 0) {
-        size_t ask = n < (1u << 30) ? (size_t)n : 1u << 30;
-        ssize_t got = pread(file->fd, p, ask, (off_t)offset);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return ht__fail_errno(diag, errno, file->path, "cannot read");
-        if (got == 0)
-            return ht__fail(diag, HT_ERR_IO, file->path, (int64_t)offset, "the file became shorter while it was read");
-        p += got;
-        offset += (uint64_t)got;
-        n -= (uint64_t)got;
-    }
-    return HT_OK;
+    return read_at(file->fd, file->path, offset, dst, n, diag);
 }
 
 void ht__file_expect(const struct ht__file *file, uint64_t offset, uint64_t n)
@@ -267,19 +272,7 @@ enum ht_err ht__output_write(const struct ht__output *output, uint64_t offset, c
 enum ht_err ht__output_read(const struct ht__output *output, uint64_t offset, void *data, uint64_t n,
                             struct ht_diag *diag)
 {
-    unsigned char *p = data;
-    while (n > 0) {
-        size_t ask = n < (1u << 30) ? (size_t)n : 1u << 30;
-        ssize_t got = pread(output->fd, p, ask, (off_t)offset);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return ht__fail_errno(diag, errno, output->part_path, "cannot read back");
-        if (got == 0)
-            return ht__fail(diag, HT_ERR_IO, output->part_path, (int64_t)offset, "reading back: the file ends");
-        p += got;
-        offset += (uint64_t)got;
-        n -= (uint64_t)got;
-    }
-    return HT_OK;
+    return read_at(output->fd, output->part_path, offset, data, n, diag);
 }
 
 enum ht_err ht__output_sync(const struct ht__output *output, struct ht_diag *diag)
