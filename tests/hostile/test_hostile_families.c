@@ -545,8 +545,6 @@ static const struct one the_configuration[] = {
     {"awq_gemm", "{\"quant_method\":\"awq\",\"version\":\"gemv_fast\"}", "config.json",
      "version is \"gemv_fast\", which cannot be read; start from the model as it was before"},
     {"awq_gemm", "{\"quant_method\":\"awq\",\"bits\":8}", "config.json", "AWQ has 4 bits, not 8 (bits)"},
-    {"awq_gemm", "{\"quant_method\":\"awq\",\"zero_point\":false}", "config.json",
-     "zero_point is \"false\", which cannot be read; start from the model as it was before"},
     {"awq_gemm", "{\"quant_method\":\"gptq\",\"bits\":4}", "model.safetensors: m.qzeros",
      "expected zero points of 2, 3, 4 or 8 bits for each output, got I32 2 x 4"},
     {"auto_round_gptq", "{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:fp8\"}", "config.json",
