@@ -13,23 +13,6 @@ struct generate_args {
     bool chat, json, quiet;
 };
 
-static struct ht_generator *volatile generating; /* for the signal handler */
-
-/* Before there is text nothing is lost. */
-static void interrupt(int number)
-{
-    (void)number;
-    if (!generating) _exit(EXIT_INTERRUPTED);
-    ht_generator_cancel(generating);
-}
-
-static void catch_interrupts(void)
-{
-    struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESETHAND};
-    sigaction(SIGINT, &action, NULL); /* the second one ends the program at once */
-    sigaction(SIGTERM, &action, NULL);
-}
-
 /* ---- arguments ---------------------------------------------------------------------------------- */
 
 static const char *long_name(const char *arg)
@@ -144,45 +127,14 @@ static int read_file(const struct command *c, const char *path, char **text, siz
     return bad ? EXIT_INPUT : EXIT_DONE;
 }
 
-static void warn_of_context(const struct command *c, const struct ht_generator *g, const struct generate_args *a)
-{
-    struct ht_generator_stats s;
-    ht_generator_stats(g, &s);
-    if (a->quiet || s.context <= s.trained_context || s.trained_context <= 0) return;
-    fprintf(stderr, "halftone %s: warning: the context is %d tokens, but the model was trained with %d\n", c->name,
-            s.context, s.trained_context);
-}
-
 /* ---- answers ------------------------------------------------------------------------------------ */
-
-/* Writes what comes until it ends. *interrupted: the user ended it, and what was there is written. */
-static int write_text(const struct command *c, struct ht_generator *g, struct output *out, bool *interrupted, bool line)
-{
-    struct ht_generator_stats stats;
-    struct ht_diag diag = {0};
-    const char *text;
-    size_t len;
-    enum ht_err err;
-    *interrupted = false;
-    output_begin(out);
-    while ((err = ht_generator_next(g, &text, &len, &diag)) == HT_OK && len > 0)
-        if (!output_text(out, text, len)) return EXIT_FAILED;
-    if (err != HT_OK && err != HT_ERR_CANCELLED) return report_error(c, err, &diag, out->json);
-    if (err == HT_ERR_CANCELLED) {
-        *interrupted = true;
-        ht_generator_rest(g, &text, &len);
-        if (!output_text(out, text, len)) return EXIT_FAILED;
-    }
-    ht_generator_stats(g, &stats);
-    return output_end(out, &stats, *interrupted, line) ? EXIT_DONE : EXIT_FAILED;
-}
 
 static int begun(const struct command *c, struct ht_generator *g, const struct generate_args *a, enum ht_err err,
                  const struct ht_diag *diag)
 {
     if (err) return report_error(c, err, diag, a->json);
-    warn_of_context(c, g, a);
-    generating = g;
+    if (!a->quiet) warn_of_context(c, g);
+    answer_begins(g);
     return EXIT_DONE;
 }
 
@@ -193,12 +145,12 @@ static int say_once(const struct command *c, struct ht_generator *g, const struc
     struct ht_diag diag = {0};
     struct output out;
     bool interrupted = false;
-    output_init(&out, a->json, a->quiet);
+    output_init(&out, c, a->json, a->quiet);
     enum ht_err err =
         a->chat ? ht_generator_say(g, "user", text, len, &diag) : ht_generator_prompt(g, text, len, &diag);
     int status = begun(c, g, a, err, &diag);
-    if (status == EXIT_DONE) status = write_text(c, g, &out, &interrupted, false);
-    generating = NULL;
+    if (status == EXIT_DONE) status = write_answer(c, g, &out, &interrupted, false);
+    answer_ends();
     return interrupted && status == EXIT_DONE ? EXIT_INTERRUPTED : status;
 }
 
@@ -216,7 +168,7 @@ static int converse(const struct command *c, struct ht_generator *g, const struc
     char *line = NULL;
     size_t cap = 0;
     int status = EXIT_DONE;
-    output_init(&out, a->json, a->quiet);
+    output_init(&out, c, a->json, a->quiet);
     while (status == EXIT_DONE) {
         struct ht_diag diag = {0};
         if (person) fputs("> ", stderr);
@@ -228,12 +180,11 @@ static int converse(const struct command *c, struct ht_generator *g, const struc
         enum ht_err err = ht_generator_say(g, "user", line, (size_t)n, &diag);
         if (err) status = refused(report_error(c, err, &diag, a->json), person);
         if (err) continue;
-        if (!warned) warn_of_context(c, g, a);
+        if (!warned && !a->quiet) warn_of_context(c, g);
         warned = true;
-        generating = g;
-        status = write_text(c, g, &out, &interrupted, !a->json && !out.terminal);
-        generating = NULL;
-        catch_interrupts();
+        answer_begins(g);
+        status = write_answer(c, g, &out, &interrupted, !a->json && !out.terminal);
+        answer_ends();
         if (interrupted && !person) status = EXIT_INTERRUPTED;
     }
     if (person && status == EXIT_DONE) fputc('\n', stderr);
@@ -268,7 +219,7 @@ int run_generate(const struct command *c, int argc, char **argv)
     const char *path = a.model;
     status = hub_model(c, &path, false, a.json);
     if (status != EXIT_DONE) return status;
-    catch_interrupts();
+    catch_interrupts(false);
     enum ht_err err = ht_generator_open(path, &g, &diag);
     if (err) return report_error(c, err, &diag, a.json);
     status = read_args(c, argc, argv, g, &a);

@@ -71,9 +71,11 @@ static bool put_line(json_t *line)
     return text && fflush(stdout) == 0;
 }
 
-void output_init(struct output *out, bool json, bool quiet)
+void output_init(struct output *out, const struct command *command, bool json, bool quiet)
 {
-    *out = (struct output){.json = json, .quiet = quiet, .terminal = !json && isatty(STDOUT_FILENO)};
+    *out = (struct output){.command = command, .json = json, .quiet = quiet};
+    out->terminal = !json && isatty(STDOUT_FILENO);
+    out->figures = !quiet && isatty(STDERR_FILENO);
     out->progress = !quiet && !isatty(STDOUT_FILENO) && isatty(STDERR_FILENO);
 }
 
@@ -131,8 +133,8 @@ bool output_end(struct output *out, const struct ht_generator_stats *s, bool int
     if ((out->terminal && out->line_open) || line) putchar('\n');
     bool good = fflush(stdout) == 0;
     if (!out->quiet && s->context_full)
-        fprintf(stderr, "halftone generate: the context of %d tokens is full\n", s->context);
-    if (out->quiet || !isatty(STDERR_FILENO)) return good;
+        fprintf(stderr, "halftone %s: the context of %d tokens is full\n", out->command->name, s->context);
+    if (!out->figures) return good;
     fprintf(stderr, "[%d tokens read, %.1f a second; %d made, %.1f a second; %s]\n", s->read_tokens,
             rate(s->read_tokens, s->prompt_seconds), s->new_tokens, rate(s->new_tokens - 1, s->seconds), reason);
     return good;

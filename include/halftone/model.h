@@ -138,9 +138,10 @@ HT_API enum ht_err ht_model_generator(struct ht_model *model, struct ht_generato
 HT_API enum ht_err ht_generator_open(const char *path, struct ht_generator **generator, struct ht_diag *diag);
 /* NULL-safe; sets *generator to NULL. */
 HT_API void ht_generator_close(struct ht_generator **generator);
-/* The options by name; `verbs` is "generate". false past the end. */
+/* The options by name; `verbs` is "generate run". false past the end. */
 HT_API bool ht_generator_option_at(size_t index, struct ht_option_info *info);
-/* Sets an option. Those that shape the engine (ctx, threads, memory, exact) are refused after the first prompt. */
+/* Sets an option. One that shapes the engine (ctx, threads, memory, exact) ends the text that was begun: the next prompt
+ * is read anew. The conversation stays. */
 HT_API enum ht_err ht_generator_set(struct ht_generator *generator, const char *name, const char *value,
                                     struct ht_diag *diag);
 /* Begins to continue a text. Control tokens are found in it by their spelling; the token that the model wants
@@ -155,6 +156,11 @@ HT_API enum ht_err ht_generator_prompt(struct ht_generator *generator, const cha
  */
 HT_API enum ht_err ht_generator_say(struct ht_generator *generator, const char *role, const char *text, size_t len,
                                     struct ht_diag *diag);
+/* The system message at the head of the conversation: put there, replaced, or (of no length) taken away. */
+HT_API enum ht_err ht_generator_system(struct ht_generator *generator, const char *text, size_t len,
+                                       struct ht_diag *diag);
+/* Forgets the conversation, the system message too. NULL-safe. */
+HT_API void ht_generator_clear(struct ht_generator *generator);
 /* The conversation as the template writes it, ready for an answer. *text is the caller's (ht_free). */
 HT_API enum ht_err ht_generator_conversation(struct ht_generator *generator, char **text, size_t *len,
                                              struct ht_diag *diag);

@@ -121,8 +121,7 @@ static enum ht_err end_answer(struct ht_generator *g, struct ht_diag *diag)
     return HT_OK;
 }
 
-/* An answer that was cut short is a message; one of which nothing was heard is none. */
-static enum ht_err drop_answer(struct ht_generator *g, struct ht_diag *diag)
+enum ht_err ht__conversation_pause(struct ht_generator *g, struct ht_diag *diag)
 {
     if (g->answering && g->answer.len > 0) return end_answer(g, diag);
     g->answering = false;
@@ -144,12 +143,40 @@ enum ht_err ht_generator_say(struct ht_generator *g, const char *role, const cha
     const char *known = role_of(role);
     if (!g || (!text && len)) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "expected a generator and a text");
     if (!known) return ht__fail(diag, HT_ERR_USAGE, "role", -1, "expected system, user or assistant");
-    HT_TRY(drop_answer(g, diag));
+    HT_TRY(ht__conversation_pause(g, diag));
     HT_TRY(add(g, known, text ? text : "", len, diag));
     if (strcmp(known, "user") != 0) return HT_OK;
     enum ht_err err = answer_now(g, diag);
     if (err) forget(g);
     return err;
+}
+
+void ht_generator_clear(struct ht_generator *g)
+{
+    if (!g) return;
+    while (g->n_messages)
+        forget(g);
+    g->answering = false;
+}
+
+enum ht_err ht_generator_system(struct ht_generator *g, const char *text, size_t len, struct ht_diag *diag)
+{
+    ht__diag_clear(diag);
+    if (!g || (!text && len)) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "expected a generator and a text");
+    HT_TRY(ht__conversation_pause(g, diag));
+    bool had = g->n_messages && strcmp(g->messages[0].role, "system") == 0;
+    if (len) {
+        HT_TRY(add(g, "system", text, len, diag));
+        struct ht__chat_message last = g->messages[g->n_messages - 1];
+        memmove(g->messages + 1, g->messages, (g->n_messages - 1) * sizeof last);
+        g->messages[0] = last;
+    }
+    if (!had) return HT_OK;
+    size_t old = len ? 1 : 0;
+    ht__free(g->alloc, (char *)(uintptr_t)g->messages[old].text.text);
+    g->n_messages--;
+    memmove(g->messages + old, g->messages + old + 1, (g->n_messages - old) * sizeof *g->messages);
+    return HT_OK;
 }
 
 enum ht_err ht_generator_conversation(struct ht_generator *g, char **text, size_t *len, struct ht_diag *diag)
@@ -160,7 +187,7 @@ enum ht_err ht_generator_conversation(struct ht_generator *g, char **text, size_
         return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "expected a generator and places for the text");
     *text = NULL;
     *len = 0;
-    HT_TRY(drop_answer(g, diag));
+    HT_TRY(ht__conversation_pause(g, diag));
     ht__buf_init(&out, g->alloc);
     enum ht_err err = render(g, &out, diag);
     if (!err) err = hand_out(&out, text, len, diag);

@@ -82,7 +82,7 @@ static const struct ht_option_info options[] = {
 #define HT_OPT(name_, kind_, group_, metavar_, help_)                                                                  \
     {.name = name_,                                                                                                    \
      .kind = HT_OPTION_##kind_,                                                                                        \
-     .verbs = "generate",                                                                                              \
+     .verbs = "generate run",                                                                                          \
      .group = group_,                                                                                                  \
      .metavar = metavar_,                                                                                              \
      .help = help_},
@@ -188,13 +188,17 @@ static enum ht_err set_engine(struct ht_generator *g, const char *name, const ch
     while (which < 4 && strcmp(name, names[which]) != 0)
         which++;
     if (which == 4) return HT_ERR_NOT_FOUND;
-    if (g->generator) return ht__fail(diag, HT_ERR_USAGE, name, -1, "it cannot be changed after the first prompt");
+    struct ht__engine_params p = g->engine;
     switch (which) {
-    case 0: return set_count(name, value, 1, &g->engine.n_ctx, diag);
-    case 1: return set_count(name, value, 0, &g->engine.n_threads, diag);
-    case 2: return ht__parse_size(name, value, &g->engine.memory, diag);
-    default: return g->engine.fast = strcmp(value, "false") == 0, HT_OK;
+    case 0: HT_TRY(set_count(name, value, 1, &p.n_ctx, diag)); break;
+    case 1: HT_TRY(set_count(name, value, 0, &p.n_threads, diag)); break;
+    case 2: HT_TRY(ht__parse_size(name, value, &p.memory, diag)); break;
+    default: p.fast = strcmp(value, "false") == 0;
     }
+    HT_TRY(ht__conversation_pause(g, diag));
+    ht__generator_close(&g->generator); /* the next prompt opens it again */
+    g->engine = p;
+    return HT_OK;
 }
 
 static const struct ht_option_info *find_option(const char *name)

@@ -35,6 +35,8 @@ HT_MUST_CHECK enum ht_err ht__generator_start(struct ht_generator *g, const stru
                                               struct ht_diag *diag);
 /* A piece of an answer went out; an empty one ends it. */
 HT_MUST_CHECK enum ht_err ht__conversation_heard(struct ht_generator *g, struct ht__str piece, struct ht_diag *diag);
+/* An answer that was cut short is a message; one of which nothing was heard is none. */
+HT_MUST_CHECK enum ht_err ht__conversation_pause(struct ht_generator *g, struct ht_diag *diag);
 void ht__conversation_close(struct ht_generator *g);
 
 #endif

@@ -351,6 +351,76 @@ static void test_text(void **state)
     free(want);
 }
 
+/* The conversation as the template writes it. */
+static void conversation_is(struct ht_generator *g, const char *want)
+{
+    struct ht_diag diag;
+    char *text;
+    size_t len;
+    fine(ht_generator_conversation(g, &text, &len, &diag), &diag);
+    assert_string_equal(text, want);
+    ht_free(text);
+}
+
+static void answered(struct ht_generator *g, const char *question, char *answer, size_t size)
+{
+    struct ht_diag diag;
+    const char *text;
+    size_t len, at = 0;
+    fine(ht_generator_say(g, "user", question, strlen(question), &diag), &diag);
+    do {
+        fine(ht_generator_next(g, &text, &len, &diag), &diag);
+        assert_true(at + len < size);
+        memcpy(answer + at, text, len);
+        at += len;
+    } while (len > 0);
+    answer[at] = '\0';
+}
+
+/* The system message changes, the context grows, and the conversation goes on; until it is forgotten. */
+static void test_conversation(void **state)
+{
+    (void)state;
+    struct ht_model *model = opened(source);
+    struct ht_generator *g;
+    struct ht_generator_stats stats;
+    struct ht_diag diag;
+    const char *text;
+    size_t len;
+    char answer[200], again[200], want[600];
+    fine(ht_model_generator(model, &g, &diag), &diag);
+    fine(ht_generator_set(g, "max-tokens", "8", &diag), &diag);
+    fine(ht_generator_set(g, "ctx", "64", &diag), &diag);
+    fine(ht_generator_system(g, "Be kind.", 8, &diag), &diag);
+    answered(g, "Hello", answer, sizeof answer);
+    ht_generator_stats(g, &stats);
+    assert_int_equal(stats.context, 64);
+    fine(ht_generator_system(g, "Be brief.", 9, &diag), &diag);
+    snprintf(want, sizeof want, "system: Be brief.\nuser: Hello\nassistant: %s\nassistant:", answer);
+    conversation_is(g, want);
+    fine(ht_generator_system(g, "", 0, &diag), &diag);
+    fine(ht_generator_system(g, NULL, 0, &diag), &diag);
+    conversation_is(g, want + 18);
+    assert_int_equal(ht_generator_set(g, "ctx", "none", &diag), HT_ERR_USAGE);
+    fine(ht_generator_set(g, "ctx", "96", &diag), &diag);
+    assert_int_equal(ht_generator_next(g, &text, &len, &diag), HT_ERR_USAGE);
+    conversation_is(g, want + 18);
+    answered(g, "More", again, sizeof again);
+    ht_generator_stats(g, &stats);
+    assert_int_equal(stats.context, 96);
+    assert_int_equal(stats.read_tokens, stats.prompt_tokens);
+    ht_generator_clear(g);
+    conversation_is(g, "assistant:");
+    fine(ht_generator_system(g, "Be kind.", 8, &diag), &diag);
+    answered(g, "Hello", again, sizeof again);
+    assert_string_equal(again, answer);
+    ht_generator_clear(NULL);
+    assert_int_equal(ht_generator_system(NULL, "x", 1, &diag), HT_ERR_USAGE);
+    assert_int_equal(ht_generator_system(g, NULL, 1, &diag), HT_ERR_USAGE);
+    ht_generator_close(&g);
+    ht_model_close(&model);
+}
+
 static void test_chat(void **state)
 {
     (void)state;
@@ -534,13 +604,13 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_native),    cmocka_unit_test(test_rows_of_the_file),
-        cmocka_unit_test(test_views),     cmocka_unit_test(test_quantized),
-        cmocka_unit_test(test_packed),    cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_threads),   cmocka_unit_test(test_text),
-        cmocka_unit_test(test_chat),      cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_cancelled), cmocka_unit_test(test_file_changes),
-        cmocka_unit_test(test_hub),
+        cmocka_unit_test(test_native),       cmocka_unit_test(test_rows_of_the_file),
+        cmocka_unit_test(test_views),        cmocka_unit_test(test_quantized),
+        cmocka_unit_test(test_packed),       cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_threads),      cmocka_unit_test(test_text),
+        cmocka_unit_test(test_chat),         cmocka_unit_test(test_conversation),
+        cmocka_unit_test(test_refused),      cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_file_changes), cmocka_unit_test(test_hub),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
