@@ -1,5 +1,6 @@
 /* Setting a job's options by name. */
 #include "base/json_write.h"
+#include "base/nearest.h"
 #include "job/job.h"
 
 #include <ctype.h>
@@ -124,6 +125,19 @@ static enum ht_err append_types(struct ht_job *job, struct ht__list *list, const
     }
 }
 
+static const char *name_at(void *ctx, size_t index)
+{
+    (void)ctx;
+    return index < sizeof slots / sizeof slots[0] ? slots[index].name : NULL;
+}
+
+static enum ht_err fail_unknown(const char *name, struct ht_diag *diag)
+{
+    const char *near = ht__nearest(name, name_at, NULL);
+    return ht__fail(diag, HT_ERR_USAGE, name, -1, "no such option%s%s%s", near ? "; did you mean " : "",
+                    near ? near : "", near ? "?" : "");
+}
+
 enum ht_err ht__options_set(struct ht_job *job, const char *name, const char *value, struct ht_diag *diag)
 {
     if (strcmp(name, "verb") == 0) {
@@ -135,7 +149,7 @@ enum ht_err ht__options_set(struct ht_job *job, const char *name, const char *va
     const struct slot *slot = NULL;
     for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
         if (strcmp(name, slots[i].name) == 0) slot = &slots[i];
-    if (!slot) return ht__fail(diag, HT_ERR_USAGE, name, -1, "no such option");
+    if (!slot) return fail_unknown(name, diag);
     void *field = (char *)&job->options + slot->offset;
     if (slot->kind == FLAG) return set_flag(field, name, value, diag);
     if (!value || !*value) return ht__fail(diag, HT_ERR_USAGE, name, -1, "the value is missing");

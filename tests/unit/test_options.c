@@ -119,6 +119,19 @@ static void refused(const char *name, const char *value)
     ht_job_close(&job);
 }
 
+static void mistyped_names_are_told(void **state)
+{
+    (void)state;
+    struct ht_job *job;
+    struct ht_diag diag;
+    assert_int_equal(ht_job_open(&job), HT_OK);
+    assert_int_equal(ht_job_set(job, "calibraton", "default", &diag), HT_ERR_USAGE);
+    assert_string_equal(diag.message, "no such option; did you mean calibration?");
+    assert_int_equal(ht_job_set(job, "xyzzy", "default", &diag), HT_ERR_USAGE);
+    assert_string_equal(diag.message, "no such option");
+    ht_job_close(&job);
+}
+
 static void what_is_no_option(void **state)
 {
     (void)state;
@@ -176,9 +189,8 @@ static void values_and_sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_has_its_field),
-        cmocka_unit_test(each_is_described),
-        cmocka_unit_test(what_is_no_option),
+        cmocka_unit_test(each_has_its_field), cmocka_unit_test(each_is_described),
+        cmocka_unit_test(what_is_no_option),  cmocka_unit_test(mistyped_names_are_told),
         cmocka_unit_test(values_and_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
