@@ -5,7 +5,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build} to=${2:-dist}
-static='yaml|pcre2-8|utf8proc|jansson|sqlite3|z'
 [ -x "$build/halftone" ] || { echo "$build/halftone is missing: make dist builds it first" >&2; exit 1; }
 version=$("$build/halftone" --version | cut -d' ' -f2)
 name=halftone-$version-linux-$(uname -m)
@@ -14,14 +13,8 @@ trap 'rm -rf "$work"' EXIT
 top=$work/$name
 mkdir -p "$top"/{bin,share/man/man1,share/bash-completion/completions,share/zsh/site-functions,share/fish/vendor_completions.d,share/doc,lib/systemd/system} "$to"
 
-# The program's own link command, with archives in the place of shared libraries
-link=$(ninja -C "$build" -t commands halftone | tail -n 1)
-case $link in *fsanitize*) echo "a sanitizer's build is not for release" >&2; exit 77 ;; esac
-link=$(sed -E "s#(/[^ ]*/lib($static))\.so#\1.a#g; s#-o halftone( |\$)#-o $top/bin/halftone #" <<<"$link")
-for archive in $(grep -oE "/[^ ]*/lib($static)\.a" <<<"$link" | sort -u); do
-    [ -e "$archive" ] || { echo "$archive is missing: it comes with the library's development package" >&2; exit 1; }
-done
-(cd "$build" && bash -c "$link")
+. tools/static_link.sh
+static_link "$build" halftone "$top/bin/halftone"
 strip "$top/bin/halftone"
 
 "$top/bin/halftone" man >"$top/share/man/man1/halftone.1"
