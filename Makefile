@@ -82,6 +82,10 @@ coverage: check-packages ## how much of the parsers their tests run through, a l
 dist: all ## the release archive: unpack it anywhere and run it
 	@tools/dist.sh $(BUILD)
 
+.PHONY: wheel
+wheel: all ## the Python package, with the library inside: pip install dist/halftone-*.whl
+	@tools/wheel.sh $(BUILD)
+
 install: all ## install to the prefix that meson was given
 	@meson install -C $(BUILD)
 

@@ -41,6 +41,7 @@ part soak env HALFTONE="$build/halftone" python3 -W ignore tests/server/soak.py 
 part thorough env HT_EFFORT=2 meson test -C "$build" --no-rebuild --print-errorlogs -t 100 -q \
     $(meson test -C "$build" --list 2>/dev/null | grep -E '^test_')
 part sanitized tools/run_tests.sh "$build" sanitized
+part python tests/python/run.sh "$build" asan # with the library that `sanitized` builds
 part ladder env HT_PARITY_WHOLE=1 tests/parity/run.sh "$build" tests/parity/check_eval.py
 part fuzzers tests/fuzz/run.sh
 part 32bit tests/bare/run.sh 32bit

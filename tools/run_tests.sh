@@ -116,6 +116,7 @@ else
     check "exports" tools/check_exports.sh "$build"
     later "tests/web" tests/web/run.sh "$build/halftone" # says what it lacks where there is no browser or no Node
     later_parity
+    later "tests/python" tests/python/run.sh "$build" # with PyTorch where parity has set it up
     if [ "${HT_SKIP_SANITIZED:-}" != 1 ]; then
         # Every program; of services and the command line what runs other code. `make nightly` runs all.
         build_sanitized
