@@ -220,14 +220,17 @@ static void latent_attention(struct ht__engine *e, const struct ht__layer *l, in
     memcpy(e->attended, e->latent, (size_t)(n * ld) * sizeof(float));
 }
 
-void ht__engine_attention(struct ht__engine *e, const struct ht__layer *l, int layer)
+void ht__engine_attend(struct ht__engine *e, const struct ht__layer *l, int layer)
 {
-    const struct ht__hparams *h = &e->hparams;
-    if (h->latent)
+    if (e->hparams.latent)
         latent_attention(e, l, layer);
     else
         plain_attention(e, l, layer);
+}
+
+void ht__engine_attention_output(struct ht__engine *e, const struct ht__layer *l)
+{
     observe(e, &l->attn_output, e->attended, l->attn_output.n_in);
     ht__engine_matmul(e, &l->attn_output, 0, e->attended, l->attn_output.n_in, (int64_t)e->n_seqs * e->n_tokens, e->out,
-                      h->n_embd);
+                      e->hparams.n_embd);
 }

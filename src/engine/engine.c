@@ -211,7 +211,8 @@ static void parallel_layer(struct ht__engine *e, const struct ht__layer *l, int 
 {
     float *in = e->hidden2; /* free until the feed-forward has its input copied: see below */
     norm_rows(e, l->attn_norm_2.w ? &l->attn_norm_2 : &l->attn_norm, e->x, n, e->normed);
-    ht__engine_attention(e, l, layer);
+    ht__engine_attend(e, l, layer);
+    ht__engine_attention_output(e, l);
     memcpy(in, e->out, (size_t)(n * e->hparams.n_embd) * sizeof(float));
     const struct ht__vector *norm = l->ffn_norm.w ? &l->ffn_norm : &l->attn_norm;
     norm_rows(e, norm, e->x, n, e->normed);
@@ -220,27 +221,39 @@ static void parallel_layer(struct ht__engine *e, const struct ht__layer *l, int 
     add_rows(e, e->x, e->out, n);
 }
 
-static void sequential_layer(struct ht__engine *e, const struct ht__layer *l, int layer, int64_t n)
+static void norm_or_copy(const struct ht__engine *e, const struct ht__vector *norm, int64_t n)
 {
-    const struct ht__vector *ffn_norm = &l->ffn_norm, *post = &l->attn_post_norm;
-    if (e->hparams.compute->post_is_ffn_norm) {
-        ffn_norm = post;
-        post = NULL;
-    }
-    if (l->attn_norm.w)
-        norm_rows(e, &l->attn_norm, e->x, n, e->normed);
+    if (norm->w)
+        norm_rows(e, norm, e->x, n, e->normed);
     else
         memcpy(e->normed, e->x, (size_t)(n * e->hparams.n_embd) * sizeof(float));
-    ht__engine_attention(e, l, layer);
+}
+
+/* out into the residual stream. */
+static void add_out(const struct ht__engine *e, const struct ht__vector *post, int64_t n)
+{
     if (post && post->w) norm_rows(e, post, e->out, n, e->out);
     add_rows(e, e->x, e->out, n);
-    if (ffn_norm->w)
-        norm_rows(e, ffn_norm, e->x, n, e->normed);
-    else
-        memcpy(e->normed, e->x, (size_t)(n * e->hparams.n_embd) * sizeof(float));
+}
+
+/* Where it begins and ends by the marks: see ht__engine_stretch. */
+static void sequential_layer(struct ht__engine *e, const struct ht__layer *l, int layer, int64_t n)
+{
+    bool post_is_ffn_norm = e->hparams.compute->post_is_ffn_norm;
+    if (e->from < HT__MARK_ATTENDED) {
+        norm_or_copy(e, &l->attn_norm, n);
+        ht__engine_attend(e, l, layer);
+    }
+    if (e->to == HT__MARK_ATTENDED) return;
+    if (e->from < HT__MARK_FEED) {
+        ht__engine_attention_output(e, l);
+        add_out(e, post_is_ffn_norm ? NULL : &l->attn_post_norm, n);
+    }
+    if (e->to == HT__MARK_FEED) return;
+    if (e->from < HT__MARK_HIDDEN) norm_or_copy(e, post_is_ffn_norm ? &l->attn_post_norm : &l->ffn_norm, n);
     ht__engine_feed_forward(e, l, e->normed);
-    if (l->ffn_post_norm.w) norm_rows(e, &l->ffn_post_norm, e->out, n, e->out);
-    add_rows(e, e->x, e->out, n);
+    if (e->to == HT__MARK_HIDDEN) return;
+    add_out(e, &l->ffn_post_norm, n);
 }
 
 /* A sum is NaN or infinite when a part is. */
@@ -265,11 +278,15 @@ static enum ht_err check_pass(const struct ht__engine *e, int n_seqs, int n_toke
                     n_tokens, at, e->params.n_seqs, e->params.n_batch, e->params.n_ctx);
 }
 
+static bool is_parallel(const struct ht__engine *e, const struct ht__layer *l)
+{
+    return e->hparams.parallel || (e->hparams.compute->parallel == HT__PARALLEL_BY_NORM && !l->ffn_norm.w);
+}
+
 static enum ht_err run_layer(struct ht__engine *e, const struct ht__layer *l, int layer)
 {
     int64_t n = (int64_t)e->n_seqs * e->n_tokens;
-    bool parallel = e->hparams.parallel || (e->hparams.compute->parallel == HT__PARALLEL_BY_NORM && !l->ffn_norm.w);
-    if (parallel)
+    if (is_parallel(e, l))
         parallel_layer(e, l, layer, n);
     else
         sequential_layer(e, l, layer, n);
@@ -285,6 +302,8 @@ enum ht_err ht__engine_pass(struct ht__engine *e, const int32_t *tokens, int n_s
     e->n_seqs = n_seqs;
     e->n_tokens = n_tokens;
     e->at = at;
+    e->from = HT__MARK_START;
+    e->to = HT__MARK_END;
     HT_TRY(embed(e, tokens));
     for (int i = 0; i < e->hparams.n_layers; i++) {
         const struct ht__layer *l;
@@ -333,25 +352,67 @@ static void replace_all(const struct ht__engine *e, struct ht__layer *l)
 #undef HT_MATRIX
 }
 
-enum ht_err ht__engine_layer(struct ht__engine *e, int layer, float *x, int n_seqs, int n_tokens, struct ht_diag *diag)
+int64_t ht__engine_mark_width(const struct ht__engine *e, int layer, enum ht__mark mark)
+{
+    const struct ht__layer *l = &e->weights->layers[layer];
+    if (mark == HT__MARK_START || mark == HT__MARK_END) return 0;
+    if (is_parallel(e, l)) return -1;
+    if (mark == HT__MARK_ATTENDED) return l->attn_output.n_in;
+    if (mark == HT__MARK_HIDDEN) return l->router.weight ? -1 : l->ffn_down.n_in;
+    return 0;
+}
+
+/* Where the engine has what is kept at a mark. */
+static float *kept_at(const struct ht__engine *e, enum ht__mark mark)
+{
+    return mark == HT__MARK_ATTENDED ? e->attended : e->hidden;
+}
+
+static size_t kept_bytes(const struct ht__engine *e, int layer, enum ht__mark mark)
+{
+    int64_t width = ht__engine_mark_width(e, layer, mark);
+    return width > 0 ? (size_t)e->n_seqs * (size_t)e->n_tokens * (size_t)width * sizeof(float) : 0;
+}
+
+static enum ht_err run_stretch(struct ht__engine *e, const struct ht__stretch *stretch, const struct ht__layer *l,
+                               float *x)
+{
+    size_t size = (size_t)e->n_seqs * (size_t)e->n_tokens * (size_t)e->hparams.n_embd * sizeof *x;
+    size_t in = kept_bytes(e, stretch->layer, stretch->from), out = kept_bytes(e, stretch->layer, stretch->to);
+    memcpy(e->x, x, size);
+    if (in) memcpy(kept_at(e, stretch->from), stretch->rows, in);
+    e->enough = false;
+    e->from = stretch->from;
+    e->to = stretch->to;
+    HT_TRY(run_layer(e, l, stretch->layer));
+    if (e->enough) return HT_OK;
+    memcpy(x, e->x, size);
+    if (out) memcpy(stretch->kept, kept_at(e, stretch->to), out);
+    return HT_OK;
+}
+
+enum ht_err ht__engine_stretch(struct ht__engine *e, const struct ht__stretch *stretch, float *x, int n_seqs,
+                               int n_tokens, struct ht_diag *diag)
 {
     const struct ht__layer *l;
     struct ht__layer other;
-    size_t size = (size_t)n_seqs * (size_t)n_tokens * (size_t)e->hparams.n_embd * sizeof *x;
     HT_TRY(begin_piece(e, n_seqs, n_tokens, diag));
     if (ht__engine_stopped(e)) return ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
-    HT_TRY(ht__weights_layer(e->weights, layer, &l, diag));
+    HT_TRY(ht__weights_layer(e->weights, stretch->layer, &l, diag));
     if (e->replace) {
         other = *l;
         replace_all(e, &other);
         l = &other;
     }
-    memcpy(e->x, x, size);
-    e->enough = false;
-    enum ht_err err = run_layer(e, l, layer);
-    if (err == HT_OK && !e->enough) memcpy(x, e->x, size);
+    enum ht_err err = run_stretch(e, stretch, l, x);
     e->enough = false;
     return err;
+}
+
+enum ht_err ht__engine_layer(struct ht__engine *e, int layer, float *x, int n_seqs, int n_tokens, struct ht_diag *diag)
+{
+    struct ht__stretch whole = {.layer = layer, .from = HT__MARK_START, .to = HT__MARK_END};
+    return ht__engine_stretch(e, &whole, x, n_seqs, n_tokens, diag);
 }
 
 void ht__engine_output_input(struct ht__engine *e, const float *x, int n, float *out)

@@ -73,10 +73,31 @@ HT_MUST_CHECK enum ht_err ht__engine_embed(struct ht__engine *engine, const int3
                                            float *x, struct ht_diag *diag);
 HT_MUST_CHECK enum ht_err ht__engine_layer(struct ht__engine *engine, int layer, float *x, int n_seqs, int n_tokens,
                                            struct ht_diag *diag);
+
+/* Where a layer may be left and gone on with later, so that a caller may change weights in between. */
+enum ht__mark {
+    HT__MARK_START,
+    HT__MARK_ATTENDED, /* before the output matrix of attention; its input is kept */
+    HT__MARK_FEED,     /* attention is in the residual stream */
+    HT__MARK_HIDDEN,   /* before the last matrix of the feed-forward; its input is kept */
+    HT__MARK_END,
+};
+/* Floats a token that are kept at a mark beside the residual stream; -1: this layer cannot be left there. */
+int64_t ht__engine_mark_width(const struct ht__engine *engine, int layer, enum ht__mark mark);
+
+struct ht__stretch {
+    int layer;
+    enum ht__mark from, to;
+    const float *rows; /* what is kept at `from`: n_seqs x n_tokens x its width */
+    float *kept;       /* gets the same of `to` */
+};
+/* ht__engine_layer from one mark to another. An observer sees what is multiplied in between. */
+HT_MUST_CHECK enum ht_err ht__engine_stretch(struct ht__engine *engine, const struct ht__stretch *stretch, float *x,
+                                             int n_seqs, int n_tokens, struct ht_diag *diag);
 /* What the output matrix takes of n rows of the residual stream (n_batch at most): n x n_embd. */
 void ht__engine_output_input(struct ht__engine *engine, const float *x, int n, float *out);
 
-/* Other weights in the place of the model's, in ht__engine_layer and, of the output matrix, in ht__engine_logit_lens:
+/* Other weights in the place of the model's, in ht__engine_stretch and, of the output matrix, in ht__engine_logit_lens:
  * n_out x n_in floats of all matrices of a weight, which must last as long as that runs; NULL: its own. fn NULL: no more
  * of that. */
 typedef const float *ht__replace_fn(void *ctx, const struct ht__weight *weight);
@@ -86,7 +107,7 @@ const float *ht__engine_stream(const struct ht__engine *engine);
 /* What the products of this weight are multiplied with before they are added to the residual stream; 0: they are not added
  * to it as they are. */
 double ht__engine_stream_share(const struct ht__engine *engine, const struct ht__weight *weight);
-/* For an observer, in ht__engine_layer: it has seen what it came for. The layer ends without computing, x is as it was. */
+/* For an observer, in ht__engine_stretch: it has seen what it came for. The layer ends without computing, x is as it was. */
 void ht__engine_enough(struct ht__engine *engine);
 
 /* Logits that n rows of the residual stream (n_batch at most) would have if the last layer were behind them: the final

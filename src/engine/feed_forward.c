@@ -36,16 +36,16 @@ static void activate_row(void *ctx, int64_t task, int thread)
     ht__engine_activate(r->e, r->gate + task * r->ld_gate, r->up ? r->up + task * r->ld_up : NULL, r->n);
 }
 
-static void dense(struct ht__engine *e, const struct ht__kept_matrix *gate, const struct ht__kept_matrix *up,
-                  const struct ht__kept_matrix *down, const float *in, float *out)
+/* The first half: `in` through gate and up, to hidden. */
+static void to_hidden(struct ht__engine *e, const struct ht__kept_matrix *gate, const struct ht__kept_matrix *up,
+                      int64_t ff, const float *in)
 {
-    int64_t n = (int64_t)e->n_seqs * e->n_tokens, n_embd = e->hparams.n_embd, ff = down->n_in;
-    struct rows r = {.e = e, .n = ff, .ld_gate = ff, .ld_up = ff};
+    int64_t n = (int64_t)e->n_seqs * e->n_tokens, n_embd = e->hparams.n_embd;
+    struct rows r = {.e = e, .gate = e->hidden, .n = ff, .ld_gate = ff, .ld_up = ff};
     if (e->observe) {
         if (gate->weight) e->observe(e->observe_ctx, gate->weight, 0, in, n, n_embd);
         e->observe(e->observe_ctx, up->weight, 0, in, n, n_embd);
     }
-    float *act = e->hidden;
     if (gate->weight) {
         ht__engine_matmul(e, gate, 0, in, n_embd, n, e->hidden, ff);
         ht__engine_matmul_again(e, up, 0, in, n_embd, n, e->hidden2, ff);
@@ -56,14 +56,19 @@ static void dense(struct ht__engine *e, const struct ht__kept_matrix *gate, cons
         r.ld_up = up->n_out;
         if (up->n_out == 2 * ff) r.up = e->hidden + ff;
     }
-    r.gate = act;
     ht__pool_run(e->pool, n, activate_row, &r);
     if (r.ld_gate != ff) /* gate and up were one matrix: close the gaps */
         for (int64_t t = 1; t < n; t++)
             for (int64_t i = 0; i < ff; i++)
-                act[t * ff + i] = act[t * r.ld_gate + i];
-    if (e->observe) e->observe(e->observe_ctx, down->weight, 0, act, n, ff);
-    ht__engine_matmul(e, down, 0, act, ff, n, out, n_embd);
+                e->hidden[t * ff + i] = e->hidden[t * r.ld_gate + i];
+}
+
+/* The second: hidden through down. */
+static void from_hidden(struct ht__engine *e, const struct ht__kept_matrix *down, float *out)
+{
+    int64_t n = (int64_t)e->n_seqs * e->n_tokens, ff = down->n_in;
+    if (e->observe) e->observe(e->observe_ctx, down->weight, 0, e->hidden, n, ff);
+    ht__engine_matmul(e, down, 0, e->hidden, ff, n, out, e->hparams.n_embd);
 }
 
 /* Shared experts see every token; where they have a router of their own it weighs them. */
@@ -71,7 +76,8 @@ static void shared(struct ht__engine *e, const struct ht__layer *l, const float 
 {
     int64_t n = (int64_t)e->n_seqs * e->n_tokens, n_embd = e->hparams.n_embd;
     float *mine = e->latent;
-    dense(e, &l->shared_gate, &l->shared_up, &l->shared_down, in, mine);
+    to_hidden(e, &l->shared_gate, &l->shared_up, l->shared_down.n_in, in);
+    from_hidden(e, &l->shared_down, mine);
     if (l->shared_router.weight) {
         if (e->observe) e->observe(e->observe_ctx, l->shared_router.weight, 0, in, n, n_embd);
         ht__engine_matmul(e, &l->shared_router, 0, in, n_embd, n, e->hidden, 1);
@@ -85,7 +91,8 @@ static void shared(struct ht__engine *e, const struct ht__layer *l, const float 
 void ht__engine_feed_forward(struct ht__engine *e, const struct ht__layer *l, const float *in)
 {
     if (!l->router.weight) {
-        dense(e, &l->ffn_gate, &l->ffn_up, &l->ffn_down, in, e->out);
+        if (e->from < HT__MARK_HIDDEN) to_hidden(e, &l->ffn_gate, &l->ffn_up, l->ffn_down.n_in, in);
+        if (e->to > HT__MARK_HIDDEN) from_hidden(e, &l->ffn_down, e->out);
         return;
     }
     ht__engine_experts(e, l, in, e->out);

@@ -33,7 +33,8 @@ struct ht__engine {
     void *layer_ctx;
     ht__replace_fn *replace;
     void *replace_ctx;
-    bool enough; /* of this layer: nothing is multiplied any more */
+    bool enough;            /* of this layer: nothing is multiplied any more */
+    enum ht__mark from, to; /* what of a layer is computed */
     /* buffers for n_batch tokens */
     float *x, *normed, *attended, *out; /* n_embd, or heads x value_len if that is more */
     float *q, *k, *v;
@@ -68,9 +69,11 @@ HT_MUST_CHECK enum ht_err ht__engine_open_rope(struct ht__engine *e, struct ht_d
 /* Turns the heads of n tokens in place; rows are ld apart, the turned part starts `skip` into each head. */
 void ht__engine_rope(struct ht__engine *e, int layer, float *x, int64_t ld, int heads, int head_len, int skip);
 
-/* normed -> attended (heads x value length), then through the output matrix to out. */
-void ht__engine_attention(struct ht__engine *e, const struct ht__layer *l, int layer);
-/* Feed-forward of `in` to out: dense, experts, shared experts. */
+/* normed -> attended (heads x value length), */
+void ht__engine_attend(struct ht__engine *e, const struct ht__layer *l, int layer);
+/* and through the output matrix to out. */
+void ht__engine_attention_output(struct ht__engine *e, const struct ht__layer *l);
+/* Feed-forward of `in` to out: dense, experts, shared experts. The first half of a dense one goes to hidden. */
 void ht__engine_feed_forward(struct ht__engine *e, const struct ht__layer *l, const float *in);
 void ht__engine_experts(struct ht__engine *e, const struct ht__layer *l, const float *in, float *out);
 HT_MUST_CHECK enum ht_err ht__engine_open_experts(struct ht__engine *e, struct ht_diag *diag);

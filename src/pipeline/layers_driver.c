@@ -131,34 +131,65 @@ static bool has_work(const struct ht__layers *d, const struct ht__course *c, con
     return false;
 }
 
-static enum ht_err one_stage(struct ht__layers *d, struct ht__course *c, int layer, const struct ht__stage *stage,
-                             struct ht_diag *diag)
+/* The outputs share the memory for what is kept at a mark: each moves on from there at once. */
+static enum ht_err leave_mark(struct ht__layers *d, struct ht__course *c, const struct ht__stage *stage,
+                              struct ht_diag *diag)
+{
+    int layer = stage->site.layer;
+    if (!stage->kept) return HT_OK;
+    return ht__layers_move(d, c, layer, ht__layers_next_mark(d, layer, stage->mark), 0.2, diag);
+}
+
+static enum ht_err stage_of_course(struct ht__layers *d, struct ht__course *c, const struct ht__stage *stage,
+                                   struct ht_diag *diag)
 {
     struct ht__site_stats site = {.alloc = d->plan->run.alloc};
-    double share = 0;
-    enum ht_err err = HT_OK;
-    if (has_work(d, c, stage)) {
-        err = ht__layers_look(d, c, layer, stage, &share, &site, diag);
-        if (err == HT_OK) err = choose_all(d, c, stage, &site, share, diag);
-    }
+    double share = 0, before = d->done;
+    HT_TRY(ht__layers_move(d, c, stage->site.layer, stage->mark, 0.4, diag));
+    enum ht_err err = ht__layers_look(d, c, stage, &share, &site, diag);
+    if (err == HT_OK) err = choose_all(d, c, stage, &site, share, diag);
     ht__site_close(&site);
-    d->done += d->step;
+    if (err == HT_OK) err = leave_mark(d, c, stage, diag);
+    d->done = before + d->step;
     return err;
 }
 
-static enum ht_err one_course(struct ht__layers *d, struct ht__course *c, int layer, struct ht_diag *diag)
+static enum ht_err one_stage(struct ht__layers *d, const struct ht__stage *stage, struct ht_diag *diag)
 {
-    if (finished(d, layer)) {
-        HT_TRY(read_back(d, c, layer, diag));
-        d->done += d->step * (double)d->n_stages;
-    } else {
-        HT_TRY(round_others(d, c, layer, diag));
-        for (size_t i = 0; i < d->n_stages; i++)
-            HT_TRY(one_stage(d, c, layer, &d->stages[i], diag));
+    bool any = false;
+    for (size_t i = 0; i < d->n_courses; i++) {
+        struct ht__course *c = &d->courses[i];
+        if (!has_work(d, c, stage)) continue;
+        any = true;
+        HT_TRY(ht__layers_move(d, NULL, stage->site.layer, stage->mark, 0.2, diag));
+        HT_TRY(stage_of_course(d, c, stage, diag));
     }
-    HT_TRY(ht__layers_carry(d, c, c->x, layer, diag));
-    d->done += d->step;
+    return any ? leave_mark(d, NULL, stage, diag) : HT_OK;
+}
+
+static enum ht_err choose_layer(struct ht__layers *d, int layer, struct ht_diag *diag)
+{
+    bool done = finished(d, layer);
+    for (size_t i = 0; i < d->n_courses; i++)
+        HT_TRY(done ? read_back(d, &d->courses[i], layer, diag) : round_others(d, &d->courses[i], layer, diag));
+    for (size_t i = 0; !done && i < d->n_stages; i++)
+        HT_TRY(one_stage(d, &d->stages[i], diag));
     return HT_OK;
+}
+
+/* From the layer's start or to its end. */
+static void mark_all(struct ht__layers *d, enum ht__mark mark)
+{
+    d->flow.mark = mark;
+    for (size_t i = 0; i < d->n_courses; i++)
+        d->courses[i].flow.mark = mark;
+}
+
+static enum ht_err finish_layer(struct ht__layers *d, int layer, struct ht_diag *diag)
+{
+    for (size_t i = 0; i < d->n_courses; i++)
+        HT_TRY(ht__layers_move(d, &d->courses[i], layer, HT__MARK_END, 0.4, diag));
+    return ht__layers_move(d, NULL, layer, HT__MARK_END, 0.4, diag);
 }
 
 /* ---- writing what was chosen ---- */
@@ -189,9 +220,9 @@ static enum ht_err one_layer(struct ht__layers *d, int layer, struct ht_diag *di
 {
     HT_TRY(ht__layers_find(d, layer, diag));
     d->step = (double)d->n_tokens / (double)(1 + d->n_courses * (d->n_stages + 1));
-    for (size_t i = 0; i < d->n_courses; i++)
-        HT_TRY(one_course(d, &d->courses[i], layer, diag));
-    HT_TRY(ht__layers_carry(d, NULL, d->x, layer, diag));
+    mark_all(d, HT__MARK_START);
+    HT_TRY(choose_layer(d, layer, diag));
+    HT_TRY(finish_layer(d, layer, diag));
     d->done = (double)(layer + 1) * (double)d->n_tokens;
     return write_layer(d, layer, diag);
 }
@@ -201,12 +232,12 @@ static enum ht_err end_of_course(struct ht__layers *d, struct ht__course *c, con
                                  struct ht_diag *diag)
 {
     struct ht__site_stats site = {.alloc = d->plan->run.alloc};
-    struct ht__stage stage = {ht__slot_site(output->slot), output};
+    struct ht__stage stage = {.site = ht__slot_site(output->slot), .first = output};
     bool wanted = false;
     for (size_t i = 0; i < d->plan->n_items; i++)
         wanted |= chosen_at(c, &stage, i) && !d->journal->finished[i];
     if (!wanted) return HT_OK;
-    enum ht_err err = ht__layers_look_at_end(d, c, &site, diag);
+    enum ht_err err = ht__layers_look_at_end(d, c, &stage, &site, diag);
     if (err == HT_OK) err = choose_all(d, c, &stage, &site, 0, diag);
     ht__site_close(&site);
     return err;
@@ -262,7 +293,8 @@ static uint64_t besides(const struct ht__layers *d)
     uint64_t embedding = e ? (uint64_t)e->rows->n_rows * (uint64_t)e->rows->row_len * d->n_courses : 0;
     embedding += 4 * HT__MOST_JUDGED * (uint64_t)d->n_embd * sizeof(float);
     uint64_t streams = (uint64_t)(d->n_tokens * d->n_embd) * sizeof(float) * (1 + d->n_courses);
-    return embedding + streams + site_bytes(d, widest) + weight_bytes(d, largest, most);
+    uint64_t kept = ht__layers_kept_bytes(d, d->most_kept);
+    return embedding + streams + kept + site_bytes(d, widest) + weight_bytes(d, largest, most);
 }
 
 /* What is left for the engine, where there is a limit. */
@@ -287,20 +319,34 @@ static enum ht_err open_text(struct ht__layers *d, struct ht_diag *diag)
     return HT_OK;
 }
 
+static enum ht_err memory_of_all(const struct ht__layers *d, uint64_t *total, struct ht_diag *diag)
+{
+    struct ht__run run = engine_run(d);
+    uint64_t matrices;
+    HT_TRY(ht__calibration_memory(&d->cal, &run, d->plan->model, total, &matrices, diag));
+    *total += besides(d);
+    return HT_OK;
+}
+
+/* What would be kept at marks gives way where memory is short. */
+static enum ht_err settle_memory(struct ht__layers *d, uint64_t *total, struct ht_diag *diag)
+{
+    d->most_kept = ht__layers_widest_kept(d);
+    HT_TRY(memory_of_all(d, total, diag));
+    if (d->plan->run.memory == 0 || *total <= d->plan->run.memory) return HT_OK;
+    d->most_kept = 0;
+    return memory_of_all(d, total, diag);
+}
+
 enum ht_err ht__layers_memory(const struct ht__plan *plan, uint64_t *total, struct ht_diag *diag)
 {
     struct ht__layers d = {.plan = (struct ht__plan *)(uintptr_t)plan};
-    uint64_t matrices;
     *total = 0;
     for (size_t i = 0; i < plan->n_outputs; i++)
         d.n_courses += ht__layers_output(plan, &plan->outputs[i]);
     if (d.n_courses == 0) return HT_OK;
     enum ht_err err = open_text(&d, diag);
-    if (err == HT_OK) {
-        struct ht__run run = engine_run(&d);
-        err = ht__calibration_memory(&d.cal, &run, plan->model, total, &matrices, diag);
-        *total += besides(&d);
-    }
+    if (err == HT_OK) err = settle_memory(&d, total, diag);
     ht__calibration_close(&d.cal);
     return err;
 }
@@ -318,17 +364,17 @@ static enum ht_err open_course(struct ht__layers *d, struct ht__course *c, struc
     if (folder) c->native = ht__arena_array(&d->plan->arena, n, sizeof *c->native);
     if (folder) c->used = ht__arena_array(&d->plan->arena, n, sizeof *c->used);
     if (folder && (!c->native || !c->used)) return ht__fail_memory(diag, "plan");
-    c->x = ht__new_array(d->plan->run.alloc, (size_t)d->n_tokens, (size_t)d->n_embd * sizeof *c->x);
+    c->flow.x = ht__new_array(d->plan->run.alloc, (size_t)d->n_tokens, (size_t)d->n_embd * sizeof(float));
     d->n_courses++;
-    return c->chosen && c->weights && c->x ? HT_OK : ht__fail_memory(diag, "activations");
+    return c->chosen && c->weights && c->flow.x ? HT_OK : ht__fail_memory(diag, "activations");
 }
 
 static enum ht_err open_courses(struct ht__layers *d, struct ht_diag *diag)
 {
     struct ht__plan *plan = d->plan;
     d->courses = ht__arena_array(&plan->arena, plan->n_outputs, sizeof *d->courses);
-    d->x = ht__new_array(plan->run.alloc, (size_t)d->n_tokens, (size_t)d->n_embd * sizeof *d->x);
-    if (!d->courses || !d->x) return ht__fail_memory(diag, "activations");
+    d->flow.x = ht__new_array(plan->run.alloc, (size_t)d->n_tokens, (size_t)d->n_embd * sizeof(float));
+    if (!d->courses || !d->flow.x) return ht__fail_memory(diag, "activations");
     for (size_t i = 0; i < plan->n_outputs; i++)
         if (ht__layers_output(plan, &plan->outputs[i]))
             HT_TRY(open_course(d, &d->courses[d->n_courses], &plan->outputs[i], diag));
@@ -343,7 +389,7 @@ static enum ht_err embed(struct ht__layers *d, struct ht_diag *diag)
     HT_TRY(ht__engine_check_tokens(d->engine, d->cal.dataset, d->cal.windows.tokens, d->cal.windows.n * n_ctx, diag));
     for (size_t c = 0; c < d->cal.windows.n; c += (size_t)d->cal.n_seqs)
         HT_TRY(ht__engine_embed(d->engine, d->cal.windows.tokens + c * n_ctx, ht__layers_seqs(d, c), d->cal.n_ctx,
-                                ht__layers_rows(d, d->x, c), diag));
+                                ht__layers_rows(d, d->flow.x, c), diag));
     for (size_t i = 0; i < d->n_courses; i++)
         HT_TRY(ht__course_embed(d, &d->courses[i], diag));
     return write_layer(d, -1, diag);
@@ -363,14 +409,26 @@ static enum ht_err check_text(const struct ht__layers *d, struct ht_diag *diag)
         d->cal.windows.n, d->cal.n_ctx, held);
 }
 
+static enum ht_err open_rows(struct ht__layers *d, struct ht_diag *diag)
+{
+    for (int i = 0; i < 2 && d->most_kept > 0; i++) {
+        d->rows[i] = ht__new_array(d->plan->run.alloc, (size_t)d->n_tokens, (size_t)d->most_kept * sizeof(float));
+        if (!d->rows[i]) return ht__fail_memory(diag, "activations");
+    }
+    return HT_OK;
+}
+
 static enum ht_err open_parts(struct ht__layers *d, struct ht_diag *diag)
 {
     struct ht__plan *plan = d->plan;
+    uint64_t total;
     HT_TRY(open_text(d, diag));
     HT_TRY(check_text(d, diag));
     HT_TRY(ht__pool_open(plan->run.n_threads, plan->run.alloc, &d->pool, diag));
     HT_TRY(open_courses(d, diag));
+    HT_TRY(settle_memory(d, &total, diag));
     struct ht__run run = engine_run(d);
+    HT_TRY(open_rows(d, diag));
     return ht__calibration_engine(&d->cal, &run, plan->model, &d->engine, diag);
 }
 
@@ -392,9 +450,11 @@ enum ht_err ht__layers_run(struct ht__plan *plan, const struct ht__journal *jour
     if (err == HT_OK) err = layers(&d, diag);
     for (size_t i = 0; i < d.n_courses; i++) {
         ht__course_forget(&d.courses[i]);
-        ht__free(plan->run.alloc, d.courses[i].x);
+        ht__free(plan->run.alloc, d.courses[i].flow.x);
     }
-    ht__free(plan->run.alloc, d.x);
+    ht__free(plan->run.alloc, d.flow.x);
+    for (int i = 0; i < 2; i++)
+        ht__free(plan->run.alloc, d.rows[i]);
     ht__engine_close(&d.engine);
     ht__pool_close(&d.pool);
     ht__calibration_close(&d.cal);

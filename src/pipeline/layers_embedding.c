@@ -193,7 +193,7 @@ static enum ht_err start_held(struct embedding *e, struct ht_diag *diag)
     float *row = ht__arena_raw(&e->arena, (size_t)(3 * n) * sizeof *row + 64);
     if (!row) return ht__fail_memory(diag, "activations");
     for (size_t i = 0; i < e->n_held; i++) {
-        const float *from = ht__layers_rows(d, d->x, e->held[i]);
+        const float *from = ht__layers_rows(d, d->flow.x, e->held[i]);
         memcpy(held_rows(e, e->ref, i), from, (size_t)(n_ctx * n) * sizeof *from);
         for (int way = 0; way < N_WAYS; way++) {
             if (!e->possible[way]) continue;
@@ -326,7 +326,7 @@ static enum ht_err start_all(struct embedding *e, struct ht_diag *diag)
         HT_TRY(ht__layers_read(e->weight, token, 1, row, diag));
         ht__decoder(e->type, d->plan->settings->level)(rows + (size_t)token * e->row_bytes, d->n_embd, again);
         for (int64_t i = 0; i < d->n_embd; i++)
-            e->course->x[t * d->n_embd + i] += scale * (again[i] - row[i]);
+            e->course->flow.x[t * d->n_embd + i] += scale * (again[i] - row[i]);
     }
     return HT_OK;
 }
@@ -345,7 +345,7 @@ static enum ht_err choose(struct embedding *e, struct ht_diag *diag)
 enum ht_err ht__course_embed(struct ht__layers *d, struct ht__course *course, struct ht_diag *diag)
 {
     const struct ht__weight *w = ht__model_find(d->plan->model, HT__ROLE_EMBEDDING);
-    memcpy(course->x, d->x, (size_t)(d->n_tokens * d->n_embd) * sizeof *d->x);
+    memcpy(course->flow.x, d->flow.x, (size_t)(d->n_tokens * d->n_embd) * sizeof *d->flow.x);
     size_t item = w ? (size_t)(w - d->plan->model->weights) : 0;
     if (!w || course->native || !ht__course_changes(course, item)) return HT_OK;
     struct embedding e = {.d = d,

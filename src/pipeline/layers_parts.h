@@ -13,6 +13,12 @@ enum {
     HT__MOST_STAGES = 32,   /* sites of a layer */
 };
 
+/* A residual stream on its way through the layer at hand, of all tokens. */
+struct ht__flow {
+    float *x; /* n_tokens x n_embd */
+    enum ht__mark mark;
+};
+
 /*
  * An output on its way through the layers. The model is run in the GGUF view; the matrices of a folder are those of the native
  * view, whose rows may lie in another order, or are parts of what the model is run with.
@@ -20,7 +26,7 @@ enum {
 struct ht__course {
     struct ht__plan_output *out;
     struct ht__chosen *chosen; /* out->chosen, to be filled */
-    float *x;                  /* residual stream of all tokens, as the model quantized so far has it */
+    struct ht__flow flow;      /* as the model quantized so far has it */
     float **weights;           /* by weight: what that model has in the layer at hand; NULL: what the float model has */
     float **native;            /* of a folder, by item: the same of its own matrices; otherwise NULL */
     bool *used;                /* by item: the model that is run has it */
@@ -31,6 +37,8 @@ struct ht__course {
 struct ht__stage {
     struct ht__site site;
     const struct ht__weight *first; /* the first of its matrices that the layer multiplies with */
+    enum ht__mark mark;             /* the last one before it */
+    bool kept;                      /* its input is what is kept there */
 };
 
 struct ht__layers {
@@ -42,13 +50,15 @@ struct ht__layers {
     struct ht__pool *pool;
     const struct ht__ops *ops;
     int64_t n_embd, n_tokens; /* of the text */
-    float *x;                 /* residual stream of all tokens, as the float model has it */
+    struct ht__flow flow;     /* as the float model has it */
+    float *rows[2];    /* what is kept at a mark, of the float model and of one output at a time; NULL: too large */
+    int64_t most_kept; /* floats a token in these */
     struct ht__course *courses;
     size_t n_courses;
     struct ht__stage stages[HT__MOST_STAGES];
     size_t n_stages;
     struct ht__progress progress;
-    double done, step; /* tokens through all layers; what a pass over the text adds */
+    double done, step; /* tokens through all layers; what a stage of an output adds */
 };
 
 /* The rows of the residual stream x that a pass from this chunk on takes, and how many chunks it takes. */
@@ -59,17 +69,27 @@ const float *ht__course_weight(void *course, const struct ht__weight *weight);
 /* Share of the pass at hand; HT_ERR_CANCELLED. */
 HT_MUST_CHECK enum ht_err ht__layers_tell(struct ht__layers *d, double share, const char *what, struct ht_diag *diag);
 
+/* layers_flow.c: moves a residual stream to a mark of the layer, of which it is at an earlier one; course NULL: of the float
+ * model. Tells the progress this share of a step. */
+HT_MUST_CHECK enum ht_err ht__layers_move(struct ht__layers *d, struct ht__course *course, int layer, enum ht__mark to,
+                                          double share, struct ht_diag *diag);
+/* May a stream be left at the mark, and is there memory for what is kept there? */
+bool ht__layers_can_stop(const struct ht__layers *d, int layer, enum ht__mark mark);
+/* The first of these behind one. */
+enum ht__mark ht__layers_next_mark(const struct ht__layers *d, int layer, enum ht__mark mark);
+/* Floats a token that are kept at the widest mark that is worth it; bytes for so many of all tokens. */
+int64_t ht__layers_widest_kept(const struct ht__layers *d);
+uint64_t ht__layers_kept_bytes(const struct ht__layers *d, int64_t width);
+
 /* layers_site.c: finds the sites of a layer; statistics of one of them, for a course. */
 HT_MUST_CHECK enum ht_err ht__layers_find(struct ht__layers *d, int layer, struct ht_diag *diag);
-HT_MUST_CHECK enum ht_err ht__layers_look(struct ht__layers *d, const struct ht__course *course, int layer,
+HT_MUST_CHECK enum ht_err ht__layers_look(struct ht__layers *d, struct ht__course *course,
                                           const struct ht__stage *stage, double *share, struct ht__site_stats *site,
                                           struct ht_diag *diag);
 /* The same of the output matrix, behind the last layer. */
 HT_MUST_CHECK enum ht_err ht__layers_look_at_end(struct ht__layers *d, const struct ht__course *course,
-                                                 struct ht__site_stats *site, struct ht_diag *diag);
-/* Carries a residual stream through a layer; course NULL: as the float model does. */
-HT_MUST_CHECK enum ht_err ht__layers_carry(struct ht__layers *d, struct ht__course *course, float *x, int layer,
-                                           struct ht_diag *diag);
+                                                 const struct ht__stage *stage, struct ht__site_stats *site,
+                                                 struct ht_diag *diag);
 
 /* layers_embedding.c: chooses the output's embedding, and starts its residual stream with it. */
 HT_MUST_CHECK enum ht_err ht__course_embed(struct ht__layers *d, struct ht__course *course, struct ht_diag *diag);

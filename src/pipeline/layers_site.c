@@ -5,6 +5,14 @@
 
 /* ---- which sites a layer has ---- */
 
+/* The last mark before what a site shows. */
+static enum ht__mark mark_of(enum ht__site_kind kind)
+{
+    if (kind < HT__SITE_ATTENTION_OUT) return HT__MARK_START;
+    if (kind == HT__SITE_ATTENTION_OUT) return HT__MARK_ATTENDED;
+    return kind == HT__SITE_FEED_FORWARD_OUT ? HT__MARK_HIDDEN : HT__MARK_FEED;
+}
+
 static void note_site(void *ctx, const struct ht__weight *weight, int64_t mat, const float *x, int64_t n_rows,
                       int64_t n_in)
 {
@@ -17,7 +25,12 @@ static void note_site(void *ctx, const struct ht__weight *weight, int64_t mat, c
     if (site.kind == HT__SITE_NONE) return;
     for (size_t i = 0; i < d->n_stages; i++)
         if (memcmp(&d->stages[i].site, &site, sizeof site) == 0) return;
-    if (d->n_stages < HT__MOST_STAGES) d->stages[d->n_stages++] = (struct ht__stage){site, weight};
+    if (d->n_stages == HT__MOST_STAGES) return;
+    struct ht__stage *stage = &d->stages[d->n_stages++];
+    *stage = (struct ht__stage){.site = site, .first = weight, .mark = mark_of(site.kind)};
+    while (!ht__layers_can_stop(d, site.layer, stage->mark))
+        stage->mark--;
+    stage->kept = stage->mark == HT__MARK_ATTENDED || stage->mark == HT__MARK_HIDDEN;
 }
 
 enum ht_err ht__layers_find(struct ht__layers *d, int layer, struct ht_diag *diag)
@@ -25,7 +38,7 @@ enum ht_err ht__layers_find(struct ht__layers *d, int layer, struct ht_diag *dia
     size_t n = (size_t)d->cal.n_ctx * (size_t)d->n_embd;
     float *x = ht__new_array(d->plan->run.alloc, n, sizeof *x);
     if (!x) return ht__fail_memory(diag, "activations");
-    memcpy(x, d->x, n * sizeof *x);
+    memcpy(x, d->flow.x, n * sizeof *x);
     d->n_stages = 0;
     ht__engine_observe(d->engine, note_site, d);
     enum ht_err err = ht__engine_layer(d->engine, layer, x, 1, d->cal.n_ctx, diag);
@@ -36,11 +49,12 @@ enum ht_err ht__layers_find(struct ht__layers *d, int layer, struct ht_diag *dia
 
 /* ---- statistics ---- */
 
-/* Rows of one pass: what a site shows, and the residual stream behind it. */
+/* Rows of one pass: what a site shows, and the residual stream that is behind it. */
 struct view {
     struct ht__engine *engine;
     const struct ht__weight *weight;
-    float *rows, *stream;
+    const float *rows, *stream;
+    float *copy[2]; /* of both, where they are observed */
     int64_t n_rows, n_in, n_stream;
     bool seen; /* in this pass */
 };
@@ -49,14 +63,15 @@ static void watch(void *ctx, const struct ht__weight *weight, int64_t mat, const
 {
     struct view *v = ctx;
     if (weight != v->weight || mat != 0 || n_rows != v->n_rows) return;
-    memcpy(v->rows, x, (size_t)(n_rows * n_in) * sizeof *x);
-    if (v->n_stream) memcpy(v->stream, ht__engine_stream(v->engine), (size_t)(n_rows * v->n_stream) * sizeof *x);
+    memcpy(v->copy[0], x, (size_t)(n_rows * n_in) * sizeof *x);
+    if (v->n_stream) memcpy(v->copy[1], ht__engine_stream(v->engine), (size_t)(n_rows * v->n_stream) * sizeof *x);
     v->seen = true;
     ht__engine_enough(v->engine);
 }
 
 struct look {
     struct ht__layers *d;
+    const struct ht__stage *stage;
     struct ht__site_stats *site;
     struct view f, q;
     float *rows[3]; /* of a pass without the tokens that are left out: f, q, r */
@@ -86,64 +101,89 @@ static enum ht_err add_pass(struct look *k, size_t chunk, int n_seqs, struct ht_
     return ht__site_add(k->site, k->rows[0], k->rows[1], k->rows[2], k->n, k->d->ops, k->d->pool, diag);
 }
 
-static enum ht_err one_view(struct look *k, struct view *v, const struct ht__course *course, int layer, float *x,
-                            int n_seqs, struct ht_diag *diag)
+static enum ht_err observe_view(struct look *k, struct view *v, struct ht__course *course, size_t chunk, int n_seqs,
+                                struct ht_diag *diag)
 {
-    v->n_rows = (int64_t)n_seqs * k->d->cal.n_ctx;
+    struct ht__layers *d = k->d;
+    struct ht__flow *flow = course ? &course->flow : &d->flow;
+    struct ht__stretch stretch = {.layer = k->stage->site.layer, .from = flow->mark, .to = HT__MARK_END};
+    v->rows = v->copy[0];
+    v->stream = v->copy[1];
+    v->n_rows = (int64_t)n_seqs * d->cal.n_ctx;
     v->seen = false;
-    ht__engine_replace(k->d->engine, course ? ht__course_weight : NULL, (void *)(uintptr_t)course);
-    ht__engine_observe(k->d->engine, watch, v);
-    enum ht_err err = ht__engine_layer(k->d->engine, layer, x, n_seqs, k->d->cal.n_ctx, diag);
-    ht__engine_observe(k->d->engine, NULL, NULL);
-    ht__engine_replace(k->d->engine, NULL, NULL);
+    ht__engine_replace(d->engine, course ? ht__course_weight : NULL, course);
+    ht__engine_observe(d->engine, watch, v);
+    enum ht_err err =
+        ht__engine_stretch(d->engine, &stretch, ht__layers_rows(d, flow->x, chunk), n_seqs, d->cal.n_ctx, diag);
+    ht__engine_observe(d->engine, NULL, NULL);
+    ht__engine_replace(d->engine, NULL, NULL);
     if (err != HT_OK || v->seen) return err;
     return ht__fail(diag, HT_ERR_UNSUPPORTED, v->weight->name, -1,
                     "not every token is multiplied with it: --effort best cannot choose its codes");
+}
+
+static enum ht_err one_view(struct look *k, struct view *v, struct ht__course *course, size_t chunk, int n_seqs,
+                            struct ht_diag *diag)
+{
+    struct ht__layers *d = k->d;
+    if (!k->stage->kept) return observe_view(k, v, course, chunk, n_seqs, diag);
+    v->rows = d->rows[course ? 1 : 0] + (int64_t)chunk * d->cal.n_ctx * v->n_in;
+    v->stream = ht__layers_rows(d, course ? course->flow.x : d->flow.x, chunk);
+    return HT_OK;
+}
+
+static enum ht_err open_copies(struct look *k, struct ht__arena *arena, struct ht_diag *diag)
+{
+    size_t n = (size_t)k->d->cal.n_seqs * (size_t)k->d->cal.n_ctx, width = (size_t)k->f.n_in;
+    for (int i = 0; i < 2 && width > 0; i++, width = (size_t)k->f.n_stream) {
+        k->f.copy[i] = ht__arena_array(arena, n, width * sizeof(float));
+        k->q.copy[i] = ht__arena_array(arena, n, width * sizeof(float));
+        if (!k->f.copy[i] || !k->q.copy[i]) return ht__fail_memory(diag, "activations");
+    }
+    return HT_OK;
 }
 
 static enum ht_err open_look(struct look *k, struct ht__arena *arena, int64_t n_in, int64_t n_stream,
                              struct ht_diag *diag)
 {
     size_t n = (size_t)k->d->cal.n_seqs * (size_t)k->d->cal.n_ctx;
-    float **rows[] = {&k->f.rows, &k->q.rows, &k->rows[0], &k->rows[1]};
-    float **streams[] = {&k->f.stream, &k->q.stream, &k->rows[2]};
     k->f.engine = k->q.engine = k->d->engine;
+    k->f.weight = k->q.weight = k->stage->first;
     k->f.n_in = k->q.n_in = n_in;
     k->f.n_stream = k->q.n_stream = n_stream;
-    for (size_t i = 0; i < 4; i++)
-        if (!(*rows[i] = ht__arena_array(arena, n, (size_t)n_in * sizeof(float))))
+    if (!k->stage->kept) HT_TRY(open_copies(k, arena, diag));
+    for (int i = 0; i < 3; i++) {
+        size_t width = (size_t)(i < 2 ? n_in : n_stream);
+        if (width && !(k->rows[i] = ht__arena_array(arena, n, width * sizeof(float))))
             return ht__fail_memory(diag, "activations");
-    for (size_t i = 0; i < 3 && n_stream; i++)
-        if (!(*streams[i] = ht__arena_array(arena, n, (size_t)n_stream * sizeof(float))))
-            return ht__fail_memory(diag, "activations");
+    }
     return ht__site_open(k->site, n_in, n_stream, HT__MOST_HELD, k->d->plan->run.alloc, diag);
 }
 
-static enum ht_err look(struct look *k, const struct ht__course *course, int layer, struct ht_diag *diag)
+static enum ht_err look(struct look *k, struct ht__course *course, struct ht_diag *diag)
 {
     struct ht__layers *d = k->d;
     for (size_t chunk = 0; chunk < d->cal.windows.n; chunk += (size_t)d->cal.n_seqs) {
         int n = ht__layers_seqs(d, chunk);
-        HT_TRY(one_view(k, &k->f, NULL, layer, ht__layers_rows(d, d->x, chunk), n, diag));
-        HT_TRY(one_view(k, &k->q, course, layer, ht__layers_rows(d, course->x, chunk), n, diag));
+        double done = (double)(chunk + (size_t)n) / (double)d->cal.windows.n;
+        HT_TRY(one_view(k, &k->f, NULL, chunk, n, diag));
+        HT_TRY(one_view(k, &k->q, course, chunk, n, diag));
         HT_TRY(add_pass(k, chunk, n, diag));
-        HT_TRY(ht__layers_tell(d, (double)(chunk + (size_t)n) / (double)d->cal.windows.n, k->f.weight->name, diag));
+        HT_TRY(ht__layers_tell(d, 0.4 * done, k->f.weight->name, diag));
     }
     ht__site_finish(k->site);
     return HT_OK;
 }
 
-enum ht_err ht__layers_look(struct ht__layers *d, const struct ht__course *course, int layer,
-                            const struct ht__stage *stage, double *share, struct ht__site_stats *site,
-                            struct ht_diag *diag)
+enum ht_err ht__layers_look(struct ht__layers *d, struct ht__course *course, const struct ht__stage *stage,
+                            double *share, struct ht__site_stats *site, struct ht_diag *diag)
 {
-    struct look k = {.d = d, .site = site};
+    struct look k = {.d = d, .stage = stage, .site = site};
     struct ht__arena arena;
-    k.f.weight = k.q.weight = stage->first;
     *share = ht__engine_stream_share(d->engine, stage->first);
     ht__arena_init(&arena, d->plan->run.alloc);
     enum ht_err err = open_look(&k, &arena, stage->first->ne[0], *share != 0 ? d->n_embd : 0, diag);
-    if (err == HT_OK) err = look(&k, course, layer, diag);
+    if (err == HT_OK) err = look(&k, course, diag);
     ht__arena_close(&arena);
     return err;
 }
@@ -151,10 +191,12 @@ enum ht_err ht__layers_look(struct ht__layers *d, const struct ht__course *cours
 static enum ht_err look_at_end(struct look *k, const struct ht__course *course, struct ht_diag *diag)
 {
     struct ht__layers *d = k->d;
+    k->f.rows = k->f.copy[0];
+    k->q.rows = k->q.copy[0];
     for (size_t chunk = 0; chunk < d->cal.windows.n; chunk += (size_t)d->cal.n_seqs) {
         int n = ht__layers_seqs(d, chunk);
-        ht__engine_output_input(d->engine, ht__layers_rows(d, d->x, chunk), n * d->cal.n_ctx, k->f.rows);
-        ht__engine_output_input(d->engine, ht__layers_rows(d, course->x, chunk), n * d->cal.n_ctx, k->q.rows);
+        ht__engine_output_input(d->engine, ht__layers_rows(d, d->flow.x, chunk), n * d->cal.n_ctx, k->f.copy[0]);
+        ht__engine_output_input(d->engine, ht__layers_rows(d, course->flow.x, chunk), n * d->cal.n_ctx, k->q.copy[0]);
         HT_TRY(add_pass(k, chunk, n, diag));
         HT_TRY(ht__layers_tell(d, (double)(chunk + (size_t)n) / (double)d->cal.windows.n, "output", diag));
     }
@@ -162,27 +204,14 @@ static enum ht_err look_at_end(struct look *k, const struct ht__course *course, 
     return HT_OK;
 }
 
-enum ht_err ht__layers_look_at_end(struct ht__layers *d, const struct ht__course *course, struct ht__site_stats *site,
-                                   struct ht_diag *diag)
+enum ht_err ht__layers_look_at_end(struct ht__layers *d, const struct ht__course *course, const struct ht__stage *stage,
+                                   struct ht__site_stats *site, struct ht_diag *diag)
 {
-    struct look k = {.d = d, .site = site};
+    struct look k = {.d = d, .stage = stage, .site = site};
     struct ht__arena arena;
     ht__arena_init(&arena, d->plan->run.alloc);
     enum ht_err err = open_look(&k, &arena, d->n_embd, 0, diag);
     if (err == HT_OK) err = look_at_end(&k, course, diag);
     ht__arena_close(&arena);
-    return err;
-}
-
-enum ht_err ht__layers_carry(struct ht__layers *d, struct ht__course *course, float *x, int layer, struct ht_diag *diag)
-{
-    enum ht_err err = HT_OK;
-    ht__engine_replace(d->engine, course ? ht__course_weight : NULL, course);
-    for (size_t chunk = 0; err == HT_OK && chunk < d->cal.windows.n; chunk += (size_t)d->cal.n_seqs) {
-        int n = ht__layers_seqs(d, chunk);
-        err = ht__engine_layer(d->engine, layer, ht__layers_rows(d, x, chunk), n, d->cal.n_ctx, diag);
-        if (err == HT_OK) err = ht__layers_tell(d, (double)(chunk + (size_t)n) / (double)d->cal.windows.n, "", diag);
-    }
-    ht__engine_replace(d->engine, NULL, NULL);
     return err;
 }

@@ -80,7 +80,14 @@ PY
 expect "another effort" 2 "$halftone" quantize $model -t Q4_K_M --effort most --calibration default -o "$work/never"
 expect "a short text" 2 "$halftone" "${best[@]}" -t Q4_K_M --chunks 1 -o "$work/never"
 holds "it says so" grep -q "held out" "$work/err"
-expect "little memory" 4 "$halftone" "${best[@]}" -t Q4_K_M --memory 20M -o "$work/never"
+expect "little memory" 4 "$halftone" "${best[@]}" -t Q2_K_S --memory 20M -o "$work/never"
+# the least that works: passes are repeated where what they saw cannot be kept, with the same bytes
+for turn in 1 2 3; do
+    least=$(grep -o 'works is --memory [0-9]*M' "$work/err" | grep -o '[0-9]*M')
+    "$halftone" "${best[@]}" -t Q2_K_S --memory "$least" -o "$work/least" >"$work/out" 2>"$work/err" && break
+done
+holds "the least memory is told, and works" test -s "$work/least/model-Q2_K_S.gguf"
+holds "the same bytes in little memory" cmp "$work/least/model-Q2_K_S.gguf" "$work/best/model-Q2_K_S.gguf"
 expect "an estimate says the memory" 0 "$halftone" estimate $model -t Q4_K_M --effort best --calibration default --json
 nothing_left "refused" "$work/never"
 finish

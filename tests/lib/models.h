@@ -29,5 +29,7 @@ FILE *models_open(void);
 bool models_next(FILE *list, struct model *model);
 /* model.safetensors in the folder; weights are holes in the file. */
 void models_write(const struct model *model, const struct folder *folder);
+/* Fills these holes, of which every tensor must be F32, with small numbers that differ. */
+void models_fill(const struct folder *folder);
 
 #endif

@@ -37,27 +37,6 @@ static void deepen(void)
     }
 }
 
-/* Weights are holes in the file: filled with small numbers that differ, F32 all of them. */
-static void fill_weights(void)
-{
-    char path[600];
-    uint64_t header;
-    snprintf(path, sizeof path, "%s/model.safetensors", folder.path);
-    FILE *f = fopen(path, "r+b");
-    assert_non_null(f);
-    assert_int_equal(fread(&header, 8, 1, f), 1);
-    fseek(f, 0, SEEK_END);
-    long n = (ftell(f) - 8 - (long)header) / 4;
-    fseek(f, 8 + (long)header, SEEK_SET);
-    unsigned s = 7;
-    for (long i = 0; i < n; i++) {
-        s = s * 1664525u + 1013904223u;
-        float v = ((float)(s >> 8) / 16777216.0f - 0.5f) * 0.5f;
-        fwrite(&v, sizeof v, 1, f);
-    }
-    fclose(f);
-}
-
 static float *run(const struct ht__model *model, uint64_t memory, const char *spill, int threads,
                   struct ht__weights_stats *stats)
 {
@@ -93,7 +72,7 @@ static void test_memory(void **state)
     folder = folder_make();
     folder_puts(&folder, "config.json", tiny.config);
     models_write(&tiny, &folder);
-    fill_weights();
+    models_fill(&folder);
     assert_int_equal(ht__checkpoint_open(folder.path, NULL, &ck, &diag), HT_OK);
     assert_int_equal(ht__model_open(ck, NULL, &log, &model, &diag), HT_OK);
 
