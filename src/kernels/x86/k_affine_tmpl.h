@@ -6,6 +6,7 @@
 #include "kernels/codec/k_affine.h"
 #include "kernels/codec/k_block.h"
 #include "kernels/half.h"
+#include "kernels/x86/quotients_tmpl.h"
 #include "kernels/x86/search_tmpl.h"
 
 #include <math.h>
@@ -83,10 +84,10 @@ VEC bool requantize(const float *x, int levels, uint16_t d, uint16_t dmin, const
     ht__k_affine_scales(d, dmin, packed, scales, mins);
     for (int j = 0; j < SUBS; j++) {
         if (scales[j] == 0) return false;
-        for (int i = 0; i < LEN; i += VL) {
-            vf v = v_div(v_add(v_load(x + LEN * j + i), v_set(mins[j])), v_set(scales[j]));
-            v = v_min(v_max(v_round(v), v_zero()), v_set((float)levels));
-            v_store_bytes(codes + LEN * j + i, v);
+        float inverse = 1 / scales[j];
+        for (int i = LEN * j; i < LEN * (j + 1); i += VL) {
+            vf l = rounded_quotient(v_add(v_load(x + i), v_set(mins[j])), scales[j], inverse);
+            v_store_bytes(codes + i, v_min(v_max(l, v_zero()), v_set((float)levels)));
         }
     }
     return true;
@@ -97,8 +98,8 @@ struct coded {
     uint8_t packed[12], codes[HT__K];
 };
 
-/* One super-block from its searched scales; false: the scalar code must do it. A quotient beyond 2^22
- * would round differently: |x + min| is at most twice the range, so a tiny rounded scale decides. */
+/* One super-block from its searched scales; false: the scalar code must do it. |x + min| is at most twice the range, so a
+ * tiny rounded scale decides. */
 VEC bool finish(const float *x, int levels, const struct batch *batch, int b, bool weighted, struct coded *out)
 {
     uint8_t s[SUBS], m[SUBS];
@@ -112,12 +113,7 @@ VEC bool finish(const float *x, int levels, const struct batch *batch, int b, bo
         out->d = code_plain(scales, s);
         out->dmin = code_plain(mins, m);
     }
-    float d = ht__f16_to_f32(out->d);
-    if (!(d > 1e-7f) || !(d < 6e4f)) return false;
+    if (!quotients_fit(x, 64 * ht__f16_to_f32(out->dmin), ht__f16_to_f32(out->d))) return false;
     ht__k_pack_scales(s, m, out->packed);
-    float largest = 0;
-    for (int i = 0; i < HT__K; i++)
-        largest = fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
-    if (!(largest + 64 * ht__f16_to_f32(out->dmin) < d * 1e6f)) return false;
     return requantize(x, levels, out->d, out->dmin, out->packed, out->codes);
 }

@@ -5,6 +5,7 @@
 #include "kernels/codec.h"
 #include "kernels/codec/k_block.h"
 #include "kernels/half.h"
+#include "kernels/x86/quotients_tmpl.h"
 #include "kernels/x86/search_tmpl.h"
 
 #include <math.h>
@@ -87,14 +88,20 @@ VEC void search_batch(enum kind kind, const float *src, const float *importance,
         search_levels(kind == KIND_Q3 ? 4 : 32, x, w, out);
 }
 
-/* round((x + min) / scale) clamped, plus zero, of one sub-block. */
-VEC void put_codes(const float *x, float min, float scale, float low, float high, float zero, uint8_t *codes)
+/* round((x + min) / scale) clamped, plus zero, of the sub-blocks of a super-block. */
+VEC void put_codes(const float *x, const float *mins, const float *scales, float low, float high, float zero,
+                   uint8_t *codes)
 {
-    for (int i = 0; i < LEN; i += VL) {
-        vf v = v_div(v_add(v_load(x + i), v_set(min)), v_set(scale));
-        v = v_min(v_max(v_round(v), v_set(low)), v_set(high));
-        v_store_bytes(codes + i, v_add(v, v_set(zero)));
-    }
+    float inverses[SUBS];
+    for (int j = 0; j < SUBS; j += VL)
+        v_store(inverses + j, v_div(v_set(1), v_load(scales + j)));
+    for (int j = 0; j < SUBS; j++)
+        for (int i = LEN * j; i < LEN * (j + 1); i += VL) {
+            vf v = v_load(x + i);
+            if (mins) v = v_add(v, v_set(mins[j]));
+            v = v_min(v_max(rounded_quotient(v, scales[j], inverses[j]), v_set(low)), v_set(high));
+            v_store_bytes(codes + i, v_add(v, v_set(zero)));
+        }
 }
 
 VEC float largest_of(const float *x, int n, float *sign)
@@ -106,13 +113,6 @@ VEC float largest_of(const float *x, int n, float *sign)
             *sign = x[i];
         }
     return amax;
-}
-
-/* Quotients must stay below 2^22, where vectors round as the scalar code does. */
-VEC bool quotients_fit(const float *x, float more, float d)
-{
-    float sign, largest = largest_of(x, HT__K, &sign) + more;
-    return largest < fabsf(d) * 1e6f && fabsf(d) > 1e-7f && fabsf(d) < 6e4f;
 }
 
 VEC uint16_t q2_plain(const float *values, uint8_t *codes)
@@ -132,6 +132,7 @@ VEC bool finish_q2(const float *x, const struct batch *batch, int b, bool weight
 {
     const float *scales = batch->scales + b * SUBS, *mins = batch->mins + b * SUBS, *sums = batch->sums + b * SUBS;
     uint8_t codes[HT__K], s[SUBS], m[SUBS];
+    float sub_scales[SUBS], sub_mins[SUBS];
     if (weighted) {
         block->d = ht__f32_to_f16(ht__search_positive(15, SUBS, scales, sums, s));
         block->dmin = ht__f32_to_f16(ht__search_positive(15, SUBS, mins, sums, m));
@@ -144,8 +145,10 @@ VEC bool finish_q2(const float *x, const struct batch *batch, int b, bool weight
     for (int j = 0; j < SUBS; j++) {
         if (s[j] == 0 || s[j] > 15 || m[j] > 15) return false;
         block->scales[j] = (uint8_t)(s[j] | m[j] << 4);
-        put_codes(x + LEN * j, dmin * (float)m[j], d * (float)s[j], 0, 3, 0, codes + LEN * j);
+        sub_scales[j] = d * (float)s[j];
+        sub_mins[j] = dmin * (float)m[j];
     }
+    put_codes(x, sub_mins, sub_scales, 0, 3, 0, codes);
     ht__k_pack_crumbs(codes, block->qs);
     return true;
 }
@@ -168,14 +171,16 @@ VEC bool finish_q3(const float *x, const struct batch *batch, int b, bool weight
 {
     const float *scales = batch->scales + b * SUBS, *sums = batch->sums + b * SUBS;
     uint8_t codes[HT__K], s[SUBS], hmask[32] = {0};
+    float sub_scales[SUBS];
     block->d = weighted ? ht__f32_to_f16(ht__search_symmetric(32, SUBS, scales, sums, s)) : q3_plain(scales, s);
     float d = ht__f16_to_f32(block->d);
     if (!quotients_fit(x, 0, d)) return false;
     ht__q3_k_pack_scales(s, block->scales);
     for (int j = 0; j < SUBS; j++) {
         if (s[j] == 32) return false;
-        put_codes(x + LEN * j, 0, d * (float)(s[j] - 32), -4, 3, 4, codes + LEN * j);
+        sub_scales[j] = d * (float)(s[j] - 32);
     }
+    put_codes(x, NULL, sub_scales, -4, 3, 4, codes);
     for (int g = 0; g < 8; g++)
         for (int i = 0; i < 32; i++)
             hmask[i] = (uint8_t)(hmask[i] | (codes[32 * g + i] >> 2) << g);
@@ -188,7 +193,7 @@ VEC bool finish_q6(const float *x, const struct batch *batch, int b, struct ht__
 {
     const float *scales = batch->scales + b * SUBS;
     uint8_t codes[HT__K];
-    float max = 0;
+    float sub_scales[SUBS], max = 0;
     if (largest_of(scales, SUBS, &max) < HT__TINY) return false;
     float inverse = -128.0f / max;
     block->d = ht__f32_to_f16(1 / inverse);
@@ -199,8 +204,9 @@ VEC bool finish_q6(const float *x, const struct batch *batch, int b, struct ht__
         s = s < 127 ? s : 127;
         if (s == 0) return false;
         block->scales[j] = (int8_t)s;
-        put_codes(x + LEN * j, 0, d * (float)s, -32, 31, 32, codes + LEN * j);
+        sub_scales[j] = d * (float)s;
     }
+    put_codes(x, NULL, sub_scales, -32, 31, 32, codes);
     for (int h = 0; h < 2; h++)
         for (int l = 0; l < 32; l++) {
             const uint8_t *c = codes + 128 * h + l;
