@@ -50,6 +50,18 @@ static float tie(uint64_t *s, int64_t i)
     return nudge == 0 ? nextafterf(v, 1e9f) : nudge == 1 ? nextafterf(v, -1e9f) : v;
 }
 
+/* A super-block is a small number u times whole numbers: its first sixteen weights 128 times those of -32 … 31, each other
+ * sixteen a number up to 127 times the same and a few halves. */
+static float product(uint64_t *s, int64_t i, uint64_t seed)
+{
+    uint64_t super = (uint64_t)(i / 256) + seed, sub = (uint64_t)(i / 16) * 31 + seed;
+    float u = (float)(1 + 2 * (next(&super) % 100)) * 0x1p-16f;
+    float scale = u * (float)(i / 16 % 16 == 0 ? 128 : 20 + next(&sub) % 108);
+    if (i % 16 == 3) return -32 * scale;
+    float whole = (float)((int)(next(s) % 60) - 30);
+    return scale * (next(s) % 8 || i / 16 % 16 == 0 ? whole : whole + 0.5f);
+}
+
 static float signed_zero(uint64_t *s, int64_t i)
 {
     float zero = next(s) % 2 ? 0.0f : -0.0f, v = fabsf(gaussian(s));
@@ -79,6 +91,7 @@ void rows_fill(enum row_kind kind, uint64_t seed, int64_t n, float *x)
             break;
         }
         case ROWS_TIES: x[i] = tie(&s, i); break;
+        case ROWS_PRODUCTS: x[i] = product(&s, i, seed); break;
         case ROWS_SIGNED_ZEROS: x[i] = signed_zero(&s, i); break;
         default: x[i] = 0; break;
         }

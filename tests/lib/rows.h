@@ -16,6 +16,7 @@ enum row_kind {
     ROWS_ZERO,
     ROWS_TIES,         /* whole and half numbers up to 127, and their neighbours: scales of 1 */
     ROWS_SIGNED_ZEROS, /* not negative, or not positive, with zeros of both signs; blocks of zeros only */
+    ROWS_PRODUCTS,     /* whole and half numbers times scales of two factors: quotients by these are ties */
     ROWS_N_KINDS
 };
 

@@ -7,6 +7,7 @@
 #include "kernels/half.h"
 #include "kernels/x86/quotients_tmpl.h"
 #include "kernels/x86/search_tmpl.h"
+#include "kernels/x86/sixteen_tmpl.h"
 
 #include <math.h>
 #include <string.h>
@@ -172,7 +173,7 @@ VEC bool finish_q3(const float *x, const struct batch *batch, int b, bool weight
     const float *scales = batch->scales + b * SUBS, *sums = batch->sums + b * SUBS;
     uint8_t codes[HT__K], s[SUBS], hmask[32] = {0};
     float sub_scales[SUBS];
-    block->d = weighted ? ht__f32_to_f16(ht__search_symmetric(32, SUBS, scales, sums, s)) : q3_plain(scales, s);
+    block->d = weighted ? ht__f32_to_f16(symmetric_sixteen(32, scales, sums, s)) : q3_plain(scales, s);
     float d = ht__f16_to_f32(block->d);
     if (!quotients_fit(x, 0, d)) return false;
     ht__q3_k_pack_scales(s, block->scales);

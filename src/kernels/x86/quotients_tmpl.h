@@ -23,7 +23,8 @@ VEC bool quotients_fit(const float *x, float more, float d)
 VEC vf rounded_quotient(vf a, float scale, float inverse)
 {
     vf q = v_mul(a, v_set(inverse)), l = v_round(q);
-    if (__builtin_expect(v_any(v_gt(v_abs(v_sub(q, l)), v_set(0.5f - 0x1p-12f))), 0)) l = v_round(v_div(a, v_set(scale)));
+    if (__builtin_expect(v_any(v_gt(v_abs(v_sub(q, l)), v_set(0.5f - 0x1p-12f))), 0))
+        l = v_round(v_div(a, v_set(scale)));
     return l;
 }
 

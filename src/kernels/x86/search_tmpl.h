@@ -188,7 +188,7 @@ struct symmetric_lanes {
     vf max, best;
 };
 
-VEC void symmetric_sums(int levels, float factor, int n, vf (*x)[GROUPS], vf (*w)[GROUPS],
+VEC void symmetric_sums(int levels, float factor, int n, vf (*x)[GROUPS], vf (*w)[GROUPS], vf (*wx)[GROUPS],
                         const struct symmetric_lanes s[GROUPS], vf inverse[GROUPS], vf sum_xl[GROUPS],
                         vf sum_l2[GROUPS])
 {
@@ -203,8 +203,7 @@ VEC void symmetric_sums(int levels, float factor, int n, vf (*x)[GROUPS], vf (*w
             vf l = v_round(v_mul(inverse[g], x[i][g]));
             if (clamp_top) l = v_min(l, top);
             if (clamp_low) l = v_max(l, bottom);
-            vf wx = v_mul(w[i][g], x[i][g]);
-            sum_xl[g] = v_add(sum_xl[g], v_mul(wx, l));
+            sum_xl[g] = v_add(sum_xl[g], v_mul(wx[i][g], l));
             sum_l2[g] = v_add(sum_l2[g], v_mul(v_mul(w[i][g], l), l));
         }
 }
@@ -214,14 +213,17 @@ VEC void symmetric_sums(int levels, float factor, int n, vf (*x)[GROUPS], vf (*w
  */
 VEC void symmetric_search(int levels, int n, vf (*x)[GROUPS], vf (*w)[GROUPS], struct symmetric_lanes s[GROUPS])
 {
-    vf amax[GROUPS], max[GROUPS], inverse[GROUPS], sum_xl[GROUPS], sum_l2[GROUPS];
+    vf amax[GROUPS], max[GROUPS], inverse[GROUPS], sum_xl[GROUPS], sum_l2[GROUPS], wx[HT__SEARCH_MAX][GROUPS];
     lanes_largest(n, x, max, amax);
+    for (int i = 0; i < n; i++)
+        for (int g = 0; g < GROUPS; g++)
+            wx[i][g] = v_mul(w[i][g], x[i][g]);
     for (int g = 0; g < GROUPS; g++) {
         s[g].max = max[g];
         s[g].odd = v_odd(amax[g], V_SMALL, V_LARGE);
         s[g].dead = v_lt(amax[g], v_set(HT__TINY));
     }
-    symmetric_sums(levels, -(float)levels, n, x, w, s, inverse, sum_xl, sum_l2);
+    symmetric_sums(levels, -(float)levels, n, x, w, wx, s, inverse, sum_xl, sum_l2);
     for (int g = 0; g < GROUPS; g++) {
         s[g].inverse = inverse[g];
         s[g].scale = v_pick(v_zero(), v_div(sum_xl[g], sum_l2[g]), v_ne(sum_l2[g], v_zero()));
@@ -229,11 +231,10 @@ VEC void symmetric_search(int levels, int n, vf (*x)[GROUPS], vf (*w)[GROUPS], s
     }
     for (int t = -9; t <= 9; t++) {
         if (t == 0) continue;
-        symmetric_sums(levels, -((float)levels + 0.1f * (float)t), n, x, w, s, inverse, sum_xl, sum_l2);
+        symmetric_sums(levels, -((float)levels + 0.1f * (float)t), n, x, w, wx, s, inverse, sum_xl, sum_l2);
         for (int g = 0; g < GROUPS; g++) {
             vm accept =
                 v_and(v_gt(sum_l2[g], v_zero()), v_gt(v_mul(sum_xl[g], sum_xl[g]), v_mul(s[g].best, sum_l2[g])));
-            if (!v_any(accept)) continue;
             s[g].inverse = v_pick(s[g].inverse, inverse[g], accept);
             s[g].scale = v_pick(s[g].scale, v_div(sum_xl[g], sum_l2[g]), accept);
             s[g].best = v_pick(s[g].best, v_mul(s[g].scale, sum_xl[g]), accept);
