@@ -16,8 +16,8 @@ struct ht__options {
     const char *source, *output, *format, *name, *imatrix, *output_tensor_type, *token_embedding_type, *max_error;
     const char *prune_layers, *split_max_size, *split_max_tensors, *threads, *memory, *cpu, *report;
     const char *text, *tokens, *against, *ctx, *chunks, *retention, *choices, *html;
-    const char *from_chunk, *save_every, *checkpoint_seconds, *calibration, *calibration_seed, *effort, *layer_cache,
-        *cache_type, *gpu, *gpu_count, *program, *fit, *bpw, *budget_time;
+    const char *from_chunk, *save_every, *checkpoint_seconds, *calibration, *calibration_length, *calibration_seed,
+        *effort, *layer_cache, *cache_type, *gpu, *gpu_count, *program, *fit, *bpw, *budget_time;
     struct ht__list type, include_weights, exclude_weights, tensor_type, rule, skip_modules, override_kv, fail_if,
         in_file;
     struct ht__list include; /* patterns of pull */

@@ -71,6 +71,7 @@ static const struct slot {
     SLOT("statistics", FLAG, statistics),
     SLOT("save-every", TEXT, save_every),
     SLOT("calibration", TEXT, calibration),
+    SLOT("calibration-length", TEXT, calibration_length),
     SLOT("calibration-seed", TEXT, calibration_seed),
     SLOT("effort", TEXT, effort),
     SLOT("fit", TEXT, fit),

@@ -484,6 +484,7 @@ static enum ht_err parse_calibration(struct parser *p, const char *option, const
 {
     uint64_t ctx = 0, chunks = UINT32_MAX, from = 0, seed = 0;
     HT_TRY(count(p, "ctx", chunk_option(p), 16, 1 << 20, &ctx));
+    HT_TRY(count(p, "calibration-length", p->o->calibration_length, 16, 1 << 20, &ctx));
     HT_TRY(count(p, "chunks", p->o->chunks, 1, UINT32_MAX, &chunks));
     HT_TRY(count(p, "from-chunk", p->o->from_chunk, 0, UINT32_MAX, &from));
     HT_TRY(count(p, "calibration-seed", p->o->calibration_seed, 1, UINT32_MAX, &seed));
@@ -641,7 +642,6 @@ static enum ht_err parse_budget(struct parser *p)
     struct ht__budget_settings *b = &p->s->pipeline.budget;
     const struct ht__options *o = p->o;
     struct ht__buf yaml;
-    if (p->estimating && !o->writes) return HT_OK;
     if (!o->fit && !o->bpw && !o->gpu)
         return o->budget_time ? ht__fail(p->diag, HT_ERR_USAGE, "budget-time", -1, "it is for --fit SIZE and --bpw X")
                               : HT_OK;

@@ -62,6 +62,10 @@ expect "too small a file" 3 "$halftone" quantize $model --fit 100K "${fit[@]}" -
 least=$(grep -o -e '--fit [0-9]*' "$work/err" | cut -d' ' -f2)
 expect "one byte less" 3 "$halftone" quantize $model --fit $((${least:-2} - 1)) "${fit[@]}" -o "$work/never"
 expect "too little memory to run in" 3 "$halftone" quantize $model --fit 1M --ctx 512 --calibration default --quiet -o "$work/never"
+expect "the context, and chunks of the text" 0 "$halftone" quantize $model --fit 1G --ctx 512 --calibration default --calibration-length 64 --chunks 30 "${quick[@]}" --quiet -o "$work/room" --report "$work/report"
+holds "each its own" grep -q '"calibration_ctx": 64' "$work/report"
+expect "an estimate" 0 "$halftone" estimate $model --bpw 4.5 --calibration default
+holds "names what was asked for" grep -q '^4.5bpw ' "$work/out"
 expect "nothing is made without a run" 0 "$halftone" quantize $model --bpw 4.5 "${text[@]}" -o "$work/never" --dry-run
 
 refused() { # what it says, options…

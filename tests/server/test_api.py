@@ -284,6 +284,50 @@ class Jobs(Case):
         self.assertEqual(s.get(f"{JOBS}/{job['id']}/report").status, 404)
         self.assertEqual(s.get(f"{JOBS}/{'0' * 32}/report").status, 404)
 
+    def test_budget(self):
+        """Bits a weight: one file, whose command makes it again, and a text of which everything is said."""
+        config = {"calibration_dataset": "default", "calibration_samples": 12, "calibration_length": 64, "calibration_seed": 7, "bpw": 4.5, "budget_time": "2s"}
+        body = {"source_model": EXAMPLE, "output_formats": ["gguf"], "config": config}
+        estimate = s.post(V1 + "/quantize/estimate", body).json()
+        self.assertEqual([o["type"] for o in estimate["outputs"]], ["4.5bpw"])
+        job = self.made(s.post(JOBS, body))
+        self.assertEqual([r["quant_type"] for r in job["requested"]], ["4.5bpw"])
+        for word in ("--bpw=4.5", "--budget-time=2s", "--calibration-length=64", "--calibration-seed=7", "--chunks=12"):
+            self.assertIn(word, job["command"].split(" "))
+        self.assertNotIn("--type", job["command"])
+        done = s.wait(job["id"])
+        self.assertEqual(done["status"], "completed", done)
+        output = done["outputs"][0]
+        self.assertEqual((output["name"], output["quant_type"]), ("model-4.5bpw.gguf", "4.5bpw"))
+        self.assertLessEqual(output["bits_per_weight"], 4.5)
+        self.assertGreater(output["bits_per_weight"], 4.45)
+        tensors = s.get(f"{JOBS}/{job['id']}/tensors").json()["tensors"]
+        self.assertGreater(len({t["outputs"]["4.5bpw"]["type"] for t in tensors}), 4)
+
+    def test_budgets_of_sizes(self):
+        """By size, with a context and a card: what is asked for, and the least where nothing meets it."""
+        for config, type in (({"fit": "5MB"}, "5MB"), ({"fit": "5GB", "ctx": 512}, "5GB"), ({"gpu": "RTX 3060"}, "gpu"), ({"gpu": "RTX 3060", "fit": "1Gi", "ctx": 256}, "1Gi")):
+            estimate = s.post(V1 + "/quantize/estimate", {"source_model": EXAMPLE, "config": config})
+            self.assertEqual([o["type"] for o in estimate.json()["outputs"]], [type], estimate)
+        self.assertLess(s.post(V1 + "/quantize/estimate", {"source_model": EXAMPLE, "config": {"fit": "5MB"}}).json()["outputs"][0]["size_bytes"], 5_000_000)
+        wrong = s.post(V1 + "/quantize/estimate", {"source_model": EXAMPLE, "config": {"fit": "100K"}})
+        self.assertEqual(wrong.status, 422, wrong)
+        self.assertRegex(wrong.json()["detail"], r"the smallest file that this model can have is --fit \d+")
+        self.assertIn("no card", s.post(V1 + "/quantize/estimate", {"source_model": EXAMPLE, "config": {"gpu": "RTX 99999"}}).json()["detail"])
+
+    def test_best_effort(self):
+        """A text that is named for `best` is looked at, whatever older clients say of importance."""
+        config = {"effort": "best", "use_imatrix": False, "calibration_dataset": "default", "calibration_samples": 40, "calibration_length": 64}
+        job = self.made(s.post(JOBS, {"source_model": EXAMPLE, "outputs": [{"type": "Q4_K_M"}, {"type": "nf4"}], "config": config}))
+        for word in ("--effort=best", "--calibration=default"):
+            self.assertIn(word, job["command"].split(" "))
+        plain = self.submit(["Q4_K_M"], config={**config, "effort": "fast"})
+        self.assertNotIn("--calibration=", plain["command"])
+        best, fast = s.wait(job["id"]), s.wait(plain["id"])
+        self.assertEqual((best["status"], fast["status"]), ("completed", "completed"), best)
+        self.assertNotEqual(best["outputs"][0]["sha256"], fast["outputs"][0]["sha256"])
+        self.assertEqual(best["outputs"][0]["bits_per_weight"], fast["outputs"][0]["bits_per_weight"])
+
     def test_relative_name(self):
         job = self.made(s.post(JOBS, {"source_model": "model", "gguf_quant_types": ["Q8_0"]}))
         self.assertEqual(job["source_type"], "local")

@@ -83,6 +83,14 @@ def whole_round(folder):
         client("jobs", "watch", logged["id"])
         holds("a log", "importance" in client("jobs", "log", logged["id"]).stdout)
         client("jobs", "delete", logged["id"])
+        budget = client.json("jobs", "submit", MODEL, "--bpw", "4.5", "--effort", "best", "--calibration", "default", "--calibration-length", "64",
+                             "--chunks", "40", "--budget-time", "1s")
+        holds("a budget and a text, as quantize takes them", budget["options"]["bpw"] == "4.5" and budget["requested"][0]["quant_type"] == "4.5bpw" and
+              "--effort=best" in budget["command"] and "--type" not in budget["command"], budget)
+        client("jobs", "watch", budget["id"])
+        holds("a file by a budget", [o["name"] for o in client.json("jobs", "outputs", budget["id"])["outputs"]] == ["model-4.5bpw.gguf"])
+        client("jobs", "submit", MODEL, "--bpw", "4.5", "-t", "Q8_0", status=2)
+        client("jobs", "delete", budget["id"])
         outputs = client.json("jobs", "outputs", "last")["outputs"]
         out = {o["quant_type"]: o for o in outputs}
         client("jobs", "download", "last", status=2)  # of two, which?

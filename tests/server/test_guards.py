@@ -176,6 +176,13 @@ BAD_BODIES = [  # the body, and the pointer that is named
     ({**M, "outputs": [{"type": "IQ1_S"}]}, "/outputs/0"), ({**M, "outputs": [{"type": "nf4"}], "output_formats": ["gguf"]}, "/output_formats"), ({**M, "outputs": [{"type": "nf4"}], "gguf_quant_types": ["Q8_0"]}, "/gguf_quant_types"),
     ({**M, "outputs": [{"type": "Q8_0"}] * 65}, "/outputs"), ({**M, "outputs": [{"type": "x" * 201}]}, "/outputs/0/type"), ({**M, "output_formats": ["safetensors"]}, "/output_formats/0"),
     ({**M, "output_formats": ["nf4"], "gguf_quant_types": ["Q8_0"]}, "/gguf_quant_types"), ({**M, "output_formats": ["nf4"], "gptq_bits": 4}, "/gptq_bits"), ({**M, "gguf_quant_types": ["nf4"]}, "/gguf_quant_types/0"),
+    ({**M, "config": {"effort": "more"}}, "/config/effort"), ({**M, "options": {"effort": "more"}}, "/options/effort"), ({**M, "config": {"effort": True}}, "/config/effort"),
+    ({**M, "config": {"calibration_length": 8}}, "/config/calibration_length"), ({**M, "config": {"calibration_seed": 0}}, "/config/calibration_seed"),
+    ({**M, "config": {"bpw": 0}}, "/config/bpw"), ({**M, "config": {"bpw": 33}}, "/config/bpw"), ({**M, "config": {"bpw": "4.5"}}, "/config/bpw"), ({**M, "options": {"bpw": "x"}}, "/options/bpw"), ({**M, "options": {"bpw": "1e99"}}, "/options/bpw"),
+    ({**M, "config": {"fit": "much"}}, "/config/fit"), ({**M, "config": {"fit": "-1G"}}, "/config/fit"), ({**M, "config": {"fit": ""}}, "/config/fit"), ({**M, "config": {"fit": "4GBs"}}, "/config/fit"), ({**M, "config": {"fit": 4}}, "/config/fit"),
+    ({**M, "config": {"fit": "4G", "bpw": 4}}, "/config/bpw"), ({**M, "config": {"bpw": 4}, "options": {"gpu": "RTX 3060"}}, "/config/bpw"), ({**M, "config": {"ctx": 512}}, "/config/ctx"), ({**M, "config": {"bpw": 4, "ctx": 512}}, "/config/ctx"),
+    ({**M, "config": {"fit": "4G", "ctx": 0}}, "/config/ctx"), ({**M, "config": {"fit": "4G"}, "options": {"ctx": "x"}}, "/options/ctx"), ({**M, "config": {"budget_time": "1m"}}, "/config/budget_time"), ({**M, "config": {"bpw": 4, "budget_time": "soon"}}, "/config/budget_time"),
+    ({**M, "config": {"bpw": 4}, "gguf_quant_types": ["Q8_0"]}, "/gguf_quant_types"), ({**M, "config": {"bpw": 4}, "outputs": [{"type": "Q8_0"}]}, "/outputs"), ({**M, "config": {"bpw": 4}, "output_formats": ["gptq"]}, "/output_formats"),
     ({**M, "options": {"memory": "1\n2"}}, "/options/memory"), ({**M, "options": {"memory": "1" * 5000}}, "/options/memory"), ({**M, "options": {"a/b": True}}, "/options/a~1b"),
 ]
 

@@ -109,7 +109,8 @@ json_t *job_requests(struct api_call *call, bool *several)
     if (shapes) {
         json_t *merged = faults.list ? NULL : command_options(body);
         bool importance = faults.list || json_object_get(merged, "imatrix") || json_object_get(merged, "calibration");
-        outputs = outputs_read(body, importance, &faults, &known);
+        outputs = merged ? budget_read(body, merged, &faults) : NULL;
+        if (!outputs) outputs = outputs_read(body, importance, &faults, &known);
         requests = read_sources(call->server, body, outputs, several, &faults);
         json_decref(merged);
         json_decref(outputs);

@@ -22,6 +22,9 @@ void source_read(struct server *server, const char *model, const char *type, con
 /* options and config: checks names, kinds and paths (which become absolute). */
 void options_read(struct server *server, json_t *options, struct faults *faults);
 void config_read(struct server *server, json_t *config, struct faults *faults);
+/* budget.c: checks calibration, effort and budget, of the options that body and config come to (command.h). With a budget
+ * what is to be made, as outputs_read has it, the caller's; otherwise NULL. */
+json_t *budget_read(const json_t *body, const json_t *options, struct faults *faults);
 /* outputs.c: what is to be made, as [{format, type, options, quant_type}]. *known: no format was named that there is
  * not. The other two are what older clients call it. The caller's. */
 json_t *outputs_read(const json_t *body, bool importance, struct faults *faults, bool *known);

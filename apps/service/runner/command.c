@@ -14,13 +14,43 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-/* Importance is used when use_imatrix is true, or is absent while a text or a file for it is named. */
+/* As the library takes it: numbers as text. */
+static void add_value(json_t *options, const char *name, json_t *value)
+{
+    if (json_is_integer(value))
+        json_object_set_new(options, name, json_sprintf("%lld", (long long)json_integer_value(value)));
+    else if (json_is_real(value))
+        json_object_set_new(options, name, json_sprintf("%.15g", json_real_value(value)));
+    else if (value)
+        json_object_set(options, name, value);
+}
+
+/* Members of config that are options of the same value. */
+static void add_named(json_t *options, const json_t *config)
+{
+    static const char *const names[][2] = {{"threads", "threads"},
+                                           {"effort", "effort"},
+                                           {"calibration_length", "calibration-length"},
+                                           {"calibration_seed", "calibration-seed"},
+                                           {"fit", "fit"},
+                                           {"bpw", "bpw"},
+                                           {"ctx", "ctx"},
+                                           {"gpu", "gpu"},
+                                           {"budget_time", "budget-time"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        add_value(options, names[i][1], json_object_get(config, names[i][0]));
+}
+
+/* A text is looked at when use_imatrix is true, or is absent while a text or a file is named, or when the text is for
+ * more than importance: `best` learns from it. */
 static void add_importance(json_t *options, const json_t *config)
 {
-    const json_t *use = json_object_get(config, "use_imatrix");
+    const json_t *use = json_object_get(config, "use_imatrix"), *effort = json_object_get(config, "effort");
     const char *dataset = json_string_value(json_object_get(config, "imatrix_dataset"));
-    if (!dataset) dataset = json_string_value(json_object_get(config, "calibration_dataset"));
-    if (use ? !json_is_true(use) : !dataset) return;
+    const char *calibration = json_string_value(json_object_get(config, "calibration_dataset"));
+    bool best = calibration && json_is_string(effort) && strcmp(json_string_value(effort), "best") == 0;
+    if (!dataset || best) dataset = calibration ? calibration : dataset;
+    if (!best && (use ? !json_is_true(use) : !dataset)) return;
     if (!dataset) dataset = "default";
     bool file = ends_with(dataset, ".gguf") || ends_with(dataset, ".dat") || ends_with(dataset, ".imatrix");
     json_object_set_new(options, file ? "imatrix" : "calibration", json_string(dataset));
@@ -32,25 +62,33 @@ static void add_importance(json_t *options, const json_t *config)
 json_t *command_options(const json_t *request)
 {
     const json_t *config = json_object_get(request, "config"), *given = json_object_get(request, "options");
-    const json_t *threads = json_object_get(config, "threads");
     json_t *options = json_object();
     const char *name;
     json_t *value;
     add_importance(options, config);
-    if (threads) json_object_set_new(options, "threads", json_sprintf("%lld", (long long)json_integer_value(threads)));
+    add_named(options, config);
     if (json_is_true(json_object_get(config, "measure"))) json_object_set_new(options, "measure", json_true());
     json_object_foreach((json_t *)given, name, value) {
         /* a file of importance and a text for it exclude each other: the one that is nearer wins */
         if (strcmp(name, "imatrix") == 0) json_object_del(options, "calibration");
         if (strcmp(name, "calibration") == 0) json_object_del(options, "imatrix");
-        if (json_is_integer(value))
-            json_object_set_new(options, name, json_sprintf("%lld", (long long)json_integer_value(value)));
-        else if (json_is_real(value))
-            json_object_set_new(options, name, json_sprintf("%.15g", json_real_value(value)));
-        else
-            json_object_set(options, name, value);
+        add_value(options, name, value);
     }
     return options;
+}
+
+bool command_budget(const json_t *options, char *text, size_t size)
+{
+    const char *fit = json_string_value(json_object_get(options, "fit")),
+               *bpw = json_string_value(json_object_get(options, "bpw"));
+    bool gpu = json_object_get(options, "gpu") != NULL;
+    if (fit)
+        snprintf(text, size, "%s", fit);
+    else if (bpw && !gpu)
+        snprintf(text, size, "%.6gbpw", strtod(bpw, NULL));
+    else
+        snprintf(text, size, "gpu");
+    return fit || bpw || gpu;
 }
 
 /* Does the verb take the option? */
@@ -117,8 +155,9 @@ char **command_arguments(const char *verb, const json_t *request, const char *so
     struct words w = {0};
     json_t *options = command_options(request), *value;
     const char *name;
+    char budget[80];
     add(&w, verb, "", "");
-    add_types(&w, request);
+    if (!command_budget(options, budget, sizeof budget)) add_types(&w, request);
     json_object_foreach(options, name, value)
         if (takes(verb, name)) add_option(&w, name, value);
     for (; extra && *extra; extra++)

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -22,5 +23,8 @@ char *command_text(char *const *arguments);
  * "tensor-type": ["a=q6_k"]}: what config means, overlaid by options. NULL: no memory.
  */
 json_t *command_options(const json_t *request);
+
+/* Of these options: do they choose types by a budget (fit, bpw, gpu)? As reports call the output: "4.5bpw", "8GB". */
+bool command_budget(const json_t *options, char *text, size_t size);
 
 #endif

@@ -29,14 +29,24 @@ const char *run__folder_of(const json_t *output)
     return n > 0 && first && strncmp(first, path, n) == 0 && first[n] == '/' ? run__base_name(path) : NULL;
 }
 
-/* Where a type goes that names no format: mixes into files, all else into folders. */
+/* Is it the name of a scheme, or of a ladder of them? "gptq:bits=3", "w4a16>none", "nf4@round" */
+static bool is_of_folders(const char *type)
+{
+    struct ht_scheme_info scheme = {.size = sizeof scheme};
+    struct ht_ladder_info ladder = {.size = sizeof ladder};
+    size_t n = strcspn(type, ":@>");
+    for (size_t i = 0; ht_scheme_at(i, &scheme); i++)
+        if (strncmp(scheme.name, type, n) == 0 && scheme.name[n] == '\0') return true;
+    for (size_t i = 0; ht_ladder_at(i, &ladder); i++)
+        if (strncmp(ladder.name, type, n) == 0 && ladder.name[n] == '\0') return true;
+    return false;
+}
+
+/* Where a type goes that names no format: schemes into folders, all else, mixes and what a budget chose, into files. */
 static const char *usual_format(const char *type)
 {
-    struct ht_mix_info mix;
     struct ht_container_info c = {.size = sizeof c};
-    bool folder = true;
-    for (size_t i = 0; ht_mix_at(i, &mix); i++)
-        if (strcmp(mix.name, type) == 0) folder = false;
+    bool folder = is_of_folders(type);
     for (size_t i = 0; ht_container_at(i, &c); i++)
         if (c.can_write && c.is_folder == folder) return c.name;
     return NULL;
