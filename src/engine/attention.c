@@ -16,8 +16,33 @@ struct work {
     int layer;
     const float *q; /* [token][head][key length] */
     int64_t ldq;
-    int n_blocks;
+    int n_blocks; /* of all runs */
 };
+
+/* A block of queries of one run. */
+struct part {
+    const struct ht__engine_run *run;
+    int row;     /* of the run's first token, in the pass */
+    int from, n; /* tokens of the run */
+};
+
+static int blocks_of(const struct ht__engine_run *run)
+{
+    return (run->n_tokens + BLOCK - 1) / BLOCK;
+}
+
+static struct part part_of(const struct ht__engine *e, int at_block)
+{
+    struct part p = {.run = e->runs};
+    while (at_block >= blocks_of(p.run)) {
+        at_block -= blocks_of(p.run);
+        p.row += p.run->n_tokens;
+        p.run++;
+    }
+    p.from = at_block * BLOCK;
+    p.n = p.run->n_tokens - p.from < BLOCK ? p.run->n_tokens - p.from : BLOCK;
+    return p;
+}
 
 static float *key_at(const struct ht__engine *e, int layer, int seq, int head)
 {
@@ -74,21 +99,20 @@ static void block(void *ctx, int64_t task, int thread)
     struct ht__engine *e = w->e;
     if (ht__engine_stopped(e) && !e->observe) return; /* what attended holds is of no use, but floats */
     const struct ht__hparams *h = &e->hparams;
-    int at_block = (int)(task % w->n_blocks), head = (int)(task / w->n_blocks % h->n_heads);
-    int seq = (int)(task / w->n_blocks / h->n_heads), kv = head / (h->n_heads / h->n_kv_heads);
-    int from = at_block * BLOCK, n = e->n_tokens - from < BLOCK ? e->n_tokens - from : BLOCK;
-    int window = h->slides[w->layer] ? h->window : 0;
-    int last = e->at + from + n, first = window && e->at + from + 1 > window ? e->at + from + 1 - window : 0;
+    struct part p = part_of(e, (int)(task % w->n_blocks));
+    int head = (int)(task / w->n_blocks), kv = head / (h->n_heads / h->n_kv_heads), seq = p.run->seq;
+    int window = h->slides[w->layer] ? h->window : 0, at = p.run->at + p.from, row = p.row + p.from;
+    int last = at + p.n, first = window && at + 1 > window ? at + 1 - window : 0;
     float *scores = e->scores + (size_t)thread * e->n_scores;
-    const float *q = w->q + (int64_t)(seq * e->n_tokens + from) * w->ldq + (int64_t)head * h->key_len;
+    const float *q = w->q + (int64_t)row * w->ldq + (int64_t)head * h->key_len;
     const float *values = value_at(e, w->layer, seq, kv);
     int64_t ld = e->params.n_ctx;
-    score(w, q, n, key_at(e, w->layer, seq, kv), first, last, scores, ld,
+    score(w, q, p.n, key_at(e, w->layer, seq, kv), first, last, scores, ld,
           e->scratch + (size_t)thread * HT__MATMUL_SCRATCH);
-    for (int i = 0; i < n; i++) {
-        int end = e->at + from + i + 1, begin = window && end > window ? end - window : 0;
+    for (int i = 0; i < p.n; i++) {
+        int end = at + i + 1, begin = window && end > window ? end - window : 0;
         float *s = scores + i * ld - first, *out = e->attended;
-        out += ((int64_t)(seq * e->n_tokens + from + i) * h->n_heads + head) * h->value_len;
+        out += ((int64_t)(row + i) * h->n_heads + head) * h->value_len;
         float sum = soften(e, s + begin, end - begin, w->l->sinks.w ? w->l->sinks.w + head : NULL);
         e->ops->weighted_sum(out, s + begin, values + (size_t)begin * (size_t)h->value_len, h->value_len, end - begin,
                              h->value_len);
@@ -101,14 +125,25 @@ static void store_keys(struct ht__engine *e, int layer, const float *k, int64_t 
 {
     const struct ht__hparams *h = &e->hparams;
     size_t nk = (size_t)h->key_len, nv = (size_t)h->value_len;
-    for (int s = 0; s < e->n_seqs; s++)
-        for (int t = 0; t < e->n_tokens; t++)
+    for (const struct ht__engine_run *r = e->runs; r < e->runs + e->n_runs; r++)
+        for (int t = 0; t < r->n_tokens; t++, k += ldk, v += ldv)
             for (int head = 0; head < h->n_kv_heads; head++) {
-                int64_t row = s * e->n_tokens + t;
-                size_t at = (size_t)(e->at + t);
-                memcpy(key_at(e, layer, s, head) + at * nk, k + row * ldk + head * h->key_len, nk * sizeof(float));
-                memcpy(value_at(e, layer, s, head) + at * nv, v + row * ldv + head * h->value_len, nv * sizeof(float));
+                size_t at = (size_t)(r->at + t);
+                memcpy(key_at(e, layer, r->seq, head) + at * nk, k + head * h->key_len, nk * sizeof(float));
+                memcpy(value_at(e, layer, r->seq, head) + at * nv, v + head * h->value_len, nv * sizeof(float));
             }
+}
+
+void ht__engine_copy_seq(struct ht__engine *e, int from, int to, int n)
+{
+    const struct ht__hparams *h = &e->hparams;
+    for (int layer = 0; layer < h->n_layers; layer++)
+        for (int head = 0; head < h->n_kv_heads; head++) {
+            memcpy(key_at(e, layer, to, head), key_at(e, layer, from, head),
+                   (size_t)n * (size_t)h->key_len * sizeof(float));
+            memcpy(value_at(e, layer, to, head), value_at(e, layer, from, head),
+                   (size_t)n * (size_t)h->value_len * sizeof(float));
+        }
 }
 
 /* Per head, or over all heads where the norm is as long. */
@@ -118,7 +153,7 @@ static void norm_heads(struct ht__engine *e, const struct ht__vector *norm, floa
     bool whole = norm->n == (int64_t)heads * h->key_len && heads > 1 && !h->compute->layer_norm;
     bool own = norm->n == (int64_t)heads * h->key_len && !whole; /* a norm for each head */
     int n = whole ? 1 : heads, len = whole ? heads * h->key_len : h->key_len;
-    for (int64_t t = 0; norm->w && t < (int64_t)e->n_seqs * e->n_tokens; t++)
+    for (int64_t t = 0; norm->w && t < e->n_rows; t++)
         for (int i = 0; i < n; i++) {
             float *at = x + t * ld + (int64_t)i * len;
             e->ops->norm(at, at, norm->w + (own ? i * len : 0), norm->b ? norm->b + (own ? i * len : 0) : NULL, len,
@@ -128,21 +163,22 @@ static void norm_heads(struct ht__engine *e, const struct ht__vector *norm, floa
 
 static void attend(struct ht__engine *e, const struct ht__layer *l, int layer, const float *q, int64_t ldq)
 {
-    struct work w = {e, l, layer, q, ldq, (e->n_tokens + BLOCK - 1) / BLOCK};
+    struct work w = {e, l, layer, q, ldq, 0};
     if (e->enough) return;
-    ht__pool_run(e->pool, (int64_t)w.n_blocks * e->hparams.n_heads * e->n_seqs, block, &w);
+    for (int r = 0; r < e->n_runs; r++)
+        w.n_blocks += blocks_of(&e->runs[r]);
+    ht__pool_run(e->pool, (int64_t)w.n_blocks * e->hparams.n_heads, block, &w);
 }
 
 static void observe(struct ht__engine *e, const struct ht__kept_matrix *m, const float *x, int64_t ld)
 {
-    if (e->observe && m->weight && ld == m->n_in)
-        e->observe(e->observe_ctx, m->weight, 0, x, (int64_t)e->n_seqs * e->n_tokens, m->n_in);
+    if (e->observe && m->weight && ld == m->n_in) e->observe(e->observe_ctx, m->weight, 0, x, e->n_rows, m->n_in);
 }
 
 static void plain_attention(struct ht__engine *e, const struct ht__layer *l, int layer)
 {
     const struct ht__hparams *h = &e->hparams;
-    int64_t n = (int64_t)e->n_seqs * e->n_tokens;
+    int64_t n = e->n_rows;
     int64_t nq = (int64_t)h->n_heads * h->key_len, nk = (int64_t)h->n_kv_heads * h->key_len;
     int64_t nv = (int64_t)h->n_kv_heads * h->value_len, ldq = nq, ldk = nk, ldv = nv;
     float *q = e->q, *k = e->k, *v = e->v;
@@ -175,7 +211,7 @@ static void plain_attention(struct ht__engine *e, const struct ht__layer *l, int
 static void latent_attention(struct ht__engine *e, const struct ht__layer *l, int layer)
 {
     const struct ht__hparams *h = &e->hparams;
-    int64_t n = (int64_t)e->n_seqs * e->n_tokens, each = h->nope_len + h->n_rot, wide = h->key_len;
+    int64_t n = e->n_rows, each = h->nope_len + h->n_rot, wide = h->key_len;
     int64_t nq = h->n_heads * each, nkv = h->kv_rank + h->n_rot;
     float *q = e->latent, *kv = e->k;
     if (l->attn_q_a.weight) {
@@ -231,6 +267,6 @@ void ht__engine_attend(struct ht__engine *e, const struct ht__layer *l, int laye
 void ht__engine_attention_output(struct ht__engine *e, const struct ht__layer *l)
 {
     observe(e, &l->attn_output, e->attended, l->attn_output.n_in);
-    ht__engine_matmul(e, &l->attn_output, 0, e->attended, l->attn_output.n_in, (int64_t)e->n_seqs * e->n_tokens, e->out,
+    ht__engine_matmul(e, &l->attn_output, 0, e->attended, l->attn_output.n_in, e->n_rows, e->out,
                       e->hparams.n_embd);
 }

@@ -100,6 +100,8 @@ static enum ht_err open_parts(struct ht__engine *e, const struct ht__model *mode
     if (positions->weight && positions->n_out < p->n_ctx)
         return ht__fail(diag, HT_ERR_USAGE, where, -1, "a context of %d tokens; the model has positions for %lld",
                         p->n_ctx, (long long)positions->n_out);
+    e->runs = ht__new_array(e->alloc, (size_t)p->n_seqs, sizeof *e->runs);
+    if (!e->runs) return ht__fail_memory(diag, "engine");
     HT_TRY(open_buffers(e, diag));
     HT_TRY(open_cache(e, diag));
     HT_TRY(ht__engine_open_experts(e, diag));
@@ -130,6 +132,7 @@ void ht__engine_close(struct ht__engine **engine)
         ht__free_aligned(e->alloc, buffers[i]);
     ht__device_close(&e->device);
     ht__engine_close_experts(e);
+    ht__free(e->alloc, e->runs);
     ht__free(e->alloc, e->rope.cos_sin);
     ht__free(e->alloc, e->sliding_rope.cos_sin);
     ht__pool_close(&e->pool);
@@ -191,18 +194,18 @@ enum ht_err ht__engine_check_tokens(const struct ht__engine *e, const char *wher
 static enum ht_err embed(struct ht__engine *e, const int32_t *tokens)
 {
     const struct ht__hparams *h = &e->hparams;
-    int n = e->n_seqs * e->n_tokens;
-    HT_TRY(ht__engine_check_tokens(e, "tokens", tokens, (size_t)n, e->diag));
-    for (int t = 0; t < n; t++) {
-        float *x = e->x + (int64_t)t * h->n_embd;
-        ht__engine_row(&e->weights->embedding, tokens[t], x);
-        for (int i = 0; i < h->n_embd; i++)
-            x[i] *= h->embed_scale;
-        if (e->weights->positions.weight) {
-            ht__engine_row(&e->weights->positions, e->at + t % e->n_tokens, e->normed);
-            e->ops->add_scaled(x, e->normed, 1, h->n_embd);
+    float *x = e->x;
+    HT_TRY(ht__engine_check_tokens(e, "tokens", tokens, (size_t)e->n_rows, e->diag));
+    for (const struct ht__engine_run *r = e->runs; r < e->runs + e->n_runs; r++)
+        for (int t = 0; t < r->n_tokens; t++, x += h->n_embd) {
+            ht__engine_row(&e->weights->embedding, *tokens++, x);
+            for (int i = 0; i < h->n_embd; i++)
+                x[i] *= h->embed_scale;
+            if (e->weights->positions.weight) {
+                ht__engine_row(&e->weights->positions, r->at + t, e->normed);
+                e->ops->add_scaled(x, e->normed, 1, h->n_embd);
+            }
         }
-    }
     return HT_OK;
 }
 
@@ -285,7 +288,7 @@ static bool is_parallel(const struct ht__engine *e, const struct ht__layer *l)
 
 static enum ht_err run_layer(struct ht__engine *e, const struct ht__layer *l, int layer)
 {
-    int64_t n = (int64_t)e->n_seqs * e->n_tokens;
+    int64_t n = e->n_rows;
     if (is_parallel(e, l))
         parallel_layer(e, l, layer, n);
     else
@@ -294,43 +297,80 @@ static enum ht_err run_layer(struct ht__engine *e, const struct ht__layer *l, in
     return e->enough ? HT_OK : refuse_nonfinite(e, layer, n);
 }
 
-enum ht_err ht__engine_pass(struct ht__engine *e, const int32_t *tokens, int n_seqs, int n_tokens, int at,
-                            struct ht_diag *diag)
+/* A pass of sequences that are alike. */
+static enum ht_err begin_alike(struct ht__engine *e, int n_seqs, int n_tokens, int at, struct ht_diag *diag)
 {
     e->diag = diag;
     HT_TRY(check_pass(e, n_seqs, n_tokens, at));
-    e->n_seqs = n_seqs;
+    e->n_runs = e->n_seqs = n_seqs;
     e->n_tokens = n_tokens;
-    e->at = at;
+    e->from = HT__MARK_START;
+    e->to = HT__MARK_END;
+    e->n_rows = n_seqs * n_tokens;
+    for (int i = 0; i < n_seqs; i++)
+        e->runs[i] = (struct ht__engine_run){i, n_tokens, at};
+    return HT_OK;
+}
+
+static enum ht_err run_pass(struct ht__engine *e, const int32_t *tokens)
+{
     e->from = HT__MARK_START;
     e->to = HT__MARK_END;
     HT_TRY(embed(e, tokens));
     for (int i = 0; i < e->hparams.n_layers; i++) {
         const struct ht__layer *l;
-        if (ht__engine_stopped(e)) return ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
-        HT_TRY(ht__weights_layer(e->weights, i, &l, diag));
+        if (ht__engine_stopped(e)) return ht__fail(e->diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
+        HT_TRY(ht__weights_layer(e->weights, i, &l, e->diag));
         HT_TRY(run_layer(e, l, i));
-        if (e->on_layer) e->on_layer(e->layer_ctx, i, e->x, (int64_t)n_seqs * n_tokens);
+        if (e->on_layer) e->on_layer(e->layer_ctx, i, e->x, e->n_rows);
     }
     return HT_OK;
 }
 
-/* ---- a pass in pieces ---- */
-
-static enum ht_err begin_piece(struct ht__engine *e, int n_seqs, int n_tokens, struct ht_diag *diag)
+enum ht_err ht__engine_pass(struct ht__engine *e, const int32_t *tokens, int n_seqs, int n_tokens, int at,
+                            struct ht_diag *diag)
 {
-    e->diag = diag;
-    HT_TRY(check_pass(e, n_seqs, n_tokens, 0));
-    e->n_seqs = n_seqs;
-    e->n_tokens = n_tokens;
-    e->at = 0;
-    return HT_OK;
+    HT_TRY(begin_alike(e, n_seqs, n_tokens, at, diag));
+    return run_pass(e, tokens);
 }
+
+static bool run_fits(const struct ht__engine *e, const struct ht__engine_run *runs, int which, int n_rows)
+{
+    const struct ht__engine_run *r = &runs[which];
+    for (int i = 0; i < which; i++)
+        if (runs[i].seq == r->seq) return false;
+    return r->seq >= 0 && r->seq < e->params.n_seqs && r->n_tokens > 0 && r->n_tokens <= e->params.n_batch - n_rows &&
+           r->at >= 0 && r->n_tokens <= e->params.n_ctx && r->at <= e->params.n_ctx - r->n_tokens &&
+           (r->at == 0 || e->params.cache);
+}
+
+enum ht_err ht__engine_pass_runs(struct ht__engine *e, const int32_t *tokens, const struct ht__engine_run *runs,
+                                 int n_runs, struct ht_diag *diag)
+{
+    int n_rows = 0;
+    e->diag = diag;
+    if (n_runs < 1 || n_runs > e->params.n_seqs)
+        return ht__fail(diag, HT_ERR_USAGE, "pass", -1, "%d runs; from 1 to %d are possible", n_runs, e->params.n_seqs);
+    for (int i = 0; i < n_runs; n_rows += runs[i++].n_tokens)
+        if (!run_fits(e, runs, i, n_rows))
+            return ht__fail(diag, HT_ERR_USAGE, "pass", -1,
+                            "run %d: sequence %d, %d tokens from %d on do not fit %d sequences, %d tokens a pass, a "
+                            "context of %d",
+                            i, runs[i].seq, runs[i].n_tokens, runs[i].at, e->params.n_seqs, e->params.n_batch,
+                            e->params.n_ctx);
+    memcpy(e->runs, runs, (size_t)n_runs * sizeof *runs);
+    e->n_runs = n_runs;
+    e->n_rows = n_rows;
+    e->n_seqs = e->n_tokens = 0;
+    return run_pass(e, tokens);
+}
+
+/* ---- a pass in pieces ---- */
 
 enum ht_err ht__engine_embed(struct ht__engine *e, const int32_t *tokens, int n_seqs, int n_tokens, float *x,
                              struct ht_diag *diag)
 {
-    HT_TRY(begin_piece(e, n_seqs, n_tokens, diag));
+    HT_TRY(begin_alike(e, n_seqs, n_tokens, 0, diag));
     HT_TRY(embed(e, tokens));
     memcpy(x, e->x, (size_t)n_seqs * (size_t)n_tokens * (size_t)e->hparams.n_embd * sizeof *x);
     return HT_OK;
@@ -396,7 +436,7 @@ enum ht_err ht__engine_stretch(struct ht__engine *e, const struct ht__stretch *s
 {
     const struct ht__layer *l;
     struct ht__layer other;
-    HT_TRY(begin_piece(e, n_seqs, n_tokens, diag));
+    HT_TRY(begin_alike(e, n_seqs, n_tokens, 0, diag));
     if (ht__engine_stopped(e)) return ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
     HT_TRY(ht__weights_layer(e->weights, stretch->layer, &l, diag));
     if (e->replace) {
@@ -475,6 +515,33 @@ enum ht_err ht__engine_logits(struct ht__engine *e, int seq, int token, int n, f
     return HT_OK;
 }
 
+static bool has_rows(const struct ht__engine *e, const int *rows, int n)
+{
+    bool all = n > 0 && n <= e->n_rows;
+    for (int i = 0; i < n && all; i++)
+        all = rows[i] >= 0 && rows[i] < e->n_rows;
+    return all;
+}
+
+enum ht_err ht__engine_row_logits(struct ht__engine *e, const int *rows, int n, float *logits, struct ht_diag *diag)
+{
+    size_t n_embd = (size_t)e->hparams.n_embd;
+    if (!has_rows(e, rows, n)) return ht__fail(diag, HT_ERR_USAGE, "logits", -1, "no such tokens in the last pass");
+    for (int i = 0; i < n; i++)
+        memcpy(e->out + (size_t)i * n_embd, e->x + (size_t)rows[i] * n_embd, n_embd * sizeof *e->out);
+    to_logits(e, e->out, n, logits, true);
+    if (ht__engine_stopped(e) && !e->observe) return ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
+    return HT_OK;
+}
+
+enum ht_err ht__engine_row_states(struct ht__engine *e, int row, int n, float *states, struct ht_diag *diag)
+{
+    if (row < 0 || n < 1 || n > e->n_rows || row > e->n_rows - n)
+        return ht__fail(diag, HT_ERR_USAGE, "states", -1, "no such tokens in the last pass");
+    norm_rows(e, &e->weights->output_norm, e->x + (int64_t)row * e->hparams.n_embd, n, states);
+    return HT_OK;
+}
+
 void ht__engine_logit_lens(struct ht__engine *e, const float *x, int n, float *logits)
 {
     to_logits(e, x, n, logits, false);
@@ -482,7 +549,7 @@ void ht__engine_logit_lens(struct ht__engine *e, const float *x, int n, float *l
 
 void ht__engine_show_output(struct ht__engine *e)
 {
-    int64_t n = (int64_t)e->n_seqs * e->n_tokens;
+    int64_t n = e->n_rows;
     if (!e->observe || n == 0) return;
     norm_rows(e, &e->weights->output_norm, e->x, n, e->normed);
     e->observe(e->observe_ctx, e->weights->output.weight, 0, e->normed, n, e->hparams.n_embd);

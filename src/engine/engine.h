@@ -1,8 +1,9 @@
 /*
  * Running a model: tokens in, logits out. One decoder for every architecture; weights in any numeric format.
  *
- * A pass takes n_seqs sequences of n_tokens each, all at position `at`. With a cache, later passes continue the
- * sequences; without one, a pass stands for itself, and keys and values are kept for one layer only.
+ * A pass takes n_seqs sequences of n_tokens each, all at position `at`; or runs, each of a sequence, a length and a
+ * position of its own. With a cache, later passes continue the sequences; without one, a pass stands for itself, and keys
+ * and values are kept for one layer only.
  * Results do not depend on the threads or on the memory cap; nor, unless `fast`, on how tokens are grouped into
  * passes or on the CPU. `fast` multiplies quantized weights with activations rounded to eight bits (relative error of
  * a product about 0.4 %), and takes sums in the order that suits the CPU.
@@ -60,6 +61,21 @@ HT_MUST_CHECK enum ht_err ht__engine_check_tokens(const struct ht__engine *engin
 /* tokens: n_seqs x n_tokens, a sequence's together. Token ids outside the vocabulary are refused. */
 HT_MUST_CHECK enum ht_err ht__engine_pass(struct ht__engine *engine, const int32_t *tokens, int n_seqs, int n_tokens,
                                           int at, struct ht_diag *diag);
+/* Some tokens of one sequence; with a cache, at > 0 continues what the sequence has before `at`. */
+struct ht__engine_run {
+    int seq, n_tokens, at;
+};
+/* tokens: those of the runs, one run after the other; no sequence may be in two of them. */
+HT_MUST_CHECK enum ht_err ht__engine_pass_runs(struct ht__engine *engine, const int32_t *tokens,
+                                               const struct ht__engine_run *runs, int n_runs, struct ht_diag *diag);
+/* Logits after rows of the last pass, counted over all runs: n x n_vocab. n_batch rows at most. */
+HT_MUST_CHECK enum ht_err ht__engine_row_logits(struct ht__engine *engine, const int *rows, int n, float *logits,
+                                                struct ht_diag *diag);
+/* The last layer's output behind the final norm, of n rows of the last pass from `row` on: n x n_embd. */
+HT_MUST_CHECK enum ht_err ht__engine_row_states(struct ht__engine *engine, int row, int n, float *states,
+                                                struct ht_diag *diag);
+/* Sequence `to` becomes what the first n positions of `from` are. With a cache only. */
+void ht__engine_copy_seq(struct ht__engine *engine, int from, int to, int n);
 /* Logits after token `token` of sequence `seq` of the last pass, n of them one after the other, running on into
  * the next sequences: n x n_vocab. */
 HT_MUST_CHECK enum ht_err ht__engine_logits(struct ht__engine *engine, int seq, int token, int n, float *logits,

@@ -151,7 +151,7 @@ void ht__engine_experts(struct ht__engine *e, const struct ht__layer *l, const f
 {
     const struct ht__hparams *h = &e->hparams;
     struct ht__moe *m = e->moe;
-    int n = e->n_seqs * e->n_tokens;
+    int n = e->n_rows;
     int64_t n_embd = h->n_embd;
     if (e->observe) e->observe(e->observe_ctx, l->router.weight, 0, in, n, n_embd);
     ht__engine_matmul(e, &l->router, 0, in, n_embd, n, m->logits, h->n_experts);

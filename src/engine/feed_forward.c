@@ -40,7 +40,7 @@ static void activate_row(void *ctx, int64_t task, int thread)
 static void to_hidden(struct ht__engine *e, const struct ht__kept_matrix *gate, const struct ht__kept_matrix *up,
                       int64_t ff, const float *in)
 {
-    int64_t n = (int64_t)e->n_seqs * e->n_tokens, n_embd = e->hparams.n_embd;
+    int64_t n = e->n_rows, n_embd = e->hparams.n_embd;
     struct rows r = {.e = e, .gate = e->hidden, .n = ff, .ld_gate = ff, .ld_up = ff};
     if (e->observe) {
         if (gate->weight) e->observe(e->observe_ctx, gate->weight, 0, in, n, n_embd);
@@ -66,7 +66,7 @@ static void to_hidden(struct ht__engine *e, const struct ht__kept_matrix *gate, 
 /* The second: hidden through down. */
 static void from_hidden(struct ht__engine *e, const struct ht__kept_matrix *down, float *out)
 {
-    int64_t n = (int64_t)e->n_seqs * e->n_tokens, ff = down->n_in;
+    int64_t n = e->n_rows, ff = down->n_in;
     if (e->observe) e->observe(e->observe_ctx, down->weight, 0, e->hidden, n, ff);
     ht__engine_matmul(e, down, 0, e->hidden, ff, n, out, e->hparams.n_embd);
 }
@@ -74,7 +74,7 @@ static void from_hidden(struct ht__engine *e, const struct ht__kept_matrix *down
 /* Shared experts see every token; where they have a router of their own it weighs them. */
 static void shared(struct ht__engine *e, const struct ht__layer *l, const float *in, float *out)
 {
-    int64_t n = (int64_t)e->n_seqs * e->n_tokens, n_embd = e->hparams.n_embd;
+    int64_t n = e->n_rows, n_embd = e->hparams.n_embd;
     float *mine = e->latent;
     to_hidden(e, &l->shared_gate, &l->shared_up, l->shared_down.n_in, in);
     from_hidden(e, &l->shared_down, mine);

@@ -84,9 +84,10 @@ void ht__engine_rope(struct ht__engine *e, int layer, float *x, int64_t ld, int 
     const struct ht__rope *rope = e->sliding_rope.cos_sin && h->slides[layer] ? &e->sliding_rope : &e->rope;
     bool still = h->compute->no_rope_every && (layer + 1) % h->compute->no_rope_every == 0;
     if (!rope->cos_sin || still) return;
-    for (int t = 0; t < e->n_seqs * e->n_tokens; t++) {
-        const float *at = rope->cos_sin + (size_t)(e->at + t % e->n_tokens) * (size_t)(h->n_rot / 2 * 2);
-        for (int i = 0; i < heads; i++)
-            turn_head(h, at, x + t * ld + i * head_len + skip);
-    }
+    for (int r = 0; r < e->n_runs; r++)
+        for (int t = 0; t < e->runs[r].n_tokens; t++, x += ld) {
+            const float *at = rope->cos_sin + (size_t)(e->runs[r].at + t) * (size_t)(h->n_rot / 2 * 2);
+            for (int i = 0; i < heads; i++)
+                turn_head(h, at, x + i * head_len + skip);
+        }
 }

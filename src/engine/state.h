@@ -45,7 +45,9 @@ struct ht__engine {
     size_t n_scores;
     struct ht__moe *moe;
     /* the pass */
-    int n_seqs, n_tokens, at;
+    struct ht__engine_run *runs;
+    int n_runs, n_rows;   /* rows: tokens of all runs together */
+    int n_seqs, n_tokens; /* of a pass whose sequences are alike; of another 0 */
     struct ht_diag *diag;
 };
 

@@ -56,6 +56,66 @@ static float *run(const struct ht__model *model, uint64_t memory, const char *sp
     return logits;
 }
 
+static struct ht__engine *open_cached(const struct ht__model *model)
+{
+    struct ht__engine_params params = {.n_threads = 2, .n_ctx = 80, .n_seqs = 3, .n_batch = 80, .cache = true};
+    struct ht__engine *e;
+    struct ht_diag diag = {0};
+    assert_int_equal(ht__engine_open(model, &params, NULL, &e, &diag), HT_OK);
+    return e;
+}
+
+/* The logits of every token of a sequence that is run alone. */
+static float *alone(const struct ht__model *model, const int32_t *tokens, int n)
+{
+    struct ht__engine *e = open_cached(model);
+    struct ht_diag diag = {0};
+    float *logits = malloc(sizeof *logits * (size_t)ht__engine_hparams(e)->n_vocab * (size_t)n);
+    assert_non_null(logits);
+    assert_int_equal(ht__engine_pass(e, tokens, 1, n, 0, &diag), HT_OK);
+    assert_int_equal(ht__engine_logits(e, 0, 0, n, logits, &diag), HT_OK);
+    ht__engine_close(&e);
+    return logits;
+}
+
+/* Sequences of different lengths at different positions in one pass: each has the bits that it has alone. */
+static void check_runs(const struct ht__model *model)
+{
+    enum { LONG = 70 };
+    const struct ht__engine_run first[] = {{2, 3, 0}, {0, 66, 0}}, then[] = {{0, 4, 66}, {1, 2, 1}, {2, 1, 3}};
+    const struct ht__engine_run twice[] = {{1, 1, 0}, {1, 1, 1}}, over[] = {{0, 4, 77}}, none[] = {{3, 1, 0}};
+    int32_t a[LONG], b[3] = {11, 9, 5}, c[4] = {11, 7, 3, 500}, mixed[LONG + 3];
+    int rows[] = {3, 5, 6};
+    struct ht_diag diag = {0};
+    for (int i = 0; i < LONG; i++)
+        a[i] = (i * 37 + 11) % 512;
+    float *la = alone(model, a, LONG), *lb = alone(model, b, 3), *lc = alone(model, c, 4);
+    struct ht__engine *e = open_cached(model);
+    size_t n_vocab = (size_t)ht__engine_hparams(e)->n_vocab, row = n_vocab * sizeof(float);
+    float *got = malloc(3 * row);
+    assert_non_null(got);
+    memcpy(mixed, c, 3 * sizeof *c);
+    memcpy(mixed + 3, a, 66 * sizeof *a);
+    assert_int_equal(ht__engine_pass_runs(e, mixed, first, 2, &diag), HT_OK);
+    ht__engine_copy_seq(e, 2, 1, 1); /* the one token that b and c begin with */
+    memcpy(mixed, a + 66, 4 * sizeof *a);
+    memcpy(mixed + 4, b + 1, 2 * sizeof *b);
+    mixed[6] = c[3];
+    assert_int_equal(ht__engine_pass_runs(e, mixed, then, 3, &diag), HT_OK);
+    assert_int_equal(ht__engine_row_logits(e, rows, 3, got, &diag), HT_OK);
+    assert_memory_equal(got, la + (LONG - 1) * n_vocab, row);
+    assert_memory_equal(got + n_vocab, lb + 2 * n_vocab, row);
+    assert_memory_equal(got + 2 * n_vocab, lc + 3 * n_vocab, row);
+    rows[0] = 7;
+    assert_int_equal(ht__engine_row_logits(e, rows, 1, got, &diag), HT_ERR_USAGE);
+    assert_int_equal(ht__engine_pass_runs(e, mixed, twice, 2, &diag), HT_ERR_USAGE);
+    assert_int_equal(ht__engine_pass_runs(e, mixed, over, 1, &diag), HT_ERR_USAGE);
+    assert_int_equal(ht__engine_pass_runs(e, mixed, none, 1, &diag), HT_ERR_USAGE);
+    assert_int_equal(ht__engine_pass_runs(e, mixed, then, 0, &diag), HT_ERR_USAGE);
+    ht__engine_close(&e);
+    free(la), free(lb), free(lc), free(got);
+}
+
 static void test_memory(void **state)
 {
     (void)state;
@@ -99,6 +159,7 @@ static void test_memory(void **state)
     free(two);
     free(spilled);
     free(threads);
+    check_runs(model);
     ht__model_close(&model);
     ht__checkpoint_close(&ck);
     folder_remove(&folder);
