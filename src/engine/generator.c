@@ -13,11 +13,7 @@ struct ht__generator {
     int n_ctx, n_batch, max_new;
     struct ht__tokens ids; /* the sequence; the first n_cached of it are in the engine */
     int n_cached;
-    struct ht__tokenizer_stream stream;
-    struct ht__buf made; /* characters: released up to `released`, then held back */
-    size_t released;
-    struct ht__buf stop_texts; /* one after the other, each with a NUL */
-    size_t longest_stop;
+    struct ht__made made;
     struct ht__generator_stats stats;
 };
 
@@ -49,8 +45,7 @@ enum ht_err ht__generator_open(const struct ht__model *model, const struct ht__t
     g->alloc = alloc;
     g->text = text;
     ht__tokens_init(&g->ids, alloc);
-    ht__buf_init(&g->made, alloc);
-    ht__buf_init(&g->stop_texts, alloc);
+    ht__made_init(&g->made, alloc);
     enum ht_err err = open_parts(g, model, params, diag);
     if (err) ht__generator_close(&g);
     *out = g;
@@ -64,8 +59,7 @@ void ht__generator_close(struct ht__generator **generator)
     ht__engine_close(&g->engine);
     ht__sampler_close(&g->sampler);
     ht__tokens_close(&g->ids);
-    ht__buf_close(&g->made);
-    ht__buf_close(&g->stop_texts);
+    ht__made_close(&g->made);
     ht__free(g->alloc, g->logits);
     ht__free(g->alloc, g);
     *generator = NULL;
@@ -84,15 +78,7 @@ enum ht_err ht__generator_sampling(struct ht__generator *g, const struct ht__sam
 
 enum ht_err ht__generator_stops(struct ht__generator *g, const char *const *stops, size_t n, struct ht_diag *diag)
 {
-    g->stop_texts.len = 0;
-    g->longest_stop = 0;
-    for (size_t i = 0; i < n; i++) {
-        size_t len = strlen(stops[i]);
-        if (len == 0) return ht__fail(diag, HT_ERR_USAGE, "stop", -1, "a stop text must not be empty");
-        ht__buf_put(&g->stop_texts, stops[i], len + 1);
-        if (len > g->longest_stop) g->longest_stop = len;
-    }
-    return g->stop_texts.failed ? ht__fail_memory(diag, "stop") : HT_OK;
+    return ht__made_stops(&g->made, stops, n, diag);
 }
 
 static enum ht_err check_length(const struct ht__generator *g, size_t n, struct ht_diag *diag)
@@ -120,59 +106,10 @@ enum ht_err ht__generator_begin(struct ht__generator *g, const int32_t *ids, siz
     }
     for (size_t i = common; i < n; i++)
         ht__tokens_put(&g->ids, ids[i]);
-    ht__tokenizer_stream_begin(&g->stream, g->text, flags & HT__GENERATE_CONTROL ? 0 : HT__TOKENIZER_SKIP_SPECIAL);
-    bool only_bos = n == 1 && ids[0] == ht__tokenizer_bos(g->text);
-    g->stream.begun = !only_bos && !(flags & HT__GENERATE_FRESH);
-    g->made.len = g->released = 0;
+    ht__made_begin(&g->made, g->text, ids, n, flags);
     g->max_new = max_new;
     g->stats = (struct ht__generator_stats){.n_prompt = (int)n, .n_read = (int)(n - common)};
     return HT_OK;
-}
-
-/* ---- stop texts --------------------------------------------------------------------------------- */
-
-/* Where the first stop text begins in what is made, from `from` on; or its length. */
-static size_t find_stop(const struct ht__generator *g, size_t from)
-{
-    size_t first = g->made.len;
-    for (size_t at = 0; at < g->stop_texts.len;) {
-        const char *stop = (const char *)g->stop_texts.data + at;
-        size_t len = strlen(stop);
-        const char *found = memmem(g->made.data + from, g->made.len - from, stop, len);
-        size_t where = found ? (size_t)(found - (const char *)g->made.data) : first;
-        if (where < first) first = where;
-        at += len + 1;
-    }
-    return first;
-}
-
-/* Does what is made from `at` on begin a stop text? */
-static bool may_stop(const struct ht__generator *g, size_t at)
-{
-    size_t n = g->made.len - at;
-    for (size_t i = 0; i < g->stop_texts.len;) {
-        const char *stop = (const char *)g->stop_texts.data + i;
-        size_t len = strlen(stop);
-        if (n < len && memcmp(g->made.data + at, stop, n) == 0) return true;
-        i += len + 1;
-    }
-    return false;
-}
-
-/* How far what is made can be handed out: to a stop text, or to what may become one. */
-static size_t release_to(struct ht__generator *g)
-{
-    size_t n = g->made.len, low = n > g->longest_stop ? n - g->longest_stop : 0;
-    if (n == 0) return 0;
-    size_t stop = find_stop(g, g->released);
-    if (stop < n) {
-        g->made.len = stop;
-        g->stats.ending = HT__ENDED_BY_STOP;
-        return stop;
-    }
-    for (size_t at = low < g->released ? g->released : low; at < n; at++)
-        if (may_stop(g, at)) return at;
-    return n;
 }
 
 /* ---- tokens ------------------------------------------------------------------------------------- */
@@ -207,15 +144,9 @@ static enum ht_err make_token(struct ht__generator *g, struct ht_diag *diag)
     ht__tokens_put(&g->ids, id);
     if (g->ids.failed) return ht__fail_memory(diag, "tokens");
     if (ht__tokenizer_is_end(g->text, id)) return g->stats.ending = HT__ENDED_BY_MODEL, HT_OK;
-    if (ht__tokenizer_stream_put(&g->stream, id, &g->made) == HT_OK) return HT_OK;
-    return ht__fail_memory(diag, "text");
-}
-
-static struct ht__str hand_out(struct ht__generator *g, size_t to)
-{
-    struct ht__str piece = {(const char *)g->made.data + g->released, to - g->released};
-    g->released = to;
-    return piece;
+    HT_TRY(ht__made_put(&g->made, id, diag));
+    if (g->made.stopped) g->stats.ending = HT__ENDED_BY_STOP;
+    return HT_OK;
 }
 
 enum ht_err ht__generator_next(struct ht__generator *g, struct ht__str *piece, struct ht_diag *diag)
@@ -225,8 +156,8 @@ enum ht_err ht__generator_next(struct ht__generator *g, struct ht__str *piece, s
     while (g->stats.ending == HT__GOING_ON) {
         HT_TRY(make_token(g, diag));
         if (g->stats.ending != HT__GOING_ON) break;
-        size_t to = release_to(g);
-        if (to > g->released) return *piece = hand_out(g, to), HT_OK;
+        *piece = ht__made_take(&g->made);
+        if (piece->len > 0) return HT_OK;
     }
     *piece = ht__generator_rest(g);
     return HT_OK;
@@ -234,6 +165,5 @@ enum ht_err ht__generator_next(struct ht__generator *g, struct ht__str *piece, s
 
 struct ht__str ht__generator_rest(struct ht__generator *g)
 {
-    if (g->stats.ending != HT__ENDED_BY_STOP) ht__tokenizer_stream_end(&g->stream, &g->made);
-    return hand_out(g, g->made.len);
+    return ht__made_rest(&g->made);
 }

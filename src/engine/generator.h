@@ -10,8 +10,8 @@
 #define HT_ENGINE_GENERATOR_H
 
 #include "engine/engine.h"
+#include "engine/made.h"
 #include "engine/sampler.h"
-#include "model/tokenizer/tokenizer.h"
 
 enum ht__ending {
     HT__GOING_ON,
@@ -27,11 +27,6 @@ struct ht__generator_stats {
     int n_new;                      /* tokens made, an end's included */
     double prompt_seconds, seconds; /* reading the prompt; making tokens */
     enum ht__ending ending;
-};
-
-enum ht__generator_flags {
-    HT__GENERATE_CONTROL = 1, /* control tokens are shown as they are spelled */
-    HT__GENERATE_FRESH = 2,   /* a text of its own, not one that goes on: a SentencePiece space at its start goes */
 };
 
 struct ht__generator;
