@@ -9,6 +9,7 @@
 int run_serve(const struct command *c, int argc, char **argv)
 {
     struct option o;
+    if (argc > 1 && strcmp(argv[1], "--as-model") == 0) return model_main(argc, argv);
     for (int i = 1; i < argc; i++) {
         if (!find_option(c->name, argv[i], &o)) return unknown_argument(c, argv[i]);
         if (o.kind != HT_OPTION_FLAG && !strchr(argv[i], '=')) i++;

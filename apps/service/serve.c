@@ -16,6 +16,8 @@
 #include "service/child/roots.h"
 #include "service/api/streams.h"
 #include "service/system/notify.h"
+#include "service/runtime/runtime.h"
+#include "service/runtime/worker.h"
 #include "service/serve.h"
 #include "service/system/steady.h"
 #include "service/api/tokens.h"
@@ -127,6 +129,8 @@ static int check_settings(struct service *s, int argc, char **argv)
     if (set->jobs < 1 || set->jobs > 64) return usage("--jobs: from 1 to 64");
     if (set->connections < 8 || set->connections > 100000) return usage("--connections: from 8 to 100000");
     if (set->http_threads < 1 || set->http_threads > 64) return usage("--http-threads: from 1 to 64");
+    if (set->run_texts > 256) return usage("--run-texts: at most 256");
+    if (set->run_threads > 1024) return usage("--run-threads: at most 1024");
     if (!log_level_named(set->log_level, &level)) return usage("--log-level: debug, info, warning or error");
     if (set->scope && !set->new_token) return usage("--scope belongs to --new-token");
     if (!data_folder(s)) return usage("there is no place for data: give --data DIR");
@@ -195,6 +199,29 @@ static bool open_scheduler(struct service *s, char *why, size_t size)
     return scheduler_open(server->store, server->events, &settings, &server->scheduler, why, size);
 }
 
+static void on_runtime_log(void *ctx, const char *level, const char *text)
+{
+    enum log_level l = LOG_LEVEL_INFO;
+    log_level_named(level, &l);
+    log_event(ctx, l, "model", "{s:s}", "text", text);
+}
+
+static bool open_runtime(struct service *s)
+{
+    const struct settings *set = &s->settings;
+    struct runtime_settings settings = {.memory_limit = set->run_memory > 0 ? (uint64_t)set->run_memory : 0,
+                                        .keep_alive = (double)set->keep_alive,
+                                        .context = (int)set->run_context,
+                                        .texts = (int)set->run_texts,
+                                        .threads = (int)set->run_threads,
+                                        .exact = set->run_exact != 0,
+                                        .roots = roots_held(s->server.roots),
+                                        .on_log = on_runtime_log,
+                                        .ctx = s->server.log};
+    s->server.runtime = runtime_open(&settings);
+    return s->server.runtime != NULL;
+}
+
 static bool open_http(struct service *s, char *why, size_t size)
 {
     struct server *server = &s->server;
@@ -258,7 +285,7 @@ static int open_parts(struct service *s)
     server->writers = helpers_open(WRITERS, MAX_WRITES);
     if (!server->streams || !server->helpers || !server->writers) return no_memory();
     server->readiness = readiness_open(server);
-    if (!server->readiness) return no_memory();
+    if (!server->readiness || !open_runtime(s)) return no_memory();
     if (!open_http(s, why, sizeof why)) return failed("the port cannot be listened on", why);
     if (!open_scheduler(s, why, sizeof why)) return failed("the workers", why);
     return DONE;
@@ -277,6 +304,7 @@ static void close_parts(struct service *s)
     helpers_close(&server->writers); /* these may still give the helpers something to do */
     helpers_close(&server->helpers);
     scheduler_close(&server->scheduler);
+    runtime_close(&server->runtime); /* tasks end with their last event, which is answered while HTTP is there */
     ht__http_close(&server->http);
     readiness_close(&server->readiness);
     streams_close(&server->streams);
@@ -373,6 +401,11 @@ static int manage_tokens(struct service *s)
     int status = tokens_command(&s->settings, s->server.store);
     store_close(&s->server.store);
     return status;
+}
+
+int model_main(int argc, char **argv)
+{
+    return runtime_worker_main(argc, argv);
 }
 
 int server_main(int argc, char **argv)

@@ -4,5 +4,7 @@
 
 /* argv[0] is the verb. Serves until SIGTERM or SIGINT. An exit status: 0, 1 it could not, 2 the arguments. */
 int server_main(int argc, char **argv);
+/* The same with --as-model as the first argument: a model's process, which a service started. */
+int model_main(int argc, char **argv);
 
 #endif

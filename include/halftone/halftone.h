@@ -15,6 +15,7 @@
 #include "halftone/base.h"
 #include "halftone/matrix.h"
 #include "halftone/model.h"
+#include "halftone/batch.h"
 
 #ifdef __cplusplus
 extern "C" {

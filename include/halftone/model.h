@@ -208,8 +208,9 @@ HT_API enum ht_err ht_model_chat(struct ht_model *model, const struct ht_message
 struct ht_tokenizer;
 
 /* AROUND: with the tokens that the model wants before and behind a text. SPECIAL: control tokens are found by
- * their spelling (not for text of strangers), and decoding shows them. */
-enum ht_tokenize_flags { HT_TOKENIZE_AROUND = 1, HT_TOKENIZE_SPECIAL = 2 };
+ * their spelling (not for text of strangers), and decoding shows them. WITHIN: what is decoded stands within a text: a
+ * space that it begins with stays. */
+enum ht_tokenize_flags { HT_TOKENIZE_AROUND = 1, HT_TOKENIZE_SPECIAL = 2, HT_TOKENIZE_WITHIN = 4 };
 
 /* The tokenizer of a GGUF file or a Hugging Face folder. Encoding and decoding may go on in several threads. */
 HT_API enum ht_err ht_tokenizer_open(const char *path, struct ht_tokenizer **tokenizer, struct ht_diag *diag);

@@ -99,7 +99,9 @@ enum ht_err ht_tokenizer_decode(const struct ht_tokenizer *tokenizer, const int3
     *len = 0;
     ht__buf_init(&out, NULL);
     enum ht_err err = ht__tokenizer_decode(tokenizer->text, ids, n,
-                                           flags & HT_TOKENIZE_SPECIAL ? 0u : HT__TOKENIZER_SKIP_SPECIAL, &out);
+                                           (flags & HT_TOKENIZE_SPECIAL ? 0u : HT__TOKENIZER_SKIP_SPECIAL) |
+                                               (flags & HT_TOKENIZE_WITHIN ? HT__TOKENIZER_WITHIN : 0u),
+                                           &out);
     if (err == HT_ERR_USAGE)
         ht__fail(diag, err, NULL, -1, "an id is not in the vocabulary of %d tokens",
                  ht__tokenizer_size(tokenizer->text));

@@ -267,6 +267,5 @@ void ht__engine_attend(struct ht__engine *e, const struct ht__layer *l, int laye
 void ht__engine_attention_output(struct ht__engine *e, const struct ht__layer *l)
 {
     observe(e, &l->attn_output, e->attended, l->attn_output.n_in);
-    ht__engine_matmul(e, &l->attn_output, 0, e->attended, l->attn_output.n_in, e->n_rows, e->out,
-                      e->hparams.n_embd);
+    ht__engine_matmul(e, &l->attn_output, 0, e->attended, l->attn_output.n_in, e->n_rows, e->out, e->hparams.n_embd);
 }

@@ -13,7 +13,7 @@ enum {
 
 struct place {
     bool used, echo, states;
-    int64_t since, last; /* the order in which places were taken, and left */
+    int64_t since, last;   /* the order in which places were taken, and left */
     struct ht__tokens ids; /* the first n_cached of them are in the engine */
     int n_cached, n_prompt, max_new, n_top;
     struct ht__sampler *sampler;
@@ -190,7 +190,8 @@ static int take_place(struct ht__batch *b, const int32_t *ids, int n, int *cache
 {
     int from, place = oldest_free(b), same = best_beginning(b, ids, n - 1, &from);
     if (place < 0) return place;
-    if (from >= 0 && !b->places[from].used && (same == b->places[from].n_cached || same + WORTH > b->places[from].n_cached))
+    if (from >= 0 && !b->places[from].used &&
+        (same == b->places[from].n_cached || same + WORTH > b->places[from].n_cached))
         place = from;
     *cached = common(&b->places[place], ids, n - 1);
     if (place == from || same < *cached + WORTH) return place;
@@ -218,14 +219,15 @@ static enum ht_err check_request(const struct ht__batch *b, const struct ht__bat
 static enum ht_err set_text(struct ht__batch *b, struct place *p, const struct ht__batch_request *r, int cached,
                             struct ht_diag *diag)
 {
-    p->ids.n = (size_t)cached;
-    p->n_cached = cached;
-    if (!ht__tokens_reserve(&p->ids, r->n - (size_t)cached)) {
+    p->ids.n = 0;
+    p->n_cached = 0;
+    if (!ht__tokens_reserve(&p->ids, r->n)) {
         p->ids.failed = false;
         return ht__fail_memory(diag, "prompt");
     }
-    for (size_t i = (size_t)cached; i < r->n; i++)
+    for (size_t i = 0; i < r->n; i++)
         ht__tokens_put(&p->ids, r->ids[i]);
+    p->n_cached = cached;
     HT_TRY(ht__sampler_set(p->sampler, &r->sampling, diag));
     HT_TRY(ht__made_stops(&p->made, r->stops, r->n_stops, diag));
     if (r->states && !p->state_rows) {

@@ -33,9 +33,9 @@ struct ht__batch_request {
 /* A token that was made, or read with echo. */
 struct ht__batch_token {
     int32_t id;
-    size_t at;       /* where its text begins, in what is made; of the prompt: 0 */
-    float logprob;   /* NaN: of the first of a prompt, which nothing predicts */
-    int n_top;       /* likeliest first */
+    size_t at;     /* where its text begins, in what is made; of the prompt: 0 */
+    float logprob; /* NaN: of the first of a prompt, which nothing predicts */
+    int n_top;     /* likeliest first */
     int32_t top[HT__BATCH_MOST_TOP];
     float top_logprob[HT__BATCH_MOST_TOP];
 };

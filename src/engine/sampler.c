@@ -14,7 +14,7 @@ struct ht__sampler {
     uint64_t state[4];
     int n_vocab;
     struct candidate *candidates; /* a heap in front, what was taken from it behind, in rising order */
-    unsigned char *occurred;
+    uint16_t *occurred;           /* how often, of each token */
 };
 
 /* ---- random numbers ----------------------------------------------------------------------------- */
@@ -90,6 +90,12 @@ enum ht_err ht__sampler_check(const struct ht__sampler_params *p, struct ht_diag
     if (!(p->repeat_penalty > 0 && p->repeat_penalty <= 1000))
         return ht__fail(diag, HT_ERR_USAGE, "repeat-penalty", -1, "%g is not above 0 and at most 1000",
                         p->repeat_penalty);
+    if (!(fabs(p->presence_penalty) <= 1000))
+        return ht__fail(diag, HT_ERR_USAGE, "presence-penalty", -1, "%g is not between -1000 and 1000",
+                        p->presence_penalty);
+    if (!(fabs(p->frequency_penalty) <= 1000))
+        return ht__fail(diag, HT_ERR_USAGE, "frequency-penalty", -1, "%g is not between -1000 and 1000",
+                        p->frequency_penalty);
     if (p->repeat_last < 0) return ht__fail(diag, HT_ERR_USAGE, "repeat-last", -1, "%d is negative", p->repeat_last);
     return HT_OK;
 }
@@ -105,7 +111,7 @@ enum ht_err ht__sampler_open(int n_vocab, const struct ht__alloc *alloc, struct 
     s->params = ht__sampler_defaults();
     seed_random(s, 0);
     s->candidates = ht__new_array(alloc, (size_t)n_vocab, sizeof *s->candidates);
-    s->occurred = ht__new(alloc, (size_t)n_vocab);
+    s->occurred = ht__new_array(alloc, (size_t)n_vocab, sizeof *s->occurred);
     if (!s->candidates || !s->occurred) {
         ht__sampler_close(&s);
         return ht__fail_memory(diag, "sampling");
@@ -166,16 +172,21 @@ static struct candidate take_best(struct candidate *heap, int n)
     return best;
 }
 
-static void mark_occurred(struct ht__sampler *s, const int32_t *so_far, size_t n, unsigned char mark)
+/* Counts what occurred, or forgets it again. */
+static void mark_occurred(struct ht__sampler *s, const int32_t *so_far, size_t n, bool count)
 {
     size_t last = (size_t)s->params.repeat_last < n ? (size_t)s->params.repeat_last : n;
-    for (size_t i = n - last; i < n; i++)
-        if (so_far[i] >= 0 && so_far[i] < s->n_vocab) s->occurred[so_far[i]] = mark;
+    for (size_t i = n - last; i < n; i++) {
+        if (so_far[i] < 0 || so_far[i] >= s->n_vocab) continue;
+        uint16_t *times = &s->occurred[so_far[i]];
+        *times = !count ? 0 : *times < UINT16_MAX ? (uint16_t)(*times + 1) : *times;
+    }
 }
 
-static float penalized(float logit, double penalty)
+static float penalized(float logit, const struct ht__sampler_params *p, unsigned times)
 {
-    double x = logit > 0 ? logit / penalty : logit * penalty;
+    double x = logit > 0 ? logit / p->repeat_penalty : logit * p->repeat_penalty;
+    x -= p->presence_penalty + p->frequency_penalty * times;
     return x < -3.0e38 ? -3.0e38f : x > 3.0e38 ? 3.0e38f : (float)x;
 }
 
@@ -187,7 +198,7 @@ static int gather(struct ht__sampler *s, const float *logits, int *fault)
         float x = logits[i];
         if (x == -INFINITY) continue;
         if (!(x < INFINITY)) return *fault = i, -1;
-        if (s->occurred[i]) x = penalized(x, s->params.repeat_penalty);
+        if (s->occurred[i]) x = penalized(x, &s->params, s->occurred[i]);
         s->candidates[n++] = (struct candidate){x, i};
     }
     return n;
@@ -254,11 +265,12 @@ static int32_t draw(struct ht__sampler *s, int n, int kept)
 enum ht_err ht__sampler_pick(struct ht__sampler *s, const float *logits, const int32_t *so_far, size_t n_so_far,
                              int32_t *token, struct ht_diag *diag)
 {
-    bool penalize = s->params.repeat_penalty != 1;
+    bool penalize =
+        s->params.repeat_penalty != 1 || s->params.presence_penalty != 0 || s->params.frequency_penalty != 0;
     int fault = 0;
-    if (penalize) mark_occurred(s, so_far, n_so_far, 1);
+    if (penalize) mark_occurred(s, so_far, n_so_far, true);
     int n = gather(s, logits, &fault);
-    if (penalize) mark_occurred(s, so_far, n_so_far, 0);
+    if (penalize) mark_occurred(s, so_far, n_so_far, false);
     if (n < 0) return ht__fail(diag, HT_ERR_NONFINITE, "logits", -1, "token %d has NaN or infinity", fault);
     if (n == 0) return ht__fail(diag, HT_ERR_NONFINITE, "logits", -1, "no token has a finite logit");
     if (s->params.temperature == 0) {

@@ -2,7 +2,7 @@
  * Which token comes next. The same logits, settings and seed give the same tokens on every machine: the
  * random numbers and the exponential are computed here, from additions and multiplications only.
  *
- *     logits -> repetition penalty -> top-k -> top-p -> min-p -> temperature -> one of what is left
+ *     logits -> penalties of repetition -> top-k -> top-p -> min-p -> temperature -> one of what is left
  *
  * llama.cpp's order: top-p and min-p look at probabilities before the temperature. Equal logits rank
  * by id, the lower first; that is also the greedy choice.
@@ -14,12 +14,14 @@
 #include "base/err.h"
 
 struct ht__sampler_params {
-    double temperature;    /* 0: the likeliest token always */
-    int top_k;             /* 0: off */
-    double top_p;          /* 1: off */
-    double min_p;          /* 0: off; a share of the likeliest token's probability */
-    double repeat_penalty; /* 1: off; logits of tokens that occurred are divided by it, or multiplied if negative */
-    int repeat_last;       /* how many of the last tokens count as having occurred; 0: none */
+    double temperature;       /* 0: the likeliest token always */
+    int top_k;                /* 0: off */
+    double top_p;             /* 1: off */
+    double min_p;             /* 0: off; a share of the likeliest token's probability */
+    double repeat_penalty;    /* 1: off; logits of tokens that occurred are divided by it, or multiplied if negative */
+    double presence_penalty;  /* 0: off; is taken from the logit of a token that occurred */
+    double frequency_penalty; /* 0: off; is taken from it for each time */
+    int repeat_last;          /* how many of the last tokens count as having occurred; 0: none */
     uint64_t seed;
 };
 /* Greedy, with the filters that llama.cpp applies when a temperature is set. */

@@ -11,7 +11,7 @@ fail() { echo "FAILED $*"; failed=1; }
 DESTDIR=$work/root meson install -C "$build" --no-rebuild >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 prefix=$(find "$work/root" -path '*/bin/halftone' | sed 's|/bin/halftone$||')
 [ -n "$prefix" ] || { fail "no program"; exit 1; }
-for path in include/halftone/halftone.h include/halftone/err.h include/halftone/matrix.h include/halftone/base.h include/halftone/model.h share/man/man1/halftone.1 lib/systemd/system/halftone.service \
+for path in include/halftone/halftone.h include/halftone/err.h include/halftone/matrix.h include/halftone/base.h include/halftone/model.h include/halftone/batch.h share/man/man1/halftone.1 lib/systemd/system/halftone.service \
     share/bash-completion/completions/halftone share/zsh/site-functions/_halftone share/fish/vendor_completions.d/halftone.fish; do
     [ -s "$prefix/$path" ] || fail "$path is missing"
 done

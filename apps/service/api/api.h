@@ -26,6 +26,7 @@ enum route_flags {
     ROUTE_UPLOAD = 2, /* takes its body itself: begin is called when the headers are there */
     ROUTE_OPEN = 4,   /* answers without a token */
     ROUTE_RAW = 8,    /* beside the API: without rate limit, for probes and the page */
+    ROUTE_REST = 32,  /* the last {} takes all that follows, slashes too */
     ROUTE_QUICK = 16, /* changes nothing in the store, though it is no GET: see run_or_wait */
 };
 
@@ -75,6 +76,11 @@ void api_problem(struct api_call *call, const char *kind, const char *format, ..
     __attribute__((format(printf, 3, 4)));
 /* The same with the places that are wrong: an array of {pointer, detail}, stolen. */
 void api_problem_at(struct api_call *call, const char *kind, json_t *errors);
+/* The endpoints that speak as other programs do have errors of their own shape. */
+enum api_shape { SHAPE_PROBLEM, SHAPE_OPENAI, SHAPE_OLLAMA };
+enum api_shape api_shape_of(const char *path);
+/* OpenAI's shape of a problem, for streams; param may be NULL. */
+json_t *api_openai_error(const char *kind, const char *detail, const char *param);
 /* What a store's failure answers. */
 void api_store_problem(struct api_call *call, enum store_result result, const char *what);
 /* Headers that every answer carries. */
@@ -111,5 +117,6 @@ api_handler api_local, api_uploads_list, api_upload_begin, api_upload_end, api_u
 api_handler api_system, api_healthz, api_readyz, api_metrics, api_openapi;
 api_handler api_session_get, api_session_open, api_session_close, api_tokens_list, api_tokens_add, api_tokens_remove;
 api_handler api_page, api_problems;
+api_handler openai_models, openai_model, openai_chat, openai_completions, openai_embeddings;
 
 #endif

@@ -1,5 +1,6 @@
 /* Looking for models in the allowed folders. */
 #include "service/api/api.h"
+#include "service/artifacts/checkpoints.h"
 #include "service/child/roots.h"
 
 #include <dirent.h>
@@ -9,54 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_ENTRIES = 2000, MAX_IN_FOLDER = 10000 };
+enum { MAX_ENTRIES = 2000 };
 
 static bool ends_with(const char *text, const char *end)
 {
     size_t n = strlen(text), m = strlen(end);
     return n >= m && strcmp(text + n - m, end) == 0;
-}
-
-/* Parts of a split file after the first are not listed by themselves. */
-static bool later_part(const char *name)
-{
-    const char *at = strstr(name, "-of-");
-    return at && at - name >= 6 && ends_with(name, ".gguf") && strncmp(at - 6, "-00001", 6) != 0 && at[-6] == '-';
-}
-
-static const char *file_format(const char *name)
-{
-    if (ends_with(name, ".gguf")) return later_part(name) ? NULL : "gguf";
-    if (ends_with(name, ".safetensors")) return "safetensors";
-    if (ends_with(name, ".pt") || ends_with(name, ".pth") || ends_with(name, ".bin")) return "pytorch";
-    return NULL;
-}
-
-/* The format of a folder that holds a checkpoint, with the size of its weights; NULL: it holds none. */
-static const char *folder_format(int parent, const char *name, int64_t *size)
-{
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    const char *format = NULL;
-    bool config = false;
-    struct dirent *e;
-    int64_t sizes[2] = {0, 0};
-    if (!dir) {
-        if (fd >= 0) close(fd);
-        return NULL;
-    }
-    for (int n = 0; n < MAX_IN_FOLDER && (e = readdir(dir)) != NULL; n++) {
-        struct stat info;
-        const char *f = file_format(e->d_name);
-        if (strcmp(e->d_name, "config.json") == 0) config = true;
-        if (!f || strcmp(f, "gguf") == 0 || fstatat(dirfd(dir), e->d_name, &info, 0) != 0) continue;
-        bool safe = strcmp(f, "safetensors") == 0;
-        sizes[safe] += info.st_size;
-        if (safe || !format) format = safe ? "safetensors" : "pytorch";
-    }
-    closedir(dir);
-    *size = sizes[format && strcmp(format, "safetensors") == 0];
-    return config ? format : NULL;
 }
 
 static json_t *entry(const char *name, const char *path, const char *format, bool folder, int64_t size)
@@ -75,10 +34,10 @@ static json_t *one_entry(int fd, const char *real, const char *name)
     if (snprintf(path, sizeof path, "%s/%s", strcmp(real, "/") == 0 ? "" : real, name) >= (int)sizeof path) return NULL;
     if (S_ISDIR(info.st_mode)) {
         int64_t size = -1;
-        const char *format = folder_format(fd, name, &size);
+        const char *format = checkpoints_folder(fd, name, &size);
         return entry(name, path, format, !format, format ? size : -1);
     }
-    const char *format = S_ISREG(info.st_mode) ? file_format(name) : NULL;
+    const char *format = S_ISREG(info.st_mode) ? checkpoints_file(name) : NULL;
     return format ? entry(name, path, format, false, info.st_size) : NULL;
 }
 
@@ -123,7 +82,7 @@ static json_t *model_at(const struct roots *roots, const char *path)
     char real[PATH_MAX];
     int64_t size = -1;
     if (roots_resolve(roots, path, real, NULL, NULL) != ROOTS_OK) return NULL;
-    const char *format = folder_format(AT_FDCWD, real, &size);
+    const char *format = checkpoints_folder(AT_FDCWD, real, &size);
     return format ? entry(strrchr(real, '/') + 1, real, format, false, size) : NULL;
 }
 

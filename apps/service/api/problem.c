@@ -1,4 +1,4 @@
-/* Errors as application/problem+json (RFC 9457). */
+/* Errors as application/problem+json (RFC 9457), and in the shapes of other programs at their addresses. */
 #include "service/api/api.h"
 #include "service/api/metrics.h"
 
@@ -38,6 +38,55 @@ static bool is_of_the_store(struct api_call *call, const char *kind)
     return true;
 }
 
+/* -- Shapes. -- */
+
+/* OpenAI's: {"error": {message, type, param, code}}. 422 is a plain 400 there. */
+static const char *openai_type(int status)
+{
+    return status == 401   ? "authentication_error"
+           : status == 403 ? "permission_error"
+           : status == 429 ? "rate_limit_error"
+           : status >= 500 ? "server_error"
+                           : "invalid_request_error";
+}
+
+json_t *api_openai_error(const char *kind, const char *detail, const char *param)
+{
+    const struct problem *p = find(kind);
+    return json_pack("{s:{s:s, s:s, s:s?, s:s}}", "error", "message", detail, "type", openai_type(p->status), "param",
+                     param, "code", kind);
+}
+
+static json_t *problem_body(const struct problem *p, const char *detail, json_t *errors)
+{
+    char type[64];
+    snprintf(type, sizeof type, TYPES "%s", p->kind);
+    json_t *body =
+        json_pack("{s:s, s:s, s:i, s:s}", "type", type, "title", p->title, "status", p->status, "detail", detail);
+    if (errors && body) json_object_set(body, "errors", errors);
+    return body;
+}
+
+/* The body at this address, and the status and the type that it has there. */
+static json_t *body_of(const struct api_call *call, const struct problem *p, const char *detail, json_t *errors,
+                       int *status, const char **type)
+{
+    const char *pointer = json_string_value(json_object_get(json_array_get(errors, 0), "pointer"));
+    enum api_shape shape = api_shape_of(ht__http_path(call->request));
+    *status = shape != SHAPE_PROBLEM && p->status == 422 ? 400 : p->status;
+    *type = shape == SHAPE_PROBLEM ? "application/problem+json" : "application/json";
+    if (shape == SHAPE_OPENAI) return api_openai_error(p->kind, detail, pointer && *pointer ? pointer + 1 : NULL);
+    if (shape == SHAPE_OLLAMA) return json_pack("{s:s}", "error", detail);
+    return problem_body(p, detail, errors);
+}
+
+enum api_shape api_shape_of(const char *path)
+{
+    if (strncmp(path, "/v1/", 4) == 0) return SHAPE_OPENAI;
+    if (strncmp(path, "/api/", 5) == 0 && strncmp(path, "/api/v1/", 8) != 0) return SHAPE_OLLAMA;
+    return SHAPE_PROBLEM;
+}
+
 /* Steals errors, which may be NULL. detail may hold what a client sent: bytes that are no UTF-8 become '?'. */
 static void answer(struct api_call *call, const char *kind, char *detail, json_t *errors)
 {
@@ -48,18 +97,14 @@ static void answer(struct api_call *call, const char *kind, char *detail, json_t
         return;
     }
     const struct problem *p = find(kind);
-    char type[64];
-    snprintf(type, sizeof type, TYPES "%s", p->kind);
+    const char *type;
+    int status;
     json_t *text = json_string(detail);
     for (char *c = detail; !text && *c; c++)
         if ((unsigned char)*c >= 0x80) *c = '?';
-    if (!text) text = json_string(detail);
-    json_t *body =
-        json_pack("{s:s, s:s, s:i, s:o}", "type", type, "title", p->title, "status", p->status, "detail", text);
-    if (errors && body)
-        json_object_set_new(body, "errors", errors);
-    else
-        json_decref(errors);
+    json_decref(text);
+    json_t *body = body_of(call, p, detail, errors, &status, &type);
+    json_decref(errors);
     char *json = body ? json_dumps(body, JSON_COMPACT) : NULL;
     json_decref(body);
     api_common_headers(call->request);
@@ -67,7 +112,7 @@ static void answer(struct api_call *call, const char *kind, char *detail, json_t
         ht__http_answer_static(call->request, 500, "application/problem+json", out_of_memory, sizeof out_of_memory - 1);
         return;
     }
-    ht__http_answer_owned(call->request, p->status, "application/problem+json", json, strlen(json));
+    ht__http_answer_owned(call->request, status, type, json, strlen(json));
 }
 
 void api_problem(struct api_call *call, const char *kind, const char *format, ...)

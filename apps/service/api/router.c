@@ -73,13 +73,13 @@ void api_empty(struct api_call *call, int status)
     ht__http_answer(call->request, status, NULL, "", 0);
 }
 
-/* Does a path match a pattern? {} takes one segment that is not empty. */
-static bool matches(const char *pattern, const char *path, char (*segments)[256])
+/* Does a path match a pattern? {} takes one segment that is not empty; with `rest`, the last one takes all that is left. */
+static bool matches(const char *pattern, const char *path, bool rest, char (*segments)[256])
 {
     int n = 0;
     while (*pattern) {
         if (pattern[0] == '{' && pattern[1] == '}') {
-            size_t len = strcspn(path, "/");
+            size_t len = rest && !pattern[2] ? strlen(path) : strcspn(path, "/");
             if (len == 0 || len > 255) return false;
             memcpy(segments[n], path, len);
             segments[n++][len] = '\0';
@@ -99,7 +99,7 @@ static const struct route *find_route(const char *method, const char *path, char
     char found[3][256];
     *allow = '\0';
     for (const struct route *r = api_routes; r->method; r++) {
-        if (!matches(r->pattern, path, found)) continue;
+        if (!matches(r->pattern, path, r->flags & ROUTE_REST, found)) continue;
         if (strcmp(r->method, wanted) == 0) return memcpy(segments, found, sizeof found), r;
         size_t n = strlen(allow);
         snprintf(allow + n, 64 - n, "%s%s%s", n ? ", " : "", r->method, strcmp(r->method, "GET") == 0 ? ", HEAD" : "");
@@ -151,6 +151,8 @@ static bool guard_token(struct api_call *call)
     const char *header = ht__http_header(call->request, "Authorization");
     const char *cookie = ht__http_cookie(call->request, "halftone_session");
     bool open = call->route->flags & ROUTE_OPEN;
+    /* programs that speak as OpenAI's clients do always send a key, also where none is wanted */
+    if (api_shape_of(ht__http_path(call->request)) != SHAPE_PROBLEM && !access_wants_token(access)) header = NULL;
     if (header || cookie) {
         bool bearer = header && strncasecmp(header, "Bearer ", 7) == 0;
         call->caller.cookie = !header;
@@ -188,6 +190,12 @@ static bool guard_state(struct api_call *call)
 
 static bool guard_body(struct api_call *call)
 {
+    uint64_t size = ht__http_body_size(call->request);
+    if (!(call->route->flags & ROUTE_UPLOAD) && size != UINT64_MAX && size > API_MAX_BODY) {
+        api_problem(call, "too-large", "the body has %llu bytes; at most %d are taken", (unsigned long long)size,
+                    API_MAX_BODY);
+        return false;
+    }
     const char *type = ht__http_header(call->request, "Content-Type");
     if (!(call->route->flags & ROUTE_JSON)) return true;
     size_t n = type ? strcspn(type, "; \t") : 0;

@@ -20,6 +20,7 @@ struct streams;     /* api/streams.h: clients that listen to events */
 struct answers;     /* api/answers.h: estimates that were made before */
 struct proxies;     /* api/proxies.h: whose word about addresses is taken */
 struct readiness;   /* api/readiness.h */
+struct runtime;     /* runtime/runtime.h: models that answer */
 struct request_log; /* api/request_log.h */
 
 struct server {
@@ -39,6 +40,7 @@ struct server {
     struct request_log *request_log;
     struct proxies *proxies;
     struct readiness *readiness;
+    struct runtime *runtime;
     const char *const *hub_environment; /* for children that reach the hub */
     const char *uploads;                /* DATA/uploads */
     char **types;                       /* of each format, the list of its types as it is answered */

@@ -13,21 +13,63 @@ static void put_token(struct ht__chat_run *r, struct ht__chat_value dict, const 
     if (spelling.text) put(r, dict, name, ht__chat_str(spelling.text, spelling.len));
 }
 
-/* The names that a template finds. */
-static struct ht__chat_value names_of(struct ht__chat_run *r, const struct ht__chat *chat)
+static struct ht__chat_value marked(struct ht__chat_run *r, const struct ht__tokenizer *t, const struct ht__jnode *node)
 {
-    static const struct ht__chat_value none = {.type = HT__CHAT_NONE};
-    struct ht__chat_value names = ht__chat_new_dict(r), messages = ht__chat_new_list(r);
+    struct ht__buf out;
+    ht__buf_init(&out, r->arena->alloc);
+    ht__tokenizer_mark(t, node->text, node->len, &out);
+    return ht__chat_take(r, &out);
+}
+
+static struct ht__chat_value of_json(struct ht__chat_run *r, const struct ht__tokenizer *t,
+                                     const struct ht__jnode *node)
+{
+    struct ht__chat_value v = {.type = HT__CHAT_NONE};
+    switch (node->type) {
+    case HT__JSON_BOOL: return ht__chat_bool(node->boolean);
+    case HT__JSON_STRING: return marked(r, t, node);
+    case HT__JSON_NUMBER:
+        if (node->is_int) return ht__chat_int(node->integer);
+        v.type = HT__CHAT_FLOAT;
+        v.number = node->number;
+        return v;
+    case HT__JSON_ARRAY:
+        v = ht__chat_new_list(r);
+        for (size_t i = 0; i < node->n && !r->err; i++)
+            ht__chat_append(r, v, of_json(r, t, &node->children[i]));
+        return v;
+    case HT__JSON_OBJECT:
+        v = ht__chat_new_dict(r);
+        for (size_t i = 0; i < node->n && !r->err; i++)
+            put(r, v, node->keys[i], of_json(r, t, &node->children[i]));
+        return v;
+    default: return v;
+    }
+}
+
+static struct ht__chat_value messages_of(struct ht__chat_run *r, const struct ht__chat *chat)
+{
+    struct ht__chat_value messages = ht__chat_new_list(r);
     for (size_t i = 0; i < chat->n; i++) {
         struct ht__chat_value message = ht__chat_new_dict(r);
         put(r, message, "role", ht__chat_str(chat->messages[i].role, strlen(chat->messages[i].role)));
         put(r, message, "content", ht__chat_str(chat->messages[i].text.text, chat->messages[i].text.len));
         ht__chat_append(r, messages, message);
     }
-    put(r, names, "messages", messages);
+    return messages;
+}
+
+/* The names that a template finds. */
+static struct ht__chat_value names_of(struct ht__chat_run *r, const struct ht__chat *chat)
+{
+    static const struct ht__chat_value none = {.type = HT__CHAT_NONE};
+    struct ht__chat_value names = ht__chat_new_dict(r);
+    put(r, names, "messages", chat->names ? none : messages_of(r, chat));
     put(r, names, "tools", none);
     put(r, names, "documents", none);
     put(r, names, "add_generation_prompt", ht__chat_bool(!chat->finished));
+    for (size_t i = 0; chat->names && i < chat->names->n; i++)
+        put(r, names, chat->names->keys[i], of_json(r, chat->text, &chat->names->children[i]));
     put_token(r, names, "bos_token", chat->bos);
     put_token(r, names, "eos_token", chat->eos);
     put_token(r, names, "unk_token", chat->unk);

@@ -8,6 +8,7 @@
 #define HT_MODEL_CHAT_CHAT_H
 
 #include "base/buf.h"
+#include "base/json.h"
 #include "model/tokenizer/tokenizer.h"
 
 #include <time.h>
@@ -22,7 +23,11 @@ struct ht__chat {
     const struct tm *now;
     const struct ht__chat_message *messages;
     size_t n;
-    bool finished; /* nothing is appended that makes the model answer */
+    /* NULL, or instead of messages all names that the template finds: an object with "messages", "tools" …, whose texts are
+     * marked (ht__tokenizer_mark) on the way */
+    const struct ht__jnode *names;
+    const struct ht__tokenizer *text; /* with names */
+    bool finished;                    /* nothing is appended that makes the model answer */
 };
 
 /* A chat with the model's own template, or the one given, and the spellings of its special tokens: for `now` and

@@ -2,6 +2,8 @@
 #include "base/json.h"
 #include "model/chat/value.h"
 
+#include <string.h>
+
 static void new_line(struct ht__buf *out, int indent, int level)
 {
     if (indent >= 0) ht__buf_printf(out, "\n%*s", indent * level, "");
@@ -26,6 +28,25 @@ static void put_members(struct ht__chat_run *r, struct ht__buf *out, struct ht__
     ht__buf_str(out, dict ? "}" : "]");
 }
 
+/* Marks (ht__tokenizer_mark) are no characters: they stay as they are. */
+static void put_text(struct ht__buf *out, struct ht__str s)
+{
+    ht__buf_str(out, "\"");
+    while (s.len > 0) {
+        const char *mark = memchr(s.text, 0xff, s.len);
+        size_t n = mark ? (size_t)(mark - s.text) : s.len, start = out->len;
+        ht__json_quote(out, s.text, n);
+        if (out->failed) return;
+        out->len -= 2; /* the quotes */
+        memmove(out->data + start, out->data + start + 1, out->len - start);
+        if (mark) ht__buf_put(out, mark, 1);
+        n += mark != NULL;
+        s.text += n;
+        s.len -= n;
+    }
+    ht__buf_str(out, "\"");
+}
+
 void ht__chat_json(struct ht__chat_run *r, struct ht__buf *out, struct ht__chat_value v, int indent, int level)
 {
     if (level > HT__CHAT_MAX_DEPTH || ++r->steps > HT__CHAT_MAX_STEPS || out->len > HT__CHAT_MAX_BYTES)
@@ -33,7 +54,7 @@ void ht__chat_json(struct ht__chat_run *r, struct ht__buf *out, struct ht__chat_
     if (r->err) return;
     struct ht__str text;
     switch (v.type) {
-    case HT__CHAT_STR: return ht__json_quote(out, v.str.text, v.str.len);
+    case HT__CHAT_STR: return put_text(out, v.str);
     case HT__CHAT_NONE: return ht__buf_str(out, "null");
     case HT__CHAT_BOOL: return ht__buf_str(out, v.boolean ? "true" : "false");
     case HT__CHAT_LIST:

@@ -60,7 +60,7 @@ static enum ht_err put_next(const struct ht__tokenizer *t, int32_t id, unsigned 
 enum ht_err ht__tokenizer_decode(const struct ht__tokenizer *t, const int32_t *ids, size_t n, unsigned flags,
                                  struct ht__buf *out)
 {
-    bool begun = false;
+    bool begun = flags & HT__TOKENIZER_WITHIN;
     for (size_t i = 0; i < n; i++)
         HT_TRY(put_next(t, ids[i], flags, &begun, out));
     return HT_OK;

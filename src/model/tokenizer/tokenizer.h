@@ -50,6 +50,7 @@ enum ht__tokenizer_flags {
     HT__TOKENIZER_PARSE_SPECIAL = 2, /* control tokens are found by their spelling: not for strangers' text */
     HT__TOKENIZER_SKIP_SPECIAL = 4,  /* decoding leaves control tokens out */
     HT__TOKENIZER_MARKED = 8,        /* see ht__tokenizer_mark */
+    HT__TOKENIZER_WITHIN = 16,       /* decoding: the ids do not begin a text, whose space would go */
 };
 
 /*

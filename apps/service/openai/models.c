@@ -1,0 +1,31 @@
+/* GET /v1/models. */
+#include "service/api/run.h"
+
+#include <string.h>
+
+static json_t *card(const json_t *entry)
+{
+    const json_t *modified = json_object_get(entry, "modified");
+    return json_pack("{s:O, s:s, s:I, s:s}", "id", json_object_get(entry, "name"), "object", "model", "created",
+                     json_integer_value(modified), "owned_by", "halftone");
+}
+
+void openai_models(struct api_call *call)
+{
+    json_t *list = run_catalog(call), *cards = json_array();
+    const json_t *entry;
+    size_t i;
+    if (!list) return json_decref(cards);
+    json_array_foreach(list, i, entry)
+        json_array_append_new(cards, card(entry));
+    json_decref(list);
+    api_json(call, 200, json_pack("{s:s, s:o}", "object", "list", "data", cards));
+}
+
+void openai_model(struct api_call *call)
+{
+    struct runtime_model model;
+    json_t *entry;
+    if (run_find(call, call->segments[0], &model, &entry)) api_json(call, 200, card(entry));
+    json_decref(entry);
+}
