@@ -37,6 +37,7 @@ static int take_option(const struct command *c, int argc, char **argv, int i, st
         used = 2;
     }
     if (strcmp(o.name, "type") == 0) args->types = value;
+    if (strcmp(o.name, "to-ollama") == 0) return args->to_ollama = value, used;
     enum ht_err err =
         strcmp(o.name, "config") == 0 ? ht_job_config(job, value, &diag) : ht_job_set(job, o.name, value, &diag);
     if (err != HT_OK) *status = report_error(c, err, &diag, args->json);
@@ -151,12 +152,14 @@ int run_job(const struct command *c, int argc, char **argv, const struct job_ver
     int status = parse(c, argc, argv, job, &args);
     if (status == EXIT_DONE && verb->needs_model && !args.model)
         status = usage_error(c, "which model? Give a file, a folder or ORG/NAME");
+    if (status == EXIT_DONE && verb->check) status = verb->check(c, &args);
     if (status == EXIT_DONE) {
         watch_job(job, &args, verb->one_object);
         enum ht_err err = verb->run(job, c, &args, &text, &diag);
         progress_done();
         signal(SIGPIPE, SIG_DFL); /* the job is done: a reader that has seen enough is no error */
         json_t *result = err == HT_OK && text ? json_loads(text, 0, NULL) : NULL;
+        if (result && verb->after) status = verb->after(c, result, &args);
         if (err != HT_OK)
             status = report_error(c, err, &diag, args.json), suggest_after(args.model);
         else if (args.json)

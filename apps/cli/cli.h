@@ -71,11 +71,14 @@ int report_error(const struct command *command, enum ht_err err, const struct ht
 
 /* What a command's arguments were, beside the options that went to the job. */
 struct arguments {
-    const char *model, *types;
+    const char *model, *types, *to_ollama;
     bool json, quiet, dry_run, tensors, verify;
 };
 struct job_verb {
-    void (*prepare)(const struct command *command, struct ht_job *job); /* or NULL */
+    void (*prepare)(const struct command *command, struct ht_job *job); /* or NULL, like the other two */
+    /* Before the job, and after its success: exit statuses. */
+    int (*check)(const struct command *command, const struct arguments *args);
+    int (*after)(const struct command *command, const json_t *result, const struct arguments *args);
     enum ht_err (*run)(struct ht_job *job, const struct command *command, const struct arguments *args, char **json,
                        struct ht_diag *diag);
     void (*show)(const struct command *command, const json_t *result, const struct arguments *args);
@@ -111,6 +114,9 @@ void put_safe(FILE *to, const char *text);
 /* Sizes and times for people. */
 const char *human_bytes(double bytes, char buffer[32]);
 const char *human_time(double seconds, char buffer[32]);
+/* The whole of a file; "-" is the standard input. *text is the caller's (free). EXIT_DONE, or what went wrong has been
+ * told. */
+int read_file(const struct command *command, const char *path, char **text, size_t *len);
 /* Members of an object: "" and 0 where they are not there. */
 const char *text_of(const json_t *object, const char *key);
 double number_of(const json_t *object, const char *key);

@@ -1,7 +1,6 @@
 /* generate: a model goes on with a text, or answers. */
 #include "generate.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,29 +101,6 @@ static int check_args(const struct command *c, const struct generate_args *a)
         return usage_error(c, "give a prompt with -p TEXT or -f FILE, or use --chat");
     if (a->system && !a->chat) return usage_error(c, "--system needs --chat");
     return EXIT_DONE;
-}
-
-/* ---- prompts ------------------------------------------------------------------------------------ */
-
-/* The whole of a file; "-" is the standard input. *text is the caller's. */
-static int read_file(const struct command *c, const char *path, char **text, size_t *len)
-{
-    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
-    size_t cap = 0, got = 1;
-    *text = NULL;
-    *len = 0;
-    while (file && got > 0) {
-        if (*len == cap) {
-            char *grown = realloc(*text, cap = cap ? 2 * cap : 4096);
-            if (!grown) break;
-            *text = grown;
-        }
-        *len += got = fread(*text + *len, 1, cap - *len, file);
-    }
-    bool bad = !file || got > 0 || ferror(file);
-    if (bad) fprintf(stderr, "halftone %s: %s: %s\n", c->name, path, strerror(errno));
-    if (file && file != stdin) fclose(file);
-    return bad ? EXIT_INPUT : EXIT_DONE;
 }
 
 /* ---- answers ------------------------------------------------------------------------------------ */

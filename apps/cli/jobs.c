@@ -31,7 +31,8 @@ static int wrong_count(const struct command *c, const char *name, int given)
                        given == 1 ? "" : "s");
 }
 
-int remote_main(const struct command *c, const struct remote_verb *verbs, int argc, char **argv)
+int remote_main(const struct remote_kind *kind, const struct command *c, const struct remote_verb *verbs, int argc,
+                char **argv)
 {
     struct remote_options options = {0};
     struct remote remote;
@@ -47,7 +48,7 @@ int remote_main(const struct command *c, const struct remote_verb *verbs, int ar
         argc = 0;
     int given = argc > 0 ? argc - 1 : 0;
     if (given < verb->least || given > verb->most) return wrong_count(c, verb->name, given);
-    status = remote_open(&remote, c, &options);
+    status = remote_open(&remote, kind, c, &options);
     if (status == EXIT_DONE) status = verb->run(&remote, argc, argv);
     remote_close(&remote);
     return status;
@@ -366,5 +367,5 @@ int run_jobs(const struct command *c, int argc, char **argv)
                                                {"delete", 1, 1, delete},         {"log", 1, 1, log_of},
                                                {"outputs", 1, 1, outputs},       {"ready", 0, 0, ready},
                                                {"download", 1, MANY, download},  {NULL, 0, 0, NULL}};
-    return remote_main(c, verbs, argc, argv);
+    return remote_main(&halftone_server, c, verbs, argc, argv);
 }

@@ -11,7 +11,8 @@ struct remote_verb {
     int (*run)(struct remote *remote, int argc, char **argv);
 };
 /* Takes the options, finds the verb (the first where none is named), opens the server and runs it. */
-int remote_main(const struct command *command, const struct remote_verb *verbs, int argc, char **argv);
+int remote_main(const struct remote_kind *kind, const struct command *command, const struct remote_verb *verbs,
+                int argc, char **argv);
 
 /* A job by its id, by the end of it (four characters or more), or "last". EXIT_DONE or a status. */
 int find_job(struct remote *remote, const char *text, char id[33]);

@@ -1,5 +1,5 @@
 /* quantize and convert. */
-#include "cli.h"
+#include "ollama.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,6 +111,7 @@ static enum ht_err run(struct ht_job *job, const struct command *c, const struct
 
 int run_quantize(const struct command *c, int argc, char **argv)
 {
-    static const struct job_verb verb = {.prepare = prepare, .run = run, .show = show};
+    static const struct job_verb verb = {
+        .prepare = prepare, .check = ollama_check_outputs, .run = run, .after = ollama_send_outputs, .show = show};
     return run_job(c, argc, argv, &verb);
 }

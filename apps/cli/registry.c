@@ -122,5 +122,5 @@ int run_registry(const struct command *c, int argc, char **argv)
     static const struct remote_verb verbs[] = {{"list", 0, 4, list},         {"show", 1, 1, show},
                                                {"tag", 1, 65, tag},          {"delete", 1, 2, delete},
                                                {"download", 2, 8, download}, {NULL, 0, 0, NULL}};
-    return remote_main(c, verbs, argc, argv);
+    return remote_main(&halftone_server, c, verbs, argc, argv);
 }

@@ -80,10 +80,23 @@ static void set_up(struct remote *r)
     }
 }
 
-int remote_open(struct remote *r, const struct command *command, const struct remote_options *o)
+const struct remote_kind halftone_server = {.name = "a Halftone server",
+                                            .server_variable = "HALFTONE_SERVER",
+                                            .token_variable = "HALFTONE_TOKEN",
+                                            .address = "http://127.0.0.1:8700"};
+
+int remote_open(struct remote *r, const struct remote_kind *kind, const struct command *command,
+                const struct remote_options *o)
 {
-    const char *server = setting(o->server, "HALFTONE_SERVER", "http://127.0.0.1:8700");
-    *r = (struct remote){.command = command, .json = o->json, .token = setting(o->token, "HALFTONE_TOKEN", NULL)};
+    const char *server = setting(o->server, kind->server_variable, kind->address);
+    char found[sizeof r->server];
+    *r = (struct remote){.command = command, .kind = kind, .json = o->json};
+    r->token = setting(o->token, kind->token_variable, NULL);
+    if (kind->find) {
+        int status = kind->find(command, server, found);
+        if (status != EXIT_DONE) return status;
+        server = found;
+    }
     int n = snprintf(r->server, sizeof r->server, "%s%s", strstr(server, "://") ? "" : "http://", server);
     if (n < 0 || n >= (int)sizeof r->server || (r->token && strlen(r->token) > 512))
         return usage_error(command, "the server or the token is too long");
@@ -159,20 +172,27 @@ static int status_of(long http)
                                         : EXIT_FAILED;
 }
 
-/* What the server says of its refusal. */
-static int refused(struct remote *r, long http, const struct body *b)
+/* Each kind has its own words: "detail" and "title" of a problem, or "error". */
+static const char *reason_of(const json_t *problem)
 {
-    json_t *problem = b->len ? json_loadb(b->data, b->len, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    static const char *const names[] = {"detail", "title", "error"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (*text_of(problem, names[i])) return text_of(problem, names[i]);
+    return "";
+}
+
+int remote_refused(struct remote *r, long http, const char *body, size_t len)
+{
+    json_t *problem = len ? json_loadb(body, len, JSON_REJECT_DUPLICATES, NULL) : NULL;
     const json_t *e, *errors = json_object_get(problem, "errors");
     size_t i;
     if (r->json && json_is_object(problem)) {
         json_incref(problem);
         print_answer(problem);
     }
-    const char *what = *text_of(problem, "detail") ? text_of(problem, "detail") : text_of(problem, "title");
     fprintf(stderr, "halftone %s: ", r->command->name);
-    if (json_is_object(problem))
-        put_safe(stderr, what);
+    if (*reason_of(problem))
+        put_safe(stderr, reason_of(problem));
     else
         fprintf(stderr, "%s answered with status %ld", r->server, http);
     fputc('\n', stderr);
@@ -184,15 +204,20 @@ static int refused(struct remote *r, long http, const struct body *b)
             put_safe(stderr, text_of(e, "detail"));
             fputc('\n', stderr);
         }
-    if (http == 401) fprintf(stderr, "  give a token with --token TOKEN or HALFTONE_TOKEN\n");
+    if (http == 401) fprintf(stderr, "  give a token with --token TOKEN or %s\n", r->kind->token_variable);
     json_decref(problem);
     return status_of(http);
 }
 
-static int unreachable(struct remote *r, CURLcode code)
+int remote_unreachable(struct remote *r, const char *why)
 {
-    fprintf(stderr, "halftone %s: cannot reach %s: %s\n", r->command->name, r->server,
-            r->fault[0] ? r->fault : curl_easy_strerror(code));
+    fprintf(stderr, "halftone %s: cannot reach %s: %s\n", r->command->name, r->server, r->fault[0] ? r->fault : why);
+    return EXIT_FAILED;
+}
+
+int remote_strange(struct remote *r, const char *why)
+{
+    fprintf(stderr, "halftone %s: %s is not %s: %s\n", r->command->name, r->server, r->kind->name, why);
     return EXIT_FAILED;
 }
 
@@ -208,15 +233,12 @@ static int perform(struct remote *r, const char *path, struct body *b, json_t **
     curl_easy_setopt(r->curl, CURLOPT_WRITEFUNCTION, take);
     curl_easy_setopt(r->curl, CURLOPT_WRITEDATA, b);
     CURLcode code = curl_easy_perform(r->curl);
-    if (code != CURLE_OK) return unreachable(r, code);
+    if (code != CURLE_OK) return remote_unreachable(r, curl_easy_strerror(code));
     curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &http);
-    if (http < 200 || http > 299) return refused(r, http, b);
+    r->http = http;
+    if ((http < 200 || http > 299) && !(http == 404 && r->may_lack)) return remote_refused(r, http, b->data, b->len);
     json_t *value = b->len ? json_loadb(b->data, b->len, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    if (b->len && !value) {
-        fprintf(stderr, "halftone %s: %s is not a Halftone server: its answer is not JSON\n", r->command->name,
-                r->server);
-        return EXIT_FAILED;
-    }
+    if (b->len && !value) return remote_strange(r, "its answer is not JSON");
     if (answer)
         *answer = value;
     else
@@ -245,6 +267,8 @@ int remote_send(struct remote *r, const char *method, const char *path, json_t *
     curl_easy_setopt(r->curl, CURLOPT_CUSTOMREQUEST, strcmp(method, "GET") == 0 ? NULL : method);
     int status = body && !text ? EXIT_RESOURCES : perform(r, path, &b, answer);
     curl_easy_setopt(r->curl, CURLOPT_HTTPHEADER, NULL);
+    curl_easy_setopt(r->curl, CURLOPT_POSTFIELDS, NULL); /* nothing that a copy of the handle would send */
+    curl_easy_setopt(r->curl, CURLOPT_HTTPGET, 1L);
     curl_slist_free_all(headers);
     json_decref(body);
     free(text);

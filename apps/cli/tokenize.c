@@ -1,7 +1,6 @@
 /* tokenize: text to ids and back. */
 #include "cli.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,30 +40,6 @@ static int read_args(const struct command *c, int argc, char **argv, struct toke
             a->model = argv[i];
     }
     return a->model ? EXIT_DONE : usage_error(c, "which model? Give a file, a folder or ORG/NAME");
-}
-
-static bool read_stream(FILE *f, struct input *in)
-{
-    size_t cap = 0;
-    for (;;) {
-        if (in->n == cap) {
-            char *data = realloc(in->data, cap = cap ? 2 * cap : 65536);
-            if (!data) return false;
-            in->data = data;
-        }
-        size_t got = fread(in->data + in->n, 1, cap - in->n, f);
-        in->n += got;
-        if (got == 0) return !ferror(f);
-    }
-}
-
-static int read_input(const struct command *c, const char *path, struct input *in)
-{
-    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
-    bool good = f && read_stream(f, in);
-    if (!good) fprintf(stderr, "halftone %s: %s: %s\n", c->name, path, strerror(errno));
-    if (f && f != stdin) fclose(f);
-    return good ? EXIT_DONE : EXIT_INPUT;
 }
 
 static json_t *encode_json(struct ht_tokenizer *t, unsigned flags, const json_t *text, enum ht_err *err,
@@ -187,7 +162,7 @@ int run_tokenize(const struct command *c, int argc, char **argv)
         enum ht_err err = ht_tokenizer_open(a.model, &t, &diag);
         if (err) status = report_error(c, err, &diag, false);
     }
-    if (status == EXIT_DONE) status = read_input(c, a.text, &in);
+    if (status == EXIT_DONE) status = read_file(c, a.text, &in.data, &in.n);
     if (status == EXIT_DONE)
         status = a.json ? run_json(c, t, &a, &in) : a.decode ? run_decode(c, t, &a, &in) : run_encode(c, t, &a, &in);
     free(in.data);
