@@ -21,29 +21,6 @@ static bool own_flag(const char *name, struct arguments *args)
     return flag != NULL;
 }
 
-/* One option with its value, which may follow as the next argument. Returns how many were taken. */
-static int take_option(const struct command *c, int argc, char **argv, int i, struct ht_job *job, int *status,
-                       struct arguments *args)
-{
-    const char *arg = argv[i], *equals = strchr(arg, '='), *value = equals ? equals + 1 : NULL;
-    struct option o;
-    struct ht_diag diag = {0};
-    if (!find_option(c->name, arg, &o)) return *status = unknown_argument(c, arg), 1;
-    if (o.kind == HT_OPTION_FLAG && !value && own_flag(o.name, args)) return 1;
-    int used = 1;
-    if (!value && o.kind != HT_OPTION_FLAG) {
-        if (i + 1 >= argc) return *status = usage_error(c, "%s needs a value: %s", arg, o.metavar), 1;
-        value = argv[i + 1];
-        used = 2;
-    }
-    if (strcmp(o.name, "type") == 0) args->types = value;
-    if (strcmp(o.name, "to-ollama") == 0) return args->to_ollama = value, used;
-    enum ht_err err =
-        strcmp(o.name, "config") == 0 ? ht_job_config(job, value, &diag) : ht_job_set(job, o.name, value, &diag);
-    if (err != HT_OK) *status = report_error(c, err, &diag, args->json);
-    return used;
-}
-
 /* ---- models that are not there ------------------------------------------------------------------ */
 
 struct neighbours {
@@ -114,6 +91,30 @@ static int take_model(const struct command *c, const char *arg, struct ht_job *j
     args->model = arg;
     ht_job_set(job, several ? "model" : "source", arg, NULL);
     return c->run == run_pull ? EXIT_DONE : check_model(c, arg, args->json); /* what is pulled is not here yet */
+}
+
+/* One option with its value, which may follow as the next argument. Returns how many were taken. */
+static int take_option(const struct command *c, int argc, char **argv, int i, struct ht_job *job, int *status,
+                       struct arguments *args)
+{
+    const char *arg = argv[i], *equals = strchr(arg, '='), *value = equals ? equals + 1 : NULL;
+    struct option o;
+    struct ht_diag diag = {0};
+    if (!find_option(c->name, arg, &o)) return *status = unknown_argument(c, arg), 1;
+    if (o.kind == HT_OPTION_FLAG && !value && own_flag(o.name, args)) return 1;
+    int used = 1;
+    if (!value && o.kind != HT_OPTION_FLAG) {
+        if (i + 1 >= argc) return *status = usage_error(c, "%s needs a value: %s", arg, o.metavar), 1;
+        value = argv[i + 1];
+        used = 2;
+    }
+    if (strcmp(o.name, "model") == 0) return *status = take_model(c, value, job, args), used;
+    if (strcmp(o.name, "type") == 0 || strcmp(o.name, "method") == 0) args->types = value;
+    if (strcmp(o.name, "to-ollama") == 0) return args->to_ollama = value, used;
+    enum ht_err err =
+        strcmp(o.name, "config") == 0 ? ht_job_config(job, value, &diag) : ht_job_set(job, o.name, value, &diag);
+    if (err != HT_OK) *status = report_error(c, err, &diag, args->json);
+    return used;
 }
 
 /* Asked before the arguments are read, so that their errors are JSON too. */

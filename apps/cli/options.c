@@ -35,7 +35,7 @@ static const struct option settings[] = {
 
 static const char *letter_of(const char *name)
 {
-    static const char *const letters[][2] = {{"type", "t"}, {"output", "o"}, {"max-tokens", "n"}};
+    static const char *const letters[][2] = {{"type", "t"}, {"output", "o"}, {"method", "m"}, {"max-tokens", "n"}};
     for (size_t i = 0; i < sizeof letters / sizeof letters[0]; i++)
         if (strcmp(letters[i][0], name) == 0) return letters[i][1];
     return "";

@@ -87,12 +87,27 @@ static void print_next(const json_t *report)
     fputs(" -p 'Once upon a time'\n", stdout);
 }
 
+/* What a method in one word made: where it is, and how much smaller. */
+static void print_summary(const json_t *report)
+{
+    const json_t *output = json_array_get(json_object_get(report, "outputs"), 0);
+    double before = number_of(json_object_get(report, "source"), "bytes"), after = number_of(output, "size_bytes");
+    char size[32];
+    fputs("\nOutput saved to: ", stdout);
+    print_safe(text_of(output, "path"), 0);
+    printf("\nOriginal size: %s\n", human_bytes(before, size));
+    printf("Output size: %s\n", human_bytes(after, size));
+    if (after > 0) printf("Compression ratio: %.2fx\n", before / after);
+}
+
 static void show(const struct command *c, const json_t *report, const struct arguments *args)
 {
     print_report(report, !args->dry_run);
     print_budget(report);
     if (args->dry_run)
         print_types(report);
+    else if (json_object_get(json_object_get(report, "recipe"), "method"))
+        print_summary(report);
     else if (strcmp(c->name, "quantize") == 0)
         print_next(report);
 }

@@ -2,6 +2,7 @@
  * A recipe file: YAML, one mapping from option names to values.
  *     type: [Q4_K_M, Q8_0]
  *     tensor-type: {"blk\\.0\\.": q8_0}      # or a sequence of RE=TYPE
+ * The keys of one-command quantization (keys.def) mean options, too.
  * The event interface is used, so that nothing is built that was not asked for; aliases and anchors
  * are refused (a few bytes could otherwise expand to gigabytes), as are tags and several documents.
  */
@@ -93,13 +94,46 @@ static enum ht_err only_once(struct reader *r, const char *name, const yaml_even
     return put == HT__MAP_NEW ? HT_OK : fault(r, key, "this option was given before");
 }
 
+/* model: {model_name, tokenizer_name} */
+static enum ht_err set_model_member(struct reader *r, const yaml_event_t *key)
+{
+    const char *name = text_of(key);
+    if (strcmp(name, "model_name") != 0 && strcmp(name, "tokenizer_name") != 0)
+        return fault(r, key, "expected model_name or tokenizer_name here");
+    HT_TRY(only_once(r, ht__options_key(name), key));
+    yaml_event_t value;
+    enum ht_err err = next(r, &value);
+    if (err == HT_OK && value.type != YAML_SCALAR_EVENT) err = fault(r, &value, "expected a plain value here");
+    if (err == HT_OK) err = set(r, name, text_of(&value), &value);
+    yaml_event_delete(&value);
+    return err;
+}
+
+static enum ht_err set_model(struct reader *r)
+{
+    for (;;) {
+        yaml_event_t key;
+        enum ht_err err = next(r, &key);
+        bool end = key.type == YAML_MAPPING_END_EVENT;
+        if (err == HT_OK && !end)
+            err = key.type == YAML_SCALAR_EVENT ? set_model_member(r, &key) : fault(r, &key, "expected a name here");
+        yaml_event_delete(&key);
+        if (err != HT_OK || end) return err;
+    }
+}
+
 static enum ht_err set_member(struct reader *r, const yaml_event_t *key)
 {
     if (key->type != YAML_SCALAR_EVENT) return fault(r, key, "expected the name of an option here");
-    const char *name = strcmp(text_of(key), "model") == 0 ? "source" : text_of(key);
-    HT_TRY(only_once(r, name, key));
+    const char *name = strcmp(text_of(key), "model") == 0 ? "source" : ht__options_key(text_of(key));
     yaml_event_t value;
-    enum ht_err err = next(r, &value);
+    HT_TRY(next(r, &value));
+    bool of_model = strcmp(text_of(key), "model") == 0 && value.type == YAML_MAPPING_START_EVENT;
+    enum ht_err err = of_model ? set_model(r) : only_once(r, name, key);
+    if (of_model) {
+        yaml_event_delete(&value);
+        return err;
+    }
     if (err == HT_OK) switch (value.type) {
         case YAML_SCALAR_EVENT: err = set(r, name, text_of(&value), &value); break;
         case YAML_SEQUENCE_START_EVENT: err = set_many(r, name, false); break;

@@ -18,10 +18,13 @@ struct ht__options {
     const char *text, *tokens, *against, *ctx, *chunks, *retention, *choices, *html;
     const char *from_chunk, *save_every, *checkpoint_seconds, *calibration, *calibration_length, *calibration_seed,
         *effort, *layer_cache, *cache_type, *gpu, *gpu_count, *program, *fit, *bpw, *budget_time;
+    const char *method, *awq_group_size;
+    const char *tokenizer, *batch_size, *cleanup_temp, *verbose; /* of recipe files alone: keys.def */
     struct ht__list type, include_weights, exclude_weights, tensor_type, rule, skip_modules, override_kv, fail_if,
         in_file;
     struct ht__list include; /* patterns of pull */
     struct ht__list models;  /* not an option: what eval and compare look at */
+    struct ht__list notes;   /* likewise: what a method became, and which keys change nothing */
     bool pure, strict, leave_output_tensor, allow_requantize, keep_split, vocab_only, overwrite, resume, no_source_hash,
         measure, fast;
     bool process_output, statistics;
@@ -64,6 +67,10 @@ void ht__job_close(struct ht_job **job);
 
 /* Set by name; also "source" and "verb" (quantize or convert). */
 enum ht_err ht__options_set(struct ht_job *job, const char *name, const char *value, struct ht_diag *diag);
+/* The option that a key of a recipe file means (keys.def), or the name itself. */
+const char *ht__options_key(const char *name);
+/* One more sentence for the report. */
+HT_MUST_CHECK enum ht_err ht__options_note(struct ht_job *job, const char *text, struct ht_diag *diag);
 enum ht_err ht__options_load_yaml(struct ht_job *job, const char *path, struct ht_diag *diag);
 
 /* The options that say what is in the files, each on a line of a YAML mapping, but for types and budgets. */

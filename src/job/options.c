@@ -77,6 +77,12 @@ static const struct slot {
     SLOT("fit", TEXT, fit),
     SLOT("bpw", TEXT, bpw),
     SLOT("budget-time", TEXT, budget_time),
+    SLOT("method", TEXT, method),
+    SLOT("awq-group-size", TEXT, awq_group_size),
+    SLOT("tokenizer", TEXT, tokenizer),
+    SLOT("batch-size", TEXT, batch_size),
+    SLOT("cleanup-temp", TEXT, cleanup_temp),
+    SLOT("verbose", TEXT, verbose),
     SLOT("cache-type", TEXT, cache_type),
     SLOT("gpu", TEXT, gpu),
     SLOT("gpu-count", TEXT, gpu_count),
@@ -114,6 +120,11 @@ static enum ht_err append(struct ht_job *job, struct ht__list *list, const char 
     return HT_OK;
 }
 
+enum ht_err ht__options_note(struct ht_job *job, const char *text, struct ht_diag *diag)
+{
+    return append(job, &job->options.notes, text, strlen(text), diag);
+}
+
 /* Types may come several at once, with commas; other lists hold patterns and texts with any comma. */
 static enum ht_err append_types(struct ht_job *job, struct ht__list *list, const char *value, struct ht_diag *diag)
 {
@@ -126,9 +137,28 @@ static enum ht_err append_types(struct ht_job *job, struct ht__list *list, const
     }
 }
 
+static const struct {
+    const char *key, *option;
+} keys[] = {
+#define HT_KEY(key, option) {key, option},
+#include "job/keys.def"
+#undef HT_KEY
+};
+
+const char *ht__options_key(const char *name)
+{
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (strcmp(name, keys[i].key) == 0) return keys[i].option;
+    return name;
+}
+
+/* Keys first: they are as near as the options that they mean. */
 static const char *name_at(void *ctx, size_t index)
 {
+    enum { N_KEYS = sizeof keys / sizeof keys[0] };
     (void)ctx;
+    if (index < N_KEYS) return keys[index].key;
+    index -= N_KEYS;
     return index < sizeof slots / sizeof slots[0] ? slots[index].name : NULL;
 }
 
@@ -148,6 +178,8 @@ enum ht_err ht__options_set(struct ht_job *job, const char *name, const char *va
         return ht__fail(diag, HT_ERR_USAGE, name, -1, "expected quantize or convert");
     }
     const struct slot *slot = NULL;
+    if (strcmp(name, "source") == 0) job->options.tokenizer = NULL; /* a model other than a recipe's brings its own */
+    name = ht__options_key(name);
     for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++)
         if (strcmp(name, slots[i].name) == 0) slot = &slots[i];
     if (!slot) return fail_unknown(name, diag);
@@ -196,6 +228,10 @@ static bool is_said(const struct ht_job *job, const struct slot *slot)
         "offline",
         "no-cache",
         "model",
+        "tokenizer",
+        "batch-size",
+        "cleanup-temp",
+        "verbose",
     };
     for (size_t i = 0; i < sizeof not / sizeof not [0]; i++)
         if (strcmp(slot->name, not [i]) == 0) return false;

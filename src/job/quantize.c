@@ -3,6 +3,7 @@
 #include "advise/estimate.h"
 #include "advise/recommend.h"
 #include "job/hub.h"
+#include "job/named.h"
 #include "job/settings.h"
 #include "pipeline/run.h"
 
@@ -71,14 +72,34 @@ static enum ht_err do_verb(struct ht_job *job, enum ht__verb verb, bool headers,
     return err;
 }
 
+/* A method in one word becomes options, which are put back at the end. What does not suit the model leaves its place to
+ * what may take it; if that cannot be done either, the first reason is the one to tell. */
+static enum ht_err do_method(struct ht_job *job, enum ht__verb verb, bool headers, verb_fn *fn, char **json,
+                             struct ht_diag *diag)
+{
+    const struct ht__options given = job->options;
+    struct ht_diag first = {0}, second = {0};
+    enum ht_err err = ht__named_apply(job, false, NULL, &first);
+    if (!err) err = do_verb(job, verb, headers, fn, json, &first);
+    if (err == HT_ERR_UNSUPPORTED && ht__named_has_instead(job)) {
+        job->options = given;
+        enum ht_err again = ht__named_apply(job, true, first.message, &second);
+        if (!again) again = do_verb(job, verb, headers, fn, json, &second);
+        if (again != HT_ERR_UNSUPPORTED) err = again, first = second;
+    }
+    job->options = given;
+    if (err && diag) *diag = first;
+    return err;
+}
+
 enum ht_err ht__job_run(struct ht_job *job, char **json, struct ht_diag *diag)
 {
-    return do_verb(job, HT__VERB_QUANTIZE, job->options.no_cache, run, json, diag);
+    return do_method(job, HT__VERB_QUANTIZE, job->options.no_cache, run, json, diag);
 }
 
 enum ht_err ht__job_estimate(struct ht_job *job, char **json, struct ht_diag *diag)
 {
-    return do_verb(job, HT__VERB_ESTIMATE, true, estimate, json, diag);
+    return do_method(job, HT__VERB_ESTIMATE, true, estimate, json, diag);
 }
 
 enum ht_err ht__job_recommend(struct ht_job *job, char **json, struct ht_diag *diag)

@@ -684,7 +684,9 @@ static enum ht_err parse_pipeline(struct parser *p, bool survey)
                                   o->skip_modules,
                                   o->output_tensor_type,
                                   o->token_embedding_type,
-                                  o->max_error};
+                                  o->max_error,
+                                  o->method,
+                                  o->notes};
     HT_TRY(parse_level(p));
     s->strict = o->strict;
     HT_TRY(survey ? HT_OK : parse_container(p));

@@ -300,6 +300,8 @@ static void describe(struct ht__buf *b, const struct ht__plan *plan, const struc
             scheme->loaders);
     else
         ht__buf_printf(b, "The weights of this model in %s, converted by halftone %s.\n", out->mix->name, HT_VERSION);
+    for (size_t i = 0; i < plan->settings->asked.notes.n; i++)
+        ht__buf_printf(b, "%s- %s\n", i ? "" : "\nHow it was asked for:\n\n", plan->settings->asked.notes.items[i]);
     if (plan->model->packed_as)
         ht__buf_printf(b, "\n%s, from %s.\n",
                        scheme ? "Its weights were quantized twice" : "Its weights were quantized before",

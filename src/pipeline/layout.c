@@ -98,6 +98,12 @@ enum ht_err ht__plan_prefix(struct ht__plan *plan, const struct ht__plan_output 
         *prefix = ht__arena_copy(&plan->arena, dir, len - 5);
         return *prefix ? HT_OK : ht__fail_memory(diag, "plan");
     }
+    bool folder = out->target->container->dialect == HT__DIALECT_NATIVE;
+    if (folder && plan->n_outputs == 1 &&
+        (ends_in_any_case(dir, len, ".safetensors") || ends_in_any_case(dir, len, ".pytorch"))) {
+        *prefix = dir;
+        return HT_OK;
+    }
     const char *name = s->name ? s->name : default_name(plan);
     if (!name) return ht__fail_memory(diag, "plan");
     if (strchr(name, '/'))

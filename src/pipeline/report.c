@@ -82,6 +82,8 @@ static void put_recipe(struct ht__jw *w, const struct ht__plan *plan)
     put_given(w, "output_tensor_type", s->asked.output_tensor_type);
     put_given(w, "token_embedding_type", s->asked.token_embedding_type);
     put_given(w, "max_error", s->asked.max_error);
+    put_given(w, "method", s->asked.method);
+    if (s->asked.notes.n) put_list(w, "notes", &s->asked.notes);
     put_given(w, "prune_layers", s->prune.text);
     ht__jw_bool(w, "pure", s->recipe.pure);
     ht__jw_bool(w, "leave_output_tensor", s->recipe.leave_output);

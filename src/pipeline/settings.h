@@ -99,6 +99,8 @@ struct ht__asked {
     const char *verb;
     struct ht__list tensor_type, override_kv, rule, skip_modules;
     const char *output_tensor_type, *token_embedding_type, *max_error;
+    const char *method;    /* in one word, or NULL */
+    struct ht__list notes; /* what became of it */
 };
 
 /* One output: in which container, and how its tensors are stored. */

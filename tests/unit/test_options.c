@@ -62,6 +62,10 @@ static void each_has_its_field(void **state)
     owner[offsetof(struct ht__options, convert)] = "the verb";
     owner[field_of("source", HT_OPTION_TEXT)] = "source"; /* an argument, not an option */
     owner[field_of("model", HT_OPTION_LIST)] = "model";   /* likewise */
+    owner[offsetof(struct ht__options, notes)] = "what is told of a method";
+    static const char *const of_recipes[] = {"tokenizer", "batch-size", "cleanup-temp", "verbose"};
+    for (size_t i = 0; i < sizeof of_recipes / sizeof of_recipes[0]; i++)
+        owner[field_of(of_recipes[i], HT_OPTION_TEXT)] = of_recipes[i];
     for (size_t i = 0; ht_option_at(i, &info); i++) {
         size_t field = field_of(info.name, info.kind);
         if (kind_of(field) != info.kind) fail_msg("%s is of another kind in options.c", info.name);
@@ -127,6 +131,8 @@ static void mistyped_names_are_told(void **state)
     assert_int_equal(ht_job_open(&job), HT_OK);
     assert_int_equal(ht_job_set(job, "calibraton", "default", &diag), HT_ERR_USAGE);
     assert_string_equal(diag.message, "no such option; did you mean calibration?");
+    assert_int_equal(ht_job_set(job, "calibration_sample", "1", &diag), HT_ERR_USAGE);
+    assert_string_equal(diag.message, "no such option; did you mean calibration_samples?");
     assert_int_equal(ht_job_set(job, "xyzzy", "default", &diag), HT_ERR_USAGE);
     assert_string_equal(diag.message, "no such option");
     ht_job_close(&job);
