@@ -2,6 +2,7 @@
  * The engine's operations: the same bits on every CPU level, nothing read or written outside, and
  * results within stated bounds of the same in double.
  */
+#include "kernels/emulated.h"
 #include "kernels/half.h"
 #include "kernels/ops/ops.h"
 #include "lib/guard.h"
@@ -20,24 +21,45 @@
 
 static const double half_ulp = 0x1p-24;
 
+/* After the levels, the tiles of amx without the machine for them. */
+enum { EMULATED_AVX2 = HT__CPU_N_LEVELS, EMULATED_AVX512, N_LEVELS };
+
+/* That one's operations serve but for what tiles do; it is also how weights are decoded. */
+static enum ht__cpu_level base_of(int level)
+{
+    return level == EMULATED_AVX2     ? HT__CPU_avx2
+           : level == EMULATED_AVX512 ? HT__CPU_avx512
+                                      : (enum ht__cpu_level)level;
+}
+
 static int next_level(int level)
 {
     do
         level++;
-    while (level < HT__CPU_N_LEVELS && !ht__cpu_has((enum ht__cpu_level)level));
+    while (level < N_LEVELS && !ht__cpu_has(base_of(level)));
     return level;
 }
 
-#define EACH_LEVEL(l) (int l = 0; l < HT__CPU_N_LEVELS; l = next_level(l))
+#define EACH_LEVEL(l) (int l = 0; l < N_LEVELS; l = next_level(l))
 
 static const struct ht__ops *ops_of(int level)
 {
-    return ht__ops((enum ht__cpu_level)level);
+#if defined(__x86_64__)
+    static struct ht__ops emulated;
+    if (level >= EMULATED_AVX2) {
+        emulated = *ht__ops(base_of(level));
+        emulated.matmul8 = level == EMULATED_AVX2 ? emulated_matmul8_avx2 : emulated_matmul8_avx512;
+        return &emulated;
+    }
+#endif
+    return ht__ops(base_of(level));
 }
 
 static const char *name_of(int level)
 {
-    return ht__cpu_level_name((enum ht__cpu_level)level);
+    return level == EMULATED_AVX2     ? "emulated tiles beside avx2"
+           : level == EMULATED_AVX512 ? "emulated tiles beside avx512"
+                                      : ht__cpu_level_name(base_of(level));
 }
 
 static uint32_t next(uint32_t *seed)
@@ -108,7 +130,7 @@ static void free_matrix(struct matrix *m)
 static struct ht__matmul_weights part_of(const struct matrix *m, int level, int row, int count)
 {
     return (struct ht__matmul_weights){
-        .decode = ht__decoder(m->codec, (enum ht__cpu_level)level),
+        .decode = ht__decoder(m->codec, base_of(level)),
         .rows = (uint8_t *)m->packed.data + (size_t)row * m->row_bytes,
         .row_bytes = m->row_bytes,
         .block_len = m->codec->block_len,
@@ -466,7 +488,7 @@ static void eight_bits_of_every_shape(void **state)
 static void eight_bits_on_every_level(void **state)
 {
     (void)state;
-    enum { ROWS = 32, N = 11, N_IN = 1280 };
+    enum { ROWS = 32, N = 37, N_IN = 1280 };
     for (size_t i = 0; i < ht__codec_count(); i++) {
         const struct ht__codec *c = ht__codec_at(i);
         struct tokens first = {.x = NULL};

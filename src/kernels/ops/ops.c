@@ -44,6 +44,7 @@ static ht__vector_fn *no_vector(const struct ht__codec *codec)
 const struct ht__ops *ht__ops(enum ht__cpu_level level)
 {
 #if defined(__x86_64__) && !defined(HT_SCALAR_ALONE)
+    if (level >= HT__CPU_amx && ht__cpu_has(HT__CPU_amx)) return &ht__ops_amx;
     if (level >= HT__CPU_avx512 && ht__cpu_has(HT__CPU_avx512)) return &ht__ops_avx512;
     if (level >= HT__CPU_avx2 && ht__cpu_has(HT__CPU_avx2)) return &ht__ops_avx2;
 #endif

@@ -5,9 +5,10 @@
 
 extern const struct ht__ops ht__ops_scalar;
 #if defined(__x86_64__) && !defined(HT_SCALAR_ALONE)
-extern const struct ht__ops ht__ops_avx2, ht__ops_avx512;
+extern const struct ht__ops ht__ops_avx2, ht__ops_avx512, ht__ops_amx;
 ht__matmul8_fn *ht__matmul8_avx2(const struct ht__codec *codec);
 ht__matmul8_fn *ht__matmul8_avx512(const struct ht__codec *codec);
+ht__matmul8_fn *ht__matmul8_amx(const struct ht__codec *codec);
 /* One token's products in eight bits, a row at a time, n_in being a multiple of 256; NULL for
  * formats without. */
 typedef void ht__rows8_fn(const struct ht__matmul_weights *w, const struct ht__activations *x, float *y);

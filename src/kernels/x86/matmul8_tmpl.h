@@ -2,7 +2,8 @@
  * Products of quantized rows with activations in eight bits: included by matmul8_<level>.c after
  * rows_<level>.h, LEVEL, `dots` and the KINDs of it. VL rows of a matrix are in lanes, their codes
  * turned so that a vector holds four neighbouring codes of each row, which meet the same four
- * activations of a token. GROUPS such panels share each load of activations.
+ * activations of a token. GROUPS such panels share each load of activations. Where a header of tiles came first
+ * (tiles_<level>.h), sixteen tokens at a time are theirs.
  */
 #include "kernels/ops/ops_list.h"
 #include "kernels/x86/matmul8_panel.h"
@@ -70,6 +71,10 @@ VEC void tile(const struct kind f, int offset, int n, int n_subs, const struct p
             v_store(sums + t * ROWS + g * VL, sum[t][g]);
 }
 
+#ifdef TILE_TOKENS
+#include "kernels/x86/matmul8_wave.h"
+#endif
+
 typedef void tiles_fn(int offset, int n, int n_subs, const struct panel *p, const struct ht__activations *x,
                       int64_t token, int64_t at, float *sums);
 
@@ -77,6 +82,10 @@ VEC void all_tiles(const struct kind f, int offset, int n, int n_subs, const str
                    const struct ht__activations *x, int64_t token, int64_t at, float *sums)
 {
     int t = 0;
+#ifdef TILE_TOKENS
+    for (; t + TILE_TOKENS <= n; t += TILE_TOKENS)
+        wave(f, offset, n_subs, p, x, token + t, at, sums + t * ROWS);
+#endif
     for (; t + TILE <= n; t += TILE)
         tile(f, offset, TILE, n_subs, p, x, token + t, at, sums + t * ROWS);
     for (; t + 2 <= n; t += 2)
@@ -143,11 +152,17 @@ static void some_rows(const struct form *f, const struct ht__matmul_weights *w, 
 static void matmul8(const struct form *f, const struct ht__matmul_weights *w, const struct ht__activations *x,
                     int64_t n_tokens, float *y, int64_t ldy)
 {
+#ifdef TILE_TOKENS
+    if (n_tokens >= TILE_TOKENS) begin_waves(f->sub);
+#endif
     for (int64_t t = 0; t < n_tokens; t += TOKENS)
         for (int row = 0; row < w->n_rows; row += ROWS) {
             int n = (int)(n_tokens - t < TOKENS ? n_tokens - t : TOKENS);
             some_rows(f, w, row, x, t, n, y + t * ldy, ldy);
         }
+#ifdef TILE_TOKENS
+    if (n_tokens >= TILE_TOKENS) end_waves();
+#endif
 }
 
 #define MATMUL8(id, sub, offset, mins, most)                                                                           \

@@ -57,6 +57,14 @@ VEC vi i_sar(vi a, int n)
 {
     return _mm256_srai_epi32(a, n);
 }
+VEC vi i_load(const void *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+VEC vi i_add(vi a, vi b)
+{
+    return _mm256_add_epi32(a, b);
+}
 VEC vi i_sub(vi a, vi b)
 {
     return _mm256_sub_epi32(a, b);

@@ -56,6 +56,14 @@ VEC vi i_sar(vi a, int n)
 {
     return _mm512_srai_epi32(a, (unsigned)n);
 }
+VEC vi i_load(const void *p)
+{
+    return _mm512_loadu_si512(p);
+}
+VEC vi i_add(vi a, vi b)
+{
+    return _mm512_add_epi32(a, b);
+}
 VEC vi i_sub(vi a, vi b)
 {
     return _mm512_sub_epi32(a, b);
