@@ -16,6 +16,7 @@
 #include "service/child/roots.h"
 #include "service/api/streams.h"
 #include "service/system/notify.h"
+#include "service/ollama/ollama.h"
 #include "service/runtime/runtime.h"
 #include "service/runtime/worker.h"
 #include "service/serve.h"
@@ -129,6 +130,7 @@ static int check_settings(struct service *s, int argc, char **argv)
     if (set->jobs < 1 || set->jobs > 64) return usage("--jobs: from 1 to 64");
     if (set->connections < 8 || set->connections > 100000) return usage("--connections: from 8 to 100000");
     if (set->http_threads < 1 || set->http_threads > 64) return usage("--http-threads: from 1 to 64");
+    if (set->ollama_port > 65535) return usage("--ollama-port: from 0 to 65535");
     if (set->run_texts > 256) return usage("--run-texts: at most 256");
     if (set->run_threads > 1024) return usage("--run-threads: at most 1024");
     if (!log_level_named(set->log_level, &level)) return usage("--log-level: debug, info, warning or error");
@@ -240,9 +242,14 @@ static bool open_http(struct service *s, char *why, size_t size)
                                          .on_request = api_request,
                                          .on_done = api_done,
                                          .on_log = on_http_log};
-    if (ht__http_open(&settings, &server->http, &diag) == HT_OK) return true;
-    snprintf(why, size, "%s", diag.message);
-    return false;
+    enum ht_err err = ht__http_open(&settings, &server->http, &diag);
+    if (!err && s->settings.ollama_port) {
+        settings.port = (uint16_t)s->settings.ollama_port;
+        settings.on_begin = ollama_begin;
+        err = ht__http_open(&settings, &server->ollama, &diag);
+    }
+    snprintf(why, size, "%s", err ? diag.message : "");
+    return !err;
 }
 
 static int no_memory(void)
@@ -305,6 +312,7 @@ static void close_parts(struct service *s)
     helpers_close(&server->helpers);
     scheduler_close(&server->scheduler);
     runtime_close(&server->runtime); /* tasks end with their last event, which is answered while HTTP is there */
+    ht__http_close(&server->ollama);
     ht__http_close(&server->http);
     readiness_close(&server->readiness);
     streams_close(&server->streams);

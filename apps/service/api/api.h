@@ -117,6 +117,8 @@ api_handler api_local, api_uploads_list, api_upload_begin, api_upload_end, api_u
 api_handler api_system, api_healthz, api_readyz, api_metrics, api_openapi;
 api_handler api_session_get, api_session_open, api_session_close, api_tokens_list, api_tokens_add, api_tokens_remove;
 api_handler api_page, api_problems;
+api_handler ollama_version, ollama_tags, ollama_ps, ollama_show, ollama_generate, ollama_chat, ollama_embed,
+    ollama_embeddings;
 api_handler openai_models, openai_model, openai_chat, openai_completions, openai_embeddings;
 
 #endif

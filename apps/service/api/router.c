@@ -198,6 +198,9 @@ static bool guard_body(struct api_call *call)
     }
     const char *type = ht__http_header(call->request, "Content-Type");
     if (!(call->route->flags & ROUTE_JSON)) return true;
+    /* Ollama takes any type; programs that are no browsers may say what they like here too */
+    bool browser = ht__http_header(call->request, "Origin") || ht__http_header(call->request, "Sec-Fetch-Site");
+    if (!browser && api_shape_of(ht__http_path(call->request)) == SHAPE_OLLAMA) return true;
     size_t n = type ? strcspn(type, "; \t") : 0;
     if (type && n == 16 && strncasecmp(type, "application/json", 16) == 0) return true;
     api_problem(call, "content-type", "the body's Content-Type must be application/json");

@@ -27,6 +27,27 @@ bool run_find(struct api_call *call, const char *name, struct runtime_model *mod
     return false;
 }
 
+static bool has_system(const json_t *messages)
+{
+    const char *role = json_string_value(json_object_get(json_array_get(messages, 0), "role"));
+    return role && strcmp(role, "system") == 0;
+}
+
+void run_bring(const json_t *entry, json_t *request)
+{
+    const json_t *system = json_object_get(entry, "system"), *own_template = json_object_get(entry, "template"), *said;
+    json_t *messages = json_object_get(json_object_get(request, "chat"), "messages");
+    bool spoken = has_system(messages);
+    size_t i, from = spoken;
+    if (json_is_string(own_template)) json_object_set(request, "template", (json_t *)own_template);
+    if (json_string_length(system) > 0 && !spoken) {
+        json_array_insert_new(messages, 0, json_pack("{s:s, s:O}", "role", "system", "content", system));
+        from = 1;
+    }
+    json_array_foreach(json_object_get(entry, "messages"), i, said)
+        json_array_insert(messages, from + i, (json_t *)said);
+}
+
 const char *run_who(const struct api_call *call)
 {
     return *call->caller.token_id ? call->caller.token_id : call->peer;

@@ -29,7 +29,7 @@ struct server {
     struct store *store;
     struct events *events;
     struct scheduler *scheduler;
-    struct ht__http *http;
+    struct ht__http *http, *ollama; /* the second where --ollama-port is given */
     struct access *access;
     struct grants *grants;
     struct helpers *helpers, *writers; /* wait for children; for the store's turn to write */

@@ -98,7 +98,11 @@ static void run(struct api_call *call, const json_t *body)
         return;
     }
     if (!make_request(call, body, &request, &tools)) return;
-    if (!run_find(call, name, &model, NULL)) return json_decref(request);
+    json_t *entry;
+    bool found = run_find(call, name, &model, &entry);
+    if (found) run_bring(entry, request);
+    json_decref(entry);
+    if (!found) return json_decref(request);
     json_int_t n = json_integer_value(json_object_get(body, "n"));
     struct answer_settings settings = {.kind = ANSWER_CHAT,
                                        .model = model.name,

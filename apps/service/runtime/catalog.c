@@ -1,6 +1,7 @@
 #include "service/runtime/catalog.h"
 
 #include "service/artifacts/checkpoints.h"
+#include "service/runtime/own.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -179,6 +180,7 @@ json_t *catalog_list(struct store *store, const struct roots *roots)
         s.root = roots_path(roots, i);
         scan(&s, s.root, 0);
     }
+    own_overlay(store_folder(store), list);
     return list;
 }
 
@@ -261,6 +263,11 @@ bool catalog_place(struct store *store, const struct roots *roots, const json_t 
     struct store_file file;
     *model = (struct runtime_model){.size = (uint64_t)json_integer_value(json_object_get(entry_, "size"))};
     snprintf(model->name, sizeof model->name, "%s", text_of(entry_, "name"));
+    if (*text_of(entry_, "blob")) {
+        *why = "its file is not there any more";
+        snprintf(model->path, sizeof model->path, "%s", text_of(entry_, "blob"));
+        return access(model->path, R_OK) == 0;
+    }
     if (*path) {
         if ((*why = roots_model_fault(roots, path, real)) != NULL) return false;
         snprintf(model->path, sizeof model->path, "%s", real);

@@ -13,7 +13,8 @@
 
 /*
  * [{name, base, level ("" unknown), format, size, modified (seconds since 1970), path (of local ones), model, variant (ids
- * of the registry's), digest, architecture, parameters}], the registry first. NULL: no memory, or the store failed.
+ * of the registry's), digest, architecture, parameters}], names that clients made first (own.h), then the registry. NULL: no
+ * memory, or the store failed.
  */
 json_t *catalog_list(struct store *store, const struct roots *roots);
 /* The entry that a client means: by its name; without a level, the base's usual one; the guide's "base:q4_rest" and

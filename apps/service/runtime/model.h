@@ -3,7 +3,8 @@
  * to its standard output. Both are lines of JSON.
  *
  * To the child, each with the "id" of what it belongs to:
- *   {"do": "text", "chat": {"messages": […], "tools": […], …} | "prompt": "…", "raw": true | "tokens": […],
+ *   {"do": "text", "chat": {"messages": […], "tools": […], …} | "prompt": "…" | "tokens": […],
+ *    "plain": what takes the place of a chat where the model has no template,
  *    "max_tokens", "temperature", "top_k", "top_p", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty",
  *    "repeat_last", "seed", "stops": […], "n_top", "echo", "schema", "template"}     members that are not there: defaults
  *   {"do": "embed", "inputs": [text | [token, …], …], "truncate": true}
