@@ -17,6 +17,7 @@
 #include "service/api/streams.h"
 #include "service/system/notify.h"
 #include "service/ollama/ollama.h"
+#include "service/runtime/own.h"
 #include "service/runtime/runtime.h"
 #include "service/runtime/worker.h"
 #include "service/serve.h"
@@ -269,6 +270,7 @@ static int open_parts(struct service *s)
     server->uploads = s->uploads;
     collect_hub_environment(s);
     clear_uploads(s->uploads);
+    own_prune(store_folder(server->store));
     if (!server->loopback && store_token_count(server->store) <= 0) {
         fprintf(stderr,
                 "halftone serve: %s can be reached from other machines, and there is no token. Make one first:\n"

@@ -168,7 +168,9 @@ class Document:
             raise Wrong(f"{method} {template} {status}: {content_type!r} is not described")
         schema = content[kind].get("schema")
         if schema and kind.endswith("json"):
+            texts = body.decode().splitlines() if kind == "application/x-ndjson" else [body]
             try:
-                self.check(schema, json.loads(body))
+                for text in texts:
+                    self.check(schema, json.loads(text))
             except Wrong as e:
                 raise Wrong(f"{method} {template} {status}: {e}") from None

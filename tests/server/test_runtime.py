@@ -2,6 +2,7 @@
 
 Each answer is judged by openapi.json. The official clients are run by tests/parity/check_openai.py.
 """
+import hashlib
 import json
 import os
 import shutil
@@ -164,6 +165,127 @@ class Completions(unittest.TestCase):
         self.assertEqual(self.ask(prompt=[5, 6, 7], max_tokens=2).status, 200)
         for tokens in ([1 << 40], [-1], [5, 999999]):
             self.assertEqual(self.ask(prompt=tokens).status, 400, tokens)
+
+
+def lines(answer):
+    assert answer.status == 200 and answer.headers["content-type"] == "application/x-ndjson", answer
+    parts = answer.body.decode().split("\n")
+    assert parts[-1] == "" and all(parts[:-1]), parts  # a blank line is no JSON for some clients
+    return [json.loads(p) for p in parts[:-1]]
+
+
+class Ollama(unittest.TestCase):
+    options = {"num_predict": 8, "seed": 3, "temperature": 0.5}
+
+    def test_what_there_is(self):
+        self.assertRegex(s.get("/api/version").json()["version"], r"^\d+\.\d+\.\d+$")
+        self.assertEqual(sorted(m["name"] for m in s.get("/api/tags").json()["models"]), ["lines:latest", "other-q4_K_M:latest"])
+        shown = s.post("/api/show", {"model": "lines"}).json()
+        self.assertEqual(shown["model_info"]["general.architecture"], "llama")
+        self.assertEqual(s.post("/api/show", {"name": "lines", "verbose": True}).json()["details"]["family"], "llama")
+        self.assertEqual(s.post("/api/show", {"model": "nothing"}).status, 404)
+
+    def test_generate_and_chat(self):
+        for path, body, piece in (("/api/generate", {"prompt": "Tell me."}, lambda o: o["response"]),
+                                  ("/api/chat", {"messages": [{"role": "user", "content": "Tell me."}]}, lambda o: o["message"]["content"])):
+            body = dict(body, model="lines", options=self.options)
+            whole = s.post(path, dict(body, stream=False)).json()
+            self.assertEqual((whole["done"], whole["done_reason"], whole["eval_count"]), (True, "length", 8))
+            self.assertGreater(whole["total_duration"], 0)
+            got = lines(s.post(path, body))
+            self.assertEqual([o["done"] for o in got], [False] * (len(got) - 1) + [True])
+            self.assertEqual("".join(piece(o) for o in got), piece(whole))
+        raw = s.post("/api/generate", {"model": "lines", "prompt": "Once", "raw": True, "stream": False, "options": self.options}).json()
+        self.assertEqual(raw["response"], s.post("/v1/completions", {"model": "lines", "prompt": "Once", "max_tokens": 8, "seed": 3, "temperature": 0.5,
+                                                                     "top_k": 40, "top_p": 0.9}).json()["choices"][0]["text"])
+
+    def test_load_and_unload(self):
+        self.assertEqual(s.post("/api/generate", {"model": "lines", "keep_alive": "1h", "stream": False}).json()["done_reason"], "load")
+        running = s.get("/api/ps").json()["models"]
+        self.assertIn("lines:latest", [m["name"] for m in running])
+        self.assertEqual(s.post("/api/chat", {"model": "lines", "messages": [], "keep_alive": 0}).json()["done_reason"], "unload")
+        until(lambda: "lines:latest" not in [m["name"] for m in s.get("/api/ps").json()["models"]])
+
+    def test_names_of_ones_own(self):
+        blobs = os.path.join(s.data, "run", "blobs")
+        before = set(os.listdir(blobs)) if os.path.exists(blobs) else set()
+        self.assertEqual(s.post("/api/copy", {"source": "lines", "destination": "mine:7b"}).status, 200)
+        made = lines(s.post("/api/create", {"model": "small:q4", "from": "mine:7b", "quantize": "q4_K_M", "system": "Be brief.",
+                                            "parameters": {"num_predict": 3, "stop": ["x"]}}))
+        self.assertEqual(made[-1], {"status": "success"})
+        self.assertIn("quantizing", json.dumps(made))
+        shown = s.post("/api/show", {"model": "small:q4"}).json()
+        self.assertEqual((shown["system"], shown["details"]["quantization_level"]), ("Be brief.", "Q4_K_M"))
+        self.assertRegex(shown["parameters"], r"num_predict +3\n")
+        for path in ("/v1/chat/completions", "/api/chat"):
+            answer = s.post(path, {"model": "small:q4", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 3, "stream": False})
+            self.assertEqual(answer.status, 200, answer)
+        self.assertEqual(len(set(os.listdir(blobs)) - before), 1)
+        for name in ("small:q4", "mine:7b"):
+            self.assertEqual(s.request("DELETE", "/api/delete", {"model": name}).status, 200)
+        self.assertEqual(set(os.listdir(blobs)), before)
+        self.assertEqual(s.request("DELETE", "/api/delete", {"model": "mine:7b"}).status, 404)
+        self.assertEqual(s.request("DELETE", "/api/delete", {"model": "lines"}).status, 400)
+
+    def test_files_that_are_brought(self):
+        files = {}
+        for name in os.listdir(EXAMPLE):
+            with open(os.path.join(EXAMPLE, name), "rb") as f:
+                data = f.read()
+            digest = "sha256:" + hashlib.sha256(data).hexdigest()
+            self.assertEqual(s.get("/api/blobs/" + digest).status, 404)
+            self.assertEqual(s.request("POST", "/api/blobs/" + digest, data).status, 201)
+            self.assertEqual(s.request("POST", "/api/blobs/" + digest, data).status, 200)
+            self.assertEqual(s.get("/api/blobs/" + digest).status, 200)
+            files[name] = digest
+        self.assertEqual(lines(s.post("/api/create", {"model": "brought", "files": files}))[-1], {"status": "success"})
+        answer = s.post("/api/generate", {"model": "brought", "prompt": "Once", "stream": False, "options": self.options})
+        self.assertEqual(answer.json()["eval_count"], 8)
+        self.assertEqual(s.request("DELETE", "/api/delete", {"name": "brought"}).status, 200)
+        wrong = s.request("POST", "/api/blobs/sha256:" + "0" * 64, b"x")
+        self.assertEqual((wrong.status, "digest mismatch" in wrong.json()["error"]), (400, True))
+        self.assertEqual(s.request("POST", "/api/blobs/sha256:xyz", b"x").status, 400)
+
+    def test_refusals(self):
+        chat = {"model": "lines", "messages": [{"role": "user", "content": "Hi"}]}
+        wrong = [("/api/chat", dict(chat, options={"temperature": "hot"})), ("/api/chat", dict(chat, options={"stop": 5})),
+                 ("/api/chat", dict(chat, options=5)), ("/api/chat", dict(chat, keep_alive="soon")), ("/api/chat", dict(chat, messages=5)),
+                 ("/api/chat", dict(chat, messages=[{"role": "user", "content": "x", "images": ["eA=="]}])),
+                 ("/api/chat", dict(chat, format="xml")), ("/api/chat", dict(chat, stream="yes")), ("/api/chat", dict(chat, top_logprobs=21)),
+                 ("/api/chat", {}), ("/api/generate", {"model": "lines", "prompt": 5}), ("/api/generate", {"model": "lines", "prompt": "x", "suffix": "y"}),
+                 ("/api/generate", {"model": "lines", "prompt": "x", "template": "{{ .Prompt }}"}),
+                 ("/api/generate", {"model": "lines", "prompt": "x", "raw": True, "system": "y"}),
+                 ("/api/embed", {"model": "lines", "input": 5}), ("/api/embed", {"model": "lines", "input": "x"}), ("/api/embeddings", {"model": "lines"}),
+                 ("/api/create", {"model": "x"}), ("/api/create", {"model": "../x", "from": "lines"}), ("/api/create", {"model": "x", "from": "lines", "quantize": "q9"}),
+                 ("/api/create", {"model": "x", "files": {"../x.gguf": "sha256:" + "0" * 64}}), ("/api/create", {"model": "x", "files": {"x.gguf": "sha256:" + "0" * 64}}),
+                 ("/api/copy", {"source": "lines", "destination": "a b"}), ("/api/chat", dict(chat, options={"typical_p": 0.5}))]
+        for path, body in wrong:
+            answer = s.post(path, dict(body, stream=body.get("stream", False)))
+            self.assertEqual(answer.status, 400, (path, body, answer))
+            self.assertEqual(set(answer.json()), {"error"}, body)
+        self.assertEqual(s.post("/api/pull", {"model": "llama3.2"}).status, 404)
+        self.assertEqual(s.get("/api/chat", judge=False).json().keys(), {"error"})
+        self.assertEqual(s.request("POST", "/api/chat", b"{", headers={"Content-Type": "application/json"}).status, 400)
+        self.assertEqual(s.request("POST", "/api/chat", b"{}", headers={"Content-Type": "text/plain", "Origin": "http://elsewhere.example"}).status, 403)
+
+    def test_the_port_that_programs_look_for(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        one = Service("--ollama-port", str(port), models=[folder])
+        try:
+            stray = os.path.join(one.data, "run", "blobs", "sha256-" + "0" * 64)
+            os.makedirs(os.path.dirname(stray))
+            open(stray, "w").close()
+            one.stop()
+            one.start()
+            self.assertFalse(os.path.exists(stray))  # no name needs it
+            one.port = port
+            self.assertEqual(one.get("/", judge=False).body, b"Ollama is running")
+            self.assertEqual(one.request("HEAD", "/", judge=False).status, 200)
+            self.assertEqual(len(one.get("/api/tags").json()["models"]), 2)
+        finally:
+            self.assertEqual(one.close(), 0)
 
 
 class Refusals(unittest.TestCase):

@@ -118,7 +118,8 @@ api_handler api_system, api_healthz, api_readyz, api_metrics, api_openapi;
 api_handler api_session_get, api_session_open, api_session_close, api_tokens_list, api_tokens_add, api_tokens_remove;
 api_handler api_page, api_problems;
 api_handler ollama_version, ollama_tags, ollama_ps, ollama_show, ollama_generate, ollama_chat, ollama_embed,
-    ollama_embeddings;
+    ollama_embeddings, ollama_copy, ollama_delete, ollama_create, ollama_pull, ollama_blob_begin, ollama_blob_end,
+    ollama_blob_there;
 api_handler openai_models, openai_model, openai_chat, openai_completions, openai_embeddings;
 
 #endif

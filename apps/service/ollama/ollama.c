@@ -1,5 +1,6 @@
 #include "service/ollama/ollama.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <openssl/sha.h>
 #include <stdarg.h>
@@ -90,13 +91,16 @@ static void parameter_size(double n, char text[24])
 
 json_t *ollama_details(const json_t *entry)
 {
-    char size[24];
+    char size[24], level[80];
     const char *family = text_of(entry, "architecture"), *format = text_of(entry, "format");
     parameter_size(json_number_value(json_object_get(entry, "parameters")), size);
+    snprintf(level, sizeof level, "%s", text_of(entry, "level"));
+    for (char *c = level; *c; c++)
+        *c = (char)toupper((unsigned char)*c);
     json_t *families = *family ? json_pack("[s]", family) : json_array();
     return json_pack("{s:s, s:s, s:s, s:o, s:s, s:s}", "parent_model", text_of(entry, "parent"), "format", format,
                      "family", family, "families", families, "parameter_size", size, "quantization_level",
-                     text_of(entry, "level"));
+                     strncmp(level, "FP", 2) == 0 ? level + 1 : level);
 }
 
 const char *ollama_model(struct api_call *call)
@@ -141,7 +145,8 @@ bool ollama_keep_alive(struct api_call *call, double *seconds)
     const json_t *value = json_object_get(call->body, "keep_alive");
     *seconds = (double)NAN;
     if (!value || json_is_null(value)) return true;
-    if (json_is_number(value) && fabs(json_number_value(value)) < 1e12) return *seconds = json_number_value(value), true;
+    if (json_is_number(value) && fabs(json_number_value(value)) < 1e12)
+        return *seconds = json_number_value(value), true;
     if (json_is_string(value) && duration(json_string_value(value), seconds)) return true;
     return ollama_fault(call, "invalid keep_alive: expected seconds, or a duration such as \"5m\"");
 }
@@ -180,7 +185,8 @@ static bool fits(const json_t *value, enum kind kind)
     const json_t *one;
     size_t i;
     if (kind == INTEGER)
-        return json_is_integer(value) || (json_is_real(value) && floor(json_real_value(value)) == json_real_value(value));
+        return json_is_integer(value) ||
+               (json_is_real(value) && floor(json_real_value(value)) == json_real_value(value));
     if (kind == NUMBER) return json_is_number(value);
     if (kind == FLAG) return json_is_boolean(value);
     if (!json_is_array(value) || json_array_size(value) > MOST_STOPS) return false;
@@ -203,9 +209,11 @@ static bool take_option(struct api_call *call, const struct option *o, json_t *v
     if (strcmp(o->name, "typical_p") == 0 && n != 1 && n != 0)
         return ollama_fault(call, "option \"typical_p\": this filter is not known here");
     if (!o->to) return true;
-    bool off = (n < 0 && (strcmp(o->to, "seed") == 0 || strcmp(o->to, "max_tokens") == 0 || strcmp(o->to, "repeat_last") == 0)) ||
+    bool off = (n < 0 && (strcmp(o->to, "seed") == 0 || strcmp(o->to, "max_tokens") == 0 ||
+                          strcmp(o->to, "repeat_last") == 0)) ||
                (n <= 0 && (strcmp(o->to, "top_p") == 0 || strcmp(o->to, "repeat_penalty") == 0));
-    if (off) return json_object_del(request, o->to), true; /* another one each time; without an end; the whole context */
+    if (off)
+        return json_object_del(request, o->to), true; /* another one each time; without an end; the whole context */
     json_object_set(request, o->to, value);
     return true;
 }

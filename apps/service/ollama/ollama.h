@@ -34,6 +34,10 @@ bool ollama_keep_alive(struct api_call *call, double *seconds);
 bool ollama_options(struct api_call *call, const json_t *options, json_t *request);
 /* "format": "json" or a JSON Schema. false: it was answered. */
 bool ollama_format(struct api_call *call, json_t *request);
+/* Letters, digits and ._-:/, 120 at most. */
+bool ollama_name_allowed(const char *name);
+/* A name of the client's for an entry, as own.h keeps it. */
+json_t *ollama_own(const char *name, const json_t *entry);
 bool ollama_fault(struct api_call *call, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

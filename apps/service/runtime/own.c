@@ -1,5 +1,7 @@
 #include "service/runtime/own.h"
 
+#include "service/artifacts/dir.h"
+
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -130,20 +132,35 @@ static bool is_used(const char *data, const char *blob)
     return used;
 }
 
+/* A file; or the folder under DATA/run/blobs that it lies in. What lies elsewhere, in the hub's cache, is not ours. */
+static void remove_blob(const char *data, const char *blob)
+{
+    char path[PATH];
+    int n = snprintf(path, sizeof path, "%s/run/blobs/", data);
+    if (strncmp(blob, path, (size_t)n) != 0) return;
+    size_t len = strcspn(blob + n, "/");
+    snprintf(path + n, sizeof path - (size_t)n, "%.*s", (int)len, blob + n);
+    if (strncmp(blob + n, "sha256-", 7) == 0)
+        unlink(path);
+    else
+        dir_remove(path);
+}
+
 bool own_remove(const char *data, const char *name)
 {
     char path[PATH];
     json_t *own = path_of(data, name, path, sizeof path) ? json_load_file(path, 0, NULL) : NULL;
     bool removed = own && unlink(path) == 0;
     const char *blob = text_of(json_object_get(own, "target"), "blob");
-    if (removed && *blob && !is_used(data, blob)) unlink(blob);
+    if (removed && *blob && !is_used(data, blob)) remove_blob(data, blob);
     json_decref(own);
     return removed;
 }
 
 bool own_blob(const char *data, const char *digest, char *path, size_t size)
 {
-    if (strncmp(digest, "sha256", 6) != 0 || (digest[6] != ':' && digest[6] != '-') || strlen(digest) != 71) return false;
+    if (strncmp(digest, "sha256", 6) != 0 || (digest[6] != ':' && digest[6] != '-') || strlen(digest) != 71)
+        return false;
     for (const char *c = digest + 7; *c; c++)
         if (!isxdigit((unsigned char)*c)) return false;
     int n = snprintf(path, size, "%s/run/blobs/sha256-", data);
@@ -151,4 +168,24 @@ bool own_blob(const char *data, const char *digest, char *path, size_t size)
         path[n++] = (char)tolower((unsigned char)*c);
     path[n] = '\0';
     return true;
+}
+
+void own_prune(const char *data)
+{
+    char folder[PATH], path[PATH + 300];
+    json_t *list = json_array();
+    snprintf(folder, sizeof folder, "%s/run/blobs", data);
+    own_overlay(data, list);
+    DIR *dir = opendir(folder);
+    struct dirent *e;
+    while (dir && (e = readdir(dir)) != NULL) {
+        const json_t *entry;
+        size_t i, n = (size_t)snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+        bool used = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+        json_array_foreach(list, i, entry)
+            used |= strncmp(text_of(entry, "blob"), path, n) == 0;
+        if (!used && unlink(path) != 0) dir_remove(path);
+    }
+    if (dir) closedir(dir);
+    json_decref(list);
 }

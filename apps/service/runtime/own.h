@@ -19,6 +19,8 @@ bool own_put(const char *data, const json_t *own, char *why, size_t size);
 bool own_remove(const char *data, const char *name);
 /* "sha256:HASH" or "sha256-HASH", 64 hexadecimal digits: the path of the blob; false: it is no digest. */
 bool own_blob(const char *data, const char *digest, char *path, size_t size);
+/* Removes what was brought and no name needs; at the start, when nobody brings anything. */
+void own_prune(const char *data);
 /* Makes the folders. false: it cannot. */
 bool own_folders(const char *data);
 

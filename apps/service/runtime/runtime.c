@@ -450,7 +450,7 @@ static void run_child(struct instance *m, int theirs, struct child_exit *exit)
     struct confined confined;
     snprintf(folder, sizeof folder, "%s", m->model.path);
     if (S_ISREG(m->identity.st_mode)) *strrchr(folder, '/') = '\0'; /* the other parts of a split file lie beside it */
-    confine_child_to(&settings, &confined, folder);
+    confine_to_repository(&settings, &confined, folder);
     child_run(&settings, &m->stop, on_line, on_error, m, exit);
 }
 
