@@ -117,9 +117,9 @@ api_handler api_local, api_uploads_list, api_upload_begin, api_upload_end, api_u
 api_handler api_system, api_healthz, api_readyz, api_metrics, api_openapi;
 api_handler api_session_get, api_session_open, api_session_close, api_tokens_list, api_tokens_add, api_tokens_remove;
 api_handler api_page, api_problems;
-api_handler ollama_version, ollama_tags, ollama_ps, ollama_show, ollama_generate, ollama_chat, ollama_embed,
-    ollama_embeddings, ollama_copy, ollama_delete, ollama_create, ollama_pull, ollama_blob_begin, ollama_blob_end,
-    ollama_blob_there;
-api_handler openai_models, openai_model, openai_chat, openai_completions, openai_embeddings;
+api_handler api_ollama_version, api_ollama_tags, api_ollama_ps, api_ollama_show, api_ollama_generate, api_ollama_chat,
+    api_ollama_embed, api_ollama_embeddings, api_ollama_copy, api_ollama_delete, api_ollama_create, api_ollama_pull,
+    api_ollama_blob_begin, api_ollama_blob_end, api_ollama_blob_there;
+api_handler api_openai_models, api_openai_model, api_openai_chat, api_openai_completions, api_openai_embeddings;
 
 #endif

@@ -81,7 +81,7 @@ static bool open_temporary(struct blob *b)
     return b->fd >= 0 && b->hash && EVP_DigestInit_ex(b->hash, EVP_sha256(), NULL) == 1;
 }
 
-void ollama_blob_begin(struct api_call *call)
+void api_ollama_blob_begin(struct api_call *call)
 {
     struct server *server = call->server;
     uint64_t size = ht__http_body_size(call->request), most = (uint64_t)server->settings->upload_limit;
@@ -117,7 +117,7 @@ static bool is_digest(struct blob *b, const char *digest, char found[65])
     return strcasecmp(found, digest + 7) == 0;
 }
 
-void ollama_blob_end(struct api_call *call)
+void api_ollama_blob_end(struct api_call *call)
 {
     struct blob *b = call->state;
     char found[65];
@@ -135,7 +135,7 @@ void ollama_blob_end(struct api_call *call)
     }
 }
 
-void ollama_blob_there(struct api_call *call)
+void api_ollama_blob_there(struct api_call *call)
 {
     char path[PATH_MAX];
     if (!own_blob(store_folder(call->server->store), call->segments[0], path, sizeof path))

@@ -310,7 +310,7 @@ static bool find_source(struct api_call *call, struct creating *c)
     return true;
 }
 
-void ollama_create(struct api_call *call)
+void api_ollama_create(struct api_call *call)
 {
     const char *name = ollama_model(call), *level = text_of(call->body, "quantize");
     struct creating *c = name ? calloc(1, sizeof *c) : NULL;

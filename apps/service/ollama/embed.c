@@ -27,7 +27,8 @@ static json_t *shortened(const json_t *vector, size_t n)
     for (size_t i = 0; i < n; i++)
         squares += pow(json_number_value(json_array_get(vector, i)), 2);
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(list, json_real(json_number_value(json_array_get(vector, i)) / (squares > 0 ? sqrt(squares) : 1)));
+        json_array_append_new(
+            list, json_real(json_number_value(json_array_get(vector, i)) / (squares > 0 ? sqrt(squares) : 1)));
     return list;
 }
 
@@ -46,7 +47,8 @@ static void answer(struct embedding *e, const json_t *event)
     api_json(e->call, 200,
              json_pack("{s:s, s:o, s:I, s:I, s:O}", "model", e->model, "embeddings", list, "total_duration",
                        (json_int_t)((steady_seconds() - e->since) * 1e9), "load_duration",
-                       (json_int_t)(e->load_seconds * 1e9), "prompt_eval_count", json_object_get(event, "prompt_tokens")));
+                       (json_int_t)(e->load_seconds * 1e9), "prompt_eval_count",
+                       json_object_get(event, "prompt_tokens")));
 }
 
 static void on_event(void *ctx, const json_t *event)
@@ -90,17 +92,17 @@ static void start(struct api_call *call, json_t *inputs, bool old)
     snprintf(e->model, sizeof e->model, "%s", json_string_value(shown));
     json_decref(shown);
     json_decref(entry);
-    struct runtime_task task = {.request = json_pack("{s:s, s:o, s:b}", "do", "embed", "inputs", inputs, "truncate",
-                                                     !json_is_false(truncate)),
-                                .who = run_who(call),
-                                .keep_alive = keep_alive,
-                                .wanted = wanted,
-                                .on_event = on_event,
-                                .ctx = e};
+    struct runtime_task task = {
+        .request = json_pack("{s:s, s:o, s:b}", "do", "embed", "inputs", inputs, "truncate", !json_is_false(truncate)),
+        .who = run_who(call),
+        .keep_alive = keep_alive,
+        .wanted = wanted,
+        .on_event = on_event,
+        .ctx = e};
     runtime_submit(call->server->runtime, &model, &task);
 }
 
-void ollama_embed(struct api_call *call)
+void api_ollama_embed(struct api_call *call)
 {
     const json_t *input = json_object_get(call->body, "input"), *one;
     json_t *inputs = json_is_string(input) ? json_pack("[O]", input) : json_incref((json_t *)input);
@@ -113,7 +115,7 @@ void ollama_embed(struct api_call *call)
     ollama_fault(call, "invalid input type: expected a text or a list of at most %d texts", MOST_INPUTS);
 }
 
-void ollama_embeddings(struct api_call *call)
+void api_ollama_embeddings(struct api_call *call)
 {
     const json_t *prompt = json_object_get(call->body, "prompt");
     if (json_is_string(prompt))

@@ -66,7 +66,8 @@ static json_t *line(struct making *m, const char *text, size_t len, const json_t
 {
     char now[OLLAMA_TIME];
     ollama_now(now);
-    json_t *o = json_pack("{s:s, s:s}", "model", m->model, "created_at", now), *piece = json_stringn(text, len), *message;
+    json_t *o = json_pack("{s:s, s:s}", "model", m->model, "created_at", now), *piece = json_stringn(text, len),
+           *message;
     if (m->chat) {
         message = json_pack("{s:s, s:o}", "role", "assistant", "content", piece);
         if (calls) json_object_set_new(message, "tool_calls", calls_json(calls));
@@ -305,7 +306,8 @@ static bool still_wanted(void *ctx)
     return !ht__http_client_left(l->call->request);
 }
 
-static void load(struct api_call *call, const struct runtime_model *model, const json_t *entry, bool chat, double keep_alive)
+static void load(struct api_call *call, const struct runtime_model *model, const json_t *entry, bool chat,
+                 double keep_alive)
 {
     json_t *name = ollama_name(entry);
     struct loading *l = keep_alive == 0 ? NULL : calloc(1, sizeof *l);
@@ -336,9 +338,11 @@ static bool refuse_others(struct api_call *call)
     if (json_string_length(json_object_get(body, "suffix")) > 0)
         return ollama_fault(call, "texts cannot be made between two others here: suffix is not supported");
     if (json_string_length(json_object_get(body, "template")) > 0)
-        return ollama_fault(call, "templates of requests are not supported: create a model with the template, in Jinja");
+        return ollama_fault(call,
+                            "templates of requests are not supported: create a model with the template, in Jinja");
     const json_t *stream = json_object_get(body, "stream"), *raw = json_object_get(body, "raw");
-    if (stream && !json_is_boolean(stream) && !json_is_null(stream)) return ollama_fault(call, "stream must be true or false");
+    if (stream && !json_is_boolean(stream) && !json_is_null(stream))
+        return ollama_fault(call, "stream must be true or false");
     if (raw && !json_is_boolean(raw) && !json_is_null(raw)) return ollama_fault(call, "raw must be true or false");
     return true;
 }
@@ -441,12 +445,12 @@ static void make(struct api_call *call,
     json_decref(entry);
 }
 
-void ollama_generate(struct api_call *call)
+void api_ollama_generate(struct api_call *call)
 {
     make(call, generate);
 }
 
-void ollama_chat(struct api_call *call)
+void api_ollama_chat(struct api_call *call)
 {
     make(call, chat);
 }

@@ -33,7 +33,7 @@ json_t *ollama_own(const char *name, const json_t *entry)
     return own;
 }
 
-void ollama_copy(struct api_call *call)
+void api_ollama_copy(struct api_call *call)
 {
     const char *source = json_string_value(json_object_get(call->body, "source")),
                *destination = json_string_value(json_object_get(call->body, "destination"));
@@ -54,7 +54,7 @@ void ollama_copy(struct api_call *call)
     json_decref(entry);
 }
 
-void ollama_delete(struct api_call *call)
+void api_ollama_delete(struct api_call *call)
 {
     struct runtime_model model;
     json_t *entry;

@@ -10,7 +10,7 @@
 
 enum { INSPECT_SECONDS = 60 };
 
-void ollama_version(struct api_call *call)
+void api_ollama_version(struct api_call *call)
 {
     api_json(call, 200, json_pack("{s:s}", "version", HT_VERSION));
 }
@@ -28,7 +28,7 @@ static json_t *tag(const json_t *entry)
                      ollama_details(entry));
 }
 
-void ollama_tags(struct api_call *call)
+void api_ollama_tags(struct api_call *call)
 {
     json_t *list = run_catalog(call), *tags = json_array();
     const json_t *entry;
@@ -56,7 +56,7 @@ static json_t *running(const json_t *entry, const json_t *instance)
                      json_integer_value(json_object_get(ready, "n_ctx")));
 }
 
-void ollama_ps(struct api_call *call)
+void api_ollama_ps(struct api_call *call)
 {
     json_t *instances = runtime_list(call->server->runtime), *list = run_catalog(call), *out = json_array();
     const json_t *instance;
@@ -99,9 +99,10 @@ static json_t *model_info(const json_t *report, bool verbose, const char **templ
     json_object_foreach((json_t *)metadata, name, value) {
         if (strcmp(name, "general.name") == 0 || strcmp(name, "tokenizer.chat_template") == 0) continue;
         const json_t *first = json_object_get(value, "first");
-        json_object_set_new(info, name, !json_is_object(value) ? json_incref(value)
-                                        : verbose && first     ? json_incref((json_t *)first)
-                                                               : json_array());
+        json_object_set_new(info, name,
+                            !json_is_object(value) ? json_incref(value)
+                            : verbose && first     ? json_incref((json_t *)first)
+                                                   : json_array());
     }
     if (!metadata && arch) {
         char key[200];
@@ -157,8 +158,8 @@ static json_t *modelfile(const json_t *entry)
 {
     const char *name = json_string_value(json_object_get(entry, "name"));
     const char *system = json_string_value(json_object_get(entry, "system"));
-    return json_sprintf("# Made by halftone\nFROM %s\n%s%s%s", name, system ? "SYSTEM \"\"\"" : "", system ? system : "",
-                        system ? "\"\"\"\n" : "");
+    return json_sprintf("# Made by halftone\nFROM %s\n%s%s%s", name, system ? "SYSTEM \"\"\"" : "",
+                        system ? system : "", system ? "\"\"\"\n" : "");
 }
 
 static void answer_show(struct api_call *call, struct showing *s, const json_t *report)
@@ -196,8 +197,12 @@ static void run_show(void *ctx, struct child_stop *stop)
     struct api_call *call = ctx;
     struct showing *s = call->state;
     char folder[4096];
-    const char *arguments[] = {"inspect", "--json", s->verbose ? "--tensors" : "--", s->verbose ? "--" : s->model.path,
-                               s->verbose ? s->model.path : NULL, NULL};
+    const char *arguments[] = {"inspect",
+                               "--json",
+                               s->verbose ? "--tensors" : "--",
+                               s->verbose ? "--" : s->model.path,
+                               s->verbose ? s->model.path : NULL,
+                               NULL};
     struct confined confined;
     struct child_exit exit;
     struct child_settings settings = {.arguments = arguments,
@@ -215,12 +220,11 @@ static void run_show(void *ctx, struct child_stop *stop)
     if (report)
         answer_show(call, s, report);
     else
-        api_problem(call, "failed", "the model cannot be read: %s",
-                    *exit.error_text ? exit.error_text : exit.reason);
+        api_problem(call, "failed", "the model cannot be read: %s", *exit.error_text ? exit.error_text : exit.reason);
     json_decref(report);
 }
 
-void ollama_show(struct api_call *call)
+void api_ollama_show(struct api_call *call)
 {
     const char *name = ollama_model(call);
     struct showing *s = name ? calloc(1, sizeof *s) : NULL;

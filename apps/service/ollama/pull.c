@@ -140,7 +140,7 @@ static void answer_there(struct api_call *call)
     progress_success(&p);
 }
 
-void ollama_pull(struct api_call *call)
+void api_ollama_pull(struct api_call *call)
 {
     const char *name = ollama_model(call);
     json_t *list = name ? run_catalog(call) : NULL;

@@ -117,7 +117,7 @@ static void run(struct api_call *call, const json_t *body)
     answer_start(call, &settings, &model, requests);
 }
 
-void openai_chat(struct api_call *call)
+void api_openai_chat(struct api_call *call)
 {
     json_t *body = known_members(call, fields, also);
     if (body) run(call, body);

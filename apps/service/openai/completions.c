@@ -107,7 +107,7 @@ static void run(struct api_call *call, const json_t *body, const json_t *prompts
     json_decref(request);
 }
 
-void openai_completions(struct api_call *call)
+void api_openai_completions(struct api_call *call)
 {
     json_t *body = known_members(call, fields, also);
     if (!body) return;

@@ -158,7 +158,7 @@ static void run(struct api_call *call, const json_t *body)
         json_decref(inputs);
 }
 
-void openai_embeddings(struct api_call *call)
+void api_openai_embeddings(struct api_call *call)
 {
     json_t *body = known_members(call, fields, also);
     if (body) run(call, body);

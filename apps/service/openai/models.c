@@ -10,7 +10,7 @@ static json_t *card(const json_t *entry)
                      json_integer_value(modified), "owned_by", "halftone");
 }
 
-void openai_models(struct api_call *call)
+void api_openai_models(struct api_call *call)
 {
     json_t *list = run_catalog(call), *cards = json_array();
     const json_t *entry;
@@ -22,7 +22,7 @@ void openai_models(struct api_call *call)
     api_json(call, 200, json_pack("{s:s, s:o}", "object", "list", "data", cards));
 }
 
-void openai_model(struct api_call *call)
+void api_openai_model(struct api_call *call)
 {
     struct runtime_model model;
     json_t *entry;

@@ -144,7 +144,8 @@ static enum ht_err prompt_of(const struct worker *w, const json_t *request, int3
     const json_t *tokens = json_object_get(request, "tokens"), *prompt = json_object_get(request, "prompt");
     const json_t *without = json_object_get(request, "plain");
     if (without && !json_object_get(request, "template") && !ht_model_chat_template(w->model)) prompt = without;
-    if (prompt == without && without) return encode(w, json_string_value(prompt), json_string_length(prompt), ids, n, diag);
+    if (prompt == without && without)
+        return encode(w, json_string_value(prompt), json_string_length(prompt), ids, n, diag);
     if (json_object_get(request, "chat")) return chat(w, request, ids, n, diag);
     if (tokens) return given_tokens(w, tokens, ids, n, diag);
     return encode(w, json_string_value(prompt), json_string_length(prompt), ids, n, diag);
