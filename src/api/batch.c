@@ -3,6 +3,7 @@
 
 #include "api/model.h"
 #include "engine/batch.h"
+#include "engine/json_mask.h"
 #include "engine/memory.h"
 
 #include <stdio.h>
@@ -15,6 +16,7 @@ struct ht_batch {
     struct ht_model *model;
     const struct ht__tokenizer *text;
     struct ht__batch *batch;
+    struct ht__token_bytes *tokens; /* from the first schema on */
     int n_texts;
     struct ht__batch_out *taken; /* of each place, what was given last */
     bool *used;
@@ -88,6 +90,7 @@ void ht_batch_close(struct ht_batch **batch)
     struct ht_batch *b = *batch;
     const struct ht__alloc *alloc = b->model->alloc;
     ht__batch_close(&b->batch);
+    ht__token_bytes_close(&b->tokens);
     ht__free(alloc, b->taken);
     ht__free(alloc, b->used);
     ht__free(alloc, b->messages);
@@ -138,7 +141,8 @@ static enum ht_err add(struct ht_batch *b, const struct ht_batch_text *t, int *p
                                   .echo = t->flags & HT_BATCH_ECHO,
                                   .states = t->flags & HT_BATCH_STATES};
     if (t->flags & HT_BATCH_ANSWER) r.flags = HT__GENERATE_FRESH | (has_channels(b->text) ? HT__GENERATE_CONTROL : 0u);
-    if (t->schema) return ht__fail(diag, HT_ERR_UNSUPPORTED, "schema", -1, "texts of a schema are not made here");
+    if (t->schema && !b->tokens) HT_TRY(ht__token_bytes_open(b->text, b->model->alloc, &b->tokens, diag));
+    if (t->schema) HT_TRY(ht__json_mask_open(b->tokens, t->schema, b->model->alloc, &r.mask, diag));
     HT_TRY(ht__batch_add(b->batch, &r, place, diag));
     b->used[*place] = true;
     b->taken[*place] = (struct ht__batch_out){.n_tokens = 0};

@@ -145,6 +145,45 @@ class Chat(unittest.TestCase):
         self.assertIn("1024", answer.json()["error"]["message"])
 
 
+class Formats(unittest.TestCase):
+    schema = {"type": "object", "additionalProperties": False, "required": ["name", "age", "tags", "kind"], "properties": {
+        "name": {"type": "string", "maxLength": 12}, "age": {"type": "integer"}, "note": {"anyOf": [{"type": "null"}, {"type": "boolean"}]},
+        "tags": {"type": "array", "items": {"type": "string", "maxLength": 5}, "maxItems": 2}, "kind": {"enum": ["cat", "cow"]}}}
+
+    def check(self, value):
+        self.assertEqual([k for k in value if k != "note"], ["name", "age", "tags", "kind"])
+        self.assertLessEqual(len(value["name"]), 12)
+        self.assertIsInstance(value["age"], int)
+        self.assertLessEqual(len(value["tags"]), 2)
+        self.assertIn(value["kind"], ("cat", "cow"))
+
+    def test_schema(self):
+        kind = {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": self.schema}}
+        answer = chat(response_format=kind, max_tokens=400, n=8, temperature=1.5).json()
+        for choice in answer["choices"]:
+            self.assertEqual(choice["finish_reason"], "stop")
+            self.check(json.loads(choice["message"]["content"]))
+        body = {"model": "lines", "messages": [{"role": "user", "content": "Hi"}], "format": self.schema, "stream": False, "options": {"temperature": 1.5}}
+        self.check(json.loads(s.post("/api/chat", body).json()["message"]["content"]))
+
+    def test_any_object(self):
+        done = 0
+        for seed in range(6):
+            answer = chat(response_format={"type": "json_object"}, max_tokens=200, seed=seed, temperature=1.2, logprobs=True).json()["choices"][0]
+            if answer["finish_reason"] == "stop":  # a tiny model may go on and on within a string
+                self.assertIsInstance(json.loads(answer["message"]["content"]), dict)
+                done += 1
+            else:
+                self.assertTrue(answer["message"]["content"].lstrip().startswith("{"))
+        self.assertGreater(done, 0)
+
+    def test_what_cannot_be_guaranteed(self):
+        for schema in ({"type": "string", "pattern": "a+"}, {"type": "integer", "minimum": 3}, {"$ref": "#/nowhere"}, {"type": "strings"}):
+            answer = chat(response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}})
+            self.assertEqual(answer.status, 400, schema)
+            self.assertIn("schema", answer.json()["error"]["message"])
+
+
 class Completions(unittest.TestCase):
     def ask(self, **more):
         return s.post("/v1/completions", dict({"model": "lines", "prompt": "Once", "seed": 3}, **more))
