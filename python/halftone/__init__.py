@@ -52,6 +52,10 @@ if TYPE_CHECKING:
         schemes,
         types,
     )
+    from .config import (
+        ModelParams,
+        QuantizationConfig,
+    )
     from .jobs import (
         Job,
         compare,
@@ -88,6 +92,7 @@ if TYPE_CHECKING:
 # Imported when they are first asked for, so that `import halftone` takes little time.
 _MODULES = {
     "_lists": "Architecture Container Gpu Method Mix Option Scheme Type architectures containers gpus methods mixes options schemes types",
+    "config": "ModelParams QuantizationConfig",
     "jobs": "Job compare convert estimate evaluate imatrix inspect pull quantize recommend",
     "matrix": "QuantizedMatrix dequantize quantize_matrix",
     "model": "Generation Model Tensor Tensors Tokenizer",
@@ -129,6 +134,8 @@ __all__ = [
     "options",
     "schemes",
     "types",
+    "ModelParams",
+    "QuantizationConfig",
     "Job",
     "compare",
     "convert",

@@ -13,19 +13,29 @@ import ctypes as C
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Union
 
 from . import _call, _hub, errors
 from . import _library as _l
 from . import progress as _p
+from .config import QuantizationConfig
 
 Path = Union[str, "os.PathLike[str]"]
 OptionValue = Union[str, int, float, bool, "os.PathLike[str]", Sequence[Union[str, "os.PathLike[str]"]], None]
 Report = dict[str, Any]
 
+# Keys of recipe files (src/job/keys.def), which have _ themselves
+_KEYS = frozenset(
+    "model_name tokenizer_name output_path output_format awq_group_size calibration_samples batch_size cleanup_temp".split()
+)
 _LEVELS = (logging.INFO, logging.WARNING)
 _log = logging.getLogger("halftone")
+
+
+def _option(name: str) -> bytes:
+    """Its name in the library: keys of recipe files as they are, options with - in place of _."""
+    return _l.raw(name if name in _KEYS else name.replace("_", "-"), "option")
 
 
 class Job:
@@ -54,7 +64,7 @@ class Job:
         text = None if value is True else _l.raw(str(value) if isinstance(value, (int, float)) else value, name)
         diag = _l.Diag()
         with self._use.use():
-            _l.check(_l.lib.ht_job_set(self._handle, _l.raw(name.replace("_", "-"), "option"), text, diag), diag)
+            _l.check(_l.lib.ht_job_set(self._handle, _option(name), text, diag), diag)
 
     def config(self, path: Path) -> None:
         """Sets the options of a recipe file."""
@@ -118,13 +128,14 @@ class Job:
             self.close()
 
 
-def _start(verb: str, source: Path | None, options: dict[str, OptionValue]) -> Job:
+def _start(verb: str, source: Path | None, options: Mapping[str, Any]) -> Job:
     job = Job(verb)
-    job.set("source", source)
-    if (recipe := options.pop("config", None)) is not None:
-        job.config(str(recipe))
+    options = {**options, "source": source}
+    if options.get("config") is not None:  # first: the others win over it
+        job.config(options["config"])
     for name, value in options.items():
-        job.set(name, value)
+        if name != "config":
+            job.set(name, value)
     return job
 
 
@@ -209,9 +220,9 @@ def pull(name: str, *, progress: _p.ProgressLike = None, **options: OptionValue)
 
 
 def quantize(
-    source: Path,
-    types: str | Iterable[str],
-    output: Path,
+    source: Path | QuantizationConfig,
+    types: str | Iterable[str] | None = None,
+    output: Path | None = None,
     *,
     progress: _p.ProgressLike = None,
     **options: OptionValue,
@@ -219,14 +230,32 @@ def quantize(
     """Quantizes a model: reads it once, writes every output, verifies, publishes.
 
     Args:
-        source: a model.
+        source: a model; or a :class:`QuantizationConfig`, which says all.
         types: ``"Q4_K_M"``, ``["Q4_K_M", "nf4", "gptq:bits=3"]``: mixes (GGUF files) and schemes (folders).
         output: a folder; or the file itself, where there is only one.
         progress: see :data:`halftone.progress.ProgressLike`.
         options: those of ``halftone quantize``: ``calibration="default"``, ``effort="best"``, ``overwrite=True`` …
+            ``config="recipe.yaml"`` reads them from a file.
 
     Returns:
-        The report: ``report["outputs"]`` has ``path``, ``type``, ``size_bytes``, ``bpw``, ``sha256`` of each.
+        The report: ``report["outputs"]`` has ``path``, ``type``, ``size_bytes``, ``bpw``, ``sha256`` of each. Beside them,
+        of the first: ``compression_ratio`` (bytes of the source by bytes of the output), ``original_size``, ``output_size``
+        in bytes, ``output_path``; and ``notes``: what became of a method.
     """
-    with _start("quantize", source, {"type": _types(types), "output": output, **options}) as job:
-        return job.run(_l.lib.ht_job_run, progress=progress)
+    if isinstance(source, QuantizationConfig):
+        if types is not None or output is not None or options:
+            raise errors.UsageError("the configuration says all: its member options takes others", "config")
+        model, chosen = None, source.to_options()
+    else:
+        model, chosen = source, {"type": _types(types), "output": output, **options}
+    with _start("quantize", model, chosen) as job:
+        return _summed_up(job.run(_l.lib.ht_job_run, progress=progress))
+
+
+def _summed_up(report: Report) -> Report:
+    output, before = report["outputs"][0], report["source"]["bytes"]
+    report["compression_ratio"] = before / output["size_bytes"]
+    report["original_size"], report["output_size"] = before, output["size_bytes"]
+    report["output_path"] = output["path"]
+    report["notes"] = report["recipe"].get("notes", [])
+    return report
