@@ -115,10 +115,13 @@ def _of_buffer(view: View, given: Any, writable: bool) -> None:
 def _of_dlpack(view: View, given: Any) -> None:
     if hasattr(given, "detach"):
         given = given.detach()
-    device = given.__dlpack_device__()
-    if int(device[0]) not in _CPU:
+    try:
+        device = int(given.__dlpack_device__()[0])
+        capsule = given.__dlpack__() if device in _CPU else None
+    except (BufferError, RuntimeError, TypeError, ValueError) as refused:
+        raise view.fail(f"its numbers cannot be used in place: {refused}") from None
+    if capsule is None:
         raise view.fail("it is on another device: move it to the processor's memory (.cpu()) first")
-    capsule = given.__dlpack__()
     t = _DLTensor.from_address(_capsule(capsule, b"dltensor"))
     view._keep = (capsule, given)
     view.shape = tuple(t.shape[: t.ndim])
