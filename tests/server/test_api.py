@@ -303,6 +303,9 @@ class Jobs(Case):
         self.assertGreater(output["bits_per_weight"], 4.45)
         tensors = s.get(f"{JOBS}/{job['id']}/tensors").json()["tensors"]
         self.assertGreater(len({t["outputs"]["4.5bpw"]["type"] for t in tensors}), 4)
+        budget = s.get(f"{JOBS}/{job['id']}/tensors").json()["budget"]
+        self.assertGreater(len(budget["curve"]), 10)
+        self.assertNotIn("recipe", budget, "where files lie is not told")
 
     def test_budgets_of_sizes(self):
         """By size, with a context and a card: what is asked for, and the least where nothing meets it."""
@@ -326,6 +329,10 @@ class Jobs(Case):
         best, fast = s.wait(job["id"]), s.wait(plain["id"])
         self.assertEqual((best["status"], fast["status"]), ("completed", "completed"), best)
         self.assertNotEqual(best["outputs"][0]["sha256"], fast["outputs"][0]["sha256"])
+        told = s.get(f"{JOBS}/{job['id']}/tensors").json()
+        self.assertIsNone(told["budget"])
+        methods = [o["method"] for t in told["tensors"] for o in t["outputs"].values() if o["method"]]
+        self.assertTrue(any(m["held_out_error"] < m["held_out_error_rounded"] for m in methods if "held_out_error" in m), methods)
         self.assertEqual(best["outputs"][0]["bits_per_weight"], fast["outputs"][0]["bits_per_weight"])
 
     def test_relative_name(self):

@@ -174,6 +174,40 @@ await test('the map of tensors: labels, legend, colour, pointer and keyboard', a
     }
 });
 
+await test('a budget: size against loss, and the file of a point; the error by layer and role as the codes were chosen', async () => {
+    const config = { bpw: 4.5, effort: 'best', calibration_dataset: 'default', calibration_samples: 40, calibration_length: 64, budget_time: '1s' };
+    const best = await submit({ name: 'by a budget', source_model: join(files, 'story'), config });
+    assert.equal(best.status, 'completed', best.error);
+    const page = await open(`jobs/${best.id}`), curve = page.locator('.budget-curve');
+    await curve.getByRole('heading', { name: 'What a budget buys' }).waitFor();
+    assert.ok(await curve.locator('.point').count() > 10, 'points of the curve');
+    await curve.getByRole('button', { name: /^this file: .* as measured$/ }).waitFor();
+    const choices = await curve.getByRole('combobox', { name: /^Size/ }).locator('option').count();
+    await curve.locator('.point').nth(3).click();
+    const at = Number(await curve.getByRole('combobox', { name: /^Size/ }).inputValue());
+    assert.ok(at > 0 && at < choices, 'a click picks a point');
+    const told = await curve.getByRole('combobox', { name: /^Size/ }).locator('option').nth(at).textContent();
+    await page.getByRole('combobox', { name: /^Colour/ }).selectOption({ label: 'share of the error that is left' });
+    await page.getByRole('list', { name: 'Legend' }).getByText('share of the error that is left').waitFor();
+    const map = page.locator('.map-field');
+    await map.focus();
+    await page.keyboard.press('ArrowDown');
+    assert.match(await page.locator('.map-told').textContent(), /held-out error [\d.e-]+, rounded [\d.e-]+ \(\d+ % left\)/);
+    await accessible(page, 'a job by a budget');
+    for (const width of sizes) {
+        await page.setViewportSize({ width, height: 900 });
+        await fits(page, `a job by a budget at ${width} px`);
+    }
+    await curve.getByRole('button', { name: 'Make this file' }).click();
+    await heading(page, /^by a budget, /);
+    const made = await service.wait(page.url().split('/').pop());
+    assert.equal(made.status, 'completed', made.error);
+    assert.deepEqual([made.config.effort, made.config.calibration_samples], ['best', 40]);
+    const wanted = Number(/([\d.]+) bits a weight/.exec(told)[1]);
+    assert.ok(Math.abs(made.outputs[0].bits_per_weight - wanted) < 0.1, `${made.outputs[0].bits_per_weight} of ${wanted}`);
+    await done(page);
+});
+
 await test('plots: a logarithmic loss, the front, other axes, names that do not collide', async () => {
     for (const width of sizes) {
         const page = await open(compared, { viewport: { width, height: 900 } });

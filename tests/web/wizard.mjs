@@ -186,6 +186,61 @@ await test('Hugging Face folders: types with their options, beside GGUF files', 
     await done(page);
 });
 
+await test('effort, calibration and a budget instead of types', async () => {
+    const page = await open('new/1');
+    let asked;
+    await page.route('**/quantize/jobs', (r) => (r.request().method() === 'POST' ? ((asked = r.request().postDataJSON()), r.fulfill(json({ type: 'about:blank', title: 'no', status: 503, detail: 'not now' }, 503))) : r.continue()));
+    const start = async () => {
+        await page.getByRole('button', { name: 'Next' }).click();
+        await heading(page, 'Review');
+        await page.getByText('It fits.').waitFor();
+        await page.getByRole('button', { name: 'Start' }).click();
+        await page.getByText('not now').waitFor();
+    };
+    await types(page);
+    assert.equal(await page.getByRole('group', { name: 'Calibration' }).count(), 0, 'no text is looked at');
+    await page.getByRole('button', { name: /^Least loss/ }).click();
+    await page.getByLabel('Calibration text').fill('default,story/README.md:2');
+    await page.getByLabel('Samples').fill('40');
+    await page.getByLabel('Tokens in each').fill('64');
+    await page.getByLabel('Seed').fill('7');
+    await start();
+    const text = { use_imatrix: true, calibration_dataset: 'default,story/README.md:2', calibration_samples: 40, calibration_length: 64, calibration_seed: 7 };
+    assert.deepEqual([asked.config, asked.outputs], [{ ...text, effort: 'best' }, [{ format: 'gguf', type: 'Q4_K_M' }]]);
+    await page.locator('.facts').getByText('40 samples').waitFor();
+    await page.getByRole('link', { name: 'Back' }).click();
+    await page.getByRole('radio', { name: /^Meet a budget/ }).check();
+    await page.getByRole('textbox', { name: /^Bits a weight/ }).fill('');
+    await page.getByText('Say what the budget is.').waitFor();
+    assert.equal(await page.getByRole('button', { name: 'Next' }).isDisabled(), true);
+    await page.getByRole('button', { name: /^Three and a half bits/ }).click();
+    await page.getByLabel('Time to measure').fill('90s');
+    await page.getByLabel('Calibration text').fill('');
+    await summary(page).getByText('1 file by a budget').waitFor();
+    await accessible(page, 'a budget');
+    await page.reload();
+    await heading(page, 'Which types?');
+    assert.equal(await page.getByRole('textbox', { name: /^Bits a weight/ }).inputValue(), '3.5', 'the draft has it');
+    await page.getByRole('button', { name: /^With importance/ }).click();
+    await start();
+    assert.deepEqual([asked.config, asked.outputs], [{ ...text, calibration_dataset: 'default', bpw: 3.5, budget_time: '90s' }, undefined]);
+    await page.getByRole('link', { name: 'Back' }).click();
+    await page.getByRole('button', { name: /^A card of 12 GB/ }).click();
+    await start();
+    assert.deepEqual([asked.config.gpu, asked.config.fit, asked.config.ctx, asked.config.bpw], ['RTX 3060', undefined, 8192, undefined]);
+    await page.getByRole('link', { name: 'Back' }).click();
+    await page.getByLabel('Limit').selectOption('size');
+    await page.getByRole('textbox', { name: /^Size/ }).fill('100 kB');
+    await page.getByRole('button', { name: 'Next' }).click();
+    await page.getByText(/the smallest file that this model can have is/).waitFor();
+    for (const [width] of sizes) {
+        await page.setViewportSize({ width, height: 860 });
+        await page.goto(`${service.url}/#/new/2`);
+        await fits(page, `a budget at ${width} px`);
+    }
+    await done(page);
+});
+
 await test('the draft survives a reload', async () => {
     const page = await open('new/1');
     await types(page);

@@ -41,7 +41,7 @@ export interface Upload { name: string; path: string; size_bytes: number }
 
 // What a job's request says.
 export interface JobRequest {
-    name: string; description?: string; source_model: string; source_type: string; outputs: { format: string; type: string }[];
+    name: string; description?: string; source_model: string; source_type: string; outputs?: { format: string; type: string }[];
     priority?: number; config?: Record<string, unknown>; options?: Record<string, unknown>;
 }
 

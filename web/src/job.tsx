@@ -1,6 +1,7 @@
 // One job: its progress, its result, its files, its log, and what can be done with it.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { base, get, patch, post, remove, typesOf, type Job, type Output } from './api';
+import { BudgetCurve } from './budget';
 import { Field } from './dots';
 import { between, bytes, duration, fixed, percent, rate, when } from './format';
 import { listen } from './live';
@@ -10,7 +11,7 @@ import { useWidth } from './plot';
 import { figure, isMeasured, MeasuredOn, QualityCells, QualityHead, QualityLayers, QualityPlot, withError, type Quality, type Reference } from './quality';
 import { madeOf, pick, Result, saving, sourceBytes } from './result';
 import { go } from './route';
-import { useTensors, type TensorRow } from './tensors';
+import { budgetOf, useTensors, type TensorRow } from './tensors';
 import { active, Announce, Confirm, Copyable, FolderFiles, ProblemNote, running, StatusWord, Title, Types, useAction, useLoad } from './ui';
 
 const steps = ['queued', 'downloading', 'preparing', 'quantizing', 'verifying', 'measuring', 'completed'] as const;
@@ -243,6 +244,7 @@ export function JobView({ id }: { id: string }) {
             <Timeline job={job} />
             <Facts job={job} />
             <Outputs job={job} quality={quality} source={source} />
+            {job.status === 'completed' && budgetOf(id) && <BudgetCurve job={job} budget={budgetOf(id)!} />}
             {tensors && <TensorTable tensors={tensors} types={typesOf(job)} />}
             {job.command && <><h2>The same on the command line</h2><Copyable text={job.command} label="command" block /></>}
             <Log job={job} />

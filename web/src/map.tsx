@@ -6,7 +6,7 @@ import { Bar, blockOf, platesOf, share, useGlide, type Plates } from './dots';
 import { bytes, count } from './format';
 import { useWidth } from './plot';
 import { figure, two } from './quality';
-import type { TensorRow } from './tensors';
+import type { TensorOutput, TensorRow } from './tensors';
 
 interface Cell { tensor: TensorRow; column: number; row: number; from: number; weight: number; size: number }
 interface Grid { cells: Cell[]; rows: string[]; columns: number; layers: boolean; most: number }
@@ -51,10 +51,21 @@ export function gridOf(tensors: TensorRow[]): Grid {
     return { cells, rows, columns, layers, most: biggest };
 }
 
+// What may colour a dot: the error of the weights; where `best` chose the codes, that of the products on held-out tokens, what
+// rounding would have made of it, and how much of that is left.
+export interface Measure { key: string; name: string; of: (o: TensorOutput) => number | null }
+const held = (o: TensorOutput, after: boolean) => (after ? o.method?.held_out_error : o.method?.held_out_error_rounded) ?? null;
+export const measures: Measure[] = [
+    { key: 'weights', name: 'relative error', of: (o) => o.relative_rmse },
+    { key: 'after', name: 'held-out error', of: (o) => held(o, true) },
+    { key: 'before', name: 'held-out error, if rounded', of: (o) => held(o, false) },
+    { key: 'left', name: 'share of the error that is left', of: (o) => { const [a, b] = [held(o, true), held(o, false)]; return a !== null && b ? a / b : null; } },
+];
+
 // Five steps of error between the smallest and the largest of all outputs, each the same factor wide.
 export interface Steps { low: number; high: number; of: (error: number) => number; ends: number[] }
-export function stepsOf(tensors: TensorRow[]): Steps | null {
-    const errors = tensors.flatMap((t) => Object.values(t.outputs ?? {}).map((o) => o.relative_rmse)).filter((e): e is number => typeof e === 'number' && e > 0);
+export function stepsOf(tensors: TensorRow[], measure: Measure = measures[0]!): Steps | null {
+    const errors = tensors.flatMap((t) => Object.values(t.outputs ?? {}).map((o) => measure.of(o))).filter((e): e is number => typeof e === 'number' && e > 0);
     if (!errors.length) return null;
     const low = Math.min(...errors), high = Math.max(...errors), factor = Math.max(high / low, 1.0001) ** (1 / 5);
     return { low, high, of: (e) => Math.max(0, Math.min(4, Math.floor(Math.log(e / low) / Math.log(factor)))), ends: [1, 2, 3, 4, 5].map((i) => low * factor ** i) };
@@ -69,7 +80,7 @@ function measuresOf(grid: Grid, width: number): Measures {
     return { label, cell, line, top, width: label + cell * grid.columns, height: top + line * Math.max(1, grid.rows.length) + 4, dot: Math.min(cell, line) * 0.46 };
 }
 
-function paint(canvas: HTMLCanvasElement, grid: Grid, m: Measures, plates: Plates, type: string | undefined, steps: Steps | null) {
+function paint(canvas: HTMLCanvasElement, grid: Grid, m: Measures, plates: Plates, type: string | undefined, steps: Steps | null, measure: Measure) {
     const scale = Math.min(3, devicePixelRatio || 1), w = Math.round(m.width * scale), h = Math.round(m.height * scale);
     if (canvas.width !== w || canvas.height !== h) (canvas.width = w), (canvas.height = h);
     const g = canvas.getContext('2d');
@@ -92,8 +103,9 @@ function paint(canvas: HTMLCanvasElement, grid: Grid, m: Measures, plates: Plate
             g.fill();
         };
         const o = type ? c.tensor.outputs?.[type] : undefined;
+        const error = o ? measure.of(o) : null;
         if (steps && o) {
-            if (o.relative_rmse) disc(r, errors[steps.of(o.relative_rmse)]!);
+            if (error) disc(r, errors[steps.of(error)]!);
             else {
                 g.beginPath();
                 g.arc(x, y, Math.max(1, r - 0.75), 0, 2 * Math.PI);
@@ -110,17 +122,17 @@ function paint(canvas: HTMLCanvasElement, grid: Grid, m: Measures, plates: Plate
         }
         if (roomy && o?.type) {
             g.fillStyle = text;
-            g.fillText(o.relative_rmse && m.cell >= 118 ? `${upper(o.type)} ${two(o.relative_rmse)}` : upper(o.type), x + 14, y + 0.5, m.cell - 30);
+            g.fillText(error && m.cell >= 118 ? `${upper(o.type)} ${two(error)}` : upper(o.type), x + 14, y + 0.5, m.cell - 30);
         }
     }
 }
 
-function Legend({ steps, job, exact }: { steps: Steps | null; job: Job; exact: boolean }) {
+function Legend({ steps, job, exact, name }: { steps: Steps | null; job: Job; exact: boolean; name: string }) {
     const dot = (c: string) => <span class={`swatch ${c}`} aria-hidden="true" />;
     return (
         <ul class="legend" aria-label="Legend">
             {steps ? <>
-                <li>relative error</li>
+                <li>{name}</li>
                 {steps.ends.map((end, i) => <li key={i}>{dot(`error-${i}`)} {i === 0 ? `≤ ${two(end)}` : i === 4 ? `≤ ${two(steps.high)}` : two(end)}</li>)}
                 {exact && <li>{dot('exact')} exact</li>}
             </> : <>
@@ -142,7 +154,8 @@ function Told({ cell, types }: { cell: Cell; types: string[] }) {
             <span>{t.shape?.join(' × ')}, {count(t.weights)} weights, {upper(t.source_type)}</span>
             {made.map((type) => {
                 const o = t.outputs[type]!;
-                return <span key={type}>{made.length > 1 && `${type}: `}<code>{upper(o.type)}</code>, {o.relative_rmse ? `error ${figure(o.relative_rmse)}` : o.relative_rmse === 0 ? 'exact' : 'planned'}, {bytes(o.bytes)}</span>;
+                const [after, before] = [held(o, true), held(o, false)];
+                return <span key={type}>{made.length > 1 && `${type}: `}<code>{upper(o.type)}</code>, {o.relative_rmse ? `error ${figure(o.relative_rmse)}` : o.relative_rmse === 0 ? 'exact' : 'planned'}, {bytes(o.bytes)}{o.method && <>, {o.method.taken}{after !== null && before ? `: held-out error ${figure(after)}, rounded ${figure(before)} (${Math.round((100 * after) / before)} % left)` : ''}</>}</span>;
             })}
         </>
     );
@@ -161,13 +174,16 @@ export function TensorMap({ job, tensors, type, onType }: { job: Job; tensors: T
     const [box, width] = useWidth();
     const canvas = useRef<HTMLCanvasElement>(null);
     const [at, setAt] = useState<Cell>();
-    const steps = useMemo(() => (job.status === 'completed' ? stepsOf(tensors) : null), [tensors, job.status]);
+    const [colour, setColour] = useState('weights');
+    const known = measures.filter((m) => m.key === 'weights' || stepsOf(tensors, m));
+    const measure = known.find((m) => m.key === colour) ?? measures[0]!;
+    const steps = useMemo(() => (job.status === 'completed' ? stepsOf(tensors, measure) : null), [tensors, job.status, measure]);
     const types = typesOf(job).filter((t) => tensors.some((x) => x.outputs?.[t]));
     const shown = types.includes(type) ? type : types[0];
     // files and folders name the same weights differently: the map has those of the output that is shown
     const grid = useMemo(() => gridOf(shown ? tensors.filter((t) => t.outputs?.[shown]) : tensors), [tensors, shown]);
     const m = useMemo(() => measuresOf(grid, width), [grid, width]);
-    useGlide(platesOf(job), (plates) => canvas.current && width > 0 && paint(canvas.current, grid, m, plates, shown, steps), useMemo(() => ({}), [grid, m, shown, steps]));
+    useGlide(platesOf(job), (plates) => canvas.current && width > 0 && paint(canvas.current, grid, m, plates, shown, steps, measure), useMemo(() => ({}), [grid, m, shown, steps, measure]));
     useEffect(() => setAt(undefined), [grid]);
     const find = (e: MouseEvent) => {
         const r = canvas.current!.getBoundingClientRect(), column = Math.floor((e.clientX - r.left - m.label) / m.cell), row = Math.floor((e.clientY - r.top - m.top) / m.line);
@@ -187,7 +203,8 @@ export function TensorMap({ job, tensors, type, onType }: { job: Job; tensors: T
             <div class="map-head">
                 {types.length > 1 && steps ? <label class="inline">Error of each tensor in <select value={shown} onChange={(e) => onType(e.currentTarget.value)}>{types.map((t) => <option key={t} value={t}>{t}</option>)}</select></label>
                     : <span class="quiet">{steps ? `Error of each tensor in ${shown}` : `${count(tensors.length)} tensors`}</span>}
-                <Legend steps={steps} job={job} exact={tensors.some((t) => shown && t.outputs?.[shown]?.relative_rmse === 0)} />
+                {steps && known.length > 1 && <label class="inline">Colour <select value={measure.key} onChange={(e) => setColour(e.currentTarget.value)}>{known.map((k) => <option key={k.key} value={k.key}>{k.name}</option>)}</select></label>}
+                <Legend steps={steps} job={job} name={measure.name} exact={measure.key === 'weights' && tensors.some((t) => shown && t.outputs?.[shown]?.relative_rmse === 0)} />
             </div>
             <div class="scroll" ref={box}>{width > 0 && (
                 <div class="map-field" style={{ width: `${m.width}px`, height: `${m.height}px` }} tabIndex={0} role="application" aria-roledescription="tensor map"

@@ -120,7 +120,8 @@ function frameOf(width: number, height: number): Box {
     return { x: left, y: 24, width: Math.max(60, width - left - 12), height: height - 24 - 44 };
 }
 
-export function PointPlot({ points, x, y, label }: { points: Point[]; x: Axis; y: Axis; label: string }) {
+// With onPick points are buttons.
+export function PointPlot({ points, x, y, label, onPick }: { points: Point[]; x: Axis; y: Axis; label: string; onPick?: (id: string) => void }) {
     const [box, width] = useWidth();
     const height = width < 500 ? 300 : 360, frame = frameOf(width, height);
     const [at, setAt] = useState<string>();
@@ -139,7 +140,7 @@ export function PointPlot({ points, x, y, label }: { points: Point[]; x: Axis; y
                 {lying.length > 1 && <path class="front" d={'M' + lying.map((p) => `${p.x.toFixed(1)} ${p.y.toFixed(1)}`).join('L')} />}
                 {labels.map((l) => l.far && <path key={l.point.id} class="leader" d={`M${l.x} ${l.y}L${Math.max(l.box.x, Math.min(l.x, l.box.x + l.box.width))} ${l.box.y > l.y ? l.box.y : l.box.y + LINE - 2}`} />)}
                 {placed.map(({ point, x: px, y: py }) => (
-                    <g key={point.id} class={`point s${(point.group ?? 0) % 6}`} tabIndex={0} role="img" aria-label={point.says ?? `${point.name}: ${x.format(point.x)}, ${y.format(point.y)}`}
+                    <g key={point.id} class={`point s${(point.group ?? 0) % 6}`} tabIndex={0} role={onPick ? 'button' : 'img'} onClick={() => onPick?.(point.id)} onKeyDown={(e) => (e.key === 'Enter' || e.key === ' ') && onPick && (e.preventDefault(), onPick(point.id))} aria-label={point.says ?? `${point.name}: ${x.format(point.x)}, ${y.format(point.y)}`}
                         onMouseEnter={() => setAt(point.id)} onMouseLeave={() => setAt(undefined)} onFocus={() => setAt(point.id)} onBlur={() => setAt(undefined)}>
                         <circle class="target" cx={px} cy={py} r={12} />
                         {best.has(point.id) && <circle class="ring" cx={px} cy={py} r={8} />}

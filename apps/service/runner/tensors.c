@@ -91,14 +91,25 @@ static json_t *list_of(const json_t *report)
             json_t *row = type ? row_for(list, rows, tensor) : NULL;
             if (row)
                 json_object_set_new(json_object_get(row, "outputs"), type,
-                                    json_pack("{s:O?, s:O?, s:O?}", "type", json_object_get(tensor, "type"), "bytes",
-                                              json_object_get(tensor, "bytes"), "relative_rmse",
-                                              json_object_get(tensor, "relative_rmse")));
+                                    json_pack("{s:O?, s:O?, s:O?, s:O?}", "type", json_object_get(tensor, "type"),
+                                              "bytes", json_object_get(tensor, "bytes"), "relative_rmse",
+                                              json_object_get(tensor, "relative_rmse"), "method",
+                                              json_object_get(tensor, "method")));
         }
         json_decref(quant_type);
     }
     json_decref(rows);
     return list;
+}
+
+/* What a budget chose, without where its recipe lies. NULL: there was none. */
+static json_t *budget_of(const json_t *report)
+{
+    json_t *budget = json_object_get(report, "budget");
+    if (!json_is_object(budget)) return NULL;
+    budget = json_deep_copy(budget);
+    json_object_del(budget, "recipe");
+    return budget;
 }
 
 json_t *scheduler_tensors(struct scheduler *scheduler, const char *id)
@@ -110,7 +121,7 @@ json_t *scheduler_tensors(struct scheduler *scheduler, const char *id)
     snprintf(path, sizeof path, "%s/jobs/%s/plan.json", store_folder(scheduler->store), id);
     json_t *report = run__load(path);
     if (!report) report = published_report(scheduler->store, id);
-    json_t *list = list_of(report);
+    json_t *list = list_of(report), *budget = budget_of(report);
     json_decref(report);
-    return json_pack("{s:o}", "tensors", list);
+    return json_pack("{s:o, s:o?}", "tensors", list, "budget", budget);
 }

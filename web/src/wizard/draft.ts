@@ -1,5 +1,7 @@
 // What the wizard knows so far. It outlives the wizard's pages and a reload of the tab: sessionStorage has it until the job starts.
 import type { JobRequest } from '../api';
+import { budgetOf, type Limit } from './budget';
+import { calibrationOf } from './calibration';
 
 export type Kind = 'local' | 'huggingface' | 'upload';
 
@@ -9,11 +11,13 @@ export interface Draft {
     folders: string[]; // types of Hugging Face folders with their options: "gptq:bits=3,group=64"
     container: string; // in which kind of files the folders hold their weights: one of /formats
     rules: string; // of the folders, one a line: "attention=w8a16"
+    byBudget: boolean; limit: Limit; limitValue: string; limitCtx: string; budgetTime: string; // instead of types: "4.5" bits, "4 GB", "RTX 3060"
+    best: boolean; text: string; samples: string; length: string; seed: string; // how codes are chosen, and the text for it; '': the usual
     importance: boolean; measure: boolean; priority: number; folder: string | null;
     place: string; ctx: string; program: string; // where the model is to run: "RTX 3060" or "8 GB", with how many tokens, and by which program; '': the usual one
 }
 
-const fresh = (): Draft => ({ kind: 'local', model: '', name: '', description: '', types: ['Q4_K_M'], folders: [], container: 'safetensors', rules: '', importance: false, measure: false, priority: 0, folder: null, place: '', ctx: '', program: '' });
+const fresh = (): Draft => ({ kind: 'local', model: '', name: '', description: '', types: ['Q4_K_M'], folders: [], container: 'safetensors', rules: '', byBudget: false, limit: 'bits', limitValue: '4.5', limitCtx: '', budgetTime: '', best: false, text: '', samples: '', length: '', seed: '', importance: false, measure: false, priority: 0, folder: null, place: '', ctx: '', program: '' });
 
 const slot = 'halftone-draft';
 
@@ -28,6 +32,7 @@ function restore(): { draft: Draft; key: string } {
             if (same) Object.assign(draft, { [name]: k });
         }
         if (!['local', 'huggingface', 'upload'].includes(draft.kind)) draft.kind = 'local';
+        if (!['bits', 'size', 'memory'].includes(draft.limit)) draft.limit = 'bits';
         return { draft, key: typeof kept.key === 'string' ? kept.key : '' };
     } catch {
         return { draft: fresh(), key: '' };
@@ -62,19 +67,22 @@ export const lastPart = (path: string) => path.replace(/\/+$/, '').split('/').po
 
 export const outputsOf = (d: Pick<Draft, 'types' | 'folders' | 'container'>) => [...d.types.map((type) => ({ format: 'gguf', type })), ...d.folders.map((type) => ({ format: d.container, type }))];
 
+// Is it said what to make?
+export const asksFor = (d: Draft) => (d.byBudget ? budgetOf(d) !== undefined : d.types.length + d.folders.length > 0);
+
 // "2 files, 1 folder"
 export function made(d: Draft): string {
+    if (d.byBudget) return '1 file by a budget';
     const words = ([[d.types.length, 'file'], [d.folders.length, 'folder']] as const).filter(([n]) => n > 0).map(([n, what]) => `${n} ${what}${n === 1 ? '' : 's'}`);
     return words.join(', ') || 'No type chosen';
 }
 
 export function request(d: Draft): JobRequest {
-    const config: Record<string, unknown> = {};
-    if (d.importance) config.use_imatrix = true;
+    const config: Record<string, unknown> = { ...calibrationOf(d), ...(d.byBudget ? budgetOf(d) : {}) };
     if (d.measure) config.measure = true;
-    const rule = d.folders.length ? d.rules.split('\n').map((r) => r.trim()).filter(Boolean) : [];
+    const rule = d.folders.length && !d.byBudget ? d.rules.split('\n').map((r) => r.trim()).filter(Boolean) : [];
     return {
-        name: d.name.trim() || lastPart(d.model), source_model: d.model, source_type: d.kind, outputs: outputsOf(d),
+        name: d.name.trim() || lastPart(d.model), source_model: d.model, source_type: d.kind, ...(d.byBudget ? {} : { outputs: outputsOf(d) }),
         ...(d.description.trim() ? { description: d.description.trim() } : {}), ...(d.priority ? { priority: d.priority } : {}), ...(Object.keys(config).length ? { config } : {}), ...(rule.length ? { options: { rule } } : {}),
     };
 }

@@ -2,7 +2,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { request as send, type Estimate } from '../api';
 import { useLoad, type Loaded } from '../ui';
-import { outputsOf, request, type Draft } from './draft';
+import { asksFor, outputsOf, request, type Draft } from './draft';
 
 // The value as it was when it last stood still for `ms`.
 export function useSettled<T>(value: T, ms: number): T {
@@ -26,7 +26,7 @@ export function useAllTypes(draft: Draft, of: { types?: string[]; folders?: stri
 export function useChosen(draft: Draft): Loaded<Estimate> & { stale: boolean } {
     const { name: _, description: __, priority: ___, ...what } = request(draft);
     const body = { ...what, name: 'estimate' };
-    const now = draft.model && draft.types.length + draft.folders.length > 0 ? JSON.stringify(body) : '';
+    const now = draft.model && asksFor(draft) ? JSON.stringify(body) : '';
     const key = useSettled(now, 250);
     const loaded = useLoad<Estimate>(key || null, ask(key ? JSON.parse(key) : null));
     return { ...loaded, stale: now !== key || loaded.loading };

@@ -2,6 +2,8 @@
 import type { Estimate, Problem } from '../api';
 import { bytes, count, duration } from '../format';
 import { ProblemNote, Types, type Loaded } from '../ui';
+import { budgetName } from './budget';
+import { looksAtText } from './calibration';
 import { lastPart, made, type Draft } from './draft';
 
 interface Props { draft: Draft; change: (part: Partial<Draft>) => void; problem: Problem | undefined; estimate: Loaded<Estimate> & { stale: boolean } }
@@ -23,12 +25,15 @@ const sources = { local: 'on this server', huggingface: 'from the hub', upload: 
 
 function Figures({ draft, estimate }: { draft: Draft; estimate: Estimate | undefined }) {
     const s = estimate?.source;
-    const steps = [draft.importance && 'importance matrix', draft.measure && 'measuring'].filter(Boolean).join(' and ');
+    const look = draft.best ? 'calibration' : draft.importance ? 'importance matrix' : looksAtText(draft) ? 'calibration' : '';
+    const steps = [look, draft.measure && 'measuring'].filter(Boolean).join(' and ');
+    const text = look && [draft.text.trim() || 'the built-in text', draft.samples && `${draft.samples} samples`, draft.length && `of ${draft.length} tokens`].filter(Boolean).join(', ');
     const rows: [string, preact.ComponentChildren][] = [
         ['model', <>{draft.model} <span class="quiet">{sources[draft.kind]}{s?.architecture && `, ${s.architecture}, ${count(s.parameters)} weights`}</span></>],
-        ['types', <Types names={[...draft.types, ...draft.folders]} />],
-        ['options', [draft.importance && 'importance matrix', draft.measure && 'measure the loss'].filter(Boolean).join(', ') || 'none'],
+        draft.byBudget ? ['budget', budgetName(draft)] : ['types', <Types names={[...draft.types, ...draft.folders]} />],
+        ['options', [draft.best ? 'least loss' : draft.importance && 'importance matrix', draft.measure && 'measure the loss'].filter(Boolean).join(', ') || 'none'],
     ];
+    if (text) rows.push(['calibration', text]);
     if (estimate) {
         rows.push(['files', <>{bytes(size(estimate))} <span class="quiet">{made(draft)}</span></>]);
         if (estimate.download_bytes > 0) rows.push(['download', bytes(estimate.download_bytes)]);

@@ -3,7 +3,9 @@
 import { useEffect, useState } from 'preact/hooks';
 import { get, type EstimateOutput, type QuantType } from '../api';
 import { bytes, fixed } from '../format';
-import { ProblemNote, useLoad } from '../ui';
+import { ProblemNote, useLoad, type Loaded } from '../ui';
+import { Budget, HowChosen } from './budget';
+import { Calibration } from './calibration';
 import type { Draft } from './draft';
 import { useAllTypes } from './estimate';
 import { Folders } from './folders';
@@ -42,6 +44,26 @@ function TypeRow({ type, estimate, waiting, loss, fit, on, hot, setHot, toggle }
 
 export function TypesStep({ draft, change }: Props) {
     const types = useLoad<{ types: QuantType[] }>('types', (signal) => get('/quantize/formats/gguf/types', signal));
+    const all = types.data?.types ?? [], needs = !draft.byBudget && all.some((t) => t.needs_importance && draft.types.includes(t.name));
+    useEffect(() => {
+        if (needs && !draft.importance) change({ importance: true });
+    }, [needs, draft.importance]);
+    return (
+        <>
+            <HowChosen draft={draft} change={change} />
+            {draft.byBudget ? <Budget draft={draft} change={change} /> : <ByName draft={draft} change={change} types={types} />}
+            <fieldset class="options"><legend>Options</legend>
+                <Calibration draft={draft} change={change} needs={needs} />
+                {!draft.byBudget && <label class="check"><input type="checkbox" checked={draft.importance || needs} disabled={needs} onChange={(e) => change({ importance: e.currentTarget.checked, ...(e.currentTarget.checked ? {} : { best: false }) })} />
+                    <span>Use an importance matrix <span class="quiet">{needs ? 'a chosen type needs it' : 'a text is run through the model first, so that weights that matter most lose least; helps below 5 bits'}</span></span></label>}
+                <label class="check"><input type="checkbox" checked={draft.measure} onChange={(e) => change({ measure: e.currentTarget.checked })} />
+                    <span>Measure the loss <span class="quiet">perplexity and KL divergence of each file against the source</span></span></label>
+            </fieldset>
+        </>
+    );
+}
+
+function ByName({ draft, change, types }: Props & { types: Loaded<{ types: QuantType[] }> }) {
     const all = types.data?.types ?? [];
     const estimate = useAllTypes(draft, { types: all.map((t) => t.name) });
     const advice = useAdvice(draft);
@@ -59,10 +81,6 @@ export function TypesStep({ draft, change }: Props) {
         change({ types: all.map((t) => t.name).filter((n) => names.includes(n)), ...(needy ? { importance: true } : {}) });
     };
     const toggle = (name: string) => set(draft.types.includes(name) ? draft.types.filter((n) => n !== name) : [...draft.types, name]);
-    const needs = all.some((t) => t.needs_importance && draft.types.includes(t.name));
-    useEffect(() => {
-        if (needs && !draft.importance) change({ importance: true });
-    }, [needs, draft.importance]);
 
     // The usual six, what is chosen and what is advised come first and are always seen.
     const first = all.filter((t) => usual.includes(t.name) || draft.types.includes(t.name) || t.name === fit?.best).map((t) => t.name);
@@ -99,12 +117,6 @@ export function TypesStep({ draft, change }: Props) {
             </div>
             {rest.length > 0 && <p><button type="button" class="more" aria-expanded={every} onClick={() => showEvery(!every)}>{every ? 'Fewer types' : `All ${all.length} types`}</button></p>}
             <Folders draft={draft} change={change} fit={folderFit} />
-            <fieldset class="options"><legend>Options</legend>
-                <label class="check"><input type="checkbox" checked={draft.importance || needs} disabled={needs} onChange={(e) => change({ importance: e.currentTarget.checked })} />
-                    <span>Use an importance matrix <span class="quiet">{needs ? 'a chosen type needs it' : 'a text is run through the model first, so that weights that matter most lose least; helps below 5 bits'}</span></span></label>
-                <label class="check"><input type="checkbox" checked={draft.measure} onChange={(e) => change({ measure: e.currentTarget.checked })} />
-                    <span>Measure the loss <span class="quiet">perplexity and KL divergence of each file against the source</span></span></label>
-            </fieldset>
         </>
     );
 }

@@ -4,7 +4,7 @@ import { post, type Estimate, type Job } from '../api';
 import { bytes } from '../format';
 import { go, href } from '../route';
 import { ProblemNote, Title, useAction, type Loaded } from '../ui';
-import { change as changeDraft, clear, current, idempotencyKey, lastPart, made, request, type Draft } from './draft';
+import { asksFor, change as changeDraft, clear, current, idempotencyKey, lastPart, made, request, type Draft } from './draft';
 import { useChosen } from './estimate';
 import { ModelStep } from './model';
 import { ReviewStep, seconds, size } from './review';
@@ -17,7 +17,7 @@ const last = names.length;
 // What a step lacks before the next one makes sense; undefined: nothing.
 function lacks(step: number, d: Draft): string | undefined {
     if (step >= 1 && !d.model) return 'Choose a model first.';
-    if (step >= 2 && d.types.length + d.folders.length === 0) return 'Choose at least one type.';
+    if (step >= 2 && !asksFor(d)) return d.byBudget ? 'Say what the budget is.' : 'Choose at least one type.';
     return undefined;
 }
 
@@ -38,13 +38,13 @@ function Trail({ step, draft }: { step: number; draft: Draft }) {
 function Summary({ step, draft, chosen }: { step: number; draft: Draft; chosen: Loaded<Estimate> & { stale: boolean } }) {
     if (!draft.model) return <span class="quiet">No model chosen yet</span>;
     if (step < 2) return <><span class="quiet">Model</span> <strong title={draft.model}>{draft.kind === 'local' ? lastPart(draft.model) : draft.model}</strong></>;
-    const n = draft.types.length + draft.folders.length, e = chosen.data;
+    const asked = asksFor(draft), e = chosen.data;
     return (
         <>
             <strong>{made(draft)}</strong>
-            {n > 0 && e && !chosen.stale && !chosen.problem && <><span>{bytes(size(e))}</span><span>{seconds(e.seconds)}</span>{!e.fits && <a class="wrong" href={href('new', String(last))}>does not fit</a>}</>}
-            {n > 0 && chosen.stale && <span class="quiet">estimating</span>}
-            {n > 0 && !chosen.stale && chosen.problem && <span class="quiet">no estimate</span>}
+            {asked && e && !chosen.stale && !chosen.problem && <><span>{bytes(size(e))}</span><span>{seconds(e.seconds)}</span>{!e.fits && <a class="wrong" href={href('new', String(last))}>does not fit</a>}</>}
+            {asked && chosen.stale && <span class="quiet">estimating</span>}
+            {asked && !chosen.stale && chosen.problem && <span class="quiet">no estimate</span>}
         </>
     );
 }
@@ -53,7 +53,7 @@ export function Wizard({ step: wanted }: { step: number }) {
     const [draft, setDraft] = useState(current());
     const change = (part: Partial<Draft>) => setDraft(changeDraft(part));
     const step = lacks(wanted - 1, draft) === undefined ? wanted : 1, lack = lacks(step, draft);
-    const chosen = useChosen(step > 1 ? draft : { ...draft, types: [], folders: [] });
+    const chosen = useChosen(step > 1 ? draft : { ...draft, types: [], folders: [], byBudget: false });
     const submit = useAction(async () => {
         const job = await post<Job>('/quantize/jobs', request(draft), { 'Idempotency-Key': idempotencyKey() });
         clear();
