@@ -6,9 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-const char *const tiny_names[TINY_N_KINDS] = {"safetensors", "pytorch", "gguf"};
+const char *const tiny_names[TINY_N_KINDS] = {"safetensors", "pytorch", "gguf", "undone"};
 
 enum { VOCAB = 264, ONE = 0, FULL = -1, HALF = -2 };
 
@@ -287,7 +288,6 @@ static void put_gguf(struct tiny *tiny)
     must(ht_job_run(job, NULL, &diag), &diag);
     ht_job_close(&job);
     tiny_remove(&from);
-    put_imatrix(tiny);
 }
 
 void tiny_make(struct tiny *tiny, enum tiny_kind kind, int width)
@@ -299,8 +299,10 @@ void tiny_make(struct tiny *tiny, enum tiny_kind kind, int width)
     tiny->in = folder_make();
     tiny->out = folder_make();
     snprintf(tiny->source, sizeof tiny->source, "%s", tiny->in.path);
-    if (kind == TINY_GGUF) {
+    if (kind == TINY_GGUF || kind == TINY_UNDONE) {
         put_gguf(tiny);
+        if (kind == TINY_GGUF) put_imatrix(tiny);
+        if (kind == TINY_UNDONE) tiny->types = "nf4";
         return;
     }
     put_config(tiny);
@@ -334,8 +336,10 @@ static enum ht_err set_options(struct ht_job *job, const struct tiny *tiny, stru
     if (tiny->recipe[0]) {
         HT_TRY(ht_job_config(job, tiny->recipe, diag));
     } else {
-        HT_TRY(ht_job_set(job, "tensor-type", "ffn_(down|gate)=q5_0", diag));
-        HT_TRY(ht_job_set(job, "override-kv", "general.author=str:nobody", diag));
+        if (tiny->kind != TINY_UNDONE) {
+            HT_TRY(ht_job_set(job, "tensor-type", "ffn_(down|gate)=q5_0", diag));
+            HT_TRY(ht_job_set(job, "override-kv", "general.author=str:nobody", diag));
+        }
         HT_TRY(ht_job_set(job, "split-max-size", "40K", diag));
     }
     HT_TRY(ht_job_set(job, "report", report, diag));
@@ -363,32 +367,42 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void take_file(const char *folder, const char *name, struct ht__buf *bytes)
+static void take_all(const char *folder, struct ht__buf *bytes);
+
+static void take(const char *folder, const char *name, struct ht__buf *bytes)
 {
     char path[1024];
+    struct stat st;
     struct ht_diag diag = {0};
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (strcmp(name, "report.json") != 0) {
-        ht__buf_printf(bytes, "%s\n", name);
+    if (strcmp(name, "report.json") != 0) ht__buf_printf(bytes, "%s\n", name);
+    if (stat(path, &st) != 0) abort();
+    if (S_ISDIR(st.st_mode))
+        take_all(path, bytes);
+    else if (strcmp(name, "report.json") != 0)
         must(ht__file_load(path, 1 << 30, bytes, &diag), &diag);
-    }
-    unlink(path);
+    remove(path);
 }
 
-void tiny_collect(const struct tiny *tiny, struct ht__buf *bytes)
+static void take_all(const char *folder, struct ht__buf *bytes)
 {
     char *names[64];
     size_t n = 0;
-    DIR *dir = opendir(tiny->out.path);
+    DIR *dir = opendir(folder);
     for (struct dirent *e; dir && (e = readdir(dir)) && n < 64;)
         if (e->d_name[0] != '.') names[n++] = strdup(e->d_name);
     if (!dir) abort();
     closedir(dir);
     qsort(names, n, sizeof *names, by_name);
     for (size_t i = 0; i < n; i++) {
-        take_file(tiny->out.path, names[i], bytes);
+        take(folder, names[i], bytes);
         free(names[i]);
     }
+}
+
+void tiny_collect(const struct tiny *tiny, struct ht__buf *bytes)
+{
+    take_all(tiny->out.path, bytes);
 }
 
 const char *tiny_left(const struct tiny *tiny)

@@ -12,6 +12,7 @@ enum tiny_kind {
     TINY_SAFETENSORS, /* two shards and their index, tokenizer.json with a pre-tokenizer not in the list */
     TINY_PYTORCH,     /* a zip of a pickle, tokenizer.model; options in a recipe file */
     TINY_GGUF,        /* what TINY_SAFETENSORS converts to, with an importance file */
+    TINY_UNDONE,      /* the same, to a folder of a scheme */
     TINY_N_KINDS
 };
 extern const char *const tiny_names[TINY_N_KINDS];
@@ -35,8 +36,8 @@ void tiny_remove(struct tiny *tiny);
  * the caller. */
 enum ht_err tiny_run(const struct tiny *tiny, const struct ht__alloc *alloc, char **json, struct ht_diag *diag);
 
-/* Every file in the output folder with its bytes, sorted by name, without the report (it holds times).
- * Files are removed as they are read, so that the folder is empty for the next run. */
+/* Every file in the output folder, and in folders that it holds, with its bytes, sorted by name, without the report (it holds
+ * times). Files are removed as they are read, so that the folder is empty for the next run. */
 void tiny_collect(const struct tiny *tiny, struct ht__buf *bytes);
 /* Names in the output folder, for messages; "" when it is empty. */
 const char *tiny_left(const struct tiny *tiny);

@@ -286,7 +286,7 @@ static bool are_tokens(const struct ht__export *e, const char *text, size_t left
     both->len = 0;
     ht__buf_put(both, text, left);
     ht__buf_put(both, text + left + 1, right);
-    return ht__map_get(&e->ids, text, left) && ht__map_get(&e->ids, text + left + 1, right) &&
+    return !both->failed && ht__map_get(&e->ids, text, left) && ht__map_get(&e->ids, text + left + 1, right) &&
            ht__map_get(&e->ids, (const char *)both->data, left + right);
 }
 
@@ -296,11 +296,13 @@ static enum ht_err put_merges(struct ht__jw *w, struct ht__export *e)
     struct ht__buf both;
     ht__buf_init(&both, w->out->alloc);
     ht__jw_array(w, "merges");
-    for (uint64_t i = 0; i < e->n_merges && !both.failed; i++) {
+    for (uint64_t i = 0; i < e->n_merges; i++) {
         struct ht__str m = e->merges[i];
         const char *space = m.len ? memchr(m.text + 1, ' ', m.len - 1) : NULL;
         size_t left = space ? (size_t)(space - m.text) : 0, right = space ? m.len - left - 1 : 0;
-        if (!space || !are_tokens(e, m.text, left, right, &both)) {
+        bool known = space && are_tokens(e, m.text, left, right, &both);
+        if (both.failed) break;
+        if (!known) {
             ht__export_without(e, "one of its merges joins what are no tokens, or makes none");
             break;
         }
