@@ -98,7 +98,8 @@ static void browse(struct edit *e, bool back)
     if (back ? e->past == 0 : e->past == n) return;
     if (e->past == n) {
         free(e->written);
-        e->written = strndup(e->text, e->d.len);
+        e->text[e->d.len] = '\0'; /* there is always room for it */
+        e->written = strdup(e->text);
     }
     e->past += back ? (size_t)-1 : 1;
     replace(e, e->past < n ? e->in->past[e->past] : e->written ? e->written : "");

@@ -47,7 +47,7 @@ static bool put(struct lines *s, const char *data, size_t n, size_t most)
         s->data = grown;
         s->cap = cap;
     }
-    memcpy(s->data + s->len, data, n);
+    if (n) memcpy(s->data + s->len, data, n);
     s->len += n;
     return true;
 }
