@@ -186,6 +186,13 @@ HT_API enum ht_err ht_job_eval(struct ht_job *job, bool compare, char **json, st
  */
 HT_API enum ht_err ht_job_imatrix(struct ht_job *job, char **json, struct ht_diag *diag);
 
+/*
+ * Runs the source on a text (the options calibration, calibration-seed, ctx, chunks …) and keeps statistics of its activations in
+ * the folder "output"; or merges the folders of "in-stats" into it. The option "calibration-stats" of other jobs takes them. *json
+ * (may be NULL) is the report, the caller's. Nothing is left of a run that fails.
+ */
+HT_API enum ht_err ht_job_calibrate(struct ht_job *job, char **json, struct ht_diag *diag);
+
 /* ---- hubs ------------------------------------------------------------------------------------ */
 
 /*

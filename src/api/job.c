@@ -1,6 +1,7 @@
 /* Jobs: argument checks and one call down. */
 #include "halftone/halftone.h"
 #include "hub/name.h"
+#include "job/calibrate.h"
 #include "job/eval.h"
 #include "job/hub.h"
 #include "job/imatrix.h"
@@ -91,6 +92,13 @@ enum ht_err ht_job_imatrix(struct ht_job *job, char **json, struct ht_diag *diag
     ht__diag_clear(diag);
     if (!job) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "no job");
     return ht__job_imatrix(job, json, diag);
+}
+
+enum ht_err ht_job_calibrate(struct ht_job *job, char **json, struct ht_diag *diag)
+{
+    ht__diag_clear(diag);
+    if (!job) return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "no job");
+    return ht__job_calibrate(job, json, diag);
 }
 
 bool ht_hub_is_name(const char *text)

@@ -36,6 +36,15 @@ enum ht_err ht__site_open(struct ht__site_stats *s, int64_t n_in, int64_t n_stre
     return enough ? HT_OK : no_memory(diag);
 }
 
+enum ht_err ht__site_open_float(struct ht__site_stats *s, int64_t n_in, int64_t most_held,
+                                const struct ht__alloc *alloc, struct ht_diag *diag)
+{
+    *s = (struct ht__site_stats){.alloc = alloc, .n_in = n_in, .most_held = most_held};
+    s->gram = doubles(s, n_in, n_in);
+    s->held_q = floats(s, n_in);
+    return s->gram && s->held_q ? HT_OK : no_memory(diag);
+}
+
 void ht__site_close(struct ht__site_stats *s)
 {
     ht__free(s->alloc, s->gram);
@@ -117,16 +126,18 @@ enum ht_err ht__site_add(struct ht__site_stats *s, const float *f, const float *
     struct products p = {.ops = ops, .n_a = s->n_in, .n = n, .n_parts = n_parts, .scratch = scratch};
     p.parts = scratch + threads * HT__MATMUL_SCRATCH;
     turn(pool, q, n, s->n_in, q_columns);
-    turn(pool, f, n, s->n_in, f_columns);
     p.a = p.b = q_columns;
     p.n_b = s->n_in;
     p.sum = s->gram;
     p.symmetric = true;
     ht__pool_run(pool, strips, strip, &p);
-    p.b = f_columns;
-    p.sum = s->cross;
     p.symmetric = false;
-    ht__pool_run(pool, strips, strip, &p);
+    if (f) {
+        turn(pool, f, n, s->n_in, f_columns);
+        p.b = f_columns;
+        p.sum = s->cross;
+        ht__pool_run(pool, strips, strip, &p);
+    }
     if (s->n_stream) {
         turn(pool, r, n, s->n_stream, r_columns);
         p.b = r_columns;
@@ -142,7 +153,7 @@ void ht__site_hold(struct ht__site_stats *s, const float *f, const float *q, con
 {
     if (n > s->most_held - s->n_held) n = s->most_held - s->n_held;
     size_t size = (size_t)n * (size_t)s->n_in * sizeof(float);
-    memcpy(s->held_f + s->n_held * s->n_in, f, size);
+    if (f) memcpy(s->held_f + s->n_held * s->n_in, f, size);
     memcpy(s->held_q + s->n_held * s->n_in, q, size);
     if (s->n_stream) memcpy(s->held_r + s->n_held * s->n_stream, r, (size_t)n * (size_t)s->n_stream * sizeof(float));
     s->n_held += n;

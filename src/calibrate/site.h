@@ -30,6 +30,9 @@ struct ht__site_stats {
 
 HT_MUST_CHECK enum ht_err ht__site_open(struct ht__site_stats *site, int64_t n_in, int64_t n_stream, int64_t most_held,
                                         const struct ht__alloc *alloc, struct ht_diag *diag);
+/* The same where the model is not quantized: q alone, without cross, stream and held_f; f and r are NULL then. */
+HT_MUST_CHECK enum ht_err ht__site_open_float(struct ht__site_stats *site, int64_t n_in, int64_t most_held,
+                                              const struct ht__alloc *alloc, struct ht_diag *diag);
 void ht__site_close(struct ht__site_stats *site);
 
 /* n rows of f, q, and, where the site has n_stream, r. scratch: HT__MATMUL_SCRATCH floats for each thread of the pool. */

@@ -16,12 +16,12 @@ struct ht__options {
     const char *source, *output, *format, *name, *imatrix, *output_tensor_type, *token_embedding_type, *max_error;
     const char *prune_layers, *split_max_size, *split_max_tensors, *threads, *memory, *cpu, *report;
     const char *text, *tokens, *against, *ctx, *chunks, *retention, *choices, *html;
-    const char *from_chunk, *save_every, *checkpoint_seconds, *calibration, *calibration_length, *calibration_seed,
-        *effort, *layer_cache, *cache_type, *gpu, *gpu_count, *program, *fit, *bpw, *budget_time;
+    const char *from_chunk, *save_every, *checkpoint_seconds, *calibration, *calibration_length, *calibration_stats,
+        *calibration_seed, *effort, *layer_cache, *cache_type, *gpu, *gpu_count, *program, *fit, *bpw, *budget_time;
     const char *method, *awq_group_size;
     const char *tokenizer, *batch_size, *cleanup_temp, *verbose; /* of recipe files alone: keys.def */
     struct ht__list type, include_weights, exclude_weights, tensor_type, rule, skip_modules, override_kv, fail_if,
-        in_file;
+        in_file, in_stats;
     struct ht__list include; /* patterns of pull */
     struct ht__list models;  /* not an option: what eval and compare look at */
     struct ht__list notes;   /* likewise: what a method became, and which keys change nothing */

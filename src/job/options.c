@@ -72,6 +72,8 @@ static const struct slot {
     SLOT("save-every", TEXT, save_every),
     SLOT("calibration", TEXT, calibration),
     SLOT("calibration-length", TEXT, calibration_length),
+    SLOT("calibration-stats", TEXT, calibration_stats),
+    SLOT("in-stats", LIST, in_stats),
     SLOT("calibration-seed", TEXT, calibration_seed),
     SLOT("effort", TEXT, effort),
     SLOT("fit", TEXT, fit),

@@ -511,15 +511,16 @@ static enum ht_err parse_importance(struct parser *p)
     const struct ht__options *o = p->o;
     struct ht__importance_settings *s = &p->s->pipeline.importance;
     *s = (struct ht__importance_settings){.imatrix = o->imatrix,
+                                          .stats = o->calibration_stats,
                                           .collect = o->calibration != NULL,
                                           .include = o->include_weights,
                                           .exclude = o->exclude_weights};
     if (s->include.n && s->exclude.n)
         return ht__fail(p->diag, HT_ERR_USAGE, "include-weights", -1,
                         "include-weights and exclude-weights cannot be used together");
-    if (o->imatrix && o->calibration)
-        return ht__fail(p->diag, HT_ERR_USAGE, "calibration", -1,
-                        "give an importance file or a calibration text, not both");
+    if (!!o->imatrix + !!o->calibration + !!o->calibration_stats > 1)
+        return ht__fail(p->diag, HT_ERR_USAGE, o->calibration ? "calibration" : "calibration-stats", -1,
+                        "give one of an importance file, a calibration text and statistics");
     if (!s->collect) return HT_OK;
     HT_TRY(parse_calibration(p, "calibration", o->calibration, &s->calibration));
     s->calibration.from_chunk = 0;
@@ -774,6 +775,32 @@ static enum ht_err parse_imatrix(struct parser *p)
     return HT_OK;
 }
 
+static enum ht_err parse_calibrate(struct parser *p)
+{
+    const struct ht__options *o = p->o;
+    struct ht__calibrate_settings *s = &p->s->calibrate;
+    *s = (struct ht__calibrate_settings){.source = o->source,
+                                         .in_stats = o->in_stats,
+                                         .output = o->output,
+                                         .report = o->report,
+                                         .overwrite = o->overwrite};
+    if (!o->source && o->in_stats.n == 0)
+        return ht__fail(p->diag, HT_ERR_USAGE, "model", -1,
+                        "no input: give a model to run, or statistics to merge (--in-stats)");
+    if (o->source && o->in_stats.n)
+        return ht__fail(p->diag, HT_ERR_USAGE, "in-stats", -1, "give a model to run or statistics to merge, not both");
+    if (o->source && !o->output)
+        return ht__fail(p->diag, HT_ERR_USAGE, "output", -1, "no folder to write to: give -o DIR");
+    if (o->in_stats.n > 1 && !o->output)
+        return ht__fail(p->diag, HT_ERR_USAGE, "output", -1, "several statistics are merged: give -o DIR");
+    if (!o->source && o->calibration)
+        return ht__fail(p->diag, HT_ERR_USAGE, "model", -1, "which model? Give a file, a folder or ORG/NAME");
+    if (!o->source) return HT_OK;
+    HT_TRY(parse_calibration(p, "calibration", o->calibration, &s->calibration));
+    s->calibration.for_codes = true;
+    return HT_OK;
+}
+
 static enum ht_err parse(struct parser *p, enum ht__verb verb)
 {
     if (verb == HT__VERB_RECOMMEND) { /* memory is that of the machine to run on */
@@ -785,6 +812,7 @@ static enum ht_err parse(struct parser *p, enum ht__verb verb)
     switch (verb) {
     case HT__VERB_EVAL: return parse_eval_job(p);
     case HT__VERB_IMATRIX: return parse_imatrix(p);
+    case HT__VERB_CALIBRATE: return parse_calibrate(p);
     case HT__VERB_QUANTIZE: return parse_pipeline(p, false);
     default: HT_TRY(parse_advice(p)); return parse_pipeline(p, verb == HT__VERB_RECOMMEND);
     }

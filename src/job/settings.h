@@ -6,7 +6,14 @@
 #include "job/job.h"
 #include "pipeline/settings.h"
 
-enum ht__verb { HT__VERB_QUANTIZE, HT__VERB_ESTIMATE, HT__VERB_RECOMMEND, HT__VERB_EVAL, HT__VERB_IMATRIX };
+enum ht__verb {
+    HT__VERB_QUANTIZE,
+    HT__VERB_ESTIMATE,
+    HT__VERB_RECOMMEND,
+    HT__VERB_EVAL,
+    HT__VERB_IMATRIX,
+    HT__VERB_CALIBRATE
+};
 
 /* eval and compare */
 struct ht__eval_job_settings {
@@ -26,6 +33,14 @@ struct ht__imatrix_settings {
     bool overwrite, resume, statistics;
 };
 
+struct ht__calibrate_settings {
+    const char *source; /* a model to run; NULL: folders are merged or looked at */
+    struct ht__calibration_settings calibration;
+    struct ht__list in_stats;
+    const char *output, *report; /* a folder, a file; or NULL */
+    bool overwrite;
+};
+
 /* --fit with a context or a card: what the weights must leave room for. */
 struct ht__room {
     uint64_t memory, ctx; /* ctx 0: as advise/fit.h says */
@@ -39,6 +54,7 @@ struct ht__settings {
     struct ht__advice_settings advice;     /* estimate, recommend */
     struct ht__eval_job_settings eval;
     struct ht__imatrix_settings imatrix;
+    struct ht__calibrate_settings calibrate;
     struct ht__room room; /* quantize */
 };
 

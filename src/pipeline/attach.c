@@ -10,6 +10,11 @@ static bool contains_any(const char *name, const struct ht__list *list)
     return false;
 }
 
+static const char *origin(const struct ht__importance_settings *s)
+{
+    return s->imatrix ? s->imatrix : s->stats ? s->stats : "calibration";
+}
+
 /* The weight's own name, or the one it had before layers were pruned. */
 static enum ht_err find_importance(struct ht__plan *plan, size_t i, struct ht_diag *diag)
 {
@@ -25,7 +30,7 @@ static enum ht_err find_importance(struct ht__plan *plan, size_t i, struct ht_di
         return HT_OK;
     }
     if (ht__slot_is(w->slot, HT__ROLE_EMBEDDING)) return HT_OK; /* collected for a tied output */
-    return ht__fail(diag, HT_ERR_FORMAT, s->imatrix ? s->imatrix : "calibration", -1,
+    return ht__fail(diag, HT_ERR_FORMAT, origin(s), -1,
                     "%s: importance of %llu columns, but the tensor has %llu: was it collected from "
                     "another model?",
                     name, (unsigned long long)(e->n_cols * e->n_mat), (unsigned long long)want);
@@ -97,8 +102,13 @@ enum ht_err ht__plan_importance(struct ht__plan *plan, struct ht_diag *diag)
     const struct ht__importance_settings *s = &plan->settings->importance;
     plan->importance = ht__arena_array(&plan->arena, plan->n_items, sizeof(float *));
     if (!plan->importance) return ht__fail_memory(diag, "plan");
-    if (!s->imatrix && !s->collect) return HT_OK;
+    if (!s->imatrix && !s->collect && !s->stats) return HT_OK;
+    if (s->stats && plan->settings->best && plan->settings->prune.n)
+        return ht__fail(
+            diag, HT_ERR_USAGE, "prune-layers", -1,
+            "--effort best takes --calibration-stats of the whole model alone; give a text (--calibration)");
     HT_TRY(s->imatrix ? ht__imatrix_open(s->imatrix, plan->run.alloc, &plan->imatrix, diag)
+           : s->stats ? ht__kept_importance_of(plan, diag)
                       : ht__collect_importance(plan, diag));
     size_t used = 0;
     for (size_t i = 0; i < plan->model->n_weights; i++) {
@@ -107,8 +117,7 @@ enum ht_err ht__plan_importance(struct ht__plan *plan, struct ht_diag *diag)
     }
     HT_TRY(share_with_native(plan, diag));
     if (used == 0)
-        return ht__fail(diag, HT_ERR_FORMAT, s->imatrix ? s->imatrix : "calibration", -1,
-                        "none of its entries is for a tensor of this model");
+        return ht__fail(diag, HT_ERR_FORMAT, origin(s), -1, "none of its entries is for a tensor of this model");
     ht__log_printf(plan->run.log, HT__LOG_INFO, "importance for %zu of %zu tensors from %s", used,
                    plan->model->n_weights, s->imatrix ? s->imatrix : plan->imatrix->datasets[0]);
     return HT_OK;

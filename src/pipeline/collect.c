@@ -1,5 +1,6 @@
 #include "pipeline/collect.h"
 #include "calibrate/calibration.h"
+#include "calibrate/kept.h"
 
 /* A matrix that the engine may multiply with: what it turns out not to need does no harm here. */
 static bool is_matrix(const struct ht__weight *w)
@@ -71,6 +72,34 @@ enum ht_err ht__collect_importance(struct ht__plan *plan, struct ht_diag *diag)
     if (err == HT_OK) err = collect(plan, model, &cal, &imp, diag);
     ht__calibration_close(&cal);
     ht__importance_close(&imp);
+    ht__model_close(&model);
+    return err;
+}
+
+static enum ht_err read_kept(struct ht__plan *plan, const struct ht__model *model, struct ht__kept *kept,
+                             struct ht_diag *diag)
+{
+    struct ht__arena arena;
+    struct ht__sums_file sums;
+    HT_TRY(ht__kept_open(kept, plan->settings->importance.stats, plan->run.alloc, diag));
+    HT_TRY(ht__kept_check(kept, model, diag));
+    ht__arena_init(&arena, plan->run.alloc);
+    enum ht_err err = ht__kept_importance(kept, &arena, &sums, diag);
+    const char *dataset = kept->texts[0].name;
+    sums.datasets = &dataset;
+    sums.n_datasets = 1;
+    if (err == HT_OK) err = ht__imatrix_of_sums(&sums, plan->run.alloc, &plan->imatrix, diag);
+    ht__arena_close(&arena);
+    return err;
+}
+
+enum ht_err ht__kept_importance_of(struct ht__plan *plan, struct ht_diag *diag)
+{
+    struct ht__model *model;
+    struct ht__kept kept = {.path = NULL};
+    HT_TRY(ht__model_open(plan->checkpoint, plan->run.alloc, NULL, &model, diag)); /* before layers are pruned */
+    enum ht_err err = read_kept(plan, model, &kept, diag);
+    ht__kept_close(&kept);
     ht__model_close(&model);
     return err;
 }

@@ -9,4 +9,7 @@
  * importance of ones. */
 HT_MUST_CHECK enum ht_err ht__collect_importance(struct ht__plan *plan, struct ht_diag *diag);
 
+/* The same of the statistics that the settings name: they are read, and the model is not run. */
+HT_MUST_CHECK enum ht_err ht__kept_importance_of(struct ht__plan *plan, struct ht_diag *diag);
+
 #endif

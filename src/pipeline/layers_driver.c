@@ -6,7 +6,8 @@
 bool ht__layers_output(const struct ht__plan *plan, const struct ht__plan_output *out)
 {
     const struct ht__codec *type = out->mix ? ht__codec_by_name(out->mix->default_type) : NULL;
-    if (!plan->settings->best || !plan->settings->importance.collect) return false;
+    const struct ht__importance_settings *im = &plan->settings->importance;
+    if (!plan->settings->best || (!im->collect && !im->stats)) return false;
     if (out->target->container->dialect == HT__DIALECT_NATIVE) return out->target->scheme != NULL;
     return type && !(type->flags & HT__CODEC_PLAIN);
 }
@@ -64,8 +65,7 @@ const struct ht__stage *ht__layers_stage(const struct ht__layers *d, const struc
     return NULL;
 }
 
-/* Is it one matrix by itself, in a form whose codes the method can choose? Stacks of experts and of heads are not. */
-static bool can_choose(const struct ht__course *c, const struct ht__weight *w, size_t item)
+bool ht__course_can_choose(const struct ht__course *c, const struct ht__weight *w, size_t item)
 {
     const struct ht__choice *choice = &c->out->choices[item];
     if (choice->scheme) return w->linear && ht__coder_takes(choice->scheme, &c->out->packed[item]->matrix);
@@ -76,7 +76,7 @@ static bool can_choose(const struct ht__course *c, const struct ht__weight *w, s
 static const struct ht__weight *chosen_at(const struct ht__course *c, const struct ht__stage *stage, size_t item)
 {
     const struct ht__weight *w = ht__course_matrix(c, item, stage->site.layer);
-    return w && stage_has(stage, w) && ht__course_changes(c, item) && can_choose(c, w, item) ? w : NULL;
+    return w && stage_has(stage, w) && ht__course_changes(c, item) && ht__course_can_choose(c, w, item) ? w : NULL;
 }
 
 static bool is_chosen(const struct ht__layers *d, const struct ht__course *c, size_t item)
@@ -345,6 +345,10 @@ enum ht_err ht__layers_memory(const struct ht__plan *plan, uint64_t *total, stru
     for (size_t i = 0; i < plan->n_outputs; i++)
         d.n_courses += ht__layers_output(plan, &plan->outputs[i]);
     if (d.n_courses == 0) return HT_OK;
+    if (plan->settings->importance.stats) {
+        HT_TRY(ht__layers_kept_memory(plan, total, diag));
+        return *total += besides(&d), HT_OK;
+    }
     enum ht_err err = open_text(&d, diag);
     if (err == HT_OK) err = settle_memory(&d, total, diag);
     ht__calibration_close(&d.cal);
@@ -369,7 +373,7 @@ static enum ht_err open_course(struct ht__layers *d, struct ht__course *c, struc
     return c->chosen && c->weights && c->flow.x ? HT_OK : ht__fail_memory(diag, "activations");
 }
 
-static enum ht_err open_courses(struct ht__layers *d, struct ht_diag *diag)
+enum ht_err ht__courses_open(struct ht__layers *d, struct ht_diag *diag)
 {
     struct ht__plan *plan = d->plan;
     d->courses = ht__arena_array(&plan->arena, plan->n_outputs, sizeof *d->courses);
@@ -425,7 +429,7 @@ static enum ht_err open_parts(struct ht__layers *d, struct ht_diag *diag)
     HT_TRY(open_text(d, diag));
     HT_TRY(check_text(d, diag));
     HT_TRY(ht__pool_open(plan->run.n_threads, plan->run.alloc, &d->pool, diag));
-    HT_TRY(open_courses(d, diag));
+    HT_TRY(ht__courses_open(d, diag));
     HT_TRY(settle_memory(d, &total, diag));
     struct ht__run run = engine_run(d);
     HT_TRY(open_rows(d, diag));
@@ -446,8 +450,9 @@ enum ht_err ht__layers_run(struct ht__plan *plan, const struct ht__journal *jour
                            struct ht_diag *diag)
 {
     struct ht__layers d = {.plan = plan, .journal = journal, .stream = stream, .ops = ht__ops(ht__cpu_best())};
-    enum ht_err err = open_parts(&d, diag);
-    if (err == HT_OK) err = layers(&d, diag);
+    bool kept = plan->settings->importance.stats != NULL;
+    enum ht_err err = kept ? ht__layers_run_kept(&d, diag) : open_parts(&d, diag);
+    if (err == HT_OK && !kept) err = layers(&d, diag);
     for (size_t i = 0; i < d.n_courses; i++) {
         ht__course_forget(&d.courses[i]);
         ht__free(plan->run.alloc, d.courses[i].flow.x);

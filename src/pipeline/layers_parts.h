@@ -61,6 +61,16 @@ struct ht__layers {
     double done, step; /* tokens through all layers; what a stage of an output adds */
 };
 
+/* The outputs that are made so, each with a residual stream of d->n_tokens. */
+HT_MUST_CHECK enum ht_err ht__courses_open(struct ht__layers *d, struct ht_diag *diag);
+/* Is it one matrix by itself, in a form whose codes the method can choose? Stacks of experts and of heads are not. */
+bool ht__course_can_choose(const struct ht__course *course, const struct ht__weight *w, size_t item);
+
+/* layers_kept.c: the same by statistics that `calibrate` kept: the model is not run, and a layer is not corrected for what
+ * those before it lost. Bytes for what is read of a layer. */
+HT_MUST_CHECK enum ht_err ht__layers_run_kept(struct ht__layers *d, struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__layers_kept_memory(const struct ht__plan *plan, uint64_t *total, struct ht_diag *diag);
+
 /* The rows of the residual stream x that a pass from this chunk on takes, and how many chunks it takes. */
 float *ht__layers_rows(const struct ht__layers *d, float *x, size_t chunk);
 int ht__layers_seqs(const struct ht__layers *d, size_t chunk);

@@ -117,7 +117,8 @@ enum ht_err ht__plan_prefix(struct ht__plan *plan, const struct ht__plan_output 
 static void put_importance_keys(const struct ht__plan *plan, struct ht__kvs *kvs)
 {
     const struct ht__imatrix *im = plan->imatrix;
-    const char *file = plan->settings->importance.imatrix;
+    const struct ht__importance_settings *s = &plan->settings->importance;
+    const char *file = s->imatrix ? s->imatrix : s->stats;
     ht__kv_str(kvs, "quantize.imatrix.file", file ? file : "(collected by halftone)");
     if (im->n_datasets) ht__kv_str(kvs, "quantize.imatrix.dataset", im->datasets[0]);
     ht__kv_u32(kvs, "quantize.imatrix.entries_count", (uint32_t)im->n_entries);

@@ -61,7 +61,7 @@ static void put_importance_files(struct ht__jw *w, const struct ht__plan *plan)
         if (several)
             put_source_file(w, file);
         else
-            put_hash(w, im->imatrix ? "imatrix_" : "calibration_", file);
+            put_hash(w, im->imatrix ? "imatrix_" : im->stats ? "calibration_stats_" : "calibration_", file);
     }
     if (several) ht__jw_end(w);
 }
@@ -78,6 +78,7 @@ static void put_recipe(struct ht__jw *w, const struct ht__plan *plan)
     put_list(w, "include_weights", &im->include);
     put_list(w, "exclude_weights", &im->exclude);
     put_given(w, "imatrix", im->imatrix);
+    put_given(w, "calibration_stats", im->stats);
     put_importance_files(w, plan);
     put_given(w, "output_tensor_type", s->asked.output_tensor_type);
     put_given(w, "token_embedding_type", s->asked.token_embedding_type);

@@ -44,6 +44,7 @@ struct ht__source {
 
 struct ht__importance_settings {
     const char *imatrix; /* a file, or NULL */
+    const char *stats;   /* a folder that `calibrate` wrote, or NULL */
     bool collect;        /* by running the calibration text through the model first */
     struct ht__calibration_settings calibration;
     struct ht__list include, exclude; /* texts in tensor names */

@@ -1,3 +1,4 @@
+#include "calibrate/kept.h"
 #include "pipeline/source.h"
 #include "base/hash.h"
 
@@ -85,6 +86,10 @@ static enum ht_err add_remote(struct ht__plan *plan, const struct ht__file *file
 static enum ht_err add_importance(struct ht__plan *plan, struct ht_diag *diag)
 {
     const struct ht__importance_settings *s = &plan->settings->importance;
+    char stats[HT__KEPT_PATH];
+    if (s->stats)
+        HT_TRY(ht__path_join(stats, sizeof stats, s->stats, "statistics.json", diag)); /* it has the others' hashes */
+    if (s->stats) return add_path(plan, stats, HT__SOURCE_IMPORTANCE, diag);
     if (!s->collect) return s->imatrix ? add_path(plan, s->imatrix, HT__SOURCE_IMPORTANCE, diag) : HT_OK;
     for (size_t i = 0; i < s->calibration.n_parts; i++)
         if (s->calibration.parts[i].path)

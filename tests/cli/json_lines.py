@@ -22,7 +22,7 @@ MODEL = str(ROOT / "examples" / "model")
 SCHEMA = json.loads((ROOT / "doc" / "lines.schema.json").read_text())
 CHECKER = json_schema.Checker(SCHEMA)
 BY_SERVICE = {"jobs", "registry", "ollama"}  # held against the service's own description by tests/server; or Ollama's, by ollama.py
-REPORTS = {"quantize", "convert", "estimate", "eval", "compare", "imatrix", "inspect", "recommend"}
+REPORTS = {"quantize", "convert", "estimate", "eval", "compare", "imatrix", "calibrate", "inspect", "recommend"}
 failures = 0
 
 
@@ -50,6 +50,9 @@ def make_of_files(at):
     yield run("quantize", MODEL, "-t", "Q8_0,nf4", "-o", at / "out")
     yield run("estimate", MODEL, "-t", "Q8_0")
     yield run("imatrix", MODEL, *few, "-o", at / "i.gguf")
+    yield run("calibrate", MODEL, "--ctx", 64, "--chunks", 8, "-o", at / "stats")
+    yield run("calibrate", "--in-stats", at / "stats")
+    yield run("quantize", MODEL, "-t", "Q4_0", "--calibration-stats", at / "stats", "-o", at / "kept")
     yield run("eval", MODEL, *few)
     yield run("compare", at / "f16.gguf", at / "out/model-Q8_0.gguf", *few)
     yield run("inspect", at / "i.gguf")
@@ -63,7 +66,7 @@ def make_of_files(at):
 
 def make_of_errors(at):
     for name in sorted(REPORTS | {"generate", "tokenize"}):
-        more = {"quantize": ("-t", "Q8_0"), "convert": ("-t", "F16"), "estimate": ("-t", "Q8_0"), "imatrix": ("-o", at / "x.gguf"),
+        more = {"quantize": ("-t", "Q8_0"), "convert": ("-t", "F16"), "estimate": ("-t", "Q8_0"), "imatrix": ("-o", at / "x.gguf"), "calibrate": ("-o", at / "x"),
                 "generate": ("-p", "x")}
         yield run(name, at / "nowhere", *more.get(name, ()), status=3)
     (at / "bad.gguf").write_bytes(b"GGUF" + bytes(3))

@@ -24,9 +24,10 @@ UNITS = {"bytes", "seconds", "count", "tokens", "per_second", "bytes_per_second"
          "probability", "index", "activation"}
 # Importance from files in the hub's cache, or of experts that no token reached.
 RARE = {"/$defs/recipe/imatrix_sha256_from", "/$defs/recipe/calibration_sha256", "/$defs/recipe/calibration_sha256_from",
-        "/$defs/unreached/tensor", "/$defs/unreached/of", "/$defs/unreached/experts"}
+        "/$defs/recipe/calibration_stats_sha256_from",
+        "/$defs/unreached/tensor", "/$defs/unreached/of", "/$defs/unreached/experts", "/$defs/kept_site/matrices_without_rows"}
 FORMS = {"quantize": "quantize", "convert": "quantize", "estimate": "quantize", "eval": "eval", "compare": "eval",
-         "imatrix": "imatrix", "inspect": "inspect", "recommend": "recommend"}
+         "imatrix": "imatrix", "calibrate": "calibrate", "inspect": "inspect", "recommend": "recommend"}
 failures = 0
 
 
@@ -53,6 +54,8 @@ def make_of_files(at):
     few = ("--text", text, "--ctx", 64, "--chunks", 2, "--threads", 2)
     yield run("convert", MODEL, "-t", "F32", "-o", at / "f32.gguf", "--json")
     yield run("imatrix", MODEL, "--text", text, "--ctx", 64, "--chunks", 2, "-o", at / "i.gguf", "--memory", "8M", "--json")
+    yield run("calibrate", MODEL, "--ctx", 64, "--chunks", 8, "-o", at / "stats", "--json")
+    yield run("quantize", MODEL, "-t", "Q4_0", "-o", at / "kept", "--calibration-stats", at / "stats", "--json")
     yield run("quantize", MODEL, "-t", "Q8_0,Q2_K", "-o", at, "--measure", *few, "--json")
     yield run("quantize", MODEL, "-t", "nf4", "-o", at / "folder", "--json")
     yield run("quantize", MODEL, "-t", "w4a16:group=32", "-o", at / "rules", "--rule", "attn_v=w8a16", "--skip-modules", "model.layers.3.mlp.up_proj",
