@@ -56,6 +56,7 @@ def make_of_files(at):
     yield run("imatrix", MODEL, "--text", text, "--ctx", 64, "--chunks", 2, "-o", at / "i.gguf", "--memory", "8M", "--json")
     yield run("calibrate", MODEL, "--ctx", 64, "--chunks", 8, "-o", at / "stats", "--json")
     yield run("quantize", MODEL, "-t", "Q4_0", "-o", at / "kept", "--calibration-stats", at / "stats", "--json")
+    yield run("quantize", MODEL, "--method", "awq_q4_0", "--calibration-length", 64, "--chunks", 8, "-o", at / "method.gguf", "--json")
     yield run("quantize", MODEL, "-t", "Q8_0,Q2_K", "-o", at, "--measure", *few, "--json")
     yield run("quantize", MODEL, "-t", "nf4", "-o", at / "folder", "--json")
     yield run("quantize", MODEL, "-t", "w4a16:group=32", "-o", at / "rules", "--rule", "attn_v=w8a16", "--skip-modules", "model.layers.3.mlp.up_proj",
