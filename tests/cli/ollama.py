@@ -317,6 +317,34 @@ def hostile(work, small):
         thief.shutdown()
 
 
+def own_server(work):
+    """The same commands against the program's own service, which speaks Ollama's interface too."""
+    models = work / "models"
+    models.mkdir()
+    for level in "F16", "Q4_K_M":
+        subprocess.run([PROGRAM, "quantize", MODEL, "-t", level, "-o", work / f"tiny-{level}.gguf", "--quiet"], check=True, capture_output=True)
+    (work / "tiny-F16.gguf").rename(models / "tiny.gguf")
+    server = subprocess.Popen([PROGRAM, "serve", "--port", "0", "--data", work / "data", "--models", models], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        host = f"127.0.0.1:{json.loads(server.stdout.readline())['port']}"
+        threading.Thread(target=server.stdout.read, daemon=True).start()
+        holds("own: the model is listed", "tiny:latest" in run("ollama", "list", host=host).stdout)
+        holds("own: it is shown", re.search("architecture +llama", run("ollama", "show", "tiny", host=host).stdout))
+        run("ollama", "exists", "tiny", host=host)
+        run("ollama", "exists", "nothing", host=host, status=3)
+        alone = subprocess.run([PROGRAM, "generate", models / "tiny.gguf", "--chat", "-p", "Once upon a time", "-n", "8", "--quiet"], check=True, capture_output=True, text=True).stdout
+        said = run("ollama", "generate", "tiny", "-p", "Once upon a time", "--parameter", "num_predict=8", "--parameter", "temperature=0", host=host).stdout
+        holds("own: it says what generate --chat says", said == alone, (said, alone))
+        run("ollama", "create", "mine:q4", work / "tiny-Q4_K_M.gguf", host=host, says="success")
+        holds("own: a model of a blob", "mine:q4" in run("ollama", "list", host=host).stdout)
+        holds("own: it answers", run("ollama", "generate", "mine:q4", "-p", "Once", "--parameter", "num_predict=4", host=host).stdout)
+        run("ollama", "delete", "mine:q4", host=host)
+        run("ollama", "delete", "mine:q4", host=host, status=3)
+    finally:
+        server.terminate()
+        holds("own: the service stops", server.wait(60) == 0)
+
+
 with tempfile.TemporaryDirectory() as folder:
     at = pathlib.Path(folder)
     lists(at)
@@ -325,5 +353,6 @@ with tempfile.TemporaryDirectory() as folder:
     quantized(at)
     hosts(at)
     hostile(at, file)
+    own_server(at)
 print("every case passed" if not failures else f"{failures} failed")
 sys.exit(1 if failures else 0)
