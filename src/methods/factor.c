@@ -4,40 +4,55 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PANEL = 64, LANES = 8 };
+enum { PANEL = 64, LANES = 8, TASK_ROWS = 16, DEPTH = 256 };
 
 /* ---- Cholesky, in double: the panel of columns [first, last) is finished before the next ---- */
 
 struct panel {
+    const struct ht__ops *ops;
     double *a;
     int64_t n, first, last;
 };
 
+static double sum_lanes(const double *lanes)
+{
+    double sum = 0;
+    for (int j = 0; j < LANES; j++)
+        sum += lanes[j];
+    return sum;
+}
+
 /* In a fixed order of sums, that compilers make vectors of. */
 static double dot(const double *a, const double *b, int64_t n)
 {
-    double lanes[LANES] = {0}, sum = 0;
+    double lanes[LANES] = {0}, sum;
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES)
         for (int j = 0; j < LANES; j++)
             lanes[j] += a[i + j] * b[i + j];
-    for (int j = 0; j < LANES; j++)
-        sum += lanes[j];
+    sum = sum_lanes(lanes);
     for (; i < n; i++)
         sum += a[i] * b[i];
     return sum;
 }
 
-/* What the columns before the panel leave of a row of it. */
-static void update_row(void *ctx, int64_t task, int thread)
+/* What the columns before the panel leave of some rows of it, in the same order; DEPTH of them at a time, so that they
+ * stay in the cache. What lies above the diagonal is written too: nobody reads it. */
+static void update_rows(void *ctx, int64_t task, int thread)
 {
     const struct panel *p = ctx;
-    int64_t row = p->first + task;
-    double *mine = p->a + row * p->n;
-    int64_t last = row + 1 < p->last ? row + 1 : p->last;
+    int64_t row = p->first + task * TASK_ROWS, n = p->n - row < TASK_ROWS ? p->n - row : TASK_ROWS;
+    int64_t columns = p->last - p->first;
+    double *mine = p->a + row * p->n, lanes[TASK_ROWS * PANEL * LANES];
     (void)thread;
-    for (int64_t j = p->first; j < last; j++)
-        mine[j] -= dot(mine, p->a + j * p->n, p->first);
+    memset(lanes, 0, (size_t)(n * columns) * LANES * sizeof *lanes);
+    for (int64_t k = 0; k < p->first; k += DEPTH) {
+        int64_t depth = p->first - k < DEPTH ? p->first - k : DEPTH;
+        p->ops->add_products(lanes, mine + k, p->n, n, p->a + p->first * p->n + k, p->n, columns, depth);
+    }
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < columns; j++)
+            mine[i * p->n + p->first + j] -= sum_lanes(lanes + (i * columns + j) * LANES);
 }
 
 static bool factor_square(const struct panel *p)
@@ -68,9 +83,10 @@ static void solve_row(void *ctx, int64_t task, int thread)
 /* In place, the lower half. False: it is not positive definite. */
 static bool cholesky(double *a, int64_t n, struct ht__pool *pool)
 {
+    const struct ht__ops *ops = ht__ops(ht__cpu_best());
     for (int64_t first = 0; first < n; first += PANEL) {
-        struct panel p = {a, n, first, first + PANEL < n ? first + PANEL : n};
-        if (first) ht__pool_run(pool, n - first, update_row, &p);
+        struct panel p = {ops, a, n, first, first + PANEL < n ? first + PANEL : n};
+        if (first) ht__pool_run(pool, (n - first + TASK_ROWS - 1) / TASK_ROWS, update_rows, &p);
         if (!factor_square(&p)) return false;
         if (p.last < n) ht__pool_run(pool, n - p.last, solve_row, &p);
     }
@@ -180,50 +196,82 @@ void ht__factor_close(struct ht__factor *f)
 
 /* ---- solving ---- */
 
-enum { BLOCK = HT__MATMUL_ROWS };
+enum { BLOCK = HT__MATMUL_ROWS, BESIDE = 64 };
+
+/*
+ * The part of a solution that lies in one block: the rows stand beside each other, so that each adds in the order of its
+ * places and none waits for itself. `of` is the factor's row of a place, from the block on.
+ */
+struct solving {
+    float sum[BLOCK][BESIDE], y[BLOCK][BESIDE];
+};
+
+static void solve_place(struct solving *s, const float *of, int place, int from, int to, const float *rows, int64_t ld,
+                        int64_t n_rows)
+{
+    float *sum = s->sum[place], *y = s->y[place];
+    for (int k = from; k < to; k++)
+        for (int r = 0; r < BESIDE; r++)
+            sum[r] += s->y[k][r] * of[k];
+    for (int64_t r = 0; r < n_rows; r++)
+        y[r] = (rows[r * ld + place] - sum[r]) / of[place];
+}
+
+/* The products with what is solved, of n_rows by BLOCK; none: zeros. */
+static void begin_block(struct solving *s, const float *done, int64_t n_rows)
+{
+    memset(s, 0, sizeof *s);
+    for (int64_t r = 0; done && r < n_rows; r++)
+        for (int j = 0; j < BLOCK; j++)
+            s->sum[j][r] = done[r * BLOCK + j];
+}
+
+static void put_block(const struct solving *s, int n, float *rows, int64_t ld, int64_t n_rows)
+{
+    for (int64_t r = 0; r < n_rows; r++)
+        for (int j = 0; j < n; j++)
+            rows[r * ld + j] = s->y[j][r];
+}
 
 /* y L' = b: from the first place on. */
 static void forward(const struct ht__factor *f, const struct ht__ops *ops, float *rows, int64_t n_rows, float *scratch)
 {
-    float done[64 * BLOCK];
+    float done[BESIDE * BLOCK] = {0};
+    struct solving s;
     for (int64_t first = 0; first < f->n; first += BLOCK) {
-        int64_t last = first + BLOCK < f->n ? first + BLOCK : f->n;
+        int n = (int)(f->n - first < BLOCK ? f->n - first : BLOCK);
         const float *l = f->lower + first * f->n;
-        if (first) ht__ops_product(ops, l, f->n, last - first, first, rows, f->n, n_rows, done, BLOCK, scratch);
-        for (int64_t r = 0; r < n_rows; r++)
-            for (int64_t j = first; j < last; j++) {
-                float *y = rows + r * f->n, sum = first ? done[r * BLOCK + j - first] : 0;
-                for (int64_t k = first; k < j; k++)
-                    sum += y[k] * f->lower[j * f->n + k];
-                y[j] = (y[j] - sum) / f->lower[j * f->n + j];
-            }
+        if (first) ht__ops_product(ops, l, f->n, n, first, rows, f->n, n_rows, done, BLOCK, scratch);
+        begin_block(&s, first ? done : NULL, n_rows);
+        for (int j = 0; j < n; j++)
+            solve_place(&s, l + j * f->n + first, j, 0, j, rows + first, f->n, n_rows);
+        put_block(&s, n, rows + first, f->n, n_rows);
     }
 }
 
 /* w L = y: from the last place on. */
 static void backward(const struct ht__factor *f, const struct ht__ops *ops, float *rows, int64_t n_rows, float *scratch)
 {
-    float done[64 * BLOCK];
+    float done[BESIDE * BLOCK] = {0};
+    struct solving s;
     for (int64_t first = (f->n - 1) / BLOCK * BLOCK; first >= 0; first -= BLOCK) {
-        int64_t last = first + BLOCK < f->n ? first + BLOCK : f->n;
+        int n = (int)(f->n - first < BLOCK ? f->n - first : BLOCK);
+        int64_t last = first + n;
+        const float *u = f->upper + first * f->n;
         if (last < f->n)
-            ht__ops_product(ops, f->upper + first * f->n + last, f->n, last - first, f->n - last, rows + last, f->n,
-                            n_rows, done, BLOCK, scratch);
-        for (int64_t r = 0; r < n_rows; r++)
-            for (int64_t j = last - 1; j >= first; j--) {
-                float *w = rows + r * f->n, sum = last < f->n ? done[r * BLOCK + j - first] : 0;
-                for (int64_t k = j + 1; k < last; k++)
-                    sum += w[k] * f->upper[j * f->n + k];
-                w[j] = (w[j] - sum) / f->upper[j * f->n + j];
-            }
+            ht__ops_product(ops, u + last, f->n, n, f->n - last, rows + last, f->n, n_rows, done, BLOCK, scratch);
+        begin_block(&s, last < f->n ? done : NULL, n_rows);
+        for (int j = n - 1; j >= 0; j--)
+            solve_place(&s, u + j * f->n + first, j, j + 1, n, rows + first, f->n, n_rows);
+        put_block(&s, n, rows + first, f->n, n_rows);
     }
 }
 
 void ht__factor_solve(const struct ht__factor *f, const struct ht__ops *ops, float *rows, int64_t n_rows,
                       float *scratch)
 {
-    for (int64_t r = 0; r < n_rows; r += 64) {
-        int64_t n = n_rows - r < 64 ? n_rows - r : 64;
+    for (int64_t r = 0; r < n_rows; r += BESIDE) {
+        int64_t n = n_rows - r < BESIDE ? n_rows - r : BESIDE;
         forward(f, ops, rows + r * f->n, n, scratch);
         backward(f, ops, rows + r * f->n, n, scratch);
     }

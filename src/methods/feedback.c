@@ -45,41 +45,54 @@ static float take(const struct work *k, int64_t row, int64_t place, float x)
     return k->b->scale[group] * c->level[*code] + k->b->offset[group];
 }
 
+/* The errors of one block, from its last place to its first: the rows stand beside each other, so that each adds in the
+ * order of its places and none waits for itself. done: the products with the errors behind the block, or NULL. */
+static void feed_block(const struct work *k, int64_t first, int n, const float *done)
+{
+    float sum[HT__FEEDBACK_ROWS], errors[BLOCK][HT__FEEDBACK_ROWS] = {{0}};
+    for (int i = n - 1; i >= 0; i--) {
+        const float *u = k->f->upper + (first + i) * k->n + first;
+        for (int64_t r = 0; r < HT__FEEDBACK_ROWS; r++)
+            sum[r] = done && r < k->n_rows ? done[r * BLOCK + i] : 0;
+        for (int j = i + 1; j < n; j++)
+            for (int r = 0; r < HT__FEEDBACK_ROWS; r++)
+                sum[r] += errors[j][r] * u[j];
+        for (int64_t r = 0; r < k->n_rows; r++) {
+            float w = k->w[r * k->n + first + i];
+            errors[i][r] = w - take(k, r, first + i, w + sum[r] / u[i]);
+        }
+    }
+    for (int64_t r = 0; r < k->n_rows; r++)
+        for (int i = 0; i < n; i++)
+            k->b->error[r * k->n + first + i] = errors[i][r];
+}
+
 static void feed(const struct work *k)
 {
     const struct ht__factor *f = k->f;
     float done[HT__FEEDBACK_ROWS * BLOCK];
     for (int64_t first = (k->n - 1) / BLOCK * BLOCK; first >= 0; first -= BLOCK) {
-        int64_t last = first + BLOCK < k->n ? first + BLOCK : k->n;
+        int n = (int)(k->n - first < BLOCK ? k->n - first : BLOCK);
+        int64_t last = first + n;
         if (last < k->n)
-            ht__ops_product(k->ops, f->upper + first * k->n + last, k->n, last - first, k->n - last, k->b->error + last,
-                            k->n, k->n_rows, done, BLOCK, k->b->scratch);
-        for (int64_t r = 0; r < k->n_rows; r++) {
-            float *error = k->b->error + r * k->n;
-            const float *w = k->w + r * k->n;
-            for (int64_t i = last - 1; i >= first; i--) {
-                const float *u = f->upper + i * k->n;
-                float sum = last < k->n ? done[r * BLOCK + i - first] : 0;
-                for (int64_t j = i + 1; j < last; j++)
-                    sum += error[j] * u[j];
-                error[i] = w[i] - take(k, r, i, w[i] + sum / u[i]);
-            }
-        }
+            ht__ops_product(k->ops, f->upper + first * k->n + last, k->n, n, k->n - last, k->b->error + last, k->n,
+                            k->n_rows, done, BLOCK, k->b->scratch);
+        feed_block(k, first, n, last < k->n ? done : NULL);
     }
 }
 
-/* gradient = error (H + damping), kept up to date with every change. */
+/* gradient = error (H + damping), kept up to date with every change. All rows take a place before the next: H is read
+ * once, not once a row. */
 static void sweep(const struct work *k)
 {
     const struct ht__factor *f = k->f;
-    for (int64_t r = 0; r < k->n_rows; r++) {
-        float *error = k->b->error + r * k->n, *gradient = k->b->gradient + r * k->n;
-        const float *w = k->w + r * k->n;
-        for (int64_t i = k->n - 1; i >= 0; i--) {
-            const float *h = f->gram + i * k->n;
-            float now = w[i] - error[i], next = take(k, r, i, now + gradient[i] / h[i]);
+    for (int64_t i = k->n - 1; i >= 0; i--) {
+        const float *h = f->gram + i * k->n;
+        for (int64_t r = 0; r < k->n_rows; r++) {
+            float *error = k->b->error + r * k->n, *gradient = k->b->gradient + r * k->n, w = k->w[r * k->n + i];
+            float now = w - error[i], next = take(k, r, i, now + gradient[i] / h[i]);
             if (next == now) continue;
-            error[i] = w[i] - next;
+            error[i] = w - next;
             k->ops->add_scaled(gradient, h, now - next, k->n);
         }
     }

@@ -690,6 +690,41 @@ static void sums_of_products(void **state)
     }
 }
 
+static struct guard some_doubles(int64_t n, uint32_t seed)
+{
+    struct guard g = guard_after((size_t)n * sizeof(double));
+    for (int64_t i = 0; i < n; i++)
+        ((double *)g.data)[i] = (double)next(&seed) * 0x1p-31 - 1;
+    return g;
+}
+
+/* Each lane is a sum of its own, in the order of k: to the last bit on every level, whatever stands beside it. */
+static void products_in_double(void **state)
+{
+    (void)state;
+    for (int rows = 1; rows < 10; rows++)
+        for (int columns = 1; columns < 10; columns++) {
+            int64_t n = 8 * (1 + (rows * 3 + columns) % 5), lda = n + rows % 3, ldb = n + columns % 4;
+            struct guard a = some_doubles((rows - 1) * lda + n, 1), b = some_doubles((columns - 1) * ldb + n, 2);
+            const double *x = a.data, *y = b.data;
+            for
+                EACH_LEVEL(l)
+                {
+                    struct guard lanes = some_doubles(rows * columns * 8, 3),
+                                 want = some_doubles(rows * columns * 8, 3);
+                    ops_of(l)->add_products(lanes.data, x, lda, rows, y, ldb, columns, n);
+                    for (int64_t i = 0; i < rows; i++)
+                        for (int64_t j = 0; j < columns; j++)
+                            for (int64_t k = 0; k < n; k++)
+                                ((double *)want.data)[(i * columns + j) * 8 + k % 8] += x[i * lda + k] * y[j * ldb + k];
+                    if (memcmp(lanes.data, want.data, want.size) != 0)
+                        fail_msg("%d rows, %d columns, %d: %s has other bits", rows, columns, (int)n, name_of(l));
+                    guard_free(&lanes), guard_free(&want);
+                }
+            guard_free(&a), guard_free(&b);
+        }
+}
+
 static void norms(void **state)
 {
     (void)state;
@@ -754,6 +789,7 @@ int main(void)
         cmocka_unit_test(gates),
         cmocka_unit_test(exponentials),
         cmocka_unit_test(sums_of_products),
+        cmocka_unit_test(products_in_double),
         cmocka_unit_test(norms),
         cmocka_unit_test(weighted_sums),
     };

@@ -151,6 +151,49 @@ static void factor_solves(void **state)
     ht__site_close(&s);
 }
 
+/* Sizes that end within a panel of columns, a task's rows, a block of places and the rows that stand beside each other. The
+ * factor is that of double, rounded once to float: 2^-24 of the largest; solutions have a rounding for each of two n steps,
+ * of sizes that are less than four times those of the matrix. */
+static void sizes_that_end_within_blocks(void **state)
+{
+    static const int sizes[][2] = {{1, 1}, {31, 3}, {65, 64}, {200, 65}, {333, 130}};
+    static _Alignas(64) float scratch[HT__MATMUL_SCRATCH];
+    (void)state;
+    for (size_t t = 0; t < sizeof sizes / sizeof sizes[0]; t++) {
+        int n = sizes[t][0], n_rows = sizes[t][1];
+        double *h = calloc((size_t)(n * n), sizeof *h);
+        float *rows = malloc((size_t)(n * n_rows) * sizeof *rows);
+        struct ht__factor factor;
+        for (int i = 0; i < n; i++)
+            for (int j = 0; j < n; j++)
+                h[i * n + j] = exp(-.1 * abs(i - j)) + (i == j) * (1 + .01 * i);
+        for (int i = 0; i < n * n_rows; i++)
+            rows[i] = w[i % (MOST_OUT * N)];
+        assert_int_equal(ht__factor_open(&factor, h, n, .01, pool, NULL, NULL), HT_OK);
+        double top = sqrt(h[n * n - 1] + factor.damping);
+        for (int i = 0; i < n; i++)
+            for (int j = 0; j <= i; j++) {
+                double sum = 0;
+                for (int k = 0; k <= j; k++)
+                    sum += (double)factor.lower[i * n + k] * factor.lower[j * n + k];
+                double want = h[factor.column[i] * n + factor.column[j]] + (i == j ? factor.damping : 0);
+                near(sum, want, top * top, 2 * 0x1p-24 * (j + 2));
+            }
+        ht__factor_solve(&factor, ops, rows, n_rows, scratch);
+        for (int k = 0; k < n_rows; k++)
+            for (int j = 0; j < n; j++) {
+                double sum = 0, size = 0;
+                for (int i = 0; i < n; i++) {
+                    sum += (double)rows[k * n + i] * factor.gram[i * n + j];
+                    size += fabs((double)rows[k * n + i] * factor.gram[i * n + j]);
+                }
+                near(sum, w[(k * n + j) % (MOST_OUT * N)], size, 4 * (2 * n + 4) * 0x1p-24);
+            }
+        ht__factor_close(&factor);
+        free(h), free(rows);
+    }
+}
+
 static void what_cannot_be_factored_is_damped_more(void **state)
 {
     static double singular[N * N];
@@ -431,6 +474,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_are_those_of_all_rows),
         cmocka_unit_test(factor_solves),
+        cmocka_unit_test(sizes_that_end_within_blocks),
         cmocka_unit_test(what_cannot_be_factored_is_damped_more),
         cmocka_unit_test(feedback_and_sweeps_lower_the_loss),
         cmocka_unit_test(the_best_candidate_is_taken),

@@ -67,6 +67,10 @@ struct ht__ops {
     void (*gelu_tanh)(float *gate, const float *up, int64_t n); /* its approximation by tanh */
     /* out = sum over j of p[j] * rows[j * ld .. + len], in the order of j */
     void (*weighted_sum)(float *out, const float *p, const float *rows, int64_t ld, int64_t n, int64_t len);
+    /* lanes[i][j][k % 8] += a[i * lda + k] * b[j * ldb + k] over k < n, a multiple of 8, in the order of k:
+     * i < n_a, j < n_b, lanes n_a x n_b x 8. What a Cholesky factorization subtracts, before the lanes are added. */
+    void (*add_products)(double *lanes, const double *a, int64_t lda, int64_t n_a, const double *b, int64_t ldb,
+                         int64_t n_b, int64_t n);
     /* n rows of x, ldx apart, n_in of them a multiple of 32 */
     void (*activations)(const float *x, int64_t ldx, int64_t n, struct ht__activations *out);
     /* NULL where the level has none for the format */

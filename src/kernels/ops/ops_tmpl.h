@@ -233,6 +233,52 @@ static void op_weighted_sum(float *out, const float *p, const float *rows, int64
     }
 }
 
+/* ---- products in double ---- */
+
+/* Eight lanes in vectors of the level; rows of a and of b whose sums stay in registers. */
+enum { DOUBLES = OPS_BYTES / 8, DOUBLE_PARTS = 8 / DOUBLES, SIDE = OPS_BYTES / 16 };
+typedef double doubles __attribute__((vector_size(OPS_BYTES)));
+
+OPS_INLINE void add_tile(double *lanes, int64_t ld_lanes, const double *a, int64_t lda, const double *b, int64_t ldb,
+                         int64_t n, int n_a, int n_b)
+{
+    doubles sum[SIDE][SIDE][DOUBLE_PARTS];
+    for (int i = 0; i < n_a; i++)
+        for (int j = 0; j < n_b; j++)
+            memcpy(sum[i][j], lanes + i * ld_lanes + 8 * j, sizeof sum[i][j]);
+    for (int64_t k = 0; k < n; k += 8)
+        for (int p = 0; p < DOUBLE_PARTS; p++) {
+            doubles x[SIDE];
+            for (int i = 0; i < n_a; i++)
+                memcpy(&x[i], a + i * lda + k + p * DOUBLES, sizeof x[i]);
+            for (int j = 0; j < n_b; j++) {
+                doubles y;
+                memcpy(&y, b + j * ldb + k + p * DOUBLES, sizeof y);
+                for (int i = 0; i < n_a; i++)
+                    sum[i][j][p] += x[i] * y;
+            }
+        }
+    for (int i = 0; i < n_a; i++)
+        for (int j = 0; j < n_b; j++)
+            memcpy(lanes + i * ld_lanes + 8 * j, sum[i][j], sizeof sum[i][j]);
+}
+
+static void op_add_products(double *lanes, const double *a, int64_t lda, int64_t n_a, const double *b, int64_t ldb,
+                            int64_t n_b, int64_t n)
+{
+    for (int64_t i = 0; i < n_a; i += SIDE)
+        for (int64_t j = 0; j < n_b; j += SIDE) {
+            double *at = lanes + (i * n_b + j) * 8;
+            const double *x = a + i * lda, *y = b + j * ldb;
+            if (n_a - i >= SIDE && n_b - j >= SIDE)
+                add_tile(at, n_b * 8, x, lda, y, ldb, n, SIDE, SIDE);
+            else
+                for (int64_t r = 0; r < SIDE && i + r < n_a; r++)
+                    for (int64_t c = 0; c < SIDE && j + c < n_b; c++)
+                        add_tile(at + (r * n_b + c) * 8, n_b * 8, x + r * lda, lda, y + c * ldb, ldb, n, 1, 1);
+        }
+}
+
 /* The largest magnitude of 32; compared as bits, so that what is not a number is the largest. */
 OPS_INLINE float largest_of_32(const float *x)
 {
@@ -314,6 +360,7 @@ const struct ht__ops OPS_CAT(ht__ops_, OPS_LEVEL) = {
     .gelu = op_gelu,
     .gelu_tanh = op_gelu_tanh,
     .weighted_sum = op_weighted_sum,
+    .add_products = op_add_products,
     .activations = op_activations,
     .matmul8 = OPS_MATMUL8,
     .vector = OPS_VECTOR,
