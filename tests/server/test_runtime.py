@@ -18,6 +18,10 @@ from service import EXAMPLE, SANITIZED, STILL, Service
 folder = tempfile.mkdtemp(prefix="halftone-run-")
 shutil.copytree(EXAMPLE, os.path.join(folder, "lines"))
 shutil.copytree(EXAMPLE, os.path.join(folder, "other-q4_K_M"))
+shutil.copytree(EXAMPLE, os.path.join(folder, "caller"))
+with open(os.path.join(folder, "caller", "chat_template.jinja"), "w") as f:
+    f.write("{% for t in tools or [] %}{{ t | tojson }}\n{% endfor %}{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}"
+            "{% for c in m.tool_calls or [] %}{{ c.function.name }}({{ c.function.arguments.x }}){% endfor %}\n{% endfor %}assistant:")
 s = Service("--run-exact", "1", "--run-texts", "4", models=[folder])
 
 
@@ -71,7 +75,7 @@ def until(what, seconds=STILL):
 class A_Idle(unittest.TestCase):
     def test_nothing_is_loaded(self):
         names = [m["id"] for m in s.get("/v1/models").json()["data"]]
-        self.assertEqual(sorted(names), ["lines", "other-q4_K_M"])
+        self.assertEqual(sorted(names), ["caller", "lines", "other-q4_K_M"])
         self.assertEqual(processes(), [])
         with open(f"/proc/{s.process.pid}/status") as f:
             resident = int(f.read().split("VmRSS:")[1].split()[0])
@@ -184,6 +188,45 @@ class Formats(unittest.TestCase):
             self.assertIn("schema", answer.json()["error"]["message"])
 
 
+class Tools(unittest.TestCase):
+    """A tiny model calls nothing by itself: a schema makes it write a call as Llama 3 does."""
+    tools = [{"type": "function", "function": {"name": "look", "description": "Looks </s> at x.", "parameters": {"type": "object"}}}]
+    call = {"type": "object", "required": ["name", "parameters"], "properties": {"name": {"const": "look"}, "parameters": {
+        "type": "object", "required": ["x"], "properties": {"x": {"type": "integer"}}}}}
+    format = {"type": "json_schema", "json_schema": {"name": "call", "schema": call}}
+
+    def test_openai(self):
+        ask = dict(model="caller", tools=self.tools, response_format=self.format, max_tokens=200)
+        choice = chat(**ask).json()["choices"][0]
+        self.assertEqual((choice["finish_reason"], choice["message"]["content"]), ("tool_calls", None))
+        called = choice["message"]["tool_calls"][0]
+        self.assertEqual(called["function"]["name"], "look")
+        self.assertIsInstance(json.loads(called["function"]["arguments"])["x"], int)
+        chunks = [json.loads(e) for e in events(chat(stream=True, **ask))[:-1]]
+        self.assertEqual([c["choices"][0]["delta"]["tool_calls"][0]["function"] for c in chunks if c["choices"][0]["delta"].get("tool_calls")],
+                         [called["function"]])
+        self.assertEqual(chunks[-1]["choices"][0]["finish_reason"], "tool_calls")
+        more = chat(model="caller", tools=self.tools, messages=[{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [called]},
+                                                                {"role": "tool", "tool_call_id": called["id"], "content": "7"}])
+        self.assertEqual(more.status, 200, more)
+
+    def test_ollama(self):
+        body = {"model": "caller", "messages": [{"role": "user", "content": "x"}], "tools": self.tools, "format": self.call}
+        message = s.post("/api/chat", dict(body, stream=False)).json()["message"]
+        self.assertEqual((message["content"], message["tool_calls"][0]["function"]["name"]), ("", "look"))
+        self.assertIsInstance(message["tool_calls"][0]["function"]["arguments"]["x"], int)
+        streamed = [o["message"]["tool_calls"] for o in lines(s.post("/api/chat", body)) if "tool_calls" in o["message"]]
+        self.assertEqual(len(streamed), 1)
+
+    def test_they_reach_the_template(self):
+        with_tools = chat(model="caller", tools=self.tools, max_tokens=1).json()["usage"]["prompt_tokens"]
+        without = chat(model="caller", tools=self.tools, tool_choice="none", max_tokens=1).json()["usage"]["prompt_tokens"]
+        self.assertGreater(with_tools, without + 20)
+        self.assertEqual(chat(tools=self.tools).json()["error"]["code"], "unsupported")
+        wrong = [{"role": "assistant", "tool_calls": [{"function": {"name": "look", "arguments": "{"}}]}]
+        self.assertEqual(chat(model="caller", messages=wrong).status, 400)
+
+
 class Completions(unittest.TestCase):
     def ask(self, **more):
         return s.post("/v1/completions", dict({"model": "lines", "prompt": "Once", "seed": 3}, **more))
@@ -218,7 +261,7 @@ class Ollama(unittest.TestCase):
 
     def test_what_there_is(self):
         self.assertRegex(s.get("/api/version").json()["version"], r"^\d+\.\d+\.\d+$")
-        self.assertEqual(sorted(m["name"] for m in s.get("/api/tags").json()["models"]), ["lines:latest", "other-q4_K_M:latest"])
+        self.assertEqual(sorted(m["name"] for m in s.get("/api/tags").json()["models"]), ["caller:latest", "lines:latest", "other-q4_K_M:latest"])
         shown = s.post("/api/show", {"model": "lines"}).json()
         self.assertEqual(shown["model_info"]["general.architecture"], "llama")
         self.assertEqual(s.post("/api/show", {"name": "lines", "verbose": True}).json()["details"]["family"], "llama")
@@ -322,7 +365,7 @@ class Ollama(unittest.TestCase):
             one.port = port
             self.assertEqual(one.get("/", judge=False).body, b"Ollama is running")
             self.assertEqual(one.request("HEAD", "/", judge=False).status, 200)
-            self.assertEqual(len(one.get("/api/tags").json()["models"]), 2)
+            self.assertEqual(len(one.get("/api/tags").json()["models"]), 3)
         finally:
             self.assertEqual(one.close(), 0)
 
