@@ -8,6 +8,8 @@ from . import _arrays, errors
 from . import _library as _l
 from ._lists import type_info
 
+_DECODED_AT_ONCE = 1 << 26  # weights
+
 
 def _progress(calls: list[BaseException]) -> Any:
     """Runs the interpreter's signal handlers now and then; what they raise stops the call."""
@@ -22,12 +24,12 @@ def _progress(calls: list[BaseException]) -> Any:
     return _l.RowsFn(tell)
 
 
-def _run(call: Any, request: _l.Rows, source: int, target: int) -> None:
+def _encode(request: _l.Rows, source: int, target: int) -> None:
     diag = _l.Diag()
     raised: list[BaseException] = []
     if request.n_rows * request.row_len > 1 << 20:
         request.progress = _progress(raised)
-    code = call(request, source, target, diag)
+    code = _l.lib.ht_rows_encode(request, source, target, diag)
     if raised:
         raise raised[0]
     _l.check(code, diag)
@@ -62,8 +64,7 @@ def encode(type: str, x: Any, importance: Any = None, *, threads: int = 0, out: 
     if weights is not None and weights.shape != given.shape[-1:]:
         raise weights.fail(f"expected the shape {given.shape[-1:]}, got {weights.shape}")
     result, where = _arrays.output(out, given.kind, "u8", (*given.shape[:-1], size))
-    _run(
-        _l.lib.ht_rows_encode,
+    _encode(
         _l.Rows(
             type=_l.raw(type, "type"),
             n_rows=given.count // given.shape[-1],
@@ -97,8 +98,12 @@ def decode(type: str, data: Any, *, threads: int = 0, out: Any = None) -> Any:
         raise given.fail(f"{given.shape[-1]} bytes are no row of blocks of {info.block_bytes} bytes")
     row_len = given.shape[-1] // info.block_bytes * info.block_weights
     result, where = _arrays.output(out, given.kind, "f32", (*given.shape[:-1], row_len))
-    request = _l.Rows(
-        type=_l.raw(type, "type"), n_rows=given.count // given.shape[-1], row_len=row_len, n_threads=threads
-    )
-    _run(_l.lib.ht_rows_decode, request, given.pointer, where)
+    n_rows, size = given.count // given.shape[-1], given.shape[-1]
+    # Decoding is so fast that telling of progress would be felt; signals are handled between runs of rows.
+    step = max(1, _DECODED_AT_ONCE // row_len)
+    for row in range(0, n_rows, step):
+        request = _l.Rows(type=_l.raw(type, "type"), n_rows=min(step, n_rows - row), row_len=row_len, n_threads=threads)
+        diag = _l.Diag()
+        code = _l.lib.ht_rows_decode(request, given.pointer + row * size, where + 4 * row * row_len, diag)
+        _l.check(code, diag)
     return result

@@ -32,7 +32,7 @@ run() { # name, arguments of pytest…
     shift
     echo "== $name"
     # from another folder, so that the package is the wheel's
-    (mkdir -p "$work/elsewhere" && cd "$work/elsewhere" && HT_SOURCE="$OLDPWD" HT_HALFTONE="$build/halftone" HT_WITH="$name" "$work/$name/bin/python" -m pytest -q -p no:cacheprovider \
+    (mkdir -p "$work/elsewhere" && cd "$work/elsewhere" && HT_SOURCE="$OLDPWD" HT_HALFTONE="$build/halftone" HT_WITH="$name" HT_SHARED="${HT_SHARED:-$OLDPWD/../shared}" "$work/$name/bin/python" -m pytest -q -p no:cacheprovider \
         "$@" "$OLDPWD/tests/python") || failed=1
 }
 

@@ -45,6 +45,14 @@ def test_output_in_place():
     assert bytes(room.cast("B")) == bytes(memoryview(halftone.encode("q4_k", x)).cast("B"))
 
 
+def test_runs_of_rows(monkeypatch):
+    """Decoded in runs, the rows are the same."""
+    packed = halftone.encode("q4_0", weights(7, 256))
+    whole = bytes(memoryview(halftone.decode("q4_0", packed)).cast("B"))
+    monkeypatch.setattr("halftone.rows._DECODED_AT_ONCE", 600)
+    assert bytes(memoryview(halftone.decode("q4_0", packed)).cast("B")) == whole
+
+
 def test_importance_counts():
     x = weights(4, 256)
     importance = array.array("f", [float(i % 7) for i in range(256)])
