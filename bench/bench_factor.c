@@ -74,7 +74,9 @@ static void make_factor(struct bench *b)
 {
     struct ht_diag diag;
     if (b->factor.n) ht__factor_close(&b->factor);
-    if (ht__factor_open(&b->factor, b->site.gram, b->n, 0.01, b->pool, NULL, &diag) != HT_OK) exit(1);
+    if (ht__factor_open(&b->factor, b->site.gram, b->n, 0.01, (struct ht__order){HT__ORDER_ACT, 0}, b->pool, NULL,
+                        &diag) != HT_OK)
+        exit(1);
 }
 
 static void solve(struct bench *b)
@@ -85,13 +87,13 @@ static void solve(struct bench *b)
 
 static void feed(struct bench *b)
 {
-    b->coder.encode(&b->coder, b->x, 0, ROWS, NULL, b->coded);
+    b->coder.encode(&b->coder, b->x, 0, ROWS, NULL, NULL, b->coded);
     ht__feedback_codes(&b->factor, b->ops, &b->coder, b->placed, 0, ROWS, &b->buffers, 0, b->coded);
 }
 
 static void feed_and_sweep(struct bench *b)
 {
-    b->coder.encode(&b->coder, b->x, 0, ROWS, NULL, b->coded);
+    b->coder.encode(&b->coder, b->x, 0, ROWS, NULL, NULL, b->coded);
     ht__feedback_codes(&b->factor, b->ops, &b->coder, b->placed, 0, ROWS, &b->buffers, 1, b->coded);
 }
 

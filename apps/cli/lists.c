@@ -14,11 +14,13 @@ static int read_args(const struct command *c, int argc, char **argv, bool *json)
     return argc > taken ? unknown_argument(c, argv[taken]) : EXIT_DONE;
 }
 
-static json_t *options_as_json(const char *scheme)
+typedef bool option_at(const char *owner, size_t index, struct ht_scheme_option_info *info);
+
+static json_t *options_as_json(option_at *at, const char *owner)
 {
     struct ht_scheme_option_info o = {.size = sizeof o};
     json_t *list = json_array();
-    for (size_t i = 0; ht_scheme_option_at(scheme, i, &o); i++) {
+    for (size_t i = 0; at(owner, i, &o); i++) {
         if (o.reading) continue;
         json_t *one = json_pack("{s:s, s:s, s:s}", "name", o.name, "about", o.about, "default", o.otherwise);
         if (o.choices)
@@ -44,23 +46,48 @@ static json_t *schemes_as_json(void)
         if (s.can_write)
             json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "name", s.name, "family", s.family,
                                                   "about", s.about, "loaders", s.loaders, "measured", measured(&s),
-                                                  "options", options_as_json(s.name)));
+                                                  "options", options_as_json(ht_scheme_option_at, s.name)));
     return list;
+}
+
+static json_t *methods_as_json(void)
+{
+    struct ht_method_info m = {.size = sizeof m};
+    json_t *list = json_array();
+    for (size_t i = 0; ht_method_at(i, &m); i++)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", m.name, "about", m.about, "options",
+                                              options_as_json(ht_method_option_at, m.name)));
+    return list;
+}
+
+static void print_options(option_at *at, const char *owner)
+{
+    struct ht_scheme_option_info o = {.size = sizeof o};
+    for (size_t i = 0; at(owner, i, &o); i++)
+        if (!o.reading && o.choices)
+            printf("  %-10s   %s=%s (default %s): %s\n", "", o.name, o.choices, o.otherwise, o.about);
+        else if (!o.reading)
+            printf("  %-10s   %s=%g to %g (default %s): %s\n", "", o.name, o.least, o.most, o.otherwise, o.about);
+}
+
+static void print_methods(void)
+{
+    struct ht_method_info m = {.size = sizeof m};
+    printf("\nMethods, which choose a scheme's codes (-t gptq:bits=3@best:order=group):\n");
+    for (size_t i = 0; ht_method_at(i, &m); i++) {
+        printf("  %-10s %s\n", m.name, m.about);
+        print_options(ht_method_option_at, m.name);
+    }
 }
 
 static void print_schemes(void)
 {
     struct ht_scheme_info s = {.size = sizeof s};
-    struct ht_scheme_option_info o = {.size = sizeof o};
     printf("\nSchemes (-t), each a Hugging Face folder; options stand behind a colon (gptq:bits=3,group=64):\n");
     for (size_t i = 0; ht_scheme_at(i, &s); i++) {
         if (!s.can_write) continue;
         printf("  %-10s %s; loaded by %s\n", s.name, s.about, s.loaders);
-        for (size_t k = 0; ht_scheme_option_at(s.name, k, &o); k++)
-            if (!o.reading && o.choices)
-                printf("  %-10s   %s=%s (default %s): %s\n", "", o.name, o.choices, o.otherwise, o.about);
-            else if (!o.reading)
-                printf("  %-10s   %s=%g to %g (default %s): %s\n", "", o.name, o.least, o.most, o.otherwise, o.about);
+        print_options(ht_scheme_option_at, s.name);
     }
 }
 
@@ -97,8 +124,8 @@ static json_t *types_as_json(void)
                                         (int)t.gguf_id, "block_weights", (int)t.block_weights, "block_bytes",
                                         (int)t.block_bytes, "bpw", 8.0 * t.block_bytes / t.block_weights,
                                         "uses_importance", t.uses_importance, "needs_importance", t.needs_importance));
-    return json_pack("{s:o, s:o, s:o, s:o}", "mixes", mixes, "schemes", schemes_as_json(), "ladders", ladders_as_json(),
-                     "types", formats);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "mixes", mixes, "schemes", schemes_as_json(), "methods",
+                     methods_as_json(), "ladders", ladders_as_json(), "types", formats);
 }
 
 int run_types(const struct command *c, int argc, char **argv)
@@ -113,6 +140,7 @@ int run_types(const struct command *c, int argc, char **argv)
     for (size_t i = 0; ht_mix_at(i, &m); i++)
         printf("  %-10s %s\n", m.name, m.about);
     print_schemes();
+    print_methods();
     print_ladders();
     printf("\nFormats of single tensors (--tensor-type):\n");
     for (size_t i = 0; ht_type_at(i, &t); i++)

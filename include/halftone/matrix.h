@@ -58,6 +58,8 @@ struct ht_scheme_option_info {
 /* The options of a scheme, which stand behind a colon ("gptq:bits=3,group=64"); false past the end. Set info->size
  * before. */
 HT_API bool ht_scheme_option_at(const char *scheme, size_t index, struct ht_scheme_option_info *info);
+/* The same of a method (ht_method_at), whose options stand behind its name: "gptq:bits=3@best:order=group". */
+HT_API bool ht_method_option_at(const char *method, size_t index, struct ht_scheme_option_info *info);
 
 /* ---- matrices -------------------------------------------------------------------------------- */
 

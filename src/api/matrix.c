@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "recipe/ladder.h"
 #include "recipe/quality.h"
+#include "methods/method.h"
 #include "schemes/scheme.h"
 
 #include <math.h>
@@ -54,10 +55,8 @@ bool ht_ladder_at(size_t index, struct ht_ladder_info *info)
     return ht__sized_give(info, &full, sizeof full);
 }
 
-bool ht_scheme_option_at(const char *scheme, size_t index, struct ht_scheme_option_info *info)
+static bool give_option(const struct ht__scheme_option *o, size_t index, struct ht_scheme_option_info *info)
 {
-    const struct ht__scheme *s = scheme ? ht__scheme_by_name(scheme, strlen(scheme)) : NULL;
-    const struct ht__scheme_option *o = s ? s->options : NULL;
     for (size_t i = 0; o && o->name && i < index; i++)
         o++;
     if (!o || !o->name) return false;
@@ -67,8 +66,20 @@ bool ht_scheme_option_at(const char *scheme, size_t index, struct ht_scheme_opti
                                          .least = o->least,
                                          .most = o->most,
                                          .reading = o->reading};
-    ht__scheme_option_text(o, o->otherwise, full.otherwise, sizeof full.otherwise);
+    ht__option_text(o, o->otherwise, full.otherwise, sizeof full.otherwise);
     return ht__sized_give(info, &full, sizeof full);
+}
+
+bool ht_scheme_option_at(const char *scheme, size_t index, struct ht_scheme_option_info *info)
+{
+    const struct ht__scheme *s = scheme ? ht__scheme_by_name(scheme, strlen(scheme)) : NULL;
+    return s && give_option(s->options, index, info);
+}
+
+bool ht_method_option_at(const char *method, size_t index, struct ht_scheme_option_info *info)
+{
+    const struct ht__method *m = method ? ht__method_by_name(method, strlen(method)) : NULL;
+    return m && give_option(m->options, index, info);
 }
 
 /* ---- matrices ---- */

@@ -116,9 +116,10 @@ static enum ht_err take_container(struct parser *p, const char **text, struct ht
 static enum ht_err take_method(struct parser *p, char *type, struct ht__target *t)
 {
     char *at = strrchr(type, '@');
-    t->method = at ? ht__method_by_name(at + 1) : ht__method_at(0);
+    enum ht_err err = ht__method_parse(at ? at + 1 : ht__method_at(0)->name, &t->method, p->diag);
     if (at) *at = '\0';
-    if (t->method) return HT_OK;
+    t->method_asked = at != NULL;
+    if (err != HT_ERR_NOT_FOUND) return err;
     return ht__fail(p->diag, HT_ERR_USAGE, "type", -1, "%s: there is no method \"%.40s\"", type, at + 1);
 }
 
@@ -148,7 +149,13 @@ static enum ht_err take_ladder(struct parser *p, const char *text, struct ht__ta
 /* "@METHOD" in names, where it is not the usual one. */
 static enum ht_err add_method(struct parser *p, struct ht__target *t)
 {
-    if (t->method != ht__method_at(0)) t->type = ht__arena_printf(&p->s->arena, "%s@%s", t->type, t->method->name);
+    const struct ht__method *m = t->method.method;
+    const char *why = m->unsuited ? m->unsuited(t->scheme) : NULL;
+    char text[200];
+    if (why) return ht__fail(p->diag, HT_ERR_USAGE, "type", -1, "%s@%s: %s", t->type, m->name, why);
+    if (m == ht__method_at(0)) return HT_OK;
+    ht__options_text(m->name, m->options, t->method.option, text, sizeof text);
+    t->type = ht__arena_printf(&p->s->arena, "%s@%s", t->type, text);
     return t->type ? HT_OK : ht__fail_memory(p->diag, "type");
 }
 
@@ -496,13 +503,32 @@ static enum ht_err parse_calibration(struct parser *p, const char *option, const
     return ht__calibration_parse(option, text, &p->s->arena, s, p->diag);
 }
 
+/* With a text and time, codes of schemes are chosen by "best" where no method is named. */
+static enum ht_err give_method(struct parser *p, struct ht__target *t)
+{
+    const struct ht__pipeline_settings *s = &p->s->pipeline;
+    bool text = s->importance.collect || s->importance.stats;
+    if (!t->scheme) return HT_OK;
+    if (s->best && text && !t->method_asked) return ht__method_parse("best", &t->method, p->diag);
+    if (t->method.method->by_layer && !text)
+        return ht__fail(p->diag, HT_ERR_USAGE, "type", -1, "%s chooses by the activations of a text: add --calibration",
+                        t->type);
+    return HT_OK;
+}
+
 static enum ht_err parse_effort(struct parser *p)
 {
+    struct ht__pipeline_settings *s = &p->s->pipeline;
     const char *effort = p->o->effort;
-    p->s->pipeline.best = effort && strcmp(effort, "best") == 0;
-    if (effort && !p->s->pipeline.best && strcmp(effort, "fast") != 0)
+    s->best = effort && strcmp(effort, "best") == 0;
+    if (effort && !s->best && strcmp(effort, "fast") != 0)
         return ht__fail(p->diag, HT_ERR_USAGE, "effort", -1, "expected fast or best, got \"%.40s\"", effort);
-    p->s->pipeline.importance.calibration.for_codes = p->s->pipeline.best;
+    s->importance.calibration.for_codes = s->best;
+    for (size_t i = 0; i < s->n_targets; i++) {
+        HT_TRY(give_method(p, &s->targets[i]));
+        const struct ht__method *m = s->targets[i].method.method;
+        s->importance.calibration.for_codes |= m && m->by_layer;
+    }
     return HT_OK;
 }
 

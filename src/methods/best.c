@@ -28,6 +28,7 @@ struct ht__best {
     int64_t n;
     float *cross;    /* q'f, as floats */
     float *diagonal; /* of H: importance for grids */
+    struct ht__order order;
     struct ht__factor factors[N_CANDIDATES];
 };
 
@@ -50,16 +51,18 @@ static enum ht_err open_parts(struct ht__best *b, struct ht_diag *diag)
         b->diagonal[i] = (float)s->gram[i * (b->n + 1)];
     for (int i = 1; i < N_CANDIDATES; i++)
         if (factor_of(i) == i)
-            HT_TRY(ht__factor_open(&b->factors[i], s->gram, b->n, candidates[i].damping, b->pool, b->alloc, diag));
+            HT_TRY(ht__factor_open(&b->factors[i], s->gram, b->n, candidates[i].damping, b->order, b->pool, b->alloc,
+                                   diag));
     return HT_OK;
 }
 
-enum ht_err ht__best_open(const struct ht__site_stats *site, const struct ht__ops *ops, struct ht__pool *pool,
-                          const struct ht__alloc *alloc, struct ht__best **out, struct ht_diag *diag)
+enum ht_err ht__best_open(const struct ht__site_stats *site, struct ht__order order, const struct ht__ops *ops,
+                          struct ht__pool *pool, const struct ht__alloc *alloc, struct ht__best **out,
+                          struct ht_diag *diag)
 {
     struct ht__best *b = *out = ht__new(alloc, sizeof *b);
     if (!b) return ht__fail_memory(diag, "best");
-    *b = (struct ht__best){.alloc = alloc, .site = site, .ops = ops, .pool = pool, .n = site->n_in};
+    *b = (struct ht__best){.alloc = alloc, .site = site, .order = order, .ops = ops, .pool = pool, .n = site->n_in};
     for (int i = 0; i < N_CANDIDATES; i++)
         b->factors[i].alloc = alloc;
     enum ht_err err = open_parts(b, diag);
@@ -79,10 +82,21 @@ void ht__best_close(struct ht__best **best)
     *best = NULL;
 }
 
+void ht__best_group(const struct ht__best *b, int64_t group, int32_t *column_group)
+{
+    for (int64_t i = 0; i < b->n; i++) {
+        int64_t before = 0;
+        for (int64_t j = 0; j < b->n; j++)
+            before += b->diagonal[j] > b->diagonal[i] || (b->diagonal[j] == b->diagonal[i] && j < i);
+        column_group[i] = (int32_t)(before / group);
+    }
+}
+
 /* ---- rows of a matrix ---- */
 
 struct buffers {
     float *target, *placed, *decoded; /* rows x n */
+    float *sorted;                    /* (rows + 1) x n, where groups are listed; otherwise NULL */
     float *wanted, *got;              /* held-out tokens x rows */
     struct ht__feedback_buffers feedback;
 };
@@ -156,7 +170,7 @@ static void make_candidate(const struct job *j, struct buffers *k, int c, int64_
     const float *rows = j->m->w + row * j->b->n;
     if (c == 0) {
         const float *importance = j->m->importance ? j->m->importance : j->b->diagonal;
-        coder->encode(coder, rows, row, n_rows, importance, j->coded[c]);
+        coder->encode(coder, rows, row, n_rows, importance, k->sorted, j->coded[c]);
         return;
     }
     if (candidates[c].target) {
@@ -165,7 +179,7 @@ static void make_candidate(const struct job *j, struct buffers *k, int c, int64_
     } else {
         ht__feedback_place(f, rows, n_rows, k->placed);
     }
-    coder->encode(coder, rows, row, n_rows, j->b->diagonal, j->coded[c]);
+    coder->encode(coder, rows, row, n_rows, j->b->diagonal, k->sorted, j->coded[c]);
     if (coder->n_codes)
         ht__feedback_codes(f, j->b->ops, coder, k->placed, row, n_rows, &k->feedback, SWEEPS, j->coded[c]);
 }
@@ -192,6 +206,7 @@ static bool open_buffers(const struct job *j, struct ht__arena *arena, struct bu
         if (!(*floats[i] = ht__arena_raw(arena, n * sizeof(float)))) return false;
     k->wanted = ht__arena_raw(arena, held * sizeof(float));
     k->got = ht__arena_raw(arena, held * sizeof(float));
+    if (j->m->coder->order && !(k->sorted = ht__arena_raw(arena, (n + (size_t)j->b->n) * sizeof(float)))) return false;
     return k->wanted && k->got && ht__feedback_open(&k->feedback, j->m->coder, arena);
 }
 

@@ -21,10 +21,13 @@
 struct ht__best;
 
 /* Factors of a finished site, for all of its matrices. */
-HT_MUST_CHECK enum ht_err ht__best_open(const struct ht__site_stats *site, const struct ht__ops *ops,
-                                        struct ht__pool *pool, const struct ht__alloc *alloc, struct ht__best **out,
-                                        struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__best_open(const struct ht__site_stats *site, struct ht__order order,
+                                        const struct ht__ops *ops, struct ht__pool *pool, const struct ht__alloc *alloc,
+                                        struct ht__best **out, struct ht_diag *diag);
 void ht__best_close(struct ht__best **best);
+
+/* Groups of columns that are about as large: the group of each, n_in numbers. `group` columns in each; divides n_in. */
+void ht__best_group(const struct ht__best *best, int64_t group, int32_t *column_group);
 
 struct ht__best_matrix {
     const struct ht__coder *coder; /* of n_out x n_in */

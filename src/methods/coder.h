@@ -18,11 +18,14 @@ struct ht__coder {
     size_t size;  /* of the coded matrix */
     /* n_codes 0: codes and scales do not come apart, and only encode() and decode() can be called. */
     int n_codes, group; /* group: weights of a row that share scale and offset; divides n_in */
+    /* Where groups are listed: the columns by groups, those of group g from g * group on. NULL: groups follow one another. */
+    const int32_t *order;
     const float *level; /* n_codes of them, ascending */
 
-    /* Scales that fit the rows, and the nearest codes. x: n_rows x n_in; importance: n_in floats or NULL. */
+    /* Scales that fit the rows, and the nearest codes. x: n_rows x n_in; importance: n_in floats or NULL; sorted:
+     * (n_rows + 1) x n_in floats to work in where groups are listed, otherwise not touched. */
     void (*encode)(const struct ht__coder *coder, const float *x, int64_t row, int64_t n_rows, const float *importance,
-                   void *coded);
+                   float *sorted, void *coded);
     /* What the program that loads it computes with. */
     void (*decode)(const struct ht__coder *coder, const void *coded, int64_t row, int64_t n_rows, float *x);
     /* Codes of rows that are encoded (n_rows x n_in: indices of levels), and their groups' scales and offsets (n_rows x n_in /
@@ -55,7 +58,8 @@ HT_MUST_CHECK enum ht_err ht__coder_of_type(struct ht__coder *coder, const struc
 
 /* Can codes of the matrix be chosen one by one? Not where scales span more rows than are worked on at a time. */
 bool ht__coder_takes(const struct ht__scheme_params *params, const struct ht__matrix *matrix);
-/* Of a scheme that takes the matrix. What its numbers are is found by asking it. params outlive the coder. */
+/* Of a scheme that takes the matrix. What its numbers are is found by asking it. params, and matrix->column_group, outlive the
+ * coder. */
 HT_MUST_CHECK enum ht_err ht__coder_of_scheme(struct ht__coder *coder, const struct ht__scheme_params *params,
                                               const struct ht__matrix *matrix, struct ht__arena *arena,
                                               struct ht_diag *diag);
@@ -63,5 +67,17 @@ HT_MUST_CHECK enum ht_err ht__coder_of_scheme(struct ht__coder *coder, const str
 size_t ht__coded_size(const struct ht__scheme_params *params, const struct ht__matrix *matrix);
 struct ht__codes ht__coded_rows(const struct ht__scheme_params *params, const struct ht__matrix *matrix, void *coded,
                                 int64_t row, int64_t n_rows);
+
+/* Column i of group g of a row. */
+static inline int64_t ht__coder_column(const struct ht__coder *coder, int64_t g, int64_t i)
+{
+    int64_t at = g * coder->group + i;
+    return coder->order ? coder->order[at] : at;
+}
+/* The group of a column. */
+static inline int64_t ht__coder_group(const struct ht__coder *coder, int64_t column)
+{
+    return coder->matrix.column_group ? coder->matrix.column_group[column] : column / coder->group;
+}
 
 #endif

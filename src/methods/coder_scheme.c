@@ -50,6 +50,7 @@ struct ht__codes ht__coded_rows(const struct ht__scheme_params *p, const struct 
         .q = (uint8_t *)coded + row * m->n_in,
         .scale = scales,
         .zero = has_zero(p) ? scales + groups_of(p, m, m->n_out) : NULL,
+        .column_group = m->column_group,
     };
 }
 
@@ -215,11 +216,25 @@ static struct ht__codes rows_of(const struct ht__coder *c, const void *coded, in
     return ht__coded_rows(c->params, &c->matrix, (void *)(uintptr_t)coded, row, n_rows);
 }
 
+static void sort_row(const struct ht__coder *c, const float *x, float *sorted)
+{
+    for (int64_t i = 0; i < c->n_in; i++)
+        sorted[i] = x[c->order[i]];
+}
+
 static void encode(const struct ht__coder *c, const float *x, int64_t row, int64_t n_rows, const float *importance,
-                   void *coded)
+                   float *sorted, void *coded)
 {
     struct ht__codes codes = rows_of(c, coded, row, n_rows);
-    c->params->scheme->fit(c->params, &c->matrix, x, importance, &codes);
+    const float *fitted = x;
+    if (c->order) {
+        for (int64_t r = 0; r < n_rows; r++)
+            sort_row(c, x + r * c->n_in, sorted + r * c->n_in);
+        if (importance) sort_row(c, importance, sorted + n_rows * c->n_in);
+        fitted = sorted;
+        importance = importance ? sorted + n_rows * c->n_in : NULL;
+    }
+    c->params->scheme->fit(c->params, &c->matrix, fitted, importance, &codes);
     c->params->scheme->nearest(c->params, &c->matrix, x, &codes);
 }
 
@@ -327,6 +342,20 @@ static enum ht_err open_rescale(struct ht__coder *c, struct ht__arena *arena, st
     return HT_OK;
 }
 
+/* The columns by their groups: each has as many as the others. */
+static enum ht_err keep_order(struct ht__coder *c, struct ht__arena *arena, struct ht_diag *diag)
+{
+    int32_t *order = ht__arena_array(arena, (size_t)c->n_in, sizeof *order);
+    int32_t *used = ht__arena_array(arena, (size_t)(c->n_in / c->group), sizeof *used);
+    if (!order || !used) return ht__fail_memory(diag, "groups");
+    for (int64_t i = 0; i < c->n_in; i++) {
+        int32_t g = c->matrix.column_group[i];
+        order[(int64_t)g * c->group + used[g]++] = (int32_t)i;
+    }
+    c->order = order;
+    return HT_OK;
+}
+
 enum ht_err ht__coder_of_scheme(struct ht__coder *c, const struct ht__scheme_params *params,
                                 const struct ht__matrix *matrix, struct ht__arena *arena, struct ht_diag *diag)
 {
@@ -347,8 +376,10 @@ enum ht_err ht__coder_of_scheme(struct ht__coder *c, const struct ht__scheme_par
     struct probe k = {.c = c, .matrix = *matrix};
     k.matrix.dtype = &ht__codec_f32;
     k.matrix.n_out = c->rows < matrix->n_out ? c->rows : matrix->n_out;
+    k.matrix.column_group = NULL;
     ht__arena_init(&k.arena, NULL);
     enum ht_err err = ask(&k, arena, diag);
     ht__arena_close(&k.arena);
+    if (err == HT_OK && matrix->column_group) err = keep_order(c, arena, diag);
     return err == HT_OK ? open_rescale(c, arena, diag) : err;
 }

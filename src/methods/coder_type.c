@@ -7,8 +7,9 @@ static size_t row_bytes(const struct ht__coder *c)
 }
 
 static void encode(const struct ht__coder *c, const float *x, int64_t row, int64_t n_rows, const float *importance,
-                   void *coded)
+                   float *sorted, void *coded)
 {
+    (void)sorted;
     const float *weights = c->type->flags & HT__CODEC_USES_IMPORTANCE ? importance : NULL;
     ht__encoder(c->type, c->cpu)(x, n_rows, c->n_in, weights, (uint8_t *)coded + (size_t)row * row_bytes(c));
 }

@@ -96,24 +96,45 @@ static bool cholesky(double *a, int64_t n, struct ht__pool *pool)
 /* ---- order and damping ---- */
 
 struct by_size {
-    double diagonal;
-    int32_t column;
+    double group, diagonal; /* the largest diagonal of its group; its own */
+    int32_t first, column;  /* the first column of its group */
 };
 
 /* Ascending; equal ones in the order of the columns. */
 static int compare(const void *a, const void *b)
 {
     const struct by_size *x = a, *y = b;
+    if (x->group != y->group) return x->group < y->group ? -1 : 1;
+    if (x->first != y->first) return x->first < y->first ? 1 : -1;
     if (x->diagonal != y->diagonal) return x->diagonal < y->diagonal ? -1 : 1;
     return x->column < y->column ? 1 : -1;
 }
 
-static enum ht_err order_columns(struct ht__factor *f, const double *gram, struct ht_diag *diag)
+static double largest(const struct ht__factor *f, const double *gram, int64_t first, int64_t n)
+{
+    double most = 0;
+    for (int64_t i = first; i < first + n && i < f->n; i++)
+        most = fmax(most, gram[i * f->n + i]);
+    return most;
+}
+
+static struct by_size size_of(const struct ht__factor *f, const double *gram, int64_t i, struct ht__order order)
+{
+    struct by_size size = {.column = (int32_t)i};
+    if (order.kind != HT__ORDER_NATURAL) size.diagonal = gram[i * f->n + i];
+    if (order.kind == HT__ORDER_GROUP) {
+        size.first = (int32_t)(i / order.group * order.group);
+        size.group = largest(f, gram, size.first, order.group);
+    }
+    return size;
+}
+
+static enum ht_err order_columns(struct ht__factor *f, const double *gram, struct ht__order order, struct ht_diag *diag)
 {
     struct by_size *all = ht__new_array(f->alloc, (size_t)f->n, sizeof *all);
     if (!all) return ht__fail_memory(diag, "factor");
     for (int64_t i = 0; i < f->n; i++)
-        all[i] = (struct by_size){gram[i * f->n + i], (int32_t)i};
+        all[i] = size_of(f, gram, i, order);
     qsort(all, (size_t)f->n, sizeof *all, compare);
     for (int64_t i = 0; i < f->n; i++)
         f->place[f->column[i] = all[i].column] = (int32_t)i;
@@ -164,8 +185,8 @@ static enum ht_err make(struct ht__factor *f, const double *gram, double *a, str
     return ht__fail(diag, HT_ERR_NONFINITE, "calibration", -1, "the Gram matrix of a site cannot be factored");
 }
 
-enum ht_err ht__factor_open(struct ht__factor *f, const double *gram, int64_t n, double damping, struct ht__pool *pool,
-                            const struct ht__alloc *alloc, struct ht_diag *diag)
+enum ht_err ht__factor_open(struct ht__factor *f, const double *gram, int64_t n, double damping, struct ht__order order,
+                            struct ht__pool *pool, const struct ht__alloc *alloc, struct ht_diag *diag)
 {
     double mean = mean_diagonal(gram, n);
     size_t size = (size_t)n * sizeof(float);
@@ -178,7 +199,7 @@ enum ht_err ht__factor_open(struct ht__factor *f, const double *gram, int64_t n,
     double *a = ht__new_array(alloc, (size_t)n, (size_t)n * sizeof *a);
     enum ht_err err =
         a && f->column && f->place && f->gram && f->lower && f->upper ? HT_OK : ht__fail_memory(diag, "factor");
-    if (err == HT_OK) err = order_columns(f, gram, diag);
+    if (err == HT_OK) err = order_columns(f, gram, order, diag);
     if (err == HT_OK) err = make(f, gram, a, pool, diag);
     ht__free(alloc, a);
     return err;

@@ -10,12 +10,22 @@
 #include "base/pool.h"
 #include "kernels/ops/ops.h"
 
+/* Which columns are worked on first. */
+enum ht__order_kind {
+    HT__ORDER_ACT,    /* those with the largest diagonal (GPTQ's act-order) */
+    HT__ORDER_GROUP,  /* groups by their largest diagonal, and columns within a group likewise */
+    HT__ORDER_NATURAL /* the first */
+};
+struct ht__order {
+    enum ht__order_kind kind;
+    int64_t group; /* HT__ORDER_GROUP: columns of a group, divides n; otherwise not looked at */
+};
+
 struct ht__factor {
     const struct ht__alloc *alloc;
     int64_t n;
     double damping;  /* what was added to the diagonal: grown where the matrix could not be factored with less */
-    int32_t *column; /* place -> column. Columns are worked on from the last place to the first: those with the largest
-                         diagonal first */
+    int32_t *column; /* place -> column. Columns are worked on from the last place to the first */
     int32_t *place;  /* column -> place */
     float *gram;     /* n x n, by places, damped */
     float *lower;    /* L, by rows */
@@ -24,7 +34,8 @@ struct ht__factor {
 
 /* damping: times the mean of the diagonal. */
 HT_MUST_CHECK enum ht_err ht__factor_open(struct ht__factor *factor, const double *gram, int64_t n, double damping,
-                                          struct ht__pool *pool, const struct ht__alloc *alloc, struct ht_diag *diag);
+                                          struct ht__order order, struct ht__pool *pool, const struct ht__alloc *alloc,
+                                          struct ht_diag *diag);
 void ht__factor_close(struct ht__factor *factor);
 
 /* rows (n_rows x n, by places) become rows (H + damping)^-1. */

@@ -39,7 +39,7 @@ struct work {
 static float take(const struct work *k, int64_t row, int64_t place, float x)
 {
     const struct ht__coder *c = k->coder;
-    int64_t column = k->f->column[place], group = row * (k->n / c->group) + column / c->group;
+    int64_t column = k->f->column[place], group = row * (k->n / c->group) + ht__coder_group(c, column);
     uint8_t *code = k->b->codes + row * k->n + column;
     *code = (uint8_t)nearest_code(c, k->b->scale[group], k->b->offset[group], x, *code);
     return k->b->scale[group] * c->level[*code] + k->b->offset[group];
@@ -119,7 +119,7 @@ static void find_errors(const struct work *k)
     const struct ht__coder *c = k->coder;
     for (int64_t r = 0; r < k->n_rows; r++)
         for (int64_t i = 0; i < k->n; i++) {
-            int64_t column = k->f->column[i], group = r * (k->n / c->group) + column / c->group;
+            int64_t column = k->f->column[i], group = r * (k->n / c->group) + ht__coder_group(c, column);
             float level = c->level[k->b->codes[r * k->n + column]];
             k->b->error[r * k->n + i] = k->w[r * k->n + i] - (k->b->scale[group] * level + k->b->offset[group]);
         }
@@ -129,40 +129,46 @@ static void find_errors(const struct work *k)
 
 /*
  * The best scale of one group while all else stays: a weight is scale * v, so the loss is least where the gradient along v is 0,
- * which is a step of (gradient v) / (v' H v). places: of the group's columns.
+ * which is a step of (gradient v) / (v' H v).
  */
-static void refit(const struct work *k, int64_t r, int64_t g, const int32_t *places)
+static void refit(const struct work *k, int64_t r, int64_t g)
 {
     const struct ht__coder *c = k->coder;
+    const int32_t *place = k->f->place;
     float *error = k->b->error + r * k->n, *gradient = k->b->gradient + r * k->n;
     float *scale = &k->b->scale[r * (k->n / c->group) + g], *offset = &k->b->offset[r * (k->n / c->group) + g];
     float shift = *scale != 0 ? *offset / *scale : 0;
-    const uint8_t *codes = k->b->codes + r * k->n + g * c->group;
+    const uint8_t *codes = k->b->codes + r * k->n;
     double along = 0, curve = 0;
     memset(k->b->change, 0, (size_t)k->n * sizeof(float));
     for (int i = 0; i < c->group; i++) {
-        float v = c->level[codes[i]] + shift;
-        if (v != 0) k->ops->add_scaled(k->b->change, k->f->gram + (int64_t)places[i] * k->n, v, k->n);
-        along += (double)gradient[places[i]] * (double)v;
+        int64_t column = ht__coder_column(c, g, i), at = place[column];
+        float v = c->level[codes[column]] + shift;
+        if (v != 0) k->ops->add_scaled(k->b->change, k->f->gram + at * k->n, v, k->n);
+        along += (double)gradient[at] * (double)v;
     }
-    for (int i = 0; i < c->group; i++)
-        curve += (double)k->b->change[places[i]] * (double)(c->level[codes[i]] + shift);
+    for (int i = 0; i < c->group; i++) {
+        int64_t column = ht__coder_column(c, g, i);
+        curve += (double)k->b->change[place[column]] * (double)(c->level[codes[column]] + shift);
+    }
     if (!(curve > 0) || *scale == 0) return;
     float step = (float)(along / curve);
-    for (int i = 0; i < c->group; i++)
-        error[places[i]] -= step * (c->level[codes[i]] + shift);
+    for (int i = 0; i < c->group; i++) {
+        int64_t column = ht__coder_column(c, g, i);
+        error[place[column]] -= step * (c->level[codes[column]] + shift);
+    }
     k->ops->add_scaled(gradient, k->b->change, -step, k->n);
     *scale += step;
     *offset = *scale * shift;
 }
 
 /* Every group's scale, one after the other; then as they can be stored. */
-static void refit_all(const struct work *k, int64_t row, const int32_t *place, void *coded)
+static void refit_all(const struct work *k, int64_t row, void *coded)
 {
     const struct ht__coder *c = k->coder;
     for (int64_t r = 0; r < k->n_rows; r++)
         for (int64_t g = 0; g < k->n / c->group; g++)
-            refit(k, r, g, place + g * c->group);
+            refit(k, r, g);
     c->write(c, k->b->codes, row, k->n_rows, coded);
     (void)c->rescale(c, k->b->scale, row, k->n_rows, coded); /* without memory they stay as they were */
     c->read(c, coded, row, k->n_rows, k->b->codes, k->b->scale, k->b->offset);
@@ -183,7 +189,7 @@ static void choose_scales(const struct work *k, int64_t row, void *coded)
 {
     enum { ROUNDS = 2, SWEEPS = 2 };
     for (int i = 0; i < ROUNDS; i++) {
-        refit_all(k, row, k->f->place, coded);
+        refit_all(k, row, coded);
         for (int s = 0; s < SWEEPS; s++)
             sweep(k);
     }

@@ -84,10 +84,14 @@ static enum ht_err take_scheme(struct ht__plan *plan, struct ht__plan_output *ou
             "it is already quantized to %s; making %s of it loses more than starting from the original; add "
             "--allow-requantize to do it all the same",
             w->blocks ? w->blocks->label : plan->model->packed_as, linear->scheme->scheme->name);
+    if (ht__scheme_flags(linear->scheme) & HT__SCHEME_LISTED && !out->target->method.method->by_layer)
+        return ht__fail(diag, HT_ERR_USAGE, "type", -1,
+                        "%s: its groups are chosen by activations: add --calibration and --effort best",
+                        out->target->type);
     out->choices[item].scheme = linear->scheme;
     out->packed[item] = new_packed(plan, linear->scheme, &m);
     if (!out->packed[item]) return ht__fail_memory(diag, "plan");
-    out->packed[item]->method = out->target->method;
+    out->packed[item]->method = &out->target->method;
     return HT_OK;
 }
 

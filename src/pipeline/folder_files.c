@@ -286,18 +286,17 @@ static void describe_gguf(struct ht__buf *b, const struct ht__plan *plan, const 
 static void describe(struct ht__buf *b, const struct ht__plan *plan, const struct ht__plan_output *out)
 {
     const struct ht__scheme *scheme = out->target->scheme ? out->target->scheme->scheme : NULL;
-    bool best = ht__layers_output(plan, out);
     ht__buf_printf(b, "# %s\n\n", ht__path_base(out->folder));
     if (scheme)
-        ht__buf_printf(
-            b,
-            "The %s of this model are stored as `%s` (%s: %s), written by halftone %s; codes were chosen "
-            "by `%s`: %s. %s as in the original.\n\nIt is loaded by: %s.\n",
-            ht__scheme_flags(out->target->scheme) & HT__SCHEME_STACKS ? "experts" : "Linear layers", out->target->type,
-            scheme->family, scheme->about, HT_VERSION, best ? "best" : out->target->method->name,
-            best ? "layer by layer, for the least error on a calibration text" : out->target->method->about,
-            out->target->n_rules ? "Embeddings, norms and biases are" : "Embeddings, output, norms and biases are",
-            scheme->loaders);
+        ht__buf_printf(b,
+                       "The %s of this model are stored as `%s` (%s: %s), written by halftone %s; codes were chosen "
+                       "by `%s`: %s. %s as in the original.\n\nIt is loaded by: %s.\n",
+                       ht__scheme_flags(out->target->scheme) & HT__SCHEME_STACKS ? "experts" : "Linear layers",
+                       out->target->type, scheme->family, scheme->about, HT_VERSION, out->target->method.method->name,
+                       out->target->method.method->about,
+                       out->target->n_rules ? "Embeddings, norms and biases are"
+                                            : "Embeddings, output, norms and biases are",
+                       scheme->loaders);
     else
         ht__buf_printf(b, "The weights of this model in %s, converted by halftone %s.\n", out->mix->name, HT_VERSION);
     for (size_t i = 0; i < plan->settings->asked.notes.n; i++)

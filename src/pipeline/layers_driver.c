@@ -7,8 +7,9 @@ bool ht__layers_output(const struct ht__plan *plan, const struct ht__plan_output
 {
     const struct ht__codec *type = out->mix ? ht__codec_by_name(out->mix->default_type) : NULL;
     const struct ht__importance_settings *im = &plan->settings->importance;
+    if (out->target->scheme) return out->target->method.method->by_layer;
     if (!plan->settings->best || (!im->collect && !im->stats)) return false;
-    if (out->target->container->dialect == HT__DIALECT_NATIVE) return out->target->scheme != NULL;
+    if (out->target->container->dialect == HT__DIALECT_NATIVE) return false;
     return type && !(type->flags & HT__CODEC_PLAIN);
 }
 
@@ -17,6 +18,12 @@ bool ht__layers_wanted(const struct ht__plan *plan)
     for (size_t i = 0; i < plan->n_outputs; i++)
         if (ht__layers_output(plan, &plan->outputs[i])) return true;
     return false;
+}
+
+static bool is_sequential(const struct ht__plan_output *out)
+{
+    const struct ht__method_params *method = &out->target->method;
+    return !method->method || ht__method_get(method, "sequential") != 0;
 }
 
 /* ---- for the driver's other files ---- */
@@ -35,7 +42,7 @@ int ht__layers_seqs(const struct ht__layers *d, size_t chunk)
 const float *ht__course_weight(void *course, const struct ht__weight *weight)
 {
     const struct ht__course *c = course;
-    return c->weights[weight - c->plan->model->weights];
+    return c->unchosen ? NULL : c->weights[weight - c->plan->model->weights];
 }
 
 enum ht_err ht__layers_tell(struct ht__layers *d, double share, const char *what, struct ht_diag *diag)
@@ -113,11 +120,23 @@ static enum ht_err round_others(struct ht__layers *d, struct ht__course *c, int 
     return ht__course_follow(c, layer, NULL, diag);
 }
 
+/* GPTQ's groups are of the size that the folder's scheme has; schemes without that have no order by groups. */
+struct ht__order ht__course_order(const struct ht__course *c)
+{
+    const struct ht__target *t = c->out->target;
+    if (!t->method.method) return (struct ht__order){HT__ORDER_ACT, 0};
+    struct ht__order order = {(enum ht__order_kind)ht__method_get(&t->method, "order"), 0};
+    double group = ht__scheme_get(t->scheme, "group");
+    order.group = group > 0 ? (int64_t)group : 1;
+    if (order.kind == HT__ORDER_GROUP && group <= 0) order.kind = HT__ORDER_ACT;
+    return order;
+}
+
 static enum ht_err choose_all(struct ht__layers *d, struct ht__course *c, const struct ht__stage *stage,
                               const struct ht__site_stats *site, double share, struct ht_diag *diag)
 {
     struct ht__best *best = NULL;
-    enum ht_err err = ht__best_open(site, d->ops, d->pool, d->plan->run.alloc, &best, diag);
+    enum ht_err err = ht__best_open(site, ht__course_order(c), d->ops, d->pool, d->plan->run.alloc, &best, diag);
     for (size_t i = 0; err == HT_OK && i < d->plan->n_items; i++)
         if (chosen_at(c, stage, i)) err = ht__course_choose(d, c, i, best, share, diag);
     ht__best_close(&best);
@@ -185,8 +204,35 @@ static void mark_all(struct ht__layers *d, enum ht__mark mark)
         d->courses[i].flow.mark = mark;
 }
 
+static size_t stream_bytes(const struct ht__layers *d)
+{
+    return (size_t)d->n_tokens * (size_t)d->n_embd * sizeof(float);
+}
+
+/* Outputs whose sites are looked at as if nothing in the layer were quantized go through it twice. */
+static void begin_layer(struct ht__layers *d)
+{
+    mark_all(d, HT__MARK_START);
+    for (size_t i = 0; i < d->n_courses; i++) {
+        struct ht__course *c = &d->courses[i];
+        if (!c->start) continue;
+        memcpy(c->start, c->flow.x, stream_bytes(d));
+        c->unchosen = true;
+    }
+}
+
+static void begin_again(struct ht__layers *d, struct ht__course *c)
+{
+    if (!c->start) return;
+    memcpy(c->flow.x, c->start, stream_bytes(d));
+    c->flow.mark = HT__MARK_START;
+    c->unchosen = false;
+}
+
 static enum ht_err finish_layer(struct ht__layers *d, int layer, struct ht_diag *diag)
 {
+    for (size_t i = 0; i < d->n_courses; i++)
+        begin_again(d, &d->courses[i]);
     for (size_t i = 0; i < d->n_courses; i++)
         HT_TRY(ht__layers_move(d, &d->courses[i], layer, HT__MARK_END, 0.4, diag));
     return ht__layers_move(d, NULL, layer, HT__MARK_END, 0.4, diag);
@@ -220,7 +266,7 @@ static enum ht_err one_layer(struct ht__layers *d, int layer, struct ht_diag *di
 {
     HT_TRY(ht__layers_find(d, layer, diag));
     d->step = (double)d->n_tokens / (double)(1 + d->n_courses * (d->n_stages + 1));
-    mark_all(d, HT__MARK_START);
+    begin_layer(d);
     HT_TRY(choose_layer(d, layer, diag));
     HT_TRY(finish_layer(d, layer, diag));
     d->done = (double)(layer + 1) * (double)d->n_tokens;
@@ -292,7 +338,7 @@ static uint64_t besides(const struct ht__layers *d)
     const struct ht__weight *e = ht__model_find(m, HT__ROLE_EMBEDDING);
     uint64_t embedding = e ? (uint64_t)e->rows->n_rows * (uint64_t)e->rows->row_len * d->n_courses : 0;
     embedding += 4 * HT__MOST_JUDGED * (uint64_t)d->n_embd * sizeof(float);
-    uint64_t streams = (uint64_t)(d->n_tokens * d->n_embd) * sizeof(float) * (1 + d->n_courses);
+    uint64_t streams = (uint64_t)(d->n_tokens * d->n_embd) * sizeof(float) * (1 + d->n_courses + d->n_starts);
     uint64_t kept = ht__layers_kept_bytes(d, d->most_kept);
     return embedding + streams + kept + site_bytes(d, widest) + weight_bytes(d, largest, most);
 }
@@ -343,7 +389,10 @@ enum ht_err ht__layers_memory(const struct ht__plan *plan, uint64_t *total, stru
     struct ht__layers d = {.plan = (struct ht__plan *)(uintptr_t)plan};
     *total = 0;
     for (size_t i = 0; i < plan->n_outputs; i++)
-        d.n_courses += ht__layers_output(plan, &plan->outputs[i]);
+        if (ht__layers_output(plan, &plan->outputs[i])) {
+            d.n_courses++;
+            d.n_starts += !is_sequential(&plan->outputs[i]);
+        }
     if (d.n_courses == 0) return HT_OK;
     if (plan->settings->importance.stats) {
         HT_TRY(ht__layers_kept_memory(plan, total, diag));
@@ -369,7 +418,11 @@ static enum ht_err open_course(struct ht__layers *d, struct ht__course *c, struc
     if (folder) c->used = ht__arena_array(&d->plan->arena, n, sizeof *c->used);
     if (folder && (!c->native || !c->used)) return ht__fail_memory(diag, "plan");
     c->flow.x = ht__new_array(d->plan->run.alloc, (size_t)d->n_tokens, (size_t)d->n_embd * sizeof(float));
+    if (!is_sequential(out))
+        c->start = ht__new_array(d->plan->run.alloc, (size_t)d->n_tokens, (size_t)d->n_embd * sizeof(float));
     d->n_courses++;
+    d->n_starts += !is_sequential(out);
+    if (!is_sequential(out) && !c->start) return ht__fail_memory(diag, "activations");
     return c->chosen && c->weights && c->flow.x ? HT_OK : ht__fail_memory(diag, "activations");
 }
 
@@ -456,6 +509,7 @@ enum ht_err ht__layers_run(struct ht__plan *plan, const struct ht__journal *jour
     for (size_t i = 0; i < d.n_courses; i++) {
         ht__course_forget(&d.courses[i]);
         ht__free(plan->run.alloc, d.courses[i].flow.x);
+        ht__free(plan->run.alloc, d.courses[i].start);
     }
     ht__free(plan->run.alloc, d.flow.x);
     for (int i = 0; i < 2; i++)

@@ -93,7 +93,8 @@ static enum ht_err open_feedback(struct embedding *e, struct ht_diag *diag)
     if (!e->type->grid || !ht__model_find(e->d->plan->model, HT__ROLE_OUTPUT)) return HT_OK;
     enum ht_err err = sum_matrices(e, &sum, diag);
     if (err == HT_OK && sum.n_rows > 0) {
-        err = ht__factor_open(&e->factor, sum.gram, e->d->n_embd, .05, e->d->pool, e->d->plan->run.alloc, diag);
+        err = ht__factor_open(&e->factor, sum.gram, e->d->n_embd, .05, (struct ht__order){HT__ORDER_ACT, 0}, e->d->pool,
+                              e->d->plan->run.alloc, diag);
         e->possible[FEEDBACK] = err == HT_OK;
     }
     ht__site_close(&sum);

@@ -40,35 +40,43 @@ static bool takes(const struct ht__layers *d, const struct ht__course *c, const 
            !d->journal->finished[item] && ht__course_changes(c, item) && ht__course_can_choose(c, w, item);
 }
 
-static bool has_work(const struct ht__layers *d, const struct ht__kept_site *k)
+static bool has_work(const struct ht__layers *d, const struct ht__course *c, const struct ht__kept_site *k)
 {
-    for (size_t c = 0; c < d->n_courses; c++)
-        for (size_t i = 0; i < d->plan->n_items; i++)
-            if (takes(d, &d->courses[c], k, i)) return true;
+    for (size_t i = 0; i < d->plan->n_items; i++)
+        if (takes(d, c, k, i)) return true;
     return false;
 }
 
-static enum ht_err choose_at(struct ht__layers *d, const struct ht__kept_site *k, const struct ht__best *best,
-                             struct ht_diag *diag)
+/* Outputs may differ in the order that they work on columns in: each has factors of its own. */
+static enum ht_err choose_at(struct ht__layers *d, struct ht__course *c, const struct ht__kept_site *k,
+                             const struct ht__site_stats *site, struct ht_diag *diag)
+{
+    struct ht__best *best = NULL;
+    if (!has_work(d, c, k)) return HT_OK;
+    enum ht_err err = ht__best_open(site, ht__course_order(c), d->ops, d->pool, d->plan->run.alloc, &best, diag);
+    for (size_t i = 0; err == HT_OK && i < d->plan->n_items; i++) {
+        if (!takes(d, c, k, i)) continue;
+        err = ht__course_choose(d, c, i, best, 0, diag);
+        if (err == HT_OK) err = ht__layers_tell(d, 0, ht__item_any(d->plan, i)->name, diag);
+    }
+    ht__best_close(&best);
+    return err;
+}
+
+static bool any_work(const struct ht__layers *d, const struct ht__kept_site *k)
 {
     for (size_t c = 0; c < d->n_courses; c++)
-        for (size_t i = 0; i < d->plan->n_items; i++) {
-            if (!takes(d, &d->courses[c], k, i)) continue;
-            HT_TRY(ht__course_choose(d, &d->courses[c], i, best, 0, diag));
-            HT_TRY(ht__layers_tell(d, 0, ht__item_any(d->plan, i)->name, diag));
-        }
-    return HT_OK;
+        if (has_work(d, &d->courses[c], k)) return true;
+    return false;
 }
 
 static enum ht_err one_site(struct ht__layers *d, const struct ht__kept_site *k, struct ht_diag *diag)
 {
     struct ht__site_stats site = {.gram = NULL};
-    struct ht__best *best = NULL;
-    if (!k->dense || k->gram_rows == 0 || k->n_held == 0 || !has_work(d, k)) return HT_OK;
+    if (!k->dense || k->gram_rows == 0 || k->n_held == 0 || !any_work(d, k)) return HT_OK;
     enum ht_err err = open_site(k, d->plan->run.alloc, &site, diag);
-    if (err == HT_OK) err = ht__best_open(&site, d->ops, d->pool, d->plan->run.alloc, &best, diag);
-    if (err == HT_OK) err = choose_at(d, k, best, diag);
-    ht__best_close(&best);
+    for (size_t c = 0; err == HT_OK && c < d->n_courses; c++)
+        err = choose_at(d, &d->courses[c], k, &site, diag);
     ht__free(d->plan->run.alloc, site.gram);
     return err;
 }
@@ -93,7 +101,7 @@ static enum ht_err one_layer(struct ht__layers *d, const struct ht__kept *kept, 
     struct ht__arena arena;
     bool any = false;
     for (size_t i = 0; i < kept->layers[at].n; i++)
-        any = any || has_work(d, &kept->layers[at].sites[i]);
+        any = any || any_work(d, &kept->layers[at].sites[i]);
     ht__arena_init(&arena, d->plan->run.alloc);
     enum ht_err err = any ? ht__kept_read(kept, at, true, &arena, &layer, diag) : HT_OK;
     for (size_t i = 0; any && err == HT_OK && i < layer.n; i++)

@@ -75,10 +75,9 @@ static enum ht_err round_rows(const struct ht__packed *p, const struct ht__weigh
         float *rows = x + row * p->matrix.n_in;
         struct ht__codes codes;
         if (!ht__codes_new(&codes, p->params, &p->matrix, row, n, &arena)) err = ht__fail_memory(diag, w->name);
-        if (err == HT_OK) {
-            p->method->rows(p->params, &p->matrix, rows, importance, &codes);
-            p->params->scheme->value(p->params, &p->matrix, &codes, rows);
-        }
+        if (err == HT_OK && !p->method->method->rows(p->method, p->params, &p->matrix, rows, importance, &codes))
+            err = ht__fail_memory(diag, w->name);
+        if (err == HT_OK) p->params->scheme->value(p->params, &p->matrix, &codes, rows);
         ht__arena_reset(&arena);
     }
     ht__arena_close(&arena);

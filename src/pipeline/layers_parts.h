@@ -30,6 +30,10 @@ struct ht__course {
     float **weights;           /* by weight: what that model has in the layer at hand; NULL: what the float model has */
     float **native;            /* of a folder, by item: the same of its own matrices; otherwise NULL */
     bool *used;                /* by item: the model that is run has it */
+    /* Where a site is looked at without what was chosen for those before it in the layer: the stream at the layer's start, and
+     * that the layer is run for that just now. NULL: with it. */
+    float *start;
+    bool unchosen;
     struct ht__plan *plan;
 };
 
@@ -54,7 +58,7 @@ struct ht__layers {
     float *rows[2];    /* what is kept at a mark, of the float model and of one output at a time; NULL: too large */
     int64_t most_kept; /* floats a token in these */
     struct ht__course *courses;
-    size_t n_courses;
+    size_t n_courses, n_starts; /* n_starts: of those with a start, for the memory */
     struct ht__stage stages[HT__MOST_STAGES];
     size_t n_stages;
     struct ht__progress progress;
@@ -106,6 +110,8 @@ HT_MUST_CHECK enum ht_err ht__course_embed(struct ht__layers *d, struct ht__cour
 
 /* Is it a matrix of the layer that the output holds? */
 const struct ht__weight *ht__course_matrix(const struct ht__course *course, size_t item, int layer);
+/* The order that the output's method works on columns in. */
+struct ht__order ht__course_order(const struct ht__course *course);
 /* The site of the layer at hand whose input the matrix takes; NULL: none of those. */
 const struct ht__stage *ht__layers_stage(const struct ht__layers *d, const struct ht__weight *w);
 

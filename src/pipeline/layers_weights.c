@@ -86,6 +86,20 @@ static enum ht_err choose(struct ht__layers *d, struct ht__course *course, size_
     return err;
 }
 
+/* Where the scheme's files list the groups of columns: those that go together by the activations. */
+static enum ht_err list_groups(const struct ht__layers *d, const struct ht__course *course, size_t item,
+                               const struct ht__best *best, struct ht_diag *diag)
+{
+    const struct ht__scheme_params *params = course->out->choices[item].scheme;
+    if (!params || !(ht__scheme_flags(params) & HT__SCHEME_LISTED)) return HT_OK;
+    struct ht__matrix *m = &course->out->packed[item]->matrix;
+    int32_t *list = ht__arena_array(&d->plan->arena, (size_t)m->n_in, sizeof *list);
+    if (!list) return ht__fail_memory(diag, "groups");
+    ht__best_group(best, m->n_in / params->scheme->groups(params, m, 1), list);
+    m->column_group = list;
+    return HT_OK;
+}
+
 enum ht_err ht__course_choose(struct ht__layers *d, struct ht__course *course, size_t item, const struct ht__best *best,
                               double share, struct ht_diag *diag)
 {
@@ -94,7 +108,8 @@ enum ht_err ht__course_choose(struct ht__layers *d, struct ht__course *course, s
     struct ht__best_matrix m = {.coder = &coder, .importance = d->plan->importance[item], .share = share};
     struct ht__arena arena;
     ht__arena_init(&arena, d->plan->run.alloc);
-    enum ht_err err = open_coder(d, course, item, &coder, &arena, diag);
+    enum ht_err err = list_groups(d, course, item, best, diag);
+    if (err == HT_OK) err = open_coder(d, course, item, &coder, &arena, diag);
     if (err == HT_OK) err = choose(d, course, item, best, &m, diag);
     ht__arena_close(&arena);
     if (err != HT_OK) return err;

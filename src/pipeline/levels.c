@@ -63,7 +63,9 @@ static enum ht_err compare(const struct measuring *m, int64_t row, int64_t n, co
     float *again = ht__arena_raw(&t->arena, (size_t)weights * sizeof *again);
     if (!again || !ht__codes_new(&codes, m->params, &m->matrix, row, n, &t->arena))
         return ht__fail_memory(&t->diag, m->weight->name);
-    m->survey->out->target->method->rows(m->params, &m->matrix, x, m->importance, &codes);
+    const struct ht__method_params *method = &m->survey->out->target->method;
+    if (!method->method->rows(method, m->params, &m->matrix, x, m->importance, &codes))
+        return ht__fail_memory(&t->diag, m->weight->name);
     scheme->value(m->params, &m->matrix, &codes, again);
     sums->squares = ht__floats_squares(x, NULL, weights);
     sums->error = ht__floats_squares(x, again, weights);

@@ -46,7 +46,7 @@ enum ht_err ht__pack_open(struct ht__packing *job, struct ht__arena *arena, stru
     return ok ? HT_OK : ht__fail_memory(diag, job->name);
 }
 
-void ht__pack_strip(const struct ht__packing *job, int64_t from, int64_t n_rows, const float *x, float *again)
+bool ht__pack_strip(const struct ht__packing *job, int64_t from, int64_t n_rows, const float *x, float *again)
 {
     const struct ht__packed *p = job->packed;
     const struct ht__scheme *scheme = p->params->scheme;
@@ -57,8 +57,10 @@ void ht__pack_strip(const struct ht__packing *job, int64_t from, int64_t n_rows,
     codes.q += from * p->matrix.n_in;
     codes.scale += groups;
     if (codes.zero) codes.zero += groups;
-    if (!job->coded) p->method->rows(p->params, &p->matrix, x, job->importance, &codes);
+    if (!job->coded && !p->method->method->rows(p->method, p->params, &p->matrix, x, job->importance, &codes))
+        return false;
     scheme->value(p->params, &p->matrix, &codes, again);
+    return true;
 }
 
 enum ht_err ht__pack_write(const struct ht__packing *job, struct ht__arena *arena, struct ht__sum *written,

@@ -23,7 +23,7 @@ struct ht__packing {
 HT_MUST_CHECK enum ht_err ht__pack_open(struct ht__packing *job, struct ht__arena *arena, struct ht_diag *diag);
 /* Rounds, unless the codes were chosen before, n_rows of the rows from `from` on (counted from the chunk's first), whose weights are x. again: as programs that
  * load them will see them. */
-void ht__pack_strip(const struct ht__packing *job, int64_t from, int64_t n_rows, const float *x, float *again);
+bool ht__pack_strip(const struct ht__packing *job, int64_t from, int64_t n_rows, const float *x, float *again);
 /* Packs and writes the rows; `written` grows by the sums of the bytes, by their places among those of all parts. */
 HT_MUST_CHECK enum ht_err ht__pack_write(const struct ht__packing *job, struct ht__arena *arena,
                                          struct ht__sum *written, uint64_t *bytes, struct ht_diag *diag);

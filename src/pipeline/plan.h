@@ -37,7 +37,7 @@ void ht__plan_file_close(struct ht__plan_file *file); /* what a survey needs no 
 /* A Linear that is stored by a scheme: its parts, and where they lie. */
 struct ht__packed {
     const struct ht__scheme_params *params;
-    const struct ht__method *method;
+    const struct ht__method_params *method;
     struct ht__matrix matrix;
     struct ht__part parts[HT__SCHEME_PARTS];
     int n_parts;

@@ -300,7 +300,8 @@ static enum ht_err pack_strip(struct worker *k, const struct chunk *strip, const
 {
     const struct ht__plan *plan = k->stream->plan;
     int64_t n = strip->n_rows * plan->items[strip->item].rows->row_len;
-    ht__pack_strip(job, strip->row - job->row, strip->n_rows, x, again);
+    if (!ht__pack_strip(job, strip->row - job->row, strip->n_rows, x, again))
+        return ht__fail_memory(&k->diag, job->name);
     if (!ht__floats_finite(again, n))
         return ht__fail(&k->diag, HT_ERR_NONFINITE, job->name, -1, "rows %lld to %lld hold weights too large for %s",
                         (long long)strip->row, (long long)(strip->row + strip->n_rows - 1),

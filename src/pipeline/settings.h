@@ -110,7 +110,8 @@ struct ht__target {
     const struct ht__mix *mix;                  /* a named mix; in a native container a plain one; or NULL */
     const struct ht__scheme_params *scheme;     /* or the scheme of its Linears */
     const struct ht__ladder *ladder;            /* of which that is the first level; or NULL */
-    const struct ht__method *method;            /* and how their codes are chosen */
+    struct ht__method_params method;            /* of a scheme: how their codes are chosen; otherwise of no method */
+    bool method_asked;                          /* it was named */
     const struct ht__scheme_rule *const *rules; /* of a scheme: which Linears have another one, or none */
     size_t n_rules;
     const char *type; /* as -t takes it: "Q4_K_M", "gptq:bits=3" */

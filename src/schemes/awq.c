@@ -82,7 +82,7 @@ static void fit(const struct ht__scheme_params *p, const struct ht__matrix *m, c
 static void nearest(const struct ht__scheme_params *p, const struct ht__matrix *m, const float *x, struct ht__codes *c)
 {
     struct ht__int_grid grid = grid_of(p, m);
-    ht__int_grid_nearest(&grid, x, c->n_rows, m->n_in, c->scale, c->zero, c->q);
+    ht__int_grid_nearest(&grid, x, m->n_in, c);
 }
 
 static void value(const struct ht__scheme_params *p, const struct ht__matrix *m, const struct ht__codes *c, float *dst)

@@ -118,7 +118,7 @@ static void packed_nearest(const struct ht__scheme_params *p, const struct ht__m
                            struct ht__codes *c)
 {
     struct ht__int_grid grid = packed_grid(p, m);
-    ht__int_grid_nearest(&grid, x, c->n_rows, m->n_in, c->scale, c->zero, c->q);
+    ht__int_grid_nearest(&grid, x, m->n_in, c);
 }
 
 static void packed_value(const struct ht__scheme_params *p, const struct ht__matrix *m, const struct ht__codes *c,
@@ -307,7 +307,7 @@ static void row_nearest(const struct ht__scheme_params *p, const struct ht__matr
                         struct ht__codes *c)
 {
     struct ht__int_grid grid = row_grid(p, m);
-    ht__int_grid_nearest(&grid, x, c->n_rows, m->n_in, c->scale, NULL, c->q);
+    ht__int_grid_nearest(&grid, x, m->n_in, c);
 }
 
 static void row_value(const struct ht__scheme_params *p, const struct ht__matrix *m, const struct ht__codes *c,

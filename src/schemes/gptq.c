@@ -57,6 +57,8 @@ static struct ht__int_grid grid_of(const struct ht__scheme_params *p, const stru
 static const char *unsuited(const struct ht__scheme_params *p, const struct ht__matrix *m)
 {
     if (m->n_in % 32 || m->n_out % 32) return "both of its sides must be multiples of 32";
+    if (p->option[HT__GPTQ_ACT_ORDER] && p->option[HT__GPTQ_CONFIG] == HT__GPTQ_CONFIG_AUTO_ROUND)
+        return "AutoRound's files do not list the groups of inputs, as act_order needs";
     return m->n_in % group_of(p, m) ? "its rows do not divide into groups of that size" : NULL;
 }
 
@@ -112,7 +114,7 @@ static void fit(const struct ht__scheme_params *p, const struct ht__matrix *m, c
 static void nearest(const struct ht__scheme_params *p, const struct ht__matrix *m, const float *x, struct ht__codes *c)
 {
     struct ht__int_grid grid = grid_of(p, m);
-    ht__int_grid_nearest(&grid, x, c->n_rows, m->n_in, c->scale, c->zero, c->q);
+    ht__int_grid_nearest(&grid, x, m->n_in, c);
 }
 
 static void value(const struct ht__scheme_params *p, const struct ht__matrix *m, const struct ht__codes *c, float *dst)
@@ -149,7 +151,12 @@ static void finish(const struct ht__scheme_params *p, const struct ht__matrix *m
 {
     int32_t *g_idx = whole[G_IDX];
     for (int64_t k = 0; g_idx && k < m->n_in; k++)
-        g_idx[k] = (int32_t)(k / group_of(p, m));
+        g_idx[k] = m->column_group ? m->column_group[k] : (int32_t)(k / group_of(p, m));
+}
+
+static unsigned flags_with(const struct ht__scheme_params *p)
+{
+    return p->option[HT__GPTQ_ACT_ORDER] ? HT__SCHEME_LISTED : 0;
 }
 
 /*
@@ -239,6 +246,9 @@ static const struct ht__scheme_option options[] = {
                         .otherwise = 1},
     [HT__GPTQ_CONFIG] = {"config", "whose configuration is written, and AutoRound's files have no g_idx",
                          "gptq auto-round", .otherwise = 0},
+    [HT__GPTQ_ACT_ORDER] =
+        {"act_order", "groups are of inputs that are about as large, not of neighbours; needs a method that calibrates",
+         "off on", .otherwise = 0},
     [HT__GPTQ_G_IDX] = {"g_idx", "the file lists the group of each input", NULL, .otherwise = 1, 0, 1, .reading = true},
     [HT__GPTQ_SCALES] = {"scales", "dtype of scales", "f16 bf16 f32", .reading = true},
     {.name = NULL},
@@ -252,6 +262,7 @@ const struct ht__scheme ht__scheme_gptq = {
     .loaders = "transformers with GPTQModel, vLLM, SGLang",
     .loaded_by = HT__LOADED_BY_TRANSFORMERS | HT__LOADED_BY_VLLM,
     .flags = HT__SCHEME_ZERO,
+    .flags_with = flags_with,
     .options = options,
     .unsuited = unsuited,
     .parts = parts,

@@ -11,6 +11,7 @@ enum ht__gptq_option {
     HT__GPTQ_VERSION,
     HT__GPTQ_RANGE,
     HT__GPTQ_CONFIG,
+    HT__GPTQ_ACT_ORDER,
     HT__GPTQ_G_IDX,
     HT__GPTQ_SCALES,
 };

@@ -28,7 +28,7 @@ static void write_numbers(const struct ht__scheme_params *p, struct ht__jw *w)
     ht__jw_int(w, "bits", (int64_t)p->option[HT__GPTQ_BITS]);
     ht__jw_int(w, "group_size", (int64_t)p->option[HT__GPTQ_GROUP]);
     ht__jw_bool(w, "sym", p->option[HT__GPTQ_SYM] != 0);
-    ht__jw_bool(w, "desc_act", false);
+    ht__jw_bool(w, "desc_act", p->option[HT__GPTQ_ACT_ORDER] != 0);
 }
 
 /* ---- dynamic ---- */

@@ -197,14 +197,28 @@ void ht__int_grid_fit(const struct ht__int_grid *grid, const float *x, int64_t n
 
 /* ---- codes ---- */
 
-void ht__int_grid_nearest(const struct ht__int_grid *grid, const float *x, int64_t n_rows, int64_t n_in,
-                          const float *scale, const float *zero, uint8_t *q)
+/* Columns of a row whose groups are listed. */
+static void listed_nearest(const struct ht__codes *codes, const float *x, int64_t n_in, const float *scale,
+                           const float *zero, float middle, uint8_t *q)
 {
     const struct ht__weight_ops *ops = ht__weight_ops(ht__cpu_best());
+    for (int64_t k = 0; k < n_in; k++) {
+        int32_t g = codes->column_group[k];
+        ops->whole_nearest(x + k, 1, scale[g], zero ? zero[g] : middle, 2 * middle - 1, q + k);
+    }
+}
+
+void ht__int_grid_nearest(const struct ht__int_grid *grid, const float *x, int64_t n_in, struct ht__codes *codes)
+{
+    const struct ht__weight_ops *ops = ht__weight_ops(ht__cpu_best());
+    int64_t group = grid->group, groups = n_in / group;
     float middle = exp2f((float)(grid->bits - 1));
-    for (int64_t i = 0; i < n_rows * n_in; i += grid->group) {
-        int64_t g = i / grid->group;
-        ops->whole_nearest(x + i, grid->group, scale[g], zero ? zero[g] : middle, 2 * middle - 1, q + i);
+    for (int64_t row = 0; row < codes->n_rows; row++, x += n_in) {
+        uint8_t *q = codes->q + row * n_in;
+        const float *scale = codes->scale + row * groups, *zero = codes->zero ? codes->zero + row * groups : NULL;
+        for (int64_t g = 0; !codes->column_group && g < groups; g++)
+            ops->whole_nearest(x + g * group, group, scale[g], zero ? zero[g] : middle, 2 * middle - 1, q + g * group);
+        if (codes->column_group) listed_nearest(codes, x, n_in, scale, zero, middle, q);
     }
 }
 

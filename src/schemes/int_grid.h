@@ -23,9 +23,9 @@ struct ht__int_grid {
  * NULL. */
 void ht__int_grid_fit(const struct ht__int_grid *grid, const float *x, int64_t n_rows, int64_t n_in,
                       const float *importance, float *scale, float *zero);
-void ht__int_grid_nearest(const struct ht__int_grid *grid, const float *x, int64_t n_rows, int64_t n_in,
-                          const float *scale, const float *zero, uint8_t *q);
-/* (q - zero) * scale, rounded once to grid->value. column_group: the group of each column, or NULL. */
+/* Fills codes->q, by its scales, zero points and groups of columns. */
+void ht__int_grid_nearest(const struct ht__int_grid *grid, const float *x, int64_t n_in, struct ht__codes *codes);
+/* (q - zero) * scale, rounded once to grid->value. */
 void ht__int_grid_value(const struct ht__int_grid *grid, const struct ht__codes *codes, int64_t n_in, float *dst);
 
 /* What is wrong with a file's list of the group of each column (n_in numbers of 32 bits); NULL: nothing. Each group must

@@ -56,15 +56,12 @@ const char *ht__scheme_nearest(const char *word)
 void ht__scheme_defaults(const struct ht__scheme *scheme, struct ht__scheme_params *params)
 {
     *params = (struct ht__scheme_params){.scheme = scheme};
-    for (int i = 0; scheme->options && scheme->options[i].name; i++)
-        params->option[i] = scheme->options[i].otherwise;
+    ht__options_defaults(scheme->options, params->option);
 }
 
 static int find_option(const struct ht__scheme *scheme, const char *name, size_t len)
 {
-    for (int i = 0; scheme->options && scheme->options[i].name; i++)
-        if (strlen(scheme->options[i].name) == len && strncasecmp(scheme->options[i].name, name, len) == 0) return i;
-    return -1;
+    return ht__options_find(scheme->options, name, len);
 }
 
 double ht__scheme_get(const struct ht__scheme_params *params, const char *option)
@@ -79,82 +76,13 @@ void ht__scheme_set(struct ht__scheme_params *params, const char *option, double
     if (i >= 0) params->option[i] = value;
 }
 
-/* Word i of the list; its length, 0 past the last. */
-static size_t word_at(const char *list, int i, const char **word)
-{
-    for (;; i--) {
-        list += strspn(list, " ");
-        size_t len = strcspn(list, " ");
-        *word = list;
-        if (i == 0 || len == 0) return len;
-        list += len;
-    }
-}
-
-static bool is_number(const char *text, size_t len, double *value)
-{
-    char buffer[32], *end;
-    if (len == 0 || len >= sizeof buffer) return false;
-    memcpy(buffer, text, len);
-    buffer[len] = '\0';
-    *value = strtod(buffer, &end);
-    return *end == '\0' && end != buffer && *value == *value && *value - *value == 0;
-}
-
-static bool parse_value(const struct ht__scheme_option *o, const char *text, size_t len, double *value)
-{
-    const char *word;
-    size_t n;
-    double number;
-    if (!o->choices) return is_number(text, len, value) && *value >= o->least && *value <= o->most;
-    for (int i = 0; (n = word_at(o->choices, i, &word)) > 0; i++) {
-        if (n != len || strncasecmp(word, text, len) != 0) continue;
-        *value = is_number(word, n, &number) ? number : i;
-        return true;
-    }
-    return false;
-}
-
-static enum ht_err refuse_option(const struct ht__scheme *scheme, const char *text, size_t len, struct ht_diag *diag)
-{
-    char known[200] = "";
-    size_t used = 0;
-    for (int i = 0; scheme->options && scheme->options[i].name && used < sizeof known - 32; i++)
-        if (!scheme->options[i].reading)
-            used +=
-                (size_t)snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", scheme->options[i].name);
-    return ht__fail(diag, HT_ERR_USAGE, "type", -1, "%s has no option \"%.*s\"%s%s", scheme->name,
-                    (int)(len < 40 ? len : 40), text, used ? "; it has " : ", nor any other", known);
-}
-
-static enum ht_err refuse_value(const struct ht__scheme *scheme, const struct ht__scheme_option *o, const char *text,
-                                size_t len, struct ht_diag *diag)
-{
-    int shown = (int)(len < 40 ? len : 40);
-    if (o->choices)
-        return ht__fail(diag, HT_ERR_USAGE, "type", -1, "%s: %s is one of %s, not \"%.*s\"", scheme->name, o->name,
-                        o->choices, shown, text);
-    return ht__fail(diag, HT_ERR_USAGE, "type", -1, "%s: %s is a number from %g to %g, not \"%.*s\"", scheme->name,
-                    o->name, o->least, o->most, shown, text);
-}
-
 static enum ht_err parse(const char *text, bool reading, struct ht__scheme_params *params, struct ht_diag *diag)
 {
     size_t len = strcspn(text, ":");
     const struct ht__scheme *scheme = ht__scheme_by_name(text, len);
     if (!scheme || (scheme->flags & HT__SCHEME_READ_ONLY && !reading)) return HT_ERR_NOT_FOUND;
     ht__scheme_defaults(scheme, params);
-    for (const char *p = text + len; *p; p += strcspn(p, ",")) {
-        p++; /* the colon, or a comma */
-        size_t all = strcspn(p, ","), key = strcspn(p, "=,");
-        int i = find_option(scheme, p, key);
-        if (i < 0 || (scheme->options[i].reading && !reading)) return refuse_option(scheme, p, key, diag);
-        const struct ht__scheme_option *o = &scheme->options[i];
-        const char *value = p + key + (key < all);
-        size_t n = all - (size_t)(value - p);
-        if (!parse_value(o, value, n, &params->option[i])) return refuse_value(scheme, o, value, n, diag);
-    }
-    return HT_OK;
+    return ht__options_parse(scheme->name, scheme->options, text + len, reading, params->option, diag);
 }
 
 enum ht_err ht__scheme_parse(const char *text, struct ht__scheme_params *params, struct ht_diag *diag)
@@ -167,30 +95,9 @@ enum ht_err ht__scheme_parse_reading(const char *text, struct ht__scheme_params 
     return parse(text, true, params, diag);
 }
 
-const char *ht__scheme_option_text(const struct ht__scheme_option *o, double value, char *buffer, size_t size)
-{
-    const char *word;
-    double number;
-    size_t n = o->choices ? word_at(o->choices, 0, &word) : 0;
-    if (n && !is_number(word, n, &number) && (n = word_at(o->choices, (int)value, &word)) > 0)
-        snprintf(buffer, size, "%.*s", (int)n, word);
-    else
-        snprintf(buffer, size, "%g", value);
-    return buffer;
-}
-
 const char *ht__scheme_text(const struct ht__scheme_params *params, char *buffer, size_t size)
 {
-    const struct ht__scheme_option *options = params->scheme->options;
-    size_t used = (size_t)snprintf(buffer, size, "%s", params->scheme->name);
-    char value[40], between = ':';
-    for (int i = 0; options && options[i].name && used < size; i++) {
-        if (options[i].reading || params->option[i] == options[i].otherwise) continue;
-        ht__scheme_option_text(&options[i], params->option[i], value, sizeof value);
-        used += (size_t)snprintf(buffer + used, size - used, "%c%s=%s", between, options[i].name, value);
-        between = ',';
-    }
-    return buffer;
+    return ht__options_text(params->scheme->name, params->scheme->options, params->option, buffer, size);
 }
 
 unsigned ht__scheme_flags(const struct ht__scheme_params *params)

@@ -17,21 +17,12 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "kernels/codec.h"
+#include "schemes/options.h"
 
 struct ht__jw; /* base/json_write.h */
 struct ht__scheme;
 
 enum { HT__SCHEME_OPTIONS = 12, HT__SCHEME_PARTS = 8, HT__PART_DIMS = 4 };
-
-/* What may be given behind a colon: "gptq:bits=3,group=64". */
-struct ht__scheme_option {
-    const char *name, *about;
-    const char *choices; /* numbers or words, separated by blanks; the value of a word is its place from 0. NULL: any
-                            number from `least` to `most` */
-    double otherwise;    /* the value where nothing is given */
-    double least, most;
-    bool reading; /* only what is read has it: not offered to people */
-};
 
 /* A scheme with its options' values, by their places in scheme->options. */
 struct ht__scheme_params {
@@ -48,6 +39,8 @@ struct ht__matrix {
     /* The rows are those of this many experts' matrices, one expert after the other, which a model keeps in one tensor of
      * three dimensions; 0: it is a matrix of its own. */
     int64_t n_experts;
+    /* The group of each column, where a method made the groups (HT__SCHEME_LISTED); NULL: groups follow one another. */
+    const int32_t *column_group;
 };
 
 /*
@@ -81,7 +74,7 @@ struct ht__codes {
     float *scale; /* one a group: ht__scheme_groups() */
     float *zero;  /* likewise; NULL where the scheme has no zero points */
     /* The group of each column, where a file lists them (GPTQ's act-order); NULL: groups follow one another. unpack()
-     * sets it to memory of the part that it reads. */
+     * sets it to memory of the part that it reads. fit() takes the columns of a group together all the same. */
     const int32_t *column_group;
 };
 
@@ -92,6 +85,7 @@ enum ht__scheme_flags {
     HT__SCHEME_SHARED = 8,     /* matrices that a runtime fuses (q, k, v; gate, up) must share the amax */
     HT__SCHEME_STACKS = 32,    /* for experts of a layer that lie in one tensor, and for nothing else */
     HT__SCHEME_NO_EXPERTS = 16, /* programs that load it cannot load experts so */
+    HT__SCHEME_LISTED = 64,     /* its files list the group of each column, which a method is to choose */
 };
 
 enum ht__scheme_loader { HT__LOADED_BY_TRANSFORMERS = 1, HT__LOADED_BY_VLLM = 2 };
@@ -177,8 +171,6 @@ void ht__scheme_defaults(const struct ht__scheme *scheme, struct ht__scheme_para
 /* The option with this name; it must exist. */
 double ht__scheme_get(const struct ht__scheme_params *params, const char *option);
 void ht__scheme_set(struct ht__scheme_params *params, const char *option, double value);
-/* A value as text: the word for a choice of words, otherwise the number. */
-const char *ht__scheme_option_text(const struct ht__scheme_option *option, double value, char *buffer, size_t size);
 /* The name, and those options that are not at their defaults: what ht__scheme_parse takes. */
 const char *ht__scheme_text(const struct ht__scheme_params *params, char *buffer, size_t size);
 

@@ -55,6 +55,21 @@ holds "the card says so" grep -q 'chosen by `best`: layer by layer' "$work/folde
 expect "a folder by one thread" 0 "$halftone" "${best[@]}" -t gptq:bits=3 -o "$work/one" --threads 1 --cpu scalar
 holds "the same bytes" cmp "$work/one/model-gptq-bits3/model.safetensors" "$work/folders/model-gptq-bits3/model.safetensors"
 
+# what a method is told, and groups by activations
+expect "orders" 0 "$halftone" "${best[@]}" -t gptq:bits=3,group=32,act_order=on@best,gptq:bits=3@best:order=group,gptq:bits=3@best:order=natural,sequential=off \
+    --effort fast -o "$work/orders" --threads 2
+holds "groups by activations" grep -q '"desc_act": *true' "$work/orders/model-gptq-bits3-group32-act_orderon-best/config.json"
+for folder in "$work"/orders/*; do
+    expect "${folder##*/} is read" 0 "$halftone" inspect --verify "$folder" --json
+    holds "${folder##*/}: other codes" bash -c "! cmp -s $folder/model.safetensors $work/folders/model-gptq-bits3/model.safetensors"
+done
+expect "by one thread" 0 "$halftone" "${best[@]}" -t gptq:bits=3,group=32,act_order=on@best -o "$work/one" --threads 1 --cpu scalar
+holds "the same bytes" cmp "$work/one/model-gptq-bits3-group32-act_orderon-best/model.safetensors" "$work/orders/model-gptq-bits3-group32-act_orderon-best/model.safetensors"
+expect "a method without its text" 2 "$halftone" quantize $model -t gptq@best -o "$work/never"
+expect "groups without a text" 2 "$halftone" quantize $model -t gptq:act_order=on -o "$work/never"
+expect "an order that is none" 2 "$halftone" "${best[@]}" -t gptq@best:order=down -o "$work/never"
+expect "HQQ for codes of a table" 2 "$halftone" quantize $model -t nf4@hqq -o "$work/never"
+
 # killed between layers, continued: both kinds of outputs. Layers are written in less than a second each.
 killed_at 40 "$work/killed/model-Q2_K_S.gguf.journal" "$work/killed" "$halftone" "${best[@]}" -t Q2_K_S,gptq:bits=3 -o "$work/killed" --checkpoint-seconds 1
 lacks "nothing half-made is visible" "$work/killed/model-Q2_K_S.gguf"

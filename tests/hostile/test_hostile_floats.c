@@ -193,7 +193,7 @@ static void accept(const char *config, int64_t n_out, int64_t n_in, const char *
     assert_int_equal(s.matrix.n_in, n_in);
     const struct ht__scheme_option *o = &s.params.scheme->options[HT__FLOAT_VALUE];
     char text[20];
-    assert_string_equal(ht__scheme_option_text(o, s.params.option[HT__FLOAT_VALUE], text, sizeof text), value);
+    assert_string_equal(ht__option_text(o, s.params.option[HT__FLOAT_VALUE], text, sizeof text), value);
     assert_null(s.params.scheme->unsuited(&s.params, &s.matrix));
     ht__arena_init(&arena, NULL);
     int n = s.params.scheme->parts(&s.params, &s.matrix, parts);

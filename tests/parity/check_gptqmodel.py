@@ -97,31 +97,46 @@ for group in (32, 64, 128, -1):
     theirs = dequantize_gemm(layer.qweight, layer.qzeros, layer.scales, 4, layer.group_size).T.float().numpy()
     check(scheme, theirs, ht.dequantize(scheme, parts, x.shape))
 
-# A folder with `dynamic`: other bits and groups, and modules that are left out.
+# Folders with `dynamic`: other bits and groups, and modules that are left out; rounded, and with groups by activations.
 RULES = ["--rule", "last:1=none", "--rule", "layers:2+ffn_down=gptq:bits=3,group=64", "--rule", "attn_v=gptq:bits=8,group=64",
          "--rule", "output=gptq:group=32", "--skip-modules", r"-:.*layers\.0\.mlp\..*"]
-with tempfile.TemporaryDirectory() as work:
-    run = subprocess.run([os.environ.get("HT_CLI", str(ROOT / "build/halftone")), "quantize", ROOT / "examples/model", "-t", "gptq:group=32", *RULES, "-o",
-                          work, "--json", "--quiet"], capture_output=True, text=True)
-    if run.returncode:
-        sys.exit(run.stderr)
-    made = json.loads(run.stdout.splitlines()[-1])["outputs"][0]
-    with contextlib.redirect_stdout(io.StringIO()):
-        model = GPTQModel.load(made["path"], device="cpu", backend=BACKEND.TORCH, dtype=torch.float16).model
-    with safe_open(made["path"] + "/model.safetensors", "np") as file:
-        for tensor in made["tensors"]:
-            if not tensor["name"].endswith("_proj.weight") and not tensor["name"].startswith("lm_head"):
-                continue
-            module = tensor["name"][:-len(".weight")]
-            layer = model.get_submodule(module)
-            if isinstance(layer, TorchLinear) != ("scheme" in tensor):
-                failed += 1
-                print(f"FAILED {module}: a {type(layer).__name__}, but {tensor.get('scheme')} in the file")
-            if "scheme" not in tensor:
-                continue
-            parts = {suffix: file.get_tensor(module + suffix) for suffix in (".qweight", ".qzeros", ".scales", ".g_idx")}
-            shape = tensor["shape"][1::-1]
-            check(f"{module}, {tensor['scheme']}", layer.dequantize_weight().T.float().numpy(), ht.dequantize(tensor["scheme"], parts, shape, "bf16"))
+CALIBRATED = ["--calibration", "default", "--ctx", "64", "--chunks", "16"]
+FOLDERS = {"rounded": ["-t", "gptq:group=32", *RULES],
+           "act-order": ["-t", "gptq:group=32,act_order=on@best", *CALIBRATED, "--rule", "output=gptq:group=64,act_order=on"],
+           "act-order, v2, not symmetric": ["-t", "gptq:group=64,act_order=on,version=v2,sym=off@best:sequential=off", *CALIBRATED]}
 
+
+def check_folder(what, options):
+    global failed
+    with tempfile.TemporaryDirectory() as work:
+        run = subprocess.run([os.environ.get("HT_CLI", str(ROOT / "build/halftone")), "quantize", ROOT / "examples/model", *options, "-o",
+                              work, "--json", "--quiet"], capture_output=True, text=True)
+        if run.returncode:
+            sys.exit(run.stderr)
+        made = json.loads(run.stdout.splitlines()[-1])["outputs"][0]
+        with contextlib.redirect_stdout(io.StringIO()):
+            model = GPTQModel.load(made["path"], device="cpu", backend=BACKEND.TORCH, dtype=torch.float16).model
+        with safe_open(made["path"] + "/model.safetensors", "np") as file:
+            for tensor in made["tensors"]:
+                if not tensor["name"].endswith("_proj.weight") and not tensor["name"].startswith("lm_head"):
+                    continue
+                module = tensor["name"][:-len(".weight")]
+                layer = model.get_submodule(module)
+                if isinstance(layer, TorchLinear) != ("scheme" in tensor):
+                    failed += 1
+                    print(f"FAILED {what}, {module}: a {type(layer).__name__}, but {tensor.get('scheme')} in the file")
+                if "scheme" not in tensor:
+                    continue
+                parts = {suffix: file.get_tensor(module + suffix) for suffix in (".qweight", ".qzeros", ".scales", ".g_idx")}
+                if "act_order" in tensor["scheme"] and (np.diff(parts[".g_idx"]) >= 0).all():
+                    failed += 1
+                    print(f"FAILED {what}, {module}: groups follow one another")
+                shape = tensor["shape"][1::-1]
+                check(f"{what}, {module}, {tensor['scheme']}", layer.dequantize_weight().T.float().numpy(),
+                      ht.dequantize(tensor["scheme"], parts, shape, "bf16"))
+
+
+for what, options in FOLDERS.items():
+    check_folder(what, options)
 print(f"check_gptqmodel: {compared} compared, {failed} differ")
 sys.exit(1 if failed else 0)

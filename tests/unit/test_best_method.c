@@ -18,6 +18,7 @@ enum { N = 256, OUT = 40, MOST_OUT = 128, ROWS = 700, HELD = 90, STREAM = OUT };
 static float f[(ROWS + HELD) * N], q[(ROWS + HELD) * N], r[(ROWS + HELD) * STREAM], w[MOST_OUT * N];
 static struct ht__pool *pool;
 static const struct ht__ops *ops;
+static const struct ht__order act = {HT__ORDER_ACT, 0};
 
 static float noise(uint64_t *state)
 {
@@ -121,7 +122,7 @@ static void factor_solves(void **state)
     static float rows[OUT * N];
     (void)state;
     open_site(&s, q, 0, pool);
-    assert_int_equal(ht__factor_open(&factor, s.gram, N, .05, pool, NULL, NULL), HT_OK);
+    assert_int_equal(ht__factor_open(&factor, s.gram, N, .05, act, pool, NULL, NULL), HT_OK);
     bool seen[N] = {false};
     for (int i = 0; i < N; i++) {
         int32_t c = factor.column[i];
@@ -169,7 +170,7 @@ static void sizes_that_end_within_blocks(void **state)
                 h[i * n + j] = exp(-.1 * abs(i - j)) + (i == j) * (1 + .01 * i);
         for (int i = 0; i < n * n_rows; i++)
             rows[i] = w[i % (MOST_OUT * N)];
-        assert_int_equal(ht__factor_open(&factor, h, n, .01, pool, NULL, NULL), HT_OK);
+        assert_int_equal(ht__factor_open(&factor, h, n, .01, act, pool, NULL, NULL), HT_OK);
         double top = sqrt(h[n * n - 1] + factor.damping);
         for (int i = 0; i < n; i++)
             for (int j = 0; j <= i; j++) {
@@ -203,15 +204,15 @@ static void what_cannot_be_factored_is_damped_more(void **state)
         singular[i] = -1; /* not even positive */
     for (int i = 0; i < N; i++)
         singular[i * (N + 1)] = 1;
-    assert_int_equal(ht__factor_open(&factor, singular, N, .05, pool, NULL, NULL), HT_OK);
+    assert_int_equal(ht__factor_open(&factor, singular, N, .05, act, pool, NULL, NULL), HT_OK);
     assert_true(factor.damping > 100);
     ht__factor_close(&factor);
     memset(singular, 0, sizeof singular); /* columns that nothing ever reached */
-    assert_int_equal(ht__factor_open(&factor, singular, N, .05, pool, NULL, NULL), HT_OK);
+    assert_int_equal(ht__factor_open(&factor, singular, N, .05, act, pool, NULL, NULL), HT_OK);
     ht__factor_close(&factor);
     singular[3] = NAN;
     singular[0] = NAN;
-    assert_int_equal(ht__factor_open(&factor, singular, N, .05, pool, NULL, NULL), HT_ERR_NONFINITE);
+    assert_int_equal(ht__factor_open(&factor, singular, N, .05, act, pool, NULL, NULL), HT_ERR_NONFINITE);
     ht__factor_close(&factor);
 }
 
@@ -252,7 +253,7 @@ static void feedback_and_sweeps_lower_the_loss(void **state)
     static uint8_t plain[OUT * N * 4], rows[OUT * N * 4];
     (void)state;
     open_site(&s, q, 0, pool);
-    assert_int_equal(ht__factor_open(&factor, s.gram, N, .05, pool, NULL, NULL), HT_OK);
+    assert_int_equal(ht__factor_open(&factor, s.gram, N, .05, act, pool, NULL, NULL), HT_OK);
     for (size_t t = 0; t < ht__codec_count(); t++) {
         const struct ht__codec *type = ht__codec_at(t);
         if (!type->grid || type->flags & HT__CODEC_NEEDS_IMPORTANCE) continue;
@@ -303,6 +304,10 @@ static void open_coder(struct ht__coder *coder, const char *name, int n_out, str
     snprintf(text, sizeof text, "%.*s", (int)(strlen(name) - (name[strlen(name) - 1] == ':')), name);
     assert_int_equal(ht__scheme_parse(text, &params, NULL), HT_OK);
     assert_null(params.scheme->unsuited(&params, &matrix));
+    static int32_t list[N]; /* no two neighbours in a group */
+    for (int i = 0; i < N; i++)
+        list[i] = (int32_t)(i % params.scheme->groups(&params, &matrix, 1));
+    if (ht__scheme_flags(&params) & HT__SCHEME_LISTED) matrix.column_group = list;
     assert_true(ht__coder_takes(&params, &matrix));
     assert_int_equal(ht__coder_of_scheme(coder, &params, &matrix, arena, NULL), HT_OK);
 }
@@ -319,11 +324,58 @@ static bool make(const char *name, int n_out, const struct ht__site_stats *s, do
     open_coder(&coder, name, n_out, &arena);
     assert_true(coder.size <= sizeof coded);
     *m = (struct ht__best_matrix){.coder = &coder, .w = w, .share = share, .coded = coded, .decoded = decoded};
-    assert_int_equal(ht__best_open(s, ops, pool, NULL, &best, NULL), HT_OK);
+    assert_int_equal(ht__best_open(s, act, ops, pool, NULL, &best, NULL), HT_OK);
     assert_int_equal(ht__best_matrix(best, m, NULL), HT_OK);
     ht__best_close(&best);
     ht__arena_close(&arena);
     return coder.n_codes > 0;
+}
+
+/* Every column has one place; those that come first are the last places. */
+static void columns_have_an_order(void **state)
+{
+    enum { GROUP = 32 };
+    struct ht__site_stats s;
+    (void)state;
+    open_site(&s, q, 0, pool);
+    for (int kind = HT__ORDER_ACT; kind <= HT__ORDER_NATURAL; kind++) {
+        struct ht__factor factor;
+        struct ht__order order = {(enum ht__order_kind)kind, GROUP};
+        assert_int_equal(ht__factor_open(&factor, s.gram, N, .05, order, pool, NULL, NULL), HT_OK);
+        for (int i = 0; i < N; i++) {
+            int before = factor.column[i], here = i + 1 < N ? factor.column[i + 1] : before;
+            double a = s.gram[before * (N + 1)], b = s.gram[here * (N + 1)];
+            assert_int_equal(factor.place[before], i);
+            if (kind == HT__ORDER_NATURAL) assert_int_equal(before, N - 1 - i);
+            if (kind == HT__ORDER_ACT || (kind == HT__ORDER_GROUP && (i + 1) % GROUP)) assert_true(a <= b);
+            if (kind == HT__ORDER_GROUP) assert_int_equal(before / GROUP, factor.column[i / GROUP * GROUP] / GROUP);
+        }
+        ht__factor_close(&factor);
+    }
+    ht__site_close(&s);
+}
+
+/* Groups that are listed are of columns about as large: none of a later group is larger than one of an earlier. */
+static void groups_are_of_columns_alike(void **state)
+{
+    enum { GROUP = 64 };
+    struct ht__site_stats s;
+    struct ht__best *best;
+    int32_t list[N];
+    int members[N / GROUP] = {0};
+    (void)state;
+    open_site(&s, q, 0, pool);
+    assert_int_equal(ht__best_open(&s, act, ops, pool, NULL, &best, NULL), HT_OK);
+    ht__best_group(best, GROUP, list);
+    for (int i = 0; i < N; i++) {
+        members[list[i]]++;
+        for (int j = 0; j < N; j++)
+            if (list[i] < list[j]) assert_true((float)s.gram[i * (N + 1)] >= (float)s.gram[j * (N + 1)]);
+    }
+    for (int g = 0; g < N / GROUP; g++)
+        assert_int_equal(members[g], GROUP);
+    ht__best_close(&best);
+    ht__site_close(&s);
 }
 
 /* What is told of the held-out tokens is true, and better than rounding; corrections of the stream are made. */
@@ -367,6 +419,8 @@ static const char *const schemes[] = {
     "nvfp4:",
     "mxfp4:",
     "mxfp8:",
+    "gptq:act_order=on,group=32",
+    "gptq:bits=3,act_order=on,sym=off",
 };
 
 /* What the coder says of a scheme's numbers gives the values that the scheme gives. */
@@ -375,6 +429,7 @@ static void schemes_are_understood(void **state)
     enum { OUTS = 128 };
     static float scale[OUTS * N], offset[OUTS * N], decoded[OUTS * N];
     static uint8_t codes[OUTS * N];
+    static float sorted[(OUTS + 1) * N];
     static _Alignas(16) uint8_t coded[OUTS * N * 9];
     (void)state;
     for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
@@ -383,13 +438,14 @@ static void schemes_are_understood(void **state)
         ht__arena_init(&arena, NULL);
         open_coder(&c, schemes[i], OUTS, &arena);
         for (int64_t row = 0; row < OUTS; row += c.rows)
-            c.encode(&c, w + row * N, row, c.rows, NULL, coded);
+            c.encode(&c, w + row * N, row, c.rows, NULL, sorted, coded);
         for (int64_t row = 0, groups = N / c.group; row < OUTS; row += 16)
             c.read(&c, coded, row, 16, codes + row * N, scale + row * groups, offset + row * groups);
         c.write(&c, codes, 0, OUTS, coded);
         c.decode(&c, coded, 0, OUTS, decoded);
         for (int k = 0; k < OUTS * N; k++) {
-            float v = scale[k / c.group] * c.level[codes[k]] + offset[k / c.group];
+            int64_t group = k / N * (N / c.group) + ht__coder_group(&c, k % N);
+            float v = scale[group] * c.level[codes[k]] + offset[group];
             if (fabsf(v - decoded[k]) > .006f * fabsf(decoded[k]) + 1e-7f)
                 fail_msg("%s: weight %d is %g, by its code %g", schemes[i], k, (double)decoded[k], (double)v);
         }
@@ -403,6 +459,7 @@ static void what_is_stored_is_what_was_chosen(void **state)
     enum { OUTS = 128 };
     static float decoded[OUTS * N], again[OUTS * N];
     static uint8_t bytes[HT__SCHEME_PARTS][OUTS * N * 4];
+    static float sorted[(OUTS + 1) * N];
     static _Alignas(16) uint8_t coded[OUTS * N * 9];
     (void)state;
     for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
@@ -413,7 +470,7 @@ static void what_is_stored_is_what_was_chosen(void **state)
         ht__arena_init(&arena, NULL);
         open_coder(&c, schemes[i], OUTS, &arena);
         for (int64_t row = 0; row < OUTS; row += c.rows)
-            c.encode(&c, w + row * N, row, c.rows, NULL, coded);
+            c.encode(&c, w + row * N, row, c.rows, NULL, sorted, coded);
         c.decode(&c, coded, 0, OUTS, decoded);
         int n = params.scheme->parts(&params, &c.matrix, parts);
         for (int k = 0; k < n; k++) {
@@ -477,6 +534,8 @@ int main(void)
         cmocka_unit_test(sizes_that_end_within_blocks),
         cmocka_unit_test(what_cannot_be_factored_is_damped_more),
         cmocka_unit_test(feedback_and_sweeps_lower_the_loss),
+        cmocka_unit_test(columns_have_an_order),
+        cmocka_unit_test(groups_are_of_columns_alike),
         cmocka_unit_test(the_best_candidate_is_taken),
         cmocka_unit_test(schemes_are_understood),
         cmocka_unit_test(what_is_stored_is_what_was_chosen),

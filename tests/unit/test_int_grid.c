@@ -38,7 +38,7 @@ static double relative_error(const struct ht__int_grid *grid, const float *x, co
     struct ht__codes codes = {.n_rows = ROWS, .q = q, .scale = scale, .zero = grid->asymmetric ? zero : NULL};
     double error = 0, all = 0;
     ht__int_grid_fit(grid, x, ROWS, N, importance, scale, codes.zero);
-    ht__int_grid_nearest(grid, x, ROWS, N, scale, codes.zero, q);
+    ht__int_grid_nearest(grid, x, N, &codes);
     ht__int_grid_value(grid, &codes, N, y);
     for (int64_t i = 0; i < ROWS * N; i++) {
         double w = importance ? importance[i % N] : 1;
@@ -116,7 +116,7 @@ static void test_importance(void **state)
     struct ht__codes codes = {.n_rows = ROWS, .q = q, .scale = scale};
     double error = 0, all = 0;
     ht__int_grid_fit(&grid, x, ROWS, N, NULL, scale, NULL);
-    ht__int_grid_nearest(&grid, x, ROWS, N, scale, NULL, q);
+    ht__int_grid_nearest(&grid, x, N, &codes);
     ht__int_grid_value(&grid, &codes, N, y);
     for (int64_t i = 0; i < ROWS * N; i++) {
         error += importance[i % N] * (x[i] - y[i]) * (x[i] - y[i]);
@@ -140,7 +140,7 @@ static void test_corners(void **state)
         for (int k = 0; k < 32; k++) /* all above, all below, or both */
             x[k] = sizes[i / 64] * (float)(k + 1) / 32 * (i % 3 == 0 ? 1 : i % 3 == 1 ? -1 : k % 2 ? 1 : -1);
         ht__int_grid_fit(&grid, x, 1, 32, NULL, &scale, &zero);
-        ht__int_grid_nearest(&grid, x, 1, 32, &scale, &zero, q);
+        ht__int_grid_nearest(&grid, x, 32, &codes);
         ht__int_grid_value(&grid, &codes, 32, y);
         assert_true(isfinite(scale) && scale != 0);
         if (grid.bits > 3 || grid.asymmetric || !grid.search) assert_true(scale > 0);

@@ -114,13 +114,15 @@ static const struct ht__scheme toy = {
 
 /* ---- a method: every weight becomes the positive step next to it, or 0 ---- */
 
-static void positive_rows(const struct ht__scheme_params *p, const struct ht__matrix *m, const float *x,
-                          const float *importance, struct ht__codes *c)
+static bool positive_rows(const struct ht__method_params *method, const struct ht__scheme_params *p,
+                          const struct ht__matrix *m, const float *x, const float *importance, struct ht__codes *c)
 {
+    (void)method;
     p->scheme->fit(p, m, x, importance, c);
     p->scheme->nearest(p, m, x, c);
     for (int64_t i = 0; i < c->n_rows * m->n_in; i++)
         c->q[i] = c->q[i] < 128 ? 128 : c->q[i];
+    return true;
 }
 
 static const struct ht__method positive = {.name = "positive", .about = "no weight is negative", .rows = positive_rows};

@@ -1,0 +1,30 @@
+/* Methods that the layers driver carries out (best.h). What it does not choose is rounded. */
+#include "methods/factor.h"
+#include "methods/method.h"
+
+static bool rows(const struct ht__method_params *method, const struct ht__scheme_params *params,
+                 const struct ht__matrix *matrix, const float *x, const float *importance, struct ht__codes *codes)
+{
+    (void)method;
+    params->scheme->fit(params, matrix, x, importance, codes);
+    params->scheme->nearest(params, matrix, x, codes);
+    return true;
+}
+
+static const struct ht__scheme_option options[] = {
+    {"order",
+     "which inputs' codes are chosen first: of the largest, groups of the largest (GPTQ's group-aware order), or as "
+     "they lie",
+     "act group natural", .otherwise = HT__ORDER_ACT},
+    {"sequential", "each matrix of a layer makes up for those before it in the layer, too (GPTQ's true_sequential)",
+     "off on", .otherwise = 1},
+    {.name = NULL},
+};
+
+const struct ht__method ht__method_best = {
+    .name = "best",
+    .about = "layer by layer, for the least error on a calibration text",
+    .options = options,
+    .by_layer = true,
+    .rows = rows,
+};
