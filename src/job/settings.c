@@ -177,15 +177,32 @@ static enum ht_err take_scheme(struct parser *p, const char *text, struct ht__ta
     return t->type ? add_method(p, t) : ht__fail_memory(p->diag, "type");
 }
 
+/* "awq_" before a type of GGUF files is cut off. */
+static enum ht_err take_scaled(struct parser *p, const char *text, struct ht__target *t)
+{
+    static const char *const types[] = {"Q4_0", "Q4_1", "Q8_0", "F16", "F32"};
+    for (size_t i = 0; strncasecmp(text, "awq_", 4) == 0 && i < sizeof types / sizeof types[0]; i++) {
+        if (strcasecmp(text + 4, types[i]) != 0) continue;
+        t->mix = ht__mix_by_name(types[i]);
+        t->scaled = true;
+        t->type = ht__arena_printf(&p->s->arena, "awq_%s", types[i]);
+        return t->type ? HT_OK : ht__fail_memory(p->diag, "type");
+    }
+    return HT_ERR_NOT_FOUND;
+}
+
 /* TYPE, CONTAINER/TYPE, SCHEME@METHOD, LADDER. */
 static enum ht_err parse_target(struct parser *p, const char *text, struct ht__target *t)
 {
     HT_TRY(take_container(p, &text, t));
     t->mix = ht__mix_by_name(text);
-    if (t->mix)
-        t->type = t->mix->name;
-    else
+    enum ht_err err = t->mix ? HT_OK : take_scaled(p, text, t);
+    if (err == HT_ERR_NOT_FOUND)
         HT_TRY(take_scheme(p, text, t));
+    else if (err != HT_OK)
+        return err;
+    else if (!t->scaled)
+        t->type = t->mix->name;
     if (!t->container) t->container = t->mix ? &ht__container_gguf : &ht__container_safetensors;
     return t->mix ? check_mix(p, t) : check_scheme(p, t);
 }
@@ -516,6 +533,26 @@ static enum ht_err give_method(struct parser *p, struct ht__target *t)
     return HT_OK;
 }
 
+/* The scales are folded into the model that all outputs are made of. */
+static enum ht_err check_scaled(const struct parser *p)
+{
+    const struct ht__pipeline_settings *s = &p->s->pipeline;
+    const struct ht__target *scaled = NULL;
+    for (size_t i = 0; i < s->n_targets; i++)
+        if (s->targets[i].scaled) scaled = &s->targets[i];
+    if (!scaled) return HT_OK;
+    if (s->n_targets > 1)
+        return ht__fail(p->diag, HT_ERR_USAGE, "type", -1,
+                        "%s changes the model before it is quantized: it is made alone", scaled->type);
+    if (!s->importance.collect)
+        return ht__fail(p->diag, HT_ERR_USAGE, "type", -1,
+                        "%s has scales by the activations of a text: add --calibration", scaled->type);
+    if (s->prune.text)
+        return ht__fail(p->diag, HT_ERR_USAGE, "prune-layers", -1,
+                        "%s is not made of a model without some of its layers", scaled->type);
+    return HT_OK;
+}
+
 static enum ht_err parse_effort(struct parser *p)
 {
     struct ht__pipeline_settings *s = &p->s->pipeline;
@@ -527,9 +564,10 @@ static enum ht_err parse_effort(struct parser *p)
     for (size_t i = 0; i < s->n_targets; i++) {
         HT_TRY(give_method(p, &s->targets[i]));
         const struct ht__method *m = s->targets[i].method.method;
+        s->targets[i].scaled |= m == &ht__method_awq;
         s->importance.calibration.for_codes |= m && m->by_layer;
     }
-    return HT_OK;
+    return check_scaled(p);
 }
 
 static enum ht_err parse_importance(struct parser *p)

@@ -28,3 +28,11 @@ const struct ht__method ht__method_best = {
     .by_layer = true,
     .rows = rows,
 };
+
+const struct ht__method ht__method_awq = {
+    .name = "awq",
+    .about = "AWQ's scales, folded into the model; then as best",
+    .options = options,
+    .by_layer = true,
+    .rows = rows,
+};

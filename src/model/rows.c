@@ -74,6 +74,11 @@ static enum ht_err read_tensor_part(const struct ht__rows *rows, int64_t row, in
     return HT_OK;
 }
 
+bool ht__rows_is_tensor(const struct ht__rows *rows)
+{
+    return rows->read == read_tensor;
+}
+
 static void prefetch_tensor(const struct ht__rows *rows)
 {
     enum { AHEAD = 8 << 20 };

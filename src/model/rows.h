@@ -25,6 +25,19 @@ void ht__rows_overlay(const struct ht__rows_overlay *overlay);
 bool ht__rows_overlaid(const struct ht__rows *rows, int64_t row, int64_t n, int64_t column, int64_t n_columns,
                        float *dst);
 
+/*
+ * Other numbers from now on, for whoever reads the source: given ones, or the file's times a scale for each row and each
+ * column; what is NULL is left out. They outlive the rows. For sources of plain floats, before anything else reads them.
+ * False: memory is out.
+ */
+struct ht__rows_scales {
+    const float *values, *rows, *columns; /* n_rows x row_len; n_rows; row_len */
+};
+bool ht__rows_scalable(const struct ht__rows *rows);
+bool ht__rows_scale(struct ht__arena *arena, struct ht__rows *rows, const struct ht__rows_scales *by);
+/* Is it of ht__rows_tensor, as it was made? */
+bool ht__rows_is_tensor(const struct ht__rows *rows);
+
 /* A tensor as a matrix of rows of its last dimension (or of row_len, where given; 0: the last). */
 struct ht__rows *ht__rows_tensor(struct ht__arena *arena, const struct ht__checkpoint *ck,
                                  const struct ht__tensor *tensor, int64_t row_len);

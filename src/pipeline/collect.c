@@ -1,6 +1,7 @@
 #include "pipeline/collect.h"
 #include "calibrate/calibration.h"
 #include "calibrate/kept.h"
+#include "pipeline/scales.h"
 
 /* A matrix that the engine may multiply with: what it turns out not to need does no harm here. */
 static bool is_matrix(const struct ht__weight *w)
@@ -68,10 +69,13 @@ enum ht_err ht__collect_importance(struct ht__plan *plan, struct ht_diag *diag)
     struct ht__importance imp;
     struct ht__calibration cal = {.alloc = plan->run.alloc};
     HT_TRY(ht__model_open(plan->checkpoint, plan->run.alloc, NULL, &model, diag));
-    enum ht_err err = ht__importance_open(&imp, plan->run.n_threads, plan->run.alloc, diag);
-    if (err == HT_OK) err = collect(plan, model, &cal, &imp, diag);
-    ht__calibration_close(&cal);
-    ht__importance_close(&imp);
+    enum ht_err err = plan->scales ? ht__scales_fold(plan->scales, model, diag) : HT_OK;
+    if (err == HT_OK) {
+        err = ht__importance_open(&imp, plan->run.n_threads, plan->run.alloc, diag);
+        if (err == HT_OK) err = collect(plan, model, &cal, &imp, diag);
+        ht__calibration_close(&cal);
+        ht__importance_close(&imp);
+    }
     ht__model_close(&model);
     return err;
 }

@@ -9,6 +9,7 @@
 #include "pipeline/layout.h"
 #include "pipeline/measure.h"
 #include "pipeline/pack.h"
+#include "pipeline/scales.h"
 #include "pipeline/sensitivity.h"
 #include "pipeline/space.h"
 #include "recipe/quality.h"
@@ -333,6 +334,7 @@ static enum ht_err make(struct ht__plan *plan, struct ht_diag *diag)
     HT_TRY(open_source(plan, diag));
     HT_TRY(default_mix(plan, diag));
     HT_TRY(undo_conversion(plan, diag));
+    if (ht__scales_wanted(plan->settings)) HT_TRY(ht__scales_find(plan, diag));
     HT_TRY(ht__plan_items(plan, diag));
     const struct ht__model *model = plan->model;
     plan->order = ht__arena_array(&plan->arena, model->n_weights, sizeof *plan->order);

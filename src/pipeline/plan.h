@@ -114,6 +114,7 @@ struct ht__plan {
     const float **importance;   /* by item: ne[0] floats for each matrix of it, or NULL */
     struct ht__plan_output *outputs;
     size_t n_outputs;
+    struct ht__scales *scales;      /* by which the model is scaled, or NULL (pipeline/scales.h) */
     struct ht__budget_plan *budget; /* what --fit or --bpw chose, or NULL */
     struct ht__source_file *sources;
     size_t n_sources;

@@ -2,6 +2,7 @@
 #include "base/json_write.h"
 #include "pipeline/budget.h"
 #include "pipeline/report.h"
+#include "pipeline/scales.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -314,6 +315,7 @@ enum ht_err ht__report(const struct ht__plan *plan, const struct ht__stream_resu
     ht__jw_uint(&w, "engine_memory_bytes", plan->engine_memory);
     if (result) put_run(&w, plan, result);
     ht__budget_put(&w, plan);
+    ht__scales_put(&w, plan);
     if (more) more->put(more->ctx, &w);
     ht__jw_array(&w, "outputs");
     for (size_t i = 0; i < plan->n_outputs; i++)

@@ -112,6 +112,7 @@ struct ht__target {
     const struct ht__ladder *ladder;            /* of which that is the first level; or NULL */
     struct ht__method_params method;            /* of a scheme: how their codes are chosen; otherwise of no method */
     bool method_asked;                          /* it was named */
+    bool scaled;                                /* of AWQ's scales, folded into the model before */
     const struct ht__scheme_rule *const *rules; /* of a scheme: which Linears have another one, or none */
     size_t n_rules;
     const char *type; /* as -t takes it: "Q4_K_M", "gptq:bits=3" */

@@ -70,6 +70,26 @@ expect "groups without a text" 2 "$halftone" quantize $model -t gptq:act_order=o
 expect "an order that is none" 2 "$halftone" "${best[@]}" -t gptq@best:order=down -o "$work/never"
 expect "HQQ for codes of a table" 2 "$halftone" quantize $model -t nf4@hqq -o "$work/never"
 
+# AWQ's scales, folded into the model first
+expect "scaled" 0 "$halftone" quantize $model -t awq_q4_0 -o "$work/scaled" --calibration default --ctx 64 --chunks 30 --quiet --json --threads 2
+tail -n 1 "$work/out" >"$work/report"
+holds "never worse where it is judged" python3 - "$work/report" <<'PY'
+import json, sys
+edges = json.load(open(sys.argv[1]))["scales"]
+assert len(edges) > 8 and sum(e["alpha"] > 0 for e in edges) > 3, edges
+for e in edges:
+    assert e["held_out_error"] < e["held_out_error_without"] if e["alpha"] > 0 else e["held_out_error"] == e["held_out_error_without"], e
+PY
+expect "scaled, one thread" 0 "$halftone" quantize $model -t awq_q4_0 -o "$work/one" --calibration default --ctx 64 --chunks 30 --quiet --threads 1 --cpu scalar
+holds "the same bytes" cmp "$work/one/model-awq_Q4_0.gguf" "$work/scaled/model-awq_Q4_0.gguf"
+expect "scaled floats" 0 "$halftone" quantize $model -t awq_f32 -o "$work/scaled" --calibration default --ctx 64 --chunks 30 --quiet
+expect "compute the same" 0 "$halftone" compare "$work/scaled/model-awq_F32.gguf" --against $model --text default --ctx 64 --chunks 8 --json
+tail -n 1 "$work/out" >"$work/compared"
+holds "to the last digits" python3 -c "import json; assert json.load(open('$work/compared'))['models'][0]['kld']['mean'] < 1e-6"
+expect "scales without a text" 2 "$halftone" quantize $model -t awq_q4_0 -o "$work/never"
+expect "scales beside another" 2 "$halftone" quantize $model -t awq_q4_0,Q8_0 -o "$work/never" --calibration default
+expect "no such type with scales" 2 "$halftone" quantize $model -t awq_q2_k -o "$work/never" --calibration default
+
 # killed between layers, continued: both kinds of outputs. Layers are written in less than a second each.
 killed_at 40 "$work/killed/model-Q2_K_S.gguf.journal" "$work/killed" "$halftone" "${best[@]}" -t Q2_K_S,gptq:bits=3 -o "$work/killed" --checkpoint-seconds 1
 lacks "nothing half-made is visible" "$work/killed/model-Q2_K_S.gguf"

@@ -69,6 +69,7 @@ def make_of_files(at):
     yield file.read_text()
     yield run("quantize", at / "f32.gguf", "-t", "Q4_0", "-o", at / "b", "--calibration", f"{text}:2,{other}", "--ctx", 64, "--chunks", 9,
               "--calibration-seed", 5, "--json", "--exclude-weights", "output.weight", "--effort", "best")
+    yield run("quantize", MODEL, "-t", "awq_q4_0", "-o", at / "scaled", "--calibration", text, "--ctx", 64, "--chunks", 12, "--json")
     yield run("quantize", MODEL, "--bpw", "4.5", "--budget-time", "1s", "-o", at / "budget", "--calibration", text, "--ctx", 64, "--json")
     yield run("quantize", MODEL, "-t", "Q4_0", "-o", at / "c", "--split-max-size", "2M", "--dry-run", "--json")
     yield run("estimate", MODEL, "-t", "Q4_0,F16", "--memory", "1K", "--json")

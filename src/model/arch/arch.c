@@ -255,14 +255,16 @@ static bool is_skipped(const char *name)
     return false;
 }
 
-/* What it is for is what the first tensor that is made of it is for, if it is made now: the map may choose. */
+/* What it is for is what the first tensor that is made of it is for, if it is made now: the map may choose. A stack of experts
+ * that is made now may be another one. */
 static enum ht_err native_slot(struct ht__arch_build *b, const struct ht__found *f, size_t before,
                                struct ht__slot *slot)
 {
     const char *name = f->name;
     if (f->rule->native) name = ht__arch_gguf_name(b, f->rule->native, f->layer, f->suffix);
     if (!name) return ht__fail_memory(b->diag, f->tensor->name);
-    bool made = !f->rule->native && b->model->n_weights > before;
+    bool stacked = !f->rule->map && f->expert >= 0;
+    bool made = !f->rule->native && !stacked && b->model->n_weights > before;
     *slot = made ? b->model->weights[before].slot : ht__slot_of_name(name);
     slot->expert = (int32_t)f->expert;
     return HT_OK;
