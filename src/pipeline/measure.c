@@ -3,6 +3,7 @@
 #include "eval/eval.h"
 #include "eval/limit.h"
 #include "pipeline/budget.h"
+#include "pipeline/method_card.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -175,6 +176,7 @@ static enum ht_err use_figures(struct ht__plan *plan, const struct ht__eval *eva
     HT_TRY(keep_figures(plan, eval, diag));
     name_card(plan, measured->card_path);
     ht__eval_card(eval, &measured->card);
+    HT_TRY(ht__method_card(plan, &measured->card, diag));
     if (measured->card.failed) return ht__fail_memory(diag, "model card");
     struct ht__html_more more = {plan->budget && plan->budget->measured ? ht__budget_html : NULL, plan};
     return plan->settings->publish.html ? ht__eval_html(eval, &more, &measured->html, diag) : HT_OK;

@@ -1,6 +1,7 @@
 /* The run report and the estimate: one JSON object. */
 #include "base/json_write.h"
 #include "pipeline/budget.h"
+#include "pipeline/method_card.h"
 #include "pipeline/report.h"
 #include "pipeline/scales.h"
 
@@ -43,6 +44,18 @@ static void put_source_file(struct ht__jw *w, const struct ht__source_file *file
     ht__jw_end(w);
 }
 
+/* Of the built-in text, where it is one of those that were looked at. */
+static void put_builtin(struct ht__jw *w, const struct ht__plan *plan)
+{
+    const struct ht__calibration_settings *s = &plan->settings->importance.calibration;
+    char hex[65];
+    bool looked_at = false;
+    for (size_t i = 0; i < s->n_parts; i++)
+        looked_at |= s->parts[i].path == NULL;
+    if (looked_at && ht__builtin_text_sha256(plan->run.alloc, hex, NULL) == HT_OK)
+        ht__jw_str(w, "calibration_builtin_sha256", hex);
+}
+
 /* The importance file or the text by its hash; several texts as a list. */
 static void put_importance_files(struct ht__jw *w, const struct ht__plan *plan)
 {
@@ -54,6 +67,7 @@ static void put_importance_files(struct ht__jw *w, const struct ht__plan *plan)
         if (im->calibration.seed) ht__jw_uint(w, "calibration_seed", im->calibration.seed);
         ht__jw_uint(w, "calibration_chunks", plan->imatrix->chunk_count);
         ht__jw_uint(w, "calibration_ctx", plan->imatrix->chunk_size);
+        put_builtin(w, plan);
     }
     if (several) ht__jw_array(w, "calibration_files");
     for (size_t i = 0; i < plan->n_sources; i++) {
@@ -175,6 +189,7 @@ static void put_chosen(struct ht__jw *w, const struct ht__chosen *chosen)
     ht__jw_digits(w, chosen->by_divergence ? "held_out_divergence" : "held_out_error", chosen->after, DIGITS);
     ht__jw_digits(w, chosen->by_divergence ? "held_out_divergence_rounded" : "held_out_error_rounded", chosen->before,
                   DIGITS);
+    if (chosen->before > 0) ht__jw_digits(w, "held_out_ratio", chosen->after / chosen->before, DIGITS);
     ht__jw_end(w);
 }
 

@@ -21,16 +21,22 @@ kld = {tuple(m["model"].split("/")[-2:]): m["kld"]["mean"] for m in compared["mo
 for type in "Q4_K_M", "Q2_K_S", "Q4_0":
     name = f"model-{type}.gguf"
     assert kld["best", name] < .8 * kld["fast", name], (type, kld)
-assert report["recipe"]["effort"] == "best"
+assert report["recipe"]["effort"] == "best" and len(report["recipe"]["calibration_builtin_sha256"]) == 64
 for output in report["outputs"]:
     tensors = [t for t in output["tensors"] if ".ffn_" in t["name"] or ".attn_" in t["name"]]
     chosen = [t["method"] for t in tensors if "method" in t]
     assert len(chosen) == sum(t["type"] != "f32" for t in tensors) > 20, output["type"]
     assert all(m["held_out_error"] <= m["held_out_error_rounded"] for m in chosen)
+    assert all(abs(m["held_out_ratio"] - m["held_out_error"] / m["held_out_error_rounded"]) < 1e-4 for m in chosen)
     assert sum(m["taken"] != "round" for m in chosen) > len(chosen) / 2
     embedding = next(t for t in output["tensors"] if t["name"] == "token_embd.weight")["method"]
     assert embedding["taken"] != "round" and embedding["held_out_divergence"] < embedding["held_out_divergence_rounded"], embedding
 PY
+
+expect "a card" 0 "$halftone" "${best[@]}" -t Q4_0 -o "$work/card" --measure
+hash=$(sed -n 's/.*"calibration_builtin_sha256": "\([0-9a-f]*\)".*/\1/p' "$work/report")
+holds "the card names the text" grep -q "the built-in text (SHA-256 \`$hash\`), 30 chunks of 64 tokens" "$work/card/model.quality.md"
+holds "and says what is left of the errors" grep -qE '^\| Q4_0 \| ffn_down \| 8 \| [0-8] \| [0-9.e-]+ \| [0-9.e-]+ \| [0-9]+ % \|$' "$work/card/model.quality.md"
 
 # one output among several, by one thread, and with the weights in turns through little memory
 expect "alone, one thread" 0 "$halftone" "${best[@]}" -t Q2_K_S -o "$work/one" --threads 1 --cpu scalar

@@ -67,7 +67,7 @@ def make_of_files(at):
         "--tensor-type", "ffn_down=q6_k", "--output-tensor-type", "q6_k", "--token-embedding-type", "q5_0",
         "--override-kv", "general.name=str:\"", "--include-weights", "ffn_down.weight", "--include-weights", "attn_v.weight")
     yield file.read_text()
-    yield run("quantize", at / "f32.gguf", "-t", "Q4_0", "-o", at / "b", "--calibration", f"{text}:2,{other}", "--ctx", 64, "--chunks", 9,
+    yield run("quantize", at / "f32.gguf", "-t", "Q4_0", "-o", at / "b", "--calibration", f"{text}:2,{other},default", "--ctx", 64, "--chunks", 12,
               "--calibration-seed", 5, "--json", "--exclude-weights", "output.weight", "--effort", "best")
     yield run("quantize", MODEL, "-t", "awq_q4_0", "-o", at / "scaled", "--calibration", text, "--ctx", 64, "--chunks", 12, "--json")
     yield run("quantize", MODEL, "--bpw", "4.5", "--budget-time", "1s", "-o", at / "budget", "--calibration", text, "--ctx", 64, "--json")
