@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <strings.h>
 
 /* ---- candidates ---- */
 
@@ -19,6 +20,16 @@ static const struct {
 };
 enum { N_CANDIDATES = sizeof candidates / sizeof candidates[0], SUPER_BLOCK = 256, ALIGNMENT = 32 };
 _Static_assert(N_CANDIDATES + 1 <= HT__SENSE_MOST_TYPES, "errors of all types are taken at once");
+
+_Static_assert(N_CANDIDATES + 1 <= HT__BUDGET_TYPES, "what a method gains is kept of each");
+
+size_t ht__budget_candidate(const struct ht__codec *type)
+{
+    size_t i = 0;
+    while (i < N_CANDIDATES && strcasecmp(candidates[i].type, type->name) != 0)
+        i++;
+    return i;
+}
 
 static bool needs_importance(const struct ht__mix *mix, const struct ht__codec *type, const struct ht__weight *w)
 {
@@ -54,7 +65,8 @@ static enum ht_err list_types(struct ht__plan *plan, struct ht__budget_matrix *m
     m->types = ht__arena_array(&plan->arena, N_CANDIDATES + 1, sizeof *m->types);
     m->options = ht__arena_array(&plan->arena, N_CANDIDATES + 1, sizeof *m->options);
     m->errors = ht__arena_array(&plan->arena, N_CANDIDATES + 1, sizeof *m->errors);
-    if (!m->types || !m->options || !m->errors) return ht__fail_memory(diag, "budget");
+    m->rounded = ht__arena_array(&plan->arena, N_CANDIDATES + 1, sizeof *m->rounded);
+    if (!m->types || !m->options || !m->errors || !m->rounded) return ht__fail_memory(diag, "budget");
     m->types[m->n++] = half_type(w);
     for (size_t i = 0; i < N_CANDIDATES; i++)
         if (is_candidate(plan, i, w)) m->types[m->n++] = ht__codec_by_name(candidates[i].type);
@@ -117,6 +129,14 @@ struct ht__budget_sum ht__budget_sum_of(const struct ht__budget_plan *b, const u
         sum.bytes += b->matrices[i].options[chosen[i]].bytes;
         sum.cost += b->matrices[i].options[chosen[i]].cost;
     }
+    return sum;
+}
+
+double ht__budget_rounded(const struct ht__budget_plan *b, const uint32_t *chosen)
+{
+    double sum = 0;
+    for (size_t i = 0; i < b->n; i++)
+        sum += b->matrices[i].rounded[chosen[i]];
     return sum;
 }
 
@@ -266,6 +286,7 @@ static void settle_unseen(struct ht__plan *plan, struct ht__budget_plan *b)
         m->types[0] = m->types[at];
         m->options[0] = m->options[at];
         m->errors[0] = m->errors[at];
+        m->rounded[0] = m->rounded[at];
         m->n = 1;
     }
 }

@@ -16,7 +16,7 @@
 #include "pipeline/plan.h"
 #include "recipe/budget.h"
 
-enum { HT__BUDGET_POINTS = 24 };
+enum { HT__BUDGET_POINTS = 24, HT__BUDGET_TYPES = 32 };
 
 /* How costs were measured. */
 enum ht__budget_way {
@@ -32,8 +32,17 @@ struct ht__budget_matrix {
     size_t n;
     const struct ht__codec **types;
     struct ht__budget_option *options; /* bytes that count toward the budget, cost in nats a token */
-    double *errors;                    /* of the weights, by type */
+    double *errors;                    /* of the rounded weights, by type */
+    double *rounded;                   /* cost if it is rounded; that of options is after the method */
+    size_t probes[2], n_probes;        /* types whose cost was measured */
+    double measured[2];                /* that cost, rounded */
     bool unseen;                       /* the engine does not compute with it: it is as in the named mix */
+};
+
+/* Of a type in matrices of a role: what `best` leaves of the error, in logarithms. */
+struct ht__budget_gain {
+    double log_sum;
+    int n;
 };
 
 struct ht__budget_plan {
@@ -46,7 +55,8 @@ struct ht__budget_plan {
     const struct ht__codec **types; /* by weight; NULL: as the mix has it */
     const struct ht__mix *mix;      /* the rest, and general.file_type */
     bool exact;
-    bool measured; /* a run; otherwise types are the mix's */
+    bool measured;                                               /* a run; otherwise types are the mix's */
+    struct ht__budget_gain gains[HT__N_ROLES][HT__BUDGET_TYPES]; /* by candidate */
     size_t n_tokens;
     /* of the choice, by the sum of costs; and measured; NAN: it was not */
     double estimated, divergence;

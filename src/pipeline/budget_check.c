@@ -15,12 +15,17 @@ struct check {
     const struct ht__codec **types; /* by weight */
 };
 
+/* Runs the choice rounded; with a method the divergence is told in proportion to what it leaves of the cost. */
 static enum ht_err run(struct check *c, const uint32_t *chosen, double *kld, struct ht_diag *diag)
 {
     memset(c->types, 0, c->plan->model->n_weights * sizeof *c->types);
     ht__budget_types(c->b, chosen, c->types);
     c->b->n_tried++;
-    return ht__sense_model(c->sense, c->types, kld, diag);
+    HT_TRY(ht__sense_model(c->sense, c->types, kld, diag));
+    /* what is written will have lost less than what was run here */
+    double rounded = ht__budget_rounded(c->b, chosen);
+    if (rounded > 0) *kld *= ht__budget_sum_of(c->b, chosen).cost / rounded;
+    return HT_OK;
 }
 
 /* ---- swaps: one matrix gets a smaller type, another the bytes ---- */

@@ -81,21 +81,34 @@ static size_t nearest(const struct ht__budget_matrix *m, double bits)
     return best;
 }
 
-/* Every type by the line through what was measured: of one measured type, cost is in proportion to error. */
-static void spread(struct ht__budget_matrix *m, const size_t *probes, const double *cost, size_t n)
+/* Of the line through what was measured: of one measured type, cost is in proportion to error. */
+static double slope_of(const struct ht__budget_matrix *m)
 {
     double slope = 1;
-    bool two = n > 1 && probes[0] != probes[1] && cost[0] > 0 && cost[1] > 0;
-    if (two && m->errors[probes[0]] != m->errors[probes[1]])
-        slope = log(cost[0] / cost[1]) / log(m->errors[probes[0]] / m->errors[probes[1]]);
-    if (!(slope > .5)) slope = .5;
-    if (slope > 2) slope = 2;
+    const double *cost = m->measured;
+    bool two = m->n_probes > 1 && m->probes[0] != m->probes[1] && cost[0] > 0 && cost[1] > 0;
+    if (two && m->errors[m->probes[0]] != m->errors[m->probes[1]])
+        slope = log(cost[0] / cost[1]) / log(m->errors[m->probes[0]] / m->errors[m->probes[1]]);
+    return !(slope > .5) ? .5 : slope > 2 ? 2 : slope;
+}
+
+/* By the line through what is nearest. */
+static double cost_of(const struct ht__budget_matrix *m, double error, double slope)
+{
+    double away[2] = {INFINITY, INFINITY};
+    for (size_t k = 0; k < m->n_probes; k++)
+        away[k] = fabs(log(error / m->errors[m->probes[k]]));
+    size_t near = away[1] < away[0];
+    return error > 0 ? m->measured[near] * pow(error / m->errors[m->probes[near]], slope) : 0;
+}
+
+static void spread(const struct costing *c, struct ht__budget_matrix *m)
+{
+    enum ht__role role = c->plan->model->weights[m->weight].slot.role;
+    double slope = slope_of(m);
     for (size_t i = 0; i < m->n; i++) {
-        double away[2] = {INFINITY, INFINITY};
-        for (size_t k = 0; k < n; k++)
-            away[k] = fabs(log(m->errors[i] / m->errors[probes[k]]));
-        size_t near = away[1] < away[0];
-        m->options[i].cost = m->errors[i] > 0 ? cost[near] * pow(m->errors[i] / m->errors[probes[near]], slope) : 0;
+        m->rounded[i] = cost_of(m, m->errors[i], slope);
+        m->options[i].cost = cost_of(m, m->errors[i] * ht__budget_left(c->b, role, m->types[i]), slope);
     }
 }
 
@@ -116,18 +129,16 @@ static enum ht_err measure_matrix(struct costing *c, struct ht__budget_matrix *m
     const struct ht__weight *w = &c->plan->model->weights[m->weight];
     bool two = c->b->way == HT__BUDGET_TWO, first = ht__slot_is(w->slot, HT__ROLE_EMBEDDING);
     const double *bits = two ? bits_of_two : bits_of_one;
-    size_t probes[2], n = n_probes(c->b->way);
-    double cost[2] = {0, 0};
+    m->n_probes = n_probes(c->b->way);
     HT_TRY(take_errors(c, m, diag));
     c->sense->asked[m->weight] = first;
-    for (size_t k = 0; k < n; k++) {
-        probes[k] = nearest(m, bits[k]);
-        HT_TRY(ht__sense_put(c->sense, w, m->types[probes[k]], diag));
-        HT_TRY(ht__sense_divergence(c->sense, &cost[k], diag));
+    for (size_t k = 0; k < m->n_probes; k++) {
+        m->probes[k] = nearest(m, bits[k]);
+        HT_TRY(ht__sense_put(c->sense, w, m->types[m->probes[k]], diag));
+        HT_TRY(ht__sense_divergence(c->sense, &m->measured[k], diag));
         ht__sense_clear(c->sense);
     }
-    m->unseen = !c->sense->asked[m->weight] || cost[0] <= 0;
-    spread(m, probes, cost, n);
+    m->unseen = !c->sense->asked[m->weight] || m->measured[0] <= 0;
     return HT_OK;
 }
 
@@ -147,10 +158,10 @@ static void share_out(struct costing *c, int32_t layer, double cost, const doubl
     for (size_t i = 0; i < c->b->n; i++) {
         struct ht__budget_matrix *m = &c->b->matrices[i];
         if (c->plan->model->weights[m->weight].slot.layer != layer) continue;
-        size_t probe = nearest(m, bits_of_one[0]);
-        double share = sum > 0 ? cost * streams[i] / sum : 0;
-        m->unseen = !c->sense->asked[m->weight] || share <= 0;
-        spread(m, &probe, &share, 1);
+        m->n_probes = 1;
+        m->probes[0] = nearest(m, bits_of_one[0]);
+        m->measured[0] = sum > 0 ? cost * streams[i] / sum : 0;
+        m->unseen = !c->sense->asked[m->weight] || m->measured[0] <= 0;
     }
 }
 
@@ -198,10 +209,14 @@ static enum ht_err measure_all(struct costing *c, struct ht_diag *diag)
 {
     HT_TRY(measure_outside(c, false, diag));
     for (int32_t layer = 0; layer < c->sense->n_layers; layer++) {
+        HT_TRY(ht__budget_sample(c->plan, c->b, c->sense, diag));
         HT_TRY((c->b->way == HT__BUDGET_LAYERS ? measure_layer : measure_each)(c, layer, diag));
         HT_TRY(ht__sense_next(c->sense, diag));
     }
-    return measure_outside(c, true, diag);
+    HT_TRY(measure_outside(c, true, diag));
+    for (size_t i = 0; i < c->b->n; i++)
+        spread(c, &c->b->matrices[i]);
+    return HT_OK;
 }
 
 enum ht_err ht__budget_measure(struct ht__plan *plan, struct ht__budget_plan *b, struct ht__sense *sense,

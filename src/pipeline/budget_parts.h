@@ -9,12 +9,22 @@
 HT_MUST_CHECK enum ht_err ht__budget_measure(struct ht__plan *plan, struct ht__budget_plan *b, struct ht__sense *sense,
                                              struct ht_diag *diag);
 
+/* budget_method.c: is what is written made by a method that leaves less of errors than rounding does? At the layer at hand,
+ * how much: b->gains. Before anything of the layer is replaced. */
+bool ht__budget_has_method(const struct ht__plan *plan);
+HT_MUST_CHECK enum ht_err ht__budget_sample(struct ht__plan *plan, struct ht__budget_plan *b, struct ht__sense *sense,
+                                            struct ht_diag *diag);
+/* What the method leaves of the type's error in matrices of the role, as a share. */
+double ht__budget_left(const struct ht__budget_plan *b, enum ht__role role, const struct ht__codec *type);
+
 /* budget_check.c: what was solved against what is near it, and against the named mix. */
 HT_MUST_CHECK enum ht_err ht__budget_check(struct ht__plan *plan, struct ht__budget_plan *b, struct ht__sense *sense,
                                            uint32_t *chosen, struct ht_diag *diag);
 
 /* budget.c: bytes of the matrix in the type, as the budget counts them. */
 uint64_t ht__budget_bytes(const struct ht__plan *plan, const struct ht__weight *weight, const struct ht__codec *type);
+/* The type's number among all candidates. */
+size_t ht__budget_candidate(const struct ht__codec *type);
 /* The index of the type among the matrix's; SIZE_MAX: it is none of them. */
 size_t ht__budget_index(const struct ht__budget_matrix *matrix, const struct ht__codec *type);
 /* By weight, the types of a choice. */
@@ -23,5 +33,7 @@ void ht__budget_types(const struct ht__budget_plan *b, const uint32_t *chosen, c
 bool ht__budget_named(struct ht__plan *plan, const struct ht__budget_plan *b, const struct ht__mix *mix,
                       uint32_t *chosen, uint64_t *size);
 struct ht__budget_sum ht__budget_sum_of(const struct ht__budget_plan *b, const uint32_t *chosen);
+/* Cost of the choice if it is rounded: the sum's own where there is no method. */
+double ht__budget_rounded(const struct ht__budget_plan *b, const uint32_t *chosen);
 
 #endif
