@@ -352,6 +352,22 @@ static struct ht__run engine_run(const struct ht__layers *d)
     return run;
 }
 
+/* No more rows are kept of a site to judge by: windows that would be held out beyond that are learnt from. The ones that stay
+ * are spread over the text. */
+static void release_windows(struct ht__layers *d)
+{
+    struct ht__windows *w = &d->cal.windows;
+    size_t most = (size_t)(HT__MOST_HELD / (d->cal.n_ctx > 1 ? d->cal.n_ctx - 1 : 1)), held = 0, at = 0;
+    if (most < 1) most = 1;
+    for (size_t i = 0; i < w->n; i++)
+        held += w->at[i].held_out;
+    for (size_t i = 0; held > most && i < w->n; i++) {
+        if (!w->at[i].held_out) continue;
+        w->at[i].held_out = at * most / held != (at + 1) * most / held;
+        at++;
+    }
+}
+
 /* The calibration, and the sizes that everything else goes by. */
 static enum ht_err open_text(struct ht__layers *d, struct ht_diag *diag)
 {
@@ -360,6 +376,7 @@ static enum ht_err open_text(struct ht__layers *d, struct ht_diag *diag)
     d->cal.alloc = plan->run.alloc;
     HT_TRY(ht__calibration_open(&d->cal, &plan->settings->importance.calibration, &plan->run, plan->model, diag));
     HT_TRY(ht__hparams_read(plan->model, plan->settings->source.path, &h, diag));
+    release_windows(d);
     d->n_embd = h.n_embd;
     d->n_tokens = (int64_t)d->cal.windows.n * d->cal.n_ctx;
     return HT_OK;
