@@ -29,7 +29,7 @@ static enum ht_err fault(struct reader *r, const yaml_event_t *event, const char
                     event ? event->start_mark.line + 1 : r->parser.problem_mark.line + 1, message);
 }
 
-/* The next event; the caller deletes it. */
+/* The next event; the caller deletes it. There is none where this fails: it may be deleted all the same. */
 static enum ht_err next(struct reader *r, yaml_event_t *event)
 {
     if (!yaml_parser_parse(&r->parser, event)) {
@@ -41,11 +41,15 @@ static enum ht_err next(struct reader *r, yaml_event_t *event)
     if (event->type == YAML_SCALAR_EVENT) anchor = event->data.scalar.anchor, tag = event->data.scalar.tag;
     if (event->type == YAML_SEQUENCE_START_EVENT) anchor = event->data.sequence_start.anchor;
     if (event->type == YAML_MAPPING_START_EVENT) anchor = event->data.mapping_start.anchor;
+    const char *refused = NULL;
     if (event->type == YAML_ALIAS_EVENT || anchor || tag)
-        return fault(r, event, "anchors, aliases and tags are not allowed");
-    if (event->type == YAML_SCALAR_EVENT && memchr(event->data.scalar.value, 0, event->data.scalar.length))
-        return fault(r, event, "NUL in a value");
-    return HT_OK;
+        refused = "anchors, aliases and tags are not allowed";
+    else if (event->type == YAML_SCALAR_EVENT && memchr(event->data.scalar.value, 0, event->data.scalar.length))
+        refused = "NUL in a value";
+    if (!refused) return HT_OK;
+    enum ht_err err = fault(r, event, refused);
+    yaml_event_delete(event);
+    return err;
 }
 
 static const char *text_of(const yaml_event_t *event)
