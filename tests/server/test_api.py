@@ -320,7 +320,7 @@ class Jobs(Case):
 
     def test_best_effort(self):
         """A text that is named for `best` is looked at, whatever older clients say of importance."""
-        config = {"effort": "best", "use_imatrix": False, "calibration_dataset": "default", "calibration_samples": 40, "calibration_length": 64}
+        config = {"effort": "best", "use_imatrix": False, "calibration_dataset": "default", "calibration_samples": 12, "calibration_length": 64}
         job = self.made(s.post(JOBS, {"source_model": EXAMPLE, "outputs": [{"type": "Q4_K_M"}, {"type": "nf4"}], "config": config}))
         for word in ("--effort=best", "--calibration=default"):
             self.assertIn(word, job["command"].split(" "))
