@@ -31,7 +31,7 @@ def main() -> None:
     files = {str(p.relative_to(folder)): p.read_bytes() for p in sorted((folder / "halftone").rglob("*"))
              if p.suffix in (".py", ".pyi") or p.name == "py.typed"}
     files["halftone/libhalftone.so"] = library.read_bytes()
-    # linux_ for now: auditwheel says which systems it runs on, and renames it
+    # linux_ here: auditwheel says which systems it runs on, and renames it
     files[f"{info}/WHEEL"] = (f"Wheel-Version: 1.0\nGenerator: halftone\nRoot-Is-Purelib: false\n"
                               f"Tag: py3-none-linux_{os.uname().machine}\n").encode()
     files[f"{info}/METADATA"] = metadata(project, version, (folder.parent / "doc/python.md").read_text()).encode()

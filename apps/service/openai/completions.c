@@ -13,27 +13,6 @@ static const char *const also[] = {"stop", "prompt", "suffix", NULL};
 
 enum { DEFAULT_TOKENS = 16 /* as the original has it */, MOST_PROMPTS = 64 };
 
-static bool are_tokens(const json_t *list)
-{
-    const json_t *one;
-    size_t i;
-    json_array_foreach(list, i, one)
-        if (!json_is_integer(one)) return false;
-    return i > 0;
-}
-
-/* A text, a list of tokens, or a list of either: as a list. NULL: none of these. */
-static json_t *prompts_of(const json_t *prompt)
-{
-    const json_t *one;
-    size_t i;
-    if (json_is_string(prompt) || are_tokens(prompt)) return json_pack("[O]", prompt);
-    if (!json_is_array(prompt) || json_array_size(prompt) == 0 || json_array_size(prompt) > MOST_PROMPTS) return NULL;
-    json_array_foreach(prompt, i, one)
-        if (!json_is_string(one) && !(json_is_array(one) && are_tokens(one))) return NULL;
-    return json_incref((json_t *)prompt);
-}
-
 static json_t *requests_for(const json_t *request, const json_t *prompts, size_t n)
 {
     json_t *list = json_array();
@@ -111,7 +90,7 @@ void api_openai_completions(struct api_call *call)
 {
     json_t *body = known_members(call, fields, also);
     if (!body) return;
-    json_t *prompts = prompts_of(json_object_get(body, "prompt"));
+    json_t *prompts = requests_texts(json_object_get(body, "prompt"), MOST_PROMPTS);
     run(call, body, prompts);
     json_decref(prompts);
     json_decref(body);

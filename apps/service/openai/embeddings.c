@@ -21,27 +21,6 @@ struct embedding {
     size_t dimensions; /* 0: all */
 };
 
-static bool are_tokens(const json_t *list)
-{
-    const json_t *one;
-    size_t i;
-    json_array_foreach(list, i, one)
-        if (!json_is_integer(one)) return false;
-    return i > 0;
-}
-
-/* A text, tokens, or a list of either: as a list. NULL: none of these. */
-static json_t *inputs_of(const json_t *input)
-{
-    const json_t *one;
-    size_t i;
-    if (json_is_string(input) || are_tokens(input)) return json_pack("[O]", input);
-    if (!json_is_array(input) || json_array_size(input) == 0 || json_array_size(input) > MOST_INPUTS) return NULL;
-    json_array_foreach(input, i, one)
-        if (!json_is_string(one) && !(json_is_array(one) && are_tokens(one))) return NULL;
-    return json_incref((json_t *)input);
-}
-
 /* Little-endian floats in base64: what the official clients ask for. */
 static json_t *base64_of(const float *v, size_t n)
 {
@@ -147,7 +126,7 @@ static void run(struct api_call *call, const json_t *body)
         known_fault(call, "/encoding_format", "expected \"float\" or \"base64\"");
         return;
     }
-    json_t *inputs = inputs_of(json_object_get(body, "input"));
+    json_t *inputs = requests_texts(json_object_get(body, "input"), MOST_INPUTS);
     if (!inputs) {
         known_fault(call, "/input", "expected a text, a list of tokens, or a list of at most %d of them", MOST_INPUTS);
         return;

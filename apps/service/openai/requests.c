@@ -109,3 +109,23 @@ const char *requests_model(struct api_call *call, const json_t *body)
     if (!name) known_fault(call, "/model", "expected the name of a model");
     return name;
 }
+
+static bool are_tokens(const json_t *list)
+{
+    const json_t *one;
+    size_t i;
+    json_array_foreach(list, i, one)
+        if (!json_is_integer(one)) return false;
+    return i > 0;
+}
+
+json_t *requests_texts(const json_t *given, size_t most)
+{
+    const json_t *one;
+    size_t i;
+    if (json_is_string(given) || are_tokens(given)) return json_pack("[O]", given);
+    if (!json_is_array(given) || json_array_size(given) == 0 || json_array_size(given) > most) return NULL;
+    json_array_foreach(given, i, one)
+        if (!json_is_string(one) && !(json_is_array(one) && are_tokens(one))) return NULL;
+    return json_incref((json_t *)given);
+}

@@ -25,4 +25,7 @@ bool requests_want_usage(const json_t *body);
 /* The text of a member that must be there; NULL: it was answered. */
 const char *requests_model(struct api_call *call, const json_t *body);
 
+/* A text, a list of tokens, or a list of either, at most so many: as a list, to be released. NULL: none of these. */
+json_t *requests_texts(const json_t *given, size_t most);
+
 #endif
