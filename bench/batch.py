@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 
+import machine
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "tests", "parity"))
 from llama_logits import Batch, Llama
@@ -118,6 +120,7 @@ def main():
     arguments.add_argument("--texts", type=int, nargs="+", default=[1, 4, 16])
     arguments.add_argument("file")
     args = arguments.parse_args()
+    machine.begin("batch")
     ours, theirs = Ours(args.file, args.threads), Theirs(args.file, args.threads)
     print(f"{'texts':>5}  {'ours: prompt':>12}  {'token':>9}  {'llama.cpp: prompt':>17}  {'token':>9}  {'times':>5}   (CPU ms a token)")
     for n in args.texts:
@@ -127,6 +130,7 @@ def main():
                 for k, seconds in enumerate(side.measure(n)):
                     best[who][k] = min(best[who][k], seconds * 1000)
         print(f"{n:5}  {best[0][0]:12.2f}  {best[0][1]:9.2f}  {best[1][0]:17.2f}  {best[1][1]:9.2f}  {best[1][1] / best[0][1]:5.2f}")
+        machine.row(texts=n, prompt_ms=best[0][0], token_ms=best[0][1], their_prompt_ms=best[1][0], their_token_ms=best[1][1])
     ours.close()
 
 

@@ -6,6 +6,7 @@
  */
 #include "kernels/codec.h"
 #include "clock.h"
+#include "common/report.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -44,6 +45,10 @@ static void bench(const struct traits *reference, const struct ht__codec *c, enu
            N / best_reference / 1e6, best_reference / best_ours,
            memcmp(ours, theirs, sizeof ours) == 0 ? "same floats" : "FLOATS DIFFER");
     fflush(stdout);
+    BENCH_ROW({"type", .text = c->name}, {"level", .text = ht__cpu_level_name(level)},
+              {"ours_mws", .number = N / best_ours / 1e6}, {"reference_mws", .number = N / best_reference / 1e6},
+              {"ratio", .number = best_reference / best_ours},
+              {"floats", .text = memcmp(ours, theirs, sizeof ours) == 0 ? "same" : "differ"});
 }
 
 static int wanted(const char *name, int argc, char **argv)
@@ -69,8 +74,9 @@ int main(int argc, char **argv)
 {
     static float x[N], importance[N];
     static unsigned char packed[N * 4];
+    bench_begin("bench_decode", &argc, argv);
     traits_fn *find = argc < 2 ? NULL : open_reference(argv[1]);
-    if (argc < 2) fprintf(stderr, "usage: bench_decode FOLDER_OF_LIBGGML_BASE [type …]\n");
+    if (argc < 2) fprintf(stderr, "usage: bench_decode [--json FILE] FOLDER_OF_LIBGGML_BASE [type …]\n");
     if (!find) return 2;
     for (int i = 0; i < N; i++) {
         x[i] = (float)((i * 2654435761u >> 8) % 65536) / 1e6f - 0.0327f;
@@ -84,7 +90,10 @@ int main(int argc, char **argv)
         if (!reference->to_float) continue;
         ht__encoder(c, ht__cpu_best())(x, 16, N / 16, importance, packed);
         for (int level = 0; level < HT__CPU_N_LEVELS; level++)
-            if (ht__cpu_has((enum ht__cpu_level)level)) bench(reference, c, (enum ht__cpu_level)level, packed);
+            if (ht__cpu_has((enum ht__cpu_level)level) &&
+                (level == 0 ||
+                 ht__decoder(c, (enum ht__cpu_level)level) != ht__decoder(c, (enum ht__cpu_level)(level - 1))))
+                bench(reference, c, (enum ht__cpu_level)level, packed);
     }
-    return 0;
+    return bench_end();
 }

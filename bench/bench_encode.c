@@ -1,11 +1,12 @@
 /*
  * Encoding, side by side with libggml-base, one thread each, in one run:
- *     bench_encode FOLDER_OF_LIBGGML_BASE [type …]
+ *     bench_encode [--json FILE] FOLDER_OF_LIBGGML_BASE [type …]
  * For each type, with and without importance, and each CPU level that this machine has: million weights a
  * second of both (best of several alternating tries), their ratio, and whether the bytes are the same.
  */
 #include "kernels/codec.h"
 #include "clock.h"
+#include "common/report.h"
 
 #include <dlfcn.h>
 #include <math.h>
@@ -77,6 +78,10 @@ static void bench(quantize_fn *quantize, const struct ht__codec *c, enum ht__cpu
            ht__cpu_level_name(level), LEN / best_ours / 1e6, LEN / best_reference / 1e6, best_reference / best_ours,
            memcmp(ours, reference, bytes) == 0 ? "same bytes" : "BYTES DIFFER");
     fflush(stdout);
+    BENCH_ROW({"type", .text = c->name}, {"weights", .text = importance ? "importance" : "plain"},
+              {"level", .text = ht__cpu_level_name(level)}, {"ours_mws", .number = LEN / best_ours / 1e6},
+              {"reference_mws", .number = LEN / best_reference / 1e6}, {"ratio", .number = best_reference / best_ours},
+              {"bytes", .text = memcmp(ours, reference, bytes) == 0 ? "same" : "differ"});
 }
 
 static int wanted(const char *name, int argc, char **argv)
@@ -90,8 +95,9 @@ int main(int argc, char **argv)
 {
     static float x[N], importance[LEN];
     char path[4096];
+    bench_begin("bench_encode", &argc, argv);
     if (argc < 2) {
-        fprintf(stderr, "usage: bench_encode FOLDER_OF_LIBGGML_BASE [type …]\n");
+        fprintf(stderr, "usage: bench_encode [--json FILE] FOLDER_OF_LIBGGML_BASE [type …]\n");
         return 2;
     }
     snprintf(path, sizeof path, "%s/libggml-base.so", argv[1]);
@@ -111,10 +117,13 @@ int main(int argc, char **argv)
         for (int level = 0; level < HT__CPU_N_LEVELS; level++)
             for (int weighted = 0; weighted < 2; weighted++) {
                 if (!ht__cpu_has((enum ht__cpu_level)level)) continue;
+                if (level > 0 &&
+                    ht__encoder(c, (enum ht__cpu_level)level) == ht__encoder(c, (enum ht__cpu_level)(level - 1)))
+                    continue;
                 if (weighted ? !(c->flags & HT__CODEC_USES_IMPORTANCE) : (c->flags & HT__CODEC_NEEDS_IMPORTANCE) != 0)
                     continue;
                 bench(quantize, c, (enum ht__cpu_level)level, x, weighted ? importance : NULL);
             }
     }
-    return 0;
+    return bench_end();
 }

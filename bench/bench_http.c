@@ -6,6 +6,7 @@
  *   bench_http requests|streams SECONDS PID PORT PATH      the same load on a server that is there
  */
 #include "net/http.h"
+#include "common/report.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -265,6 +266,9 @@ static double requests_on(int n_conns, double seconds)
     printf("requests  %4d connections: %.0f a second; %.1f us of the server's processor each; %ld KB; %llu closed\n",
            n_conns, (double)n_done / spent, n_done ? 1e6 * cpu / (double)n_done : 0, server_memory(),
            (unsigned long long)n_lost);
+    BENCH_ROW({"what", .text = "requests"}, {"connections", .number = n_conns},
+              {"requests_s", .number = (double)n_done / spent},
+              {"processor_us_each", .number = n_done ? 1e6 * cpu / (double)n_done : 0});
     print_latencies("answers", ms, n_done < sizeof ms / sizeof *ms ? n_done : sizeof ms / sizeof *ms);
     return (double)n_done / spent;
 }
@@ -333,6 +337,8 @@ static void streams(double seconds)
     printf(
         "streams   %d clients, an event a second each, %d processes busy at nice 10: %ld KB, %.1f %% of a processor\n",
         N_STREAMS, n_cpus, kb, 100 * cpu / seconds);
+    BENCH_ROW({"what", .text = "streams"}, {"connections", .number = N_STREAMS}, {"kb", .number = (double)kb},
+              {"processor_share", .number = cpu / seconds});
     print_latencies("events", ms, n_events);
 }
 
@@ -352,6 +358,7 @@ static void download(void)
     double spent = now() - start;
     printf("download  %.2f GB in %.2f s: %.2f GB/s; %.2f s of the server's processor\n", (double)got / 1e9, spent,
            (double)got / 1e9 / spent, server_cpu() - cpu);
+    BENCH_ROW({"what", .text = "download"}, {"gbs", .number = (double)got / 1e9 / spent});
     close(fd);
     free(piece);
 }
@@ -404,11 +411,14 @@ static void slow(void)
     printf(
         "slow      %d connections, a byte each half second: %d closed, %.1f to %.1f s after the start (deadline %d s)\n",
         N_SLOW, N_SLOW - n_open, first, last, SLOW_DEADLINE);
+    BENCH_ROW({"what", .text = "slow"}, {"connections", .number = N_SLOW}, {"closed", .number = N_SLOW - n_open},
+              {"first_s", .number = first}, {"last_s", .number = last});
     print_latencies("another client's requests meanwhile", ms, n_asked);
 }
 
 int main(int argc, char **argv)
 {
+    bench_begin("bench_http", &argc, argv);
     const char *which = argc > 1 ? argv[1] : "all";
     double seconds = argc > 2 ? atof(argv[2]) : 5;
     struct rlimit files;
@@ -434,5 +444,5 @@ int main(int argc, char **argv)
         if (i == 3) slow();
         stop_server();
     }
-    return 0;
+    return bench_end();
 }

@@ -4,6 +4,7 @@
  * are holes in sparse files: only headers count.
  */
 #include "base/clock.h"
+#include "common/report.h"
 
 #include <halftone/halftone.h>
 
@@ -116,12 +117,15 @@ static void time_opening(const char *what, const char *path)
     qsort(times, RUNS, sizeof times[0], by_time);
     double size = stat(path, &st) == 0 && S_ISREG(st.st_mode) ? (double)st.st_size / 1e6 : 0;
     printf("%-44s %9.1f MB  best %7.1f ms  median %7.1f ms\n", what, size, times[0] * 1e3, times[RUNS / 2] * 1e3);
+    BENCH_ROW({"what", .text = what}, {"mb", .number = size}, {"best_ms", .number = times[0] * 1e3},
+              {"median_ms", .number = times[RUNS / 2] * 1e3});
 }
 
 int main(int argc, char **argv)
 {
     char path[4096], command[4096];
     const char *tmp = getenv("TMPDIR");
+    bench_begin("bench_open", &argc, argv);
     if (argc > 1)
         snprintf(folder, sizeof folder, "%s", argv[1]);
     else if (snprintf(folder, sizeof folder, "%s/bench_open.XXXXXX", tmp ? tmp : "/tmp"), !mkdtemp(folder))
@@ -137,7 +141,7 @@ int main(int argc, char **argv)
     snprintf(path, sizeof path, "%s/some.safetensors", folder);
     time_opening("10,000 tensors in one file", path);
     time_opening("20,000 tensors in 200 shards, with an index", folder);
-    if (argc > 1) return 0;
+    if (argc > 1) return bench_end();
     snprintf(command, sizeof command, "rm -r '%s'", folder);
-    return system(command) != 0;
+    return system(command) != 0 || bench_end() != 0;
 }

@@ -10,6 +10,7 @@
 #include "formats/checkpoint.h"
 #include "model/tokenizer/tokenizer.h"
 #include "clock.h"
+#include "common/report.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,9 +59,12 @@ static int bench(const char *path, const char *text, size_t n)
     start = thread_seconds();
     if (ht__tokenizer_decode(t, ids.ids, ids.n, 0, &out)) return 1;
     const char *name = strrchr(path, '/');
+    double decode = (double)out.len / 1e6 / (thread_seconds() - start);
     printf("%-36s open %4.0f ms  cold %6.1f MB/s  warm %6.1f MB/s  decode %6.1f MB/s  %zu tokens\n",
-           name ? name + 1 : path, 1e3 * opened, mb / cold, mb / best,
-           (double)out.len / 1e6 / (thread_seconds() - start), ids.n);
+           name ? name + 1 : path, 1e3 * opened, mb / cold, mb / best, decode, ids.n);
+    BENCH_ROW({"vocabulary", .text = name ? name + 1 : path}, {"open_ms", .number = 1e3 * opened},
+              {"cold_mbs", .number = mb / cold}, {"warm_mbs", .number = mb / best}, {"decode_mbs", .number = decode},
+              {"tokens", .number = (double)ids.n});
     ht__buf_close(&out);
     ht__tokens_close(&ids);
     ht__tokenizer_close(&t);
@@ -71,11 +75,12 @@ static int bench(const char *path, const char *text, size_t n)
 int main(int argc, char **argv)
 {
     size_t n = 0;
+    bench_begin("bench_text", &argc, argv);
     char *text = argc > 2 ? read_all(argv[1], &n) : NULL;
     int bad = text ? 0 : 2;
-    if (!text) fprintf(stderr, "usage: bench_text TEXT VOCAB.gguf...\n");
+    if (!text) fprintf(stderr, "usage: bench_text [--json FILE] TEXT VOCAB.gguf...\n");
     for (int i = 2; i < argc && text; i++)
         bad |= bench(argv[i], text, n);
     free(text);
-    return bad;
+    return bench_end() != 0 ? 1 : bad;
 }

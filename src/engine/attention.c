@@ -79,16 +79,34 @@ static void score(const struct work *w, const float *q, int n, const float *keys
     }
 }
 
+/* Of max and n floats; in lanes, as the order does not matter. */
+static float largest(const float *s, int64_t n, float max)
+{
+    enum { LANES = 16 };
+    float most[LANES];
+    int64_t i = 0;
+    for (int j = 0; j < LANES; j++)
+        most[j] = max;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            most[j] = s[i + j] > most[j] ? s[i + j] : most[j];
+    for (; i < n; i++)
+        max = s[i] > max ? s[i] : max;
+    for (int j = 0; j < LANES; j++)
+        max = most[j] > max ? most[j] : max;
+    return max;
+}
+
 /* Softmax of one query's scores, sinks included; gives what the values are to be divided by. */
 static float soften(const struct ht__engine *e, float *s, int64_t n, const float *sink)
 {
-    const struct ht__hparams *h = &e->hparams;
+    const float scale = e->hparams.attn_scale, cap = e->hparams.attn_cap;
     float max = sink ? *sink : -FLT_MAX;
-    for (int64_t i = 0; i < n; i++) {
-        s[i] *= h->attn_scale;
-        if (h->attn_cap > 0) s[i] = h->attn_cap * tanhf(s[i] / h->attn_cap);
-        if (s[i] > max) max = s[i];
-    }
+    for (int64_t i = 0; i < n; i++)
+        s[i] *= scale;
+    for (int64_t i = 0; cap > 0 && i < n; i++)
+        s[i] = cap * tanhf(s[i] / cap);
+    max = largest(s, n, max);
     float sum = e->ops->exp_sum(s, n, max);
     return sink ? sum + expf(*sink - max) : sum;
 }
@@ -196,6 +214,7 @@ static void plain_attention(struct ht__engine *e, const struct ht__layer *l, int
         ht__engine_matmul_again(e, &l->attn_k, 0, e->normed, h->n_embd, n, k, ldk);
         ht__engine_matmul_again(e, &l->attn_v, 0, e->normed, h->n_embd, n, v, ldv);
     }
+    if (e->enough) return;
     norm_heads(e, &l->q_norm, q, ldq, h->n_heads);
     norm_heads(e, &l->k_norm, k, ldk, h->n_kv_heads);
     ht__engine_rope(e, layer, q, ldq, h->n_heads, h->key_len, 0);
@@ -228,6 +247,7 @@ static void latent_attention(struct ht__engine *e, const struct ht__layer *l, in
     }
     observe(e, &l->attn_kv_a, e->normed, h->n_embd);
     ht__engine_matmul(e, &l->attn_kv_a, 0, e->normed, h->n_embd, n, kv, nkv);
+    if (e->enough) return;
     for (int64_t t = 0; t < n; t++)
         e->ops->norm(kv + t * nkv, kv + t * nkv, l->kv_a_norm.w, NULL, h->kv_rank, h->eps, true);
     ht__engine_rope(e, layer, kv, nkv, 1, (int)nkv, h->kv_rank);

@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Tokens of a pass that takes as long as reading all weights does, about. */
+enum { NARROW = 16 };
+
 static int64_t most(int64_t a, int64_t b)
 {
     return a > b ? a : b;
@@ -58,6 +61,7 @@ static enum ht_err open_buffers(struct ht__engine *e, struct ht_diag *diag)
     int64_t widest = most(most(ff, h->n_embd), most(o, (int64_t)h->n_heads * most(h->mla_value_len, 1)));
     for (int i = 0; i < h->n_layers; i++)
         widest = most(widest, e->weights->layers[i].experts_down.n_in);
+    e->widest = widest;
     size_t threads = (size_t)ht__pool_threads(e->pool);
     e->n_scores = 64 * (size_t)e->params.n_ctx;
     e->scratch = ht__new_aligned(e->alloc, threads * HT__MATMUL_SCRATCH * sizeof(float));
@@ -126,8 +130,8 @@ void ht__engine_close(struct ht__engine **engine)
 {
     struct ht__engine *e = *engine;
     if (!e) return;
-    float *buffers[] = {e->x,      e->normed,  e->out,    e->attended, e->q,      e->k,       e->v,
-                        e->hidden, e->hidden2, e->latent, e->scratch,  e->scores, e->cache.k, e->cache.v};
+    float *buffers[] = {e->x,       e->normed, e->out,     e->attended, e->q,       e->k,       e->v,    e->hidden,
+                        e->hidden2, e->latent, e->scratch, e->scores,   e->cache.k, e->cache.v, e->taken};
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
         ht__free_aligned(e->alloc, buffers[i]);
     ht__device_close(&e->device);
@@ -168,17 +172,49 @@ void ht__engine_on_layer(struct ht__engine *e, ht__layer_fn *fn, void *ctx)
     e->layer_ctx = ctx;
 }
 
+/* Rows of the residual stream, shared out by TOGETHER. */
+struct rows {
+    const struct ht__engine *e;
+    const struct ht__vector *norm;
+    const float *x;
+    float *y;
+    int64_t n;
+};
+enum { TOGETHER = 16 };
+
+static int64_t end_of(const struct rows *r, int64_t task)
+{
+    return (task + 1) * TOGETHER < r->n ? (task + 1) * TOGETHER : r->n;
+}
+
+static void norm_some(void *ctx, int64_t task, int thread)
+{
+    const struct rows *r = ctx;
+    int64_t n_embd = r->e->hparams.n_embd;
+    (void)thread;
+    for (int64_t t = task * TOGETHER; t < end_of(r, task); t++)
+        r->e->ops->norm(r->y + t * n_embd, r->x + t * n_embd, r->norm->w, r->norm->b, n_embd, r->e->hparams.eps,
+                        !r->e->hparams.compute->layer_norm);
+}
+
 static void norm_rows(const struct ht__engine *e, const struct ht__vector *norm, const float *x, int64_t n, float *y)
 {
-    int64_t n_embd = e->hparams.n_embd;
-    for (int64_t t = 0; t < n; t++)
-        e->ops->norm(y + t * n_embd, x + t * n_embd, norm->w, norm->b, n_embd, e->hparams.eps,
-                     !e->hparams.compute->layer_norm);
+    struct rows r = {e, norm, x, y, n};
+    ht__pool_run(e->pool, (n + TOGETHER - 1) / TOGETHER, norm_some, &r);
+}
+
+static void add_some(void *ctx, int64_t task, int thread)
+{
+    const struct rows *r = ctx;
+    int64_t n_embd = r->e->hparams.n_embd, from = task * TOGETHER * n_embd;
+    (void)thread;
+    r->e->ops->add_scaled(r->y + from, r->x + from, r->e->hparams.residual_scale, end_of(r, task) * n_embd - from);
 }
 
 static void add_rows(const struct ht__engine *e, float *x, const float *y, int64_t n)
 {
-    e->ops->add_scaled(x, y, e->hparams.residual_scale, n * e->hparams.n_embd);
+    struct rows r = {.e = e, .x = y, .y = x, .n = n};
+    ht__pool_run(e->pool, (n + TOGETHER - 1) / TOGETHER, add_some, &r);
 }
 
 enum ht_err ht__engine_check_tokens(const struct ht__engine *e, const char *where, const int32_t *tokens, size_t n,
@@ -259,14 +295,18 @@ static void sequential_layer(struct ht__engine *e, const struct ht__layer *l, in
     add_out(e, &l->ffn_post_norm, n);
 }
 
-/* A sum is NaN or infinite when a part is. */
+/* By bits: in any order, which compilers make vectors of. */
 static enum ht_err refuse_nonfinite(const struct ht__engine *e, int layer, int64_t n)
 {
     int64_t total = n * e->hparams.n_embd;
-    float sum = 0;
-    for (int64_t i = 0; i < total; i++)
-        sum += e->x[i] * 0;
-    if (sum == 0) return HT_OK;
+    uint32_t most = 0;
+    for (int64_t i = 0; i < total; i++) {
+        uint32_t bits;
+        memcpy(&bits, &e->x[i], sizeof bits);
+        bits &= INT32_MAX;
+        most = bits > most ? bits : most;
+    }
+    if (most < 0x7f800000) return HT_OK;
     return ht__fail(e->diag, HT_ERR_NONFINITE, ht__engine_name(e), -1,
                     "NaN or infinity among the activations after layer %d", layer);
 }
@@ -316,6 +356,7 @@ static enum ht_err run_pass(struct ht__engine *e, const int32_t *tokens)
 {
     e->from = HT__MARK_START;
     e->to = HT__MARK_END;
+    if (e->n_rows <= NARROW) ht__weight_store_narrow(e->weights->store, e->pool);
     HT_TRY(embed(e, tokens));
     for (int i = 0; i < e->hparams.n_layers; i++) {
         const struct ht__layer *l;
@@ -414,20 +455,43 @@ static size_t kept_bytes(const struct ht__engine *e, int layer, enum ht__mark ma
     return width > 0 ? (size_t)e->n_seqs * (size_t)e->n_tokens * (size_t)width * sizeof(float) : 0;
 }
 
+/* Nobody says in between that it is enough: the caller's rows are worked on where they lie. What is kept where the stretch begins
+ * is only read. */
+static enum ht_err run_in_place(struct ht__engine *e, const struct ht__stretch *stretch, const struct ht__layer *l,
+                                float *x)
+{
+    float *own[] = {e->x, e->attended, e->hidden}, *rows = (float *)(uintptr_t)stretch->rows;
+    e->x = x;
+    if (stretch->from == HT__MARK_ATTENDED) e->attended = rows;
+    if (stretch->from == HT__MARK_HIDDEN) e->hidden = rows;
+    enum ht_err err = run_layer(e, l, stretch->layer);
+    e->x = own[0];
+    e->attended = own[1];
+    e->hidden = own[2];
+    return err;
+}
+
+static enum ht_err run_observed(struct ht__engine *e, const struct ht__stretch *stretch, const struct ht__layer *l,
+                                float *x)
+{
+    size_t size = (size_t)e->n_seqs * (size_t)e->n_tokens * (size_t)e->hparams.n_embd * sizeof *x;
+    size_t in = kept_bytes(e, stretch->layer, stretch->from);
+    memcpy(e->x, x, size);
+    if (in) memcpy(kept_at(e, stretch->from), stretch->rows, in);
+    HT_TRY(run_layer(e, l, stretch->layer));
+    if (!e->enough) memcpy(x, e->x, size);
+    return HT_OK;
+}
+
 static enum ht_err run_stretch(struct ht__engine *e, const struct ht__stretch *stretch, const struct ht__layer *l,
                                float *x)
 {
-    size_t size = (size_t)e->n_seqs * (size_t)e->n_tokens * (size_t)e->hparams.n_embd * sizeof *x;
-    size_t in = kept_bytes(e, stretch->layer, stretch->from), out = kept_bytes(e, stretch->layer, stretch->to);
-    memcpy(e->x, x, size);
-    if (in) memcpy(kept_at(e, stretch->from), stretch->rows, in);
+    size_t out = kept_bytes(e, stretch->layer, stretch->to);
     e->enough = false;
     e->from = stretch->from;
     e->to = stretch->to;
-    HT_TRY(run_layer(e, l, stretch->layer));
-    if (e->enough) return HT_OK;
-    memcpy(x, e->x, size);
-    if (out) memcpy(stretch->kept, kept_at(e, stretch->to), out);
+    HT_TRY((e->observe ? run_observed : run_in_place)(e, stretch, l, x));
+    if (out && !e->enough) memcpy(stretch->kept, kept_at(e, stretch->to), out);
     return HT_OK;
 }
 
@@ -466,6 +530,20 @@ void ht__engine_replace(struct ht__engine *e, ht__replace_fn *fn, void *ctx)
     e->replace_ctx = ctx;
 }
 
+enum ht_err ht__engine_inputs(struct ht__engine *e, ht__inputs_fn *fn, void *ctx, struct ht_diag *diag)
+{
+    if (fn && !e->taken) HT_TRY(take(e, &e->taken, e->widest, diag));
+    e->inputs = fn;
+    e->inputs_ctx = ctx;
+    return HT_OK;
+}
+
+void ht__engine_routes(struct ht__engine *e, struct ht__route *routes, bool take)
+{
+    e->routes = routes;
+    e->take_routes = take;
+}
+
 const float *ht__engine_stream(const struct ht__engine *e)
 {
     return e->x;
@@ -480,6 +558,13 @@ double ht__engine_stream_share(const struct ht__engine *e, const struct ht__weig
     bool adds = (slot.role == HT__ROLE_ATTN_OUTPUT && !attention_post) ||
                 (slot.role == HT__ROLE_FFN_DOWN && !l->ffn_post_norm.w && !l->router.weight);
     return adds ? (double)e->hparams.residual_scale : 0;
+}
+
+const float *ht__engine_stream_bias(const struct ht__engine *e, const struct ht__weight *weight)
+{
+    if (ht__engine_stream_share(e, weight) == 0) return NULL;
+    const struct ht__layer *l = &e->weights->layers[weight->slot.layer];
+    return weight->slot.role == HT__ROLE_ATTN_OUTPUT ? l->attn_output.bias : l->ffn_down.bias;
 }
 
 void ht__engine_enough(struct ht__engine *e)

@@ -6,7 +6,8 @@
  * and values are kept for one layer only.
  * Results do not depend on the threads or on the memory cap; nor, unless `fast`, on how tokens are grouped into
  * passes or on the CPU. `fast` multiplies quantized weights with activations rounded to eight bits (relative error of
- * a product about 0.4 %), and takes sums in the order that suits the CPU.
+ * a product about 0.4 %), BF16 weights with activations in BF16 where that is what the CPU multiplies (less), and takes
+ * sums in the order that suits the CPU.
  */
 #ifndef HT_ENGINE_ENGINE_H
 #define HT_ENGINE_ENGINE_H
@@ -118,11 +119,32 @@ void ht__engine_output_input(struct ht__engine *engine, const float *x, int n, f
  * of that. */
 typedef const float *ht__replace_fn(void *ctx, const struct ht__weight *weight);
 void ht__engine_replace(struct ht__engine *engine, ht__replace_fn *fn, void *ctx);
+/*
+ * Other inputs of products: n rows of n_in floats, ldx apart, become those of out, which lie together. False: this weight takes
+ * what it would take anyway. From the thread that runs the pass. fn NULL: no more of that.
+ */
+typedef bool ht__inputs_fn(void *ctx, const struct ht__weight *weight, const float *x, int64_t ldx, int64_t n,
+                           int64_t n_in, float *out);
+HT_MUST_CHECK enum ht_err ht__engine_inputs(struct ht__engine *engine, ht__inputs_fn *fn, void *ctx,
+                                            struct ht_diag *diag);
+/* An expert that a token is sent to, and its share of the sum. */
+struct ht__route {
+    int expert;
+    float share;
+};
+/*
+ * In ht__engine_stretch: routes gets those of every row, rows x hparams.n_used, one row after the other, as the layer's router
+ * chooses them; or, with `take`, experts are sent the tokens that it says, whatever the router would choose. NULL: no more of that.
+ */
+void ht__engine_routes(struct ht__engine *engine, struct ht__route *routes, bool take);
+
 /* For an observer: the residual stream that what it sees was made from, n_rows x n_embd. */
 const float *ht__engine_stream(const struct ht__engine *engine);
 /* What the products of this weight are multiplied with before they are added to the residual stream; 0: they are not added
  * to it as they are. */
 double ht__engine_stream_share(const struct ht__engine *engine, const struct ht__weight *weight);
+/* What is added to these products before that; NULL: nothing. */
+const float *ht__engine_stream_bias(const struct ht__engine *engine, const struct ht__weight *weight);
 /* For an observer, in ht__engine_stretch: it has seen what it came for. The layer ends without computing, x is as it was. */
 void ht__engine_enough(struct ht__engine *engine);
 

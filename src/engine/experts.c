@@ -7,14 +7,9 @@
 #include <math.h>
 #include <string.h>
 
-struct choice {
-    int expert;
-    float share;
-};
-
 struct ht__moe {
     float *logits;                /* n_batch x n_experts */
-    struct choice *choices;       /* n_batch x n_used */
+    struct ht__route *choices;    /* n_batch x n_used */
     int *rows;                    /* choices of one expert: index into choices */
     float *in, *gate, *up, *part; /* gathered tokens; part: n_batch x n_used x n_embd */
 };
@@ -97,7 +92,7 @@ static void softmax(float *x, int n)
         x[i] /= sum;
 }
 
-static void route(const struct ht__engine *e, const struct ht__layer *l, float *logits, struct choice *chosen)
+static void route(const struct ht__engine *e, const struct ht__layer *l, float *logits, struct ht__route *chosen)
 {
     const struct ht__hparams *h = &e->hparams;
     float score[4096], shares[4096], sum = 0;
@@ -155,8 +150,13 @@ void ht__engine_experts(struct ht__engine *e, const struct ht__layer *l, const f
     int64_t n_embd = h->n_embd;
     if (e->observe) e->observe(e->observe_ctx, l->router.weight, 0, in, n, n_embd);
     ht__engine_matmul(e, &l->router, 0, in, n_embd, n, m->logits, h->n_experts);
-    for (int t = 0; t < n; t++)
-        route(e, l, m->logits + (int64_t)t * h->n_experts, m->choices + (int64_t)t * h->n_used);
+    if (e->enough) return;
+    if (e->routes && e->take_routes)
+        memcpy(m->choices, e->routes, (size_t)n * (size_t)h->n_used * sizeof *m->choices);
+    else
+        for (int t = 0; t < n; t++)
+            route(e, l, m->logits + (int64_t)t * h->n_experts, m->choices + (int64_t)t * h->n_used);
+    if (e->routes && !e->take_routes) memcpy(e->routes, m->choices, (size_t)n * (size_t)h->n_used * sizeof *m->choices);
     for (int x = 0; x < h->n_experts; x++) {
         int n_rows = 0;
         for (int i = 0; i < n * h->n_used; i++)

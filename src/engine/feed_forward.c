@@ -56,6 +56,7 @@ static void to_hidden(struct ht__engine *e, const struct ht__kept_matrix *gate, 
         r.ld_up = up->n_out;
         if (up->n_out == 2 * ff) r.up = e->hidden + ff;
     }
+    if (e->enough) return;
     ht__pool_run(e->pool, n, activate_row, &r);
     if (r.ld_gate != ff) /* gate and up were one matrix: close the gaps */
         for (int64_t t = 1; t < n; t++)

@@ -18,6 +18,11 @@ static void matmul(struct ht__engine *e, const struct ht__kept_matrix *m, int64_
                             .same_x = same_x,
                             .whole = e->observe != NULL};
     if (e->enough) return;
+    if (e->inputs && m->weight && e->inputs(e->inputs_ctx, m->weight, x, ldx, n, m->n_in, e->taken)) {
+        p.x = e->taken;
+        p.ldx = m->n_in;
+    }
+    if (e->inputs) p.same_x = false; /* the product before may have taken another */
     e->device->backend->matmul(e->device, &p);
 }
 

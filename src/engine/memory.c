@@ -83,7 +83,7 @@ static double token_bytes(const struct ht__model *model, const struct ht__hparam
     double floats = 4.0 * h->n_embd + o + q + 2 * kv + 2.0 * (double)most(ff, h->n_embd) + latent;
     if (h->n_experts) floats += h->n_experts + h->n_embd + 2.0 * (double)expert + (double)h->n_used * (h->n_embd + 8.0);
     double widest = (double)most(most(ff, expert), (int64_t)o);
-    return floats * sizeof(float) + (use->fast ? widest * 1.5 : 0);
+    return floats * sizeof(float) + (use->fast ? widest * 5.5 : 0);
 }
 
 /* Floats that the reader of a matrix takes at once, where its rows are computed; at least a row. */

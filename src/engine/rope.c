@@ -78,16 +78,40 @@ static void turn_head(const struct ht__hparams *h, const float *cos_sin, float *
     }
 }
 
+struct turn {
+    const struct ht__engine *e;
+    const float *cos_sin;
+    float *x;
+    int64_t ld;
+    int heads, head_len, skip;
+};
+
+/* Sixteen rows of the pass. */
+enum { TOGETHER = 16 };
+
+static void turn_some(void *ctx, int64_t task, int thread)
+{
+    const struct turn *w = ctx;
+    const struct ht__hparams *h = &w->e->hparams;
+    const struct ht__engine_run *run = w->e->runs;
+    int64_t first = task * TOGETHER, last = first + TOGETHER < w->e->n_rows ? first + TOGETHER : w->e->n_rows;
+    int64_t begin = 0; /* of the run */
+    (void)thread;
+    for (int64_t row = first; row < last; row++) {
+        while (row >= begin + run->n_tokens)
+            begin += run++->n_tokens;
+        const float *at = w->cos_sin + (size_t)(run->at + row - begin) * (size_t)(h->n_rot / 2 * 2);
+        for (int i = 0; i < w->heads; i++)
+            turn_head(h, at, w->x + row * w->ld + i * w->head_len + w->skip);
+    }
+}
+
 void ht__engine_rope(struct ht__engine *e, int layer, float *x, int64_t ld, int heads, int head_len, int skip)
 {
     const struct ht__hparams *h = &e->hparams;
     const struct ht__rope *rope = e->sliding_rope.cos_sin && h->slides[layer] ? &e->sliding_rope : &e->rope;
     bool still = h->compute->no_rope_every && (layer + 1) % h->compute->no_rope_every == 0;
     if (!rope->cos_sin || still) return;
-    for (int r = 0; r < e->n_runs; r++)
-        for (int t = 0; t < e->runs[r].n_tokens; t++, x += ld) {
-            const float *at = rope->cos_sin + (size_t)(e->runs[r].at + t) * (size_t)(h->n_rot / 2 * 2);
-            for (int i = 0; i < heads; i++)
-                turn_head(h, at, x + i * head_len + skip);
-        }
+    struct turn w = {e, rope->cos_sin, x, ld, heads, head_len, skip};
+    ht__pool_run(e->pool, (e->n_rows + TOGETHER - 1) / TOGETHER, turn_some, &w);
 }

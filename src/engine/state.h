@@ -33,6 +33,12 @@ struct ht__engine {
     void *layer_ctx;
     ht__replace_fn *replace;
     void *replace_ctx;
+    ht__inputs_fn *inputs;
+    void *inputs_ctx;
+    float *taken; /* what it gives: n_batch x widest; NULL before the first */
+    int64_t widest;
+    struct ht__route *routes;
+    bool take_routes;
     bool enough;            /* of this layer: nothing is multiplied any more */
     enum ht__mark from, to; /* what of a layer is computed */
     /* buffers for n_batch tokens */

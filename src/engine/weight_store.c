@@ -1,5 +1,5 @@
 /*
- * A GGUF file without a cap is mapped. Otherwise layers have buffers: all of them, or as many as
+ * A GGUF file without a cap is mapped, and moved into huge pages while texts are made of it. Otherwise layers have buffers: all of them, or as many as
  * the cap allows, taken in turn. A model is always run from its first layer to its last, over and
  * over: the layer that will be needed again last is the one just used, so buffers of the first
  * layers stay, and one or two are shared by the rest (dropping the least recently used would drop
@@ -7,15 +7,19 @@
  */
 #include "engine/weight_store.h"
 
+#include "base/free_memory.h"
+#include "engine/mapping.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 enum { STRIP = 4 << 20 }; /* weights that are read, and where need be encoded, between looks at cancellation */
+/* Narrow passes that files are moved in: none of them takes long. */
+enum { MOVES = 8 };
 
 struct slot {
     uint8_t *data;
@@ -25,16 +29,13 @@ struct slot {
     struct ht_diag diag;
 };
 
-struct mapping {
-    void *base;
-    size_t size;
-};
-
 struct ht__weight_store {
     struct ht__weights *w;
     const struct ht__alloc *alloc;
-    struct mapping *maps;
+    struct ht__mapping *maps;
     uint32_t n_maps;
+    size_t move; /* bytes of each narrow pass; 0: all is as it stays */
+    bool asked;  /* whether there is memory for that */
     bool in_place;
     uint8_t *outside; /* the embedding and the output */
     struct slot *slots;
@@ -221,12 +222,8 @@ static enum ht_err map_files(struct ht__weight_store *k, struct ht_diag *diag)
     const struct ht__checkpoint *ck = k->w->model->checkpoint;
     k->maps = ht__new_array(k->alloc, ck->n_files, sizeof *k->maps);
     if (!k->maps) return ht__fail_memory(diag, "mappings");
-    for (; k->n_maps < ck->n_files; k->n_maps++) {
-        const struct ht__file *f = &ck->files[k->n_maps];
-        void *base = mmap(NULL, f->size, PROT_READ, MAP_SHARED, f->fd, 0);
-        if (base == MAP_FAILED) return ht__fail(diag, HT_ERR_IO, f->path, -1, "cannot be mapped into memory");
-        k->maps[k->n_maps] = (struct mapping){base, f->size};
-    }
+    for (; k->n_maps < ck->n_files; k->n_maps++)
+        HT_TRY(ht__mapping_open(&k->maps[k->n_maps], &ck->files[k->n_maps], diag));
     return HT_OK;
 }
 
@@ -234,7 +231,37 @@ static void point_into_map(void *ctx, struct ht__kept_matrix *m)
 {
     const struct ht__weight_store *k = ctx;
     const struct ht__tensor *t = ht__checkpoint_find(k->w->model->checkpoint, m->weight->name);
-    if (t) m->data = (const uint8_t *)k->maps[t->file].base + t->offset;
+    if (t) m->data = k->maps[t->file].base + t->offset;
+}
+
+static size_t left_to_move(const struct ht__weight_store *k)
+{
+    size_t left = 0;
+    for (uint32_t i = 0; i < k->n_maps; i++)
+        left += ht__mapping_left(&k->maps[i]);
+    return left;
+}
+
+/* A quarter of what is free now must stay so: what is moved can no more be dropped and read again. */
+static size_t share_to_move(const struct ht__weight_store *k)
+{
+    size_t left = left_to_move(k);
+    if (left == 0 || !ht__mapping_can_move() || left > ht__free_memory() / 4 * 3) return 0;
+    return (left + MOVES - 1) / MOVES;
+}
+
+void ht__weight_store_narrow(struct ht__weight_store *k, struct ht__pool *pool)
+{
+    if (!k->in_place || (k->asked && k->move == 0)) return;
+    if (!k->asked) k->move = share_to_move(k);
+    k->asked = true;
+    size_t some = k->move;
+    for (uint32_t i = 0; i < k->n_maps && some > 0 && k->move > 0; i++) {
+        size_t left = ht__mapping_left(&k->maps[i]), n = left < some ? left : some;
+        if (n > 0 && !ht__mapping_move(&k->maps[i], n, pool)) k->move = 0;
+        some -= n;
+    }
+    if (left_to_move(k) == 0) k->move = 0;
 }
 
 /* A GGUF whose every matrix is stored as it is: true where mapping serves. */
@@ -362,7 +389,7 @@ void ht__weight_store_close(struct ht__weight_store **store)
         pthread_join(k->reader, NULL);
     }
     for (uint32_t i = 0; i < k->n_maps; i++)
-        munmap(k->maps[i].base, k->maps[i].size);
+        ht__mapping_close(&k->maps[i]);
     ht__free(k->alloc, k->maps);
     for (int i = 0; k->slots && i < k->n_slots; i++)
         ht__free_aligned(k->alloc, k->slots[i].data);

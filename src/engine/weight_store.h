@@ -14,6 +14,8 @@ void ht__weight_store_close(struct ht__weight_store **store);
 /* The layer's buffer, or NULL where its matrices know their data already. Valid until the next call. */
 HT_MUST_CHECK enum ht_err ht__weight_store_layer(struct ht__weight_store *store, int layer, const uint8_t **base,
                                                  struct ht_diag *diag);
+/* Before a pass of a few tokens, which takes as long as reading all weights does. While nobody reads them. */
+void ht__weight_store_narrow(struct ht__weight_store *store, struct ht__pool *pool);
 /* What was read so far; the next layers may be on their way. */
 struct ht__weights_stats ht__weight_store_stats(struct ht__weight_store *store);
 

@@ -70,7 +70,7 @@ struct ht__codec {
 };
 
 /* CPU levels, each a bundle that includes the ones before it. */
-#define HT__CPU_LEVELS(X) X(scalar) X(avx2) X(avx512) X(amx)
+#define HT__CPU_LEVELS(X) X(scalar) X(avx2) X(avx512) X(avx512bf16) X(amx)
 enum ht__cpu_level {
 #define HT__CPU_ENUM(name) HT__CPU_##name,
     HT__CPU_LEVELS(HT__CPU_ENUM)
@@ -80,6 +80,7 @@ enum ht__cpu_level {
 /*
  * avx2:   AVX2, FMA, F16C, BMI1, BMI2        (Haswell and Zen on)
  * avx512: AVX-512 F, BW, CD, DQ, VL, VBMI, VBMI2, VNNI, BITALG, VPOPCNTDQ  (Ice Lake and Zen 4 on)
+ * avx512bf16: the same and AVX-512's BF16  (Zen 4, Cooper Lake and Sapphire Rapids on)
  * amx:    the same and AMX's tiles, INT8 and BF16, where the system grants them  (Sapphire Rapids on)
  * Other processors run the scalar code.
  */

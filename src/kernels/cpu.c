@@ -70,7 +70,8 @@ bool ht__cpu_has(enum ht__cpu_level level)
                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi") &&
                __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512vnni") &&
                __builtin_cpu_supports("avx512bitalg") && __builtin_cpu_supports("avx512vpopcntdq");
-    case HT__CPU_amx: return ht__cpu_has(HT__CPU_avx512) && has_tiles();
+    case HT__CPU_avx512bf16: return ht__cpu_has(HT__CPU_avx512) && __builtin_cpu_supports("avx512bf16");
+    case HT__CPU_amx: return ht__cpu_has(HT__CPU_avx512bf16) && has_tiles();
 #endif
     default: return false;
     }

@@ -53,7 +53,26 @@ VEC bool kind_serves(const struct kind k, const struct form *f)
 
 #include "kernels/x86/matmul8_tmpl.h"
 
+#define SPLIT_PARTS 2
+#include "kernels/x86/matmul16_tmpl.h"
+
 ht__matmul8_fn *emulated_matmul8_avx2(const struct ht__codec *codec)
 {
     return matmul8_of(codec);
+}
+
+void emulated_shapes_avx2(struct tile_shapes *now, const struct tile_shapes *next)
+{
+    TILES_KEEP(now);
+    TILES_RESTORE(next);
+}
+
+ht__matmul16_fn *emulated_matmul16_avx2(const struct ht__codec *codec)
+{
+    return matmul16_of(codec);
+}
+
+void emulated_split_avx2(const float *x, int64_t ldx, int n, struct ht__split *out, int64_t i)
+{
+    split(x, ldx, n, out, i);
 }

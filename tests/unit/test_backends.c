@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { IN = 256, OUT = 37, ROWS = 5, LDX = IN + 8, LDY = OUT + 3, TOUCHED = 12345 };
+enum { IN = 256, OUT = 37, ROWS = 21, LDX = IN + 8, LDY = OUT + 3, TOUCHED = 12345 };
 
 struct fixture {
     float w[OUT][IN], x[ROWS * LDX], y[ROWS * LDY], bias[OUT];
@@ -114,7 +114,7 @@ static void products(const struct ht__backend *backend, const char *type, bool f
 static void all_multiply(void **state)
 {
     (void)state;
-    static const char *const types[] = {"f32", "f16", "q8_0", "q4_k"};
+    static const char *const types[] = {"f32", "f16", "bf16", "q8_0", "q4_k"};
     assert_string_equal(ht__backend_at(0)->name, "cpu");
     for (size_t b = 0; ht__backend_at(b); b++)
         for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)

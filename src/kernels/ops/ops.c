@@ -23,6 +23,17 @@ static void matmul_panel(const float *panel, int64_t depth, const float *x, int6
         }
 }
 
+static void panel_products(const float *a, int n_a, const float *b, int64_t depth, float *y, bool first)
+{
+    for (int i = 0; i < n_a; i++)
+        for (int j = 0; j < HT__MATMUL_ROWS; j++) {
+            float sum = first ? 0 : y[i * HT__MATMUL_ROWS + j];
+            for (int64_t k = 0; k < depth; k++)
+                sum = fmaf(a[k * HT__MATMUL_ROWS + i], b[k * HT__MATMUL_ROWS + j], sum);
+            y[i * HT__MATMUL_ROWS + j] = sum;
+        }
+}
+
 static ht__matmul8_fn *no_matmul8(const struct ht__codec *codec)
 {
     (void)codec;
@@ -45,6 +56,7 @@ const struct ht__ops *ht__ops(enum ht__cpu_level level)
 {
 #if defined(__x86_64__) && !defined(HT_SCALAR_ALONE)
     if (level >= HT__CPU_amx && ht__cpu_has(HT__CPU_amx)) return &ht__ops_amx;
+    if (level >= HT__CPU_avx512bf16 && ht__cpu_has(HT__CPU_avx512bf16)) return &ht__ops_avx512bf16;
     if (level >= HT__CPU_avx512 && ht__cpu_has(HT__CPU_avx512)) return &ht__ops_avx512;
     if (level >= HT__CPU_avx2 && ht__cpu_has(HT__CPU_avx2)) return &ht__ops_avx2;
 #endif

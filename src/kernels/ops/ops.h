@@ -10,6 +10,7 @@
 enum {
     HT__MATMUL_ROWS = 32,    /* output rows that a call of matmul takes at most */
     HT__MATMUL_DEPTH = 1024, /* weights of a row that are decoded at a time */
+    HT__MATMUL16_ROWS = 128, /* and one of matmul16, or of matmul8 where the level has tiles */
     /* floats of scratch that matmul needs: decoded rows, and the same transposed */
     HT__MATMUL_SCRATCH = 2 * HT__MATMUL_ROWS * HT__MATMUL_DEPTH,
 };
@@ -21,7 +22,16 @@ struct ht__matmul_weights {
     size_t row_bytes;
     uint32_t block_len, block_size;
     int64_t n_in;
-    int n_rows; /* 1 … HT__MATMUL_ROWS */
+    int n_rows; /* 1 … HT__MATMUL_ROWS, or as many as the call says */
+};
+
+/*
+ * 256 activations of sixteen tokens in one place, as tiles want them; where rows end, zeros. Besides the codes, their scales
+ * and, for minima, scales times sums of 32 codes and of 16.
+ */
+struct ht__activation_tile {
+    int8_t codes[16][256];
+    float scales[16][8], sums_32[16][8], sums_16[16][16];
 };
 
 /*
@@ -34,6 +44,31 @@ struct ht__activations {
     int32_t *sums;
     int64_t n_in;
     bool wide; /* every 256 share a scale, as in programs that round K types' activations so */
+    /*
+     * The same once more, of full sixteens of tokens, for levels that have `tile`; or NULL. What a block of weights meets
+     * stands together: first 256 activations of all `sixteens`, ht__tiles_of(n_in) times.
+     */
+    struct ht__activation_tile *tiles;
+    int64_t sixteens;
+};
+
+static inline int64_t ht__tiles_of(int64_t n_in)
+{
+    return (n_in + 255) / 256;
+}
+
+/* 256 numbers in BF16 of each of sixteen tokens, 32 at a time; zeros where rows or tokens end. */
+struct ht__bf16_tile {
+    uint16_t numbers[8][16][32];
+};
+/*
+ * Activations in BF16, in as many parts as the level's operations say: the nearest number alone, or two, whose sum an activation
+ * is but for 2^-15 of it. A tile's parts stand together, the larger one first, and so do those of a product's activations that a
+ * block of weights meets: 256 of all `sixteens`.
+ */
+struct ht__split {
+    struct ht__bf16_tile *tiles;
+    int64_t sixteens, n_in;
 };
 
 /*
@@ -42,6 +77,13 @@ struct ht__activations {
  */
 typedef void ht__matmul8_fn(const struct ht__matmul_weights *w, const struct ht__activations *x, int64_t n_tokens,
                             float *y, int64_t ldy);
+/*
+ * As matmul, of BF16 weights, and F16 ones where activations have two parts. The error against sums in double is at most 2^-14 of
+ * the sum of magnitudes, or 2^-8 with one part, and what 3 n_in additions of floats in any order make. HT__MATMUL16_ROWS rows at
+ * most; scratch as matmul's.
+ */
+typedef void ht__matmul16_fn(const struct ht__matmul_weights *w, const struct ht__split *x, int64_t n_tokens, float *y,
+                             int64_t ldy, float *scratch);
 /* One token's products with rows of a float format, in an order of its own: faster than matmul, not the same bits. */
 typedef void ht__vector_fn(const struct ht__matmul_weights *w, const float *x, float *y);
 
@@ -71,11 +113,22 @@ struct ht__ops {
      * i < n_a, j < n_b, lanes n_a x n_b x 8. What a Cholesky factorization subtracts, before the lanes are added. */
     void (*add_products)(double *lanes, const double *a, int64_t lda, int64_t n_a, const double *b, int64_t ldb,
                          int64_t n_b, int64_t n);
+    /*
+     * sums[i * ld + j] += the sum over k < n of a[k][i] * b[k][j], i < n_a, j < n_b, of panels whose rows have HT__MATMUL_ROWS
+     * floats: in floats from 0 on, in the order of k, each step a fused multiply-add; that sum is added in double.
+     */
+    void (*add_outer)(double *sums, int64_t ld, const float *a, int n_a, const float *b, int n_b, int64_t n);
     /* n rows of x, ldx apart, n_in of them a multiple of 32 */
     void (*activations)(const float *x, int64_t ldx, int64_t n, struct ht__activations *out);
+    /* The tiles of sixteen tokens from `token` on, a multiple of sixteen, whose activations are there; NULL: none wanted. */
+    void (*tile)(struct ht__activations *x, int64_t token);
     /* NULL where the level has none for the format */
     ht__matmul8_fn *(*matmul8)(const struct ht__codec *codec);
     ht__vector_fn *(*vector)(const struct ht__codec *codec);
+    /* Sixteen tokens of x, or fewer at the end, to the i-th sixteen; NULL where the level has no matmul16. */
+    void (*split)(const float *x, int64_t ldx, int n, struct ht__split *out, int64_t i);
+    int parts; /* that an activation is split in */
+    ht__matmul16_fn *(*matmul16)(const struct ht__codec *codec);
 };
 
 const struct ht__ops *ht__ops(enum ht__cpu_level level);

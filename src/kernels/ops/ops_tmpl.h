@@ -1,7 +1,7 @@
 /*
  * The operations of ops.h in plain C that compilers make vectors of: sums run in 16 lanes, written out, and
  * are added as a tree. Included once a CPU level, after OPS_LEVEL and OPS_BYTES, the bytes of
- * its vectors, are defined and matmul_panel is there.
+ * its vectors, are defined, and matmul_panel and panel_products are there.
  */
 #include "kernels/ops/ops.h"
 
@@ -350,6 +350,24 @@ static void op_matmul(const struct ht__matmul_weights *w, const float *x, int64_
     }
 }
 
+/* A part of two panels that stays in the second cache. */
+enum { OUTER_DEPTH = 512 };
+
+static void op_add_outer(double *sums, int64_t ld, const float *a, int n_a, const float *b, int n_b, int64_t n)
+{
+    _Alignas(64) float y[HT__MATMUL_ROWS * HT__MATMUL_ROWS];
+    for (int i = 0; i < n_a; i++)
+        for (int j = 0; j < n_b; j += 8)
+            __builtin_prefetch(sums + i * ld + j, 1);
+    for (int64_t k = 0; k < n; k += OUTER_DEPTH) {
+        int64_t depth = n - k < OUTER_DEPTH ? n - k : OUTER_DEPTH;
+        panel_products(a + k * HT__MATMUL_ROWS, n_a, b + k * HT__MATMUL_ROWS, depth, y, k == 0);
+    }
+    for (int i = 0; i < n_a && n > 0; i++)
+        for (int j = 0; j < n_b; j++)
+            sums[i * ld + j] += (double)y[i * HT__MATMUL_ROWS + j];
+}
+
 const struct ht__ops OPS_CAT(ht__ops_, OPS_LEVEL) = {
     .matmul = op_matmul,
     .dot = op_dot,
@@ -361,7 +379,16 @@ const struct ht__ops OPS_CAT(ht__ops_, OPS_LEVEL) = {
     .gelu_tanh = op_gelu_tanh,
     .weighted_sum = op_weighted_sum,
     .add_products = op_add_products,
+    .add_outer = op_add_outer,
     .activations = op_activations,
+#ifdef OPS_TILE
+    .tile = OPS_TILE,
+#endif
+#ifdef OPS_MATMUL16
+    .split = OPS_SPLIT,
+    .parts = OPS_PARTS,
+    .matmul16 = OPS_MATMUL16,
+#endif
     .matmul8 = OPS_MATMUL8,
     .vector = OPS_VECTOR,
 };

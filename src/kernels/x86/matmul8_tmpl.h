@@ -12,7 +12,18 @@
 
 enum {
     ROWS = GROUPS * VL,
-    TOKENS = 16 * TILE /* whose sums stay at hand while a panel is unpacked once */
+#ifdef TILE_TOKENS
+    STRIPS = HT__MATMUL16_ROWS / ROWS, /* of rows that meet a block of activations while it is in the second cache */
+#else
+    STRIPS = 1,
+#endif
+#ifdef TILE_TOKENS
+    TOKENS = 512,
+    AHEAD = TILE_TOKENS /* with fewer tokens the next rows are fetched, with more their next blocks */
+#else
+    TOKENS = 16 * TILE, /* whose sums stay at hand while a panel is unpacked once */
+    AHEAD = TOKENS + 1
+#endif
 };
 
 /* What all rows need of a token for a block: the sums of its codes, so that offsets and minima can
@@ -75,26 +86,34 @@ VEC void tile(const struct kind f, int offset, int n, int n_subs, const struct p
 #include "kernels/x86/matmul8_wave.h"
 #endif
 
-typedef void tiles_fn(int offset, int n, int n_subs, const struct panel *p, const struct ht__activations *x,
-                      int64_t token, int64_t at, float *sums);
+typedef void tiles_fn(int offset, int n, int n_subs, struct panel *p, const struct ht__activations *x, int64_t token,
+                      int64_t at, float *sums);
 
-VEC void all_tiles(const struct kind f, int offset, int n, int n_subs, const struct panel *p,
-                   const struct ht__activations *x, int64_t token, int64_t at, float *sums)
+/* May change the codes of the panels. */
+VEC void all_tiles(const struct kind f, int offset, int n, int n_subs, struct panel *p, const struct ht__activations *x,
+                   int64_t token, int64_t at, float *sums)
 {
     int t = 0;
 #ifdef TILE_TOKENS
-    for (; t + TILE_TOKENS <= n; t += TILE_TOKENS)
-        wave(f, offset, n_subs, p, x, token + t, at, sums + t * ROWS);
+    int tiled = x->tiles && n_subs == SUPER / f.sub ? n / TILE_TOKENS * TILE_TOKENS : 0;
+    t = tiled;
 #endif
-    for (; t + TILE <= n; t += TILE)
+    for (; t + TILE <= n && n - t != 8; t += TILE) /* eight: twice four */
         tile(f, offset, TILE, n_subs, p, x, token + t, at, sums + t * ROWS);
+    for (; t + 4 <= n; t += 4)
+        tile(f, offset, 4, n_subs, p, x, token + t, at, sums + t * ROWS);
     for (; t + 2 <= n; t += 2)
         tile(f, offset, 2, n_subs, p, x, token + t, at, sums + t * ROWS);
     if (t < n) tile(f, offset, 1, n_subs, p, x, token + t, at, sums + t * ROWS);
+#ifdef TILE_TOKENS
+    if (tiled == 0) return;
+    if (offset) sign_codes(offset, n_subs * f.sub, p);
+    waves(f, tiled, p, x, token, at, sums);
+#endif
 }
 
 #define KIND(name, ...)                                                                                                \
-    static void tiles_##name(int offset, int n, int n_subs, const struct panel *p, const struct ht__activations *x,    \
+    static void tiles_##name(int offset, int n, int n_subs, struct panel *p, const struct ht__activations *x,          \
                              int64_t token, int64_t at, float *sums)                                                   \
     {                                                                                                                  \
         all_tiles((struct kind){__VA_ARGS__}, offset, n, n_subs, p, x, token, at, sums);                               \
@@ -112,56 +131,96 @@ static tiles_fn *tiles_of(const struct form *f)
     return NULL;
 }
 
-/* With few tokens memory is the limit, and many rows side by side are more streams than processors
- * foresee: the part of the next rows, which lie behind these, that corresponds to a block of these. */
-static void fetch_ahead(const struct ht__matmul_weights *w, int row, int64_t k, int depth)
+/* Many rows side by side are more streams than processors foresee: the next rows, which lie behind these, are fetched block
+ * by block with these. They come to the second cache, where they wait for a strip of rows; and a few lines at a time, as many
+ * as a core may ask memory for without waiting. Inlined: for gcc 12 a function that only fetches has no effect, and it drops
+ * the calls. */
+VEC void fetch_ahead(const char **next, size_t n)
 {
-    const char *next = (const char *)w->rows + (size_t)(row + ROWS) * w->row_bytes;
-    size_t size = ROWS * w->row_bytes, from = size * (size_t)k / (size_t)w->n_in;
-    size_t to = size * (size_t)(k + depth) / (size_t)w->n_in;
-    for (size_t i = from / 64 * 64; i < to; i += 64)
-        _mm_prefetch(next + i, _MM_HINT_T0);
+    for (size_t i = 0; i < n; i += 64)
+        _mm_prefetch(*next + i, _MM_HINT_T1);
+    *next += n;
+}
+
+#ifdef TILE_TOKENS
+/* With many tokens there is time until the rows' next blocks are needed. */
+static void fetch_next(const struct rows r[GROUPS], size_t bytes)
+{
+    for (int i = 0; bytes && i < ROWS; i++) {
+        const char *row = (const char *)r[i / VL].at[i % VL];
+        for (size_t at = 0; at < bytes; at += 64)
+            _mm_prefetch(row + at, _MM_HINT_T1);
+        _mm_prefetch(row + bytes - 1, _MM_HINT_T1); /* blocks begin anywhere in a line */
+    }
+}
+#endif
+
+/* The strip's rows; where rows are missing the last one serves. */
+static void find_rows(const struct ht__matmul_weights *w, int row, struct rows r[GROUPS])
+{
+    for (int i = 0; i < ROWS; i++) {
+        int at = row + i < w->n_rows ? row + i : w->n_rows - 1;
+        r[i / VL].at[i % VL] = (const uint8_t *)w->rows + (size_t)at * w->row_bytes;
+    }
 }
 
 static void some_rows(const struct form *f, const struct ht__matmul_weights *w, int row,
                       const struct ht__activations *x, int64_t token, int n, float *y, int64_t ldy)
 {
-    _Alignas(64) float sums[TOKENS * ROWS];
-    struct rows r[GROUPS];
+    _Alignas(64) float sums[STRIPS][TOKENS * ROWS];
+    struct rows r[STRIPS][GROUPS];
+    const char *ahead[STRIPS] = {NULL};
     struct panel p[GROUPS];
     tiles_fn *tiles = tiles_of(f);
-    int n_rows = w->n_rows - row < ROWS ? w->n_rows - row : ROWS;
-    memset(sums, 0, (size_t)n * ROWS * sizeof(float));
-    for (int i = 0; i < ROWS; i++) /* where rows are missing the last one serves */
-        r[i / VL].at[i % VL] = (const uint8_t *)w->rows + (size_t)(row + (i < n_rows ? i : n_rows - 1)) * w->row_bytes;
+    int n_rows = w->n_rows - row < STRIPS * ROWS ? w->n_rows - row : STRIPS * ROWS, strips = (n_rows + ROWS - 1) / ROWS;
+    for (int i = 0; i < strips; i++) {
+        memset(sums[i], 0, (size_t)n * ROWS * sizeof(float));
+        find_rows(w, row + i * ROWS, r[i]);
+        ahead[i] = (const char *)w->rows + (size_t)(row + (i + 1) * ROWS) * w->row_bytes;
+#ifdef TILE_TOKENS
+        int64_t depth = w->n_in < SUPER ? w->n_in : SUPER;
+        if (n >= AHEAD && i > 0) fetch_next(r[i], (size_t)depth / w->block_len * w->block_size);
+#endif
+    }
     for (int64_t k = 0; k < w->n_in; k += SUPER) {
         int depth = (int)(w->n_in - k < SUPER ? w->n_in - k : SUPER);
-        size_t bytes = (size_t)depth / w->block_len * w->block_size;
-        if (n <= TILE) fetch_ahead(w, row, k, depth);
-        for (int g = 0; g < GROUPS; g++) {
-            f->unpack(&r[g], depth / 32, &p[g]);
-            for (int i = 0; i < VL; i++)
-                r[g].at[i] += bytes;
+        size_t bytes = (size_t)depth / w->block_len * w->block_size, share = ROWS * bytes / (GROUPS + 1);
+        for (int i = 0; i < strips; i++) {
+            for (int g = 0; g < GROUPS; g++) {
+                if (n < AHEAD) fetch_ahead(&ahead[i], share);
+                f->unpack(&r[i][g], depth / 32, &p[g]);
+                for (int j = 0; j < VL; j++)
+                    r[i][g].at[j] += bytes;
+            }
+#ifdef TILE_TOKENS
+            if (n >= AHEAD) fetch_next(r[i], k + depth < w->n_in ? bytes : 0);
+#endif
+            if (n < AHEAD) fetch_ahead(&ahead[i], share);
+            tiles(offset_of(f), n, depth / f->sub, p, x, token, k, sums[i]);
         }
-        tiles(offset_of(f), n, depth / f->sub, p, x, token, k, sums);
     }
     for (int t = 0; t < n; t++)
-        memcpy(y + t * ldy + row, sums + t * ROWS, (size_t)n_rows * sizeof(float));
+        for (int i = 0; i < strips; i++) {
+            __builtin_prefetch(y + (t + 8 < n ? t + 8 : t) * ldy + row + i * ROWS, 1); /* a page of its own */
+            int here = n_rows - i * ROWS < ROWS ? n_rows - i * ROWS : ROWS;
+            memcpy(y + t * ldy + row + i * ROWS, sums[i] + t * ROWS, (size_t)here * sizeof(float));
+        }
 }
 
 static void matmul8(const struct form *f, const struct ht__matmul_weights *w, const struct ht__activations *x,
                     int64_t n_tokens, float *y, int64_t ldy)
 {
 #ifdef TILE_TOKENS
-    if (n_tokens >= TILE_TOKENS) begin_waves(f->sub);
+    _Alignas(64) struct tile_shapes kept;
+    if (x->tiles && n_tokens >= TILE_TOKENS) begin_waves(f->sub, &kept);
 #endif
     for (int64_t t = 0; t < n_tokens; t += TOKENS)
-        for (int row = 0; row < w->n_rows; row += ROWS) {
+        for (int row = 0; row < w->n_rows; row += STRIPS * ROWS) {
             int n = (int)(n_tokens - t < TOKENS ? n_tokens - t : TOKENS);
             some_rows(f, w, row, x, t, n, y + t * ldy, ldy);
         }
 #ifdef TILE_TOKENS
-    if (n_tokens >= TILE_TOKENS) end_waves();
+    if (x->tiles && n_tokens >= TILE_TOKENS) end_waves(&kept);
 #endif
 }
 

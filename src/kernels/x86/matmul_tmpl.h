@@ -6,6 +6,8 @@
 
 enum { COLUMNS = HT__MATMUL_ROWS / VL };
 
+#define IN_REGISTER(v) __asm__("" : "+v"(v))
+
 static void turn_panel(const float *decoded, int64_t depth, float *panel)
 {
     vf t[VL];
@@ -21,9 +23,10 @@ static void turn_panel(const float *decoded, int64_t depth, float *panel)
             panel[k * HT__MATMUL_ROWS + r] = decoded[r * HT__MATMUL_DEPTH + k];
 }
 
-/* n is constant where this is inlined, 1 … TOKENS; the columns of one pass are `columns` vectors from `from`. */
-VEC void tile(int n, int from, int columns, const float *panel, int64_t depth, const float *x, int64_t ldx, float *y,
-              int64_t ldy, bool first)
+/* n is constant where this is inlined, 1 … TOKENS; the columns of one pass are `columns` vectors from `from`. Values of a
+ * token are `step` apart. */
+VEC void tile(int n, int from, int columns, const float *panel, int64_t depth, const float *x, int64_t ldx,
+              int64_t step, float *y, int64_t ldy, bool first)
 {
     vf sum[TOKENS][COLUMNS];
     for (int t = 0; t < n; t++)
@@ -33,8 +36,12 @@ VEC void tile(int n, int from, int columns, const float *panel, int64_t depth, c
         vf w[COLUMNS];
         for (int c = 0; c < columns; c++)
             w[c] = v_load(panel + k * HT__MATMUL_ROWS + (from + c) * VL);
+        for (int c = 0; c < columns; c++)
+            IN_REGISTER(w[c]); /* not an operand in memory of every product: there are two loads a cycle at most */
+        for (int c = 0; c < columns; c++)
+            __builtin_prefetch(panel + (k + 32) * HT__MATMUL_ROWS + (from + c) * VL);
         for (int t = 0; t < n; t++) {
-            vf value = v_set(x[t * ldx + k]);
+            vf value = v_set(x[t * ldx + k * step]);
             for (int c = 0; c < columns; c++)
                 sum[t][c] = v_fma(value, w[c], sum[t][c]);
         }
@@ -44,13 +51,14 @@ VEC void tile(int n, int from, int columns, const float *panel, int64_t depth, c
             v_store(y + t * ldy + (from + c) * VL, sum[t][c]);
 }
 
-static void tiles(int n, const float *panel, int64_t depth, const float *x, int64_t ldx, float *y, int64_t ldy,
-                  bool first)
+/* step is constant, too: 1, or HT__MATMUL_ROWS where x is a panel itself. */
+VEC void tiles(int n, const float *panel, int64_t depth, const float *x, int64_t ldx, int64_t step, float *y,
+               int64_t ldy, bool first)
 {
     for (int from = 0; from < COLUMNS; from += PASS)
         switch (n) {
 #define TILE(i)                                                                                                        \
-    case i: tile(i, from, PASS, panel, depth, x, ldx, y, ldy, first); break;
+    case i: tile(i, from, PASS, panel, depth, x, ldx, step, y, ldy, first); break;
             TILE(1)
             TILE(2)
             TILE(3)
@@ -64,20 +72,48 @@ static void tiles(int n, const float *panel, int64_t depth, const float *x, int6
         }
 }
 
+static void token_tiles(int n, const float *panel, int64_t depth, const float *x, int64_t ldx, float *y, int64_t ldy,
+                        bool first)
+{
+    tiles(n, panel, depth, x, ldx, 1, y, ldy, first);
+}
+
+static void column_tiles(int n, const float *panel, int64_t depth, const float *columns, float *y, bool first)
+{
+    tiles(n, panel, depth, columns, 1, HT__MATMUL_ROWS, y, HT__MATMUL_ROWS, first);
+}
+
+/*
+ * Rows of x whose distance is a multiple of 4 KB share the eight places of a line in the first cache: more tokens than that push
+ * each other out. Sums are the same.
+ */
+enum { CROWDED = 1024, FEW = TOKENS_MOST < 8 ? TOKENS_MOST : 8 };
+
 static void matmul_panel(const float *panel, int64_t depth, const float *x, int64_t ldx, int64_t n_tokens, float *y,
                          int64_t ldy, int n_rows, bool first)
 {
-    for (int64_t t = 0; t < n_tokens; t += TOKENS) {
-        int n = (int)(n_tokens - t < TOKENS ? n_tokens - t : TOKENS);
+    int most = ldx % CROWDED == 0 ? (int)FEW : (int)TOKENS;
+    for (int64_t t = 0; t < n_tokens; t += most) {
+        int n = (int)(n_tokens - t < most ? n_tokens - t : most);
         if (n_rows == HT__MATMUL_ROWS) {
-            tiles(n, panel, depth, x + t * ldx, ldx, y + t * ldy, ldy, first);
+            token_tiles(n, panel, depth, x + t * ldx, ldx, y + t * ldy, ldy, first);
             continue;
         }
         float part[TOKENS * HT__MATMUL_ROWS] = {0};
         for (int i = 0; i < n && !first; i++)
             __builtin_memcpy(part + i * HT__MATMUL_ROWS, y + (t + i) * ldy, (size_t)n_rows * sizeof(float));
-        tiles(n, panel, depth, x + t * ldx, ldx, part, HT__MATMUL_ROWS, first);
+        token_tiles(n, panel, depth, x + t * ldx, ldx, part, HT__MATMUL_ROWS, first);
         for (int i = 0; i < n; i++)
             __builtin_memcpy(y + (t + i) * ldy, part + i * HT__MATMUL_ROWS, (size_t)n_rows * sizeof(float));
+    }
+}
+
+/* Products of the columns of a panel with those of another: as many at a time as fill the registers, about as many each time. */
+static void panel_products(const float *a, int n_a, const float *b, int64_t depth, float *y, bool first)
+{
+    int rounds = (n_a + TOKENS - 1) / TOKENS;
+    for (int i = 0; i < rounds; i++) {
+        int from = n_a * i / rounds, to = n_a * (i + 1) / rounds;
+        column_tiles(to - from, b, depth, a + from, y + from * HT__MATMUL_ROWS, first);
     }
 }

@@ -10,6 +10,10 @@ VEC vf v_fma(vf a, vf b, vf c)
 #include "kernels/x86/matmul_tmpl.h"
 
 #define OPS_MATMUL8 ht__matmul8_amx
+#define OPS_TILE ht__tile_activations
+#define OPS_SPLIT ht__split_amx
+#define OPS_PARTS 2
+#define OPS_MATMUL16 ht__matmul16_amx
 #define OPS_VECTOR ht__vector_avx512
 #define OPS_BYTES 64
 #define OPS_LEVEL amx

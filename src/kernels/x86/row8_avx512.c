@@ -178,25 +178,6 @@ VEC void line_mxfp4(const uint8_t *in, struct line *l)
     look_up(ht__fp4_values, 12, l->codes);
 }
 
-VEC void line_q4_k(const uint8_t *in, struct line *l)
-{
-    const uint32_t six = 0x3f3f3f3f, four = 0x0f0f0f0f, two = 0x30303030;
-    uint32_t a = word_at(in + 4), b = word_at(in + 8), c = word_at(in + 12);
-    uint64_t s = (c & four) | (a >> 2 & two), m = (c >> 4 & four) | (b >> 2 & two);
-    l->scales = v_mul(half_at(in), bytes_twice((a & six) | s << 32, 0));
-    l->mins = v_mul(half_at(in + 2), bytes_twice((b & six) | m << 32, 0));
-    for (int v = 0; v < 4; v++)
-        l->codes[v] = mask8(shifted(twice_32(in + 16 + 32 * v), 0, 4), 15);
-}
-
-VEC void line_q5_k(const uint8_t *in, struct line *l)
-{
-    vi high = twice_32(in + 16);
-    line_q4_k(in, l); /* the same head */
-    for (int v = 0; v < 4; v++)
-        l->codes[v] = plus_where(mask8(shifted(twice_32(in + 48 + 32 * v), 0, 4), 15), bits_of(high, v), 16);
-}
-
 VEC void line_q6_k(const uint8_t *in, struct line *l)
 {
     for (int h = 0; h < 2; h++) {
@@ -276,6 +257,70 @@ VEC void add_line(int offset, bool mins, const struct line *l, const struct ht__
     if (mins) sum[0] = _mm512_fnmadd_ps(v_mul(l->mins, scales), _mm512_cvtepi32_ps(wholes), sum[0]);
 }
 
+/* ---- Q4_K and Q5_K: what is multiplied least ---- */
+
+/* The eight scales, then the eight minima. Their bits are put in order by general registers, as vectors have the rest to do. */
+VEC vf scales_and_mins(const uint8_t *in)
+{
+    const uint32_t six = 0x3f3f3f3f, four = 0x0f0f0f0f, two = 0x30303030;
+    const vi first_or_second = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    uint32_t a = word_at(in + 4), b = word_at(in + 8), c = word_at(in + 12);
+    uint64_t s = (c & four) | (a >> 2 & two), m = (c >> 4 & four) | (b >> 2 & two);
+    __asm__("" : "+r"(s), "+r"(m)); /* or compilers take vectors for them */
+    __m128i bytes = _mm_set_epi64x((long long)((b & six) | m << 32), (long long)((a & six) | s << 32));
+    __m128 halves = _mm_cvtph_ps(_mm_cvtsi32_si128((int)word_at(in)));
+    vf both = _mm512_permutexvar_ps(first_or_second, _mm512_castps128_ps512(halves));
+    return v_mul(both, _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)));
+}
+
+/* Sixteen times the codes of every other 32 weights, as they lie. */
+VEC vi q4_k_codes(const uint8_t *in, int v)
+{
+    const __m256i low = _mm256_set1_epi8(15);
+    vi mask = _mm512_inserti64x4(_mm512_set1_epi8((char)0xf0), low, 0);
+    return _mm512_and_si512(twice_32(in + 16 + 32 * v), mask);
+}
+
+VEC vi q5_k_codes(const uint8_t *in, int v)
+{
+    vi four = mask8(shifted(twice_32(in + 48 + 32 * v), 0, 4), 15);
+    return plus_where(four, bits_of(twice_32(in + 16), v), 16);
+}
+
+/* The same for both: five is known where this is inlined. */
+VEC void rows_k(bool five, const struct ht__matmul_weights *w, const struct ht__activations *x, float *y)
+{
+    const vf sixteenth = _mm512_setr_ps(1, 0x1p-4f, 1, 0x1p-4f, 1, 0x1p-4f, 1, 0x1p-4f, 1, 1, 1, 1, 1, 1, 1, 1);
+    const vi mins = _mm512_setr_epi32(8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15);
+    for (int r = 0; r < w->n_rows; r++) {
+        const uint8_t *in = (const uint8_t *)w->rows + (size_t)r * w->row_bytes;
+        vf sum[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
+        for (int64_t k = 0; k < w->n_in; k += SUPER, in += five ? 176 : 144) {
+            vf both = v_mul(scales_and_mins(in), _mm512_broadcast_f32x8(_mm256_loadu_ps(x->scales + k / 32)));
+            vf sums = _mm512_cvtepi32_ps(_mm512_loadu_si512(x->sums + k / 16));
+            sum[0] = _mm512_fnmadd_ps(_mm512_permutexvar_ps(mins, both), sums, sum[0]);
+            if (!five) both = v_mul(both, sixteenth);
+            for (int v = 0; v < 4; v++) {
+                const vi pick = _mm512_inserti64x4(_mm512_set1_epi32(2 * v + 1), _mm256_set1_epi32(2 * v), 0);
+                vi codes = five ? q5_k_codes(in, v) : q4_k_codes(in, v);
+                vi acc = _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, _mm512_loadu_si512(x->codes + k + 64 * v));
+                sum[v] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), _mm512_permutexvar_ps(pick, both), sum[v]);
+            }
+        }
+        y[r] = _mm512_reduce_add_ps(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
+    }
+}
+
+static void rows_q4_k(const struct ht__matmul_weights *w, const struct ht__activations *x, float *y)
+{
+    rows_k(false, w, x, y);
+}
+
+static void rows_q5_k(const struct ht__matmul_weights *w, const struct ht__activations *x, float *y)
+{
+    rows_k(true, w, x, y);
+}
+
 /* name, bytes of 256 weights, what is taken off every code, minima */
 #define ROWS8(X)                                                                                                       \
     X(q8_0, 272, 128, false)                                                                                           \
@@ -287,8 +332,7 @@ VEC void add_line(int offset, bool mins, const struct line *l, const struct ht__
     X(mxfp4, 136, 12, false)                                                                                           \
     X(q2_k, 84, 0, true)                                                                                               \
     X(q3_k, 110, 4, false)                                                                                             \
-    X(q4_k, 144, 0, true)                                                                                              \
-    X(q5_k, 176, 0, true) X(q6_k, 210, 32, false) X(iq4_xs, 136, 128, false) X(tq2_0, 66, 1, false)
+    X(q6_k, 210, 32, false) X(iq4_xs, 136, 128, false) X(tq2_0, 66, 1, false)
 
 #define ROW8(id, size, offset, mins)                                                                                   \
     static void rows_##id(const struct ht__matmul_weights *w, const struct ht__activations *x, float *y)               \
@@ -313,5 +357,7 @@ ht__rows8_fn *ht__rows8_avx512(const struct ht__codec *codec)
     if (codec == &ht__codec_##id) return rows_##id;
     ROWS8(ROW8)
 #undef ROW8
+    if (codec == &ht__codec_q4_k) return rows_q4_k;
+    if (codec == &ht__codec_q5_k) return rows_q5_k;
     return NULL;
 }

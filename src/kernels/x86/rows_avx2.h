@@ -77,6 +77,10 @@ VEC vf i_as_floats(vi a)
 {
     return _mm256_castsi256_ps(a);
 }
+VEC vi i_as_bits(vf a)
+{
+    return _mm256_castps_si256(a);
+}
 /* The half in the low 16 bits of each dword. */
 VEC vf i_halves(vi a)
 {

@@ -76,6 +76,10 @@ VEC vf i_as_floats(vi a)
 {
     return _mm512_castsi512_ps(a);
 }
+VEC vi i_as_bits(vf a)
+{
+    return _mm512_castps_si512(a);
+}
 /* The half in the low 16 bits of each dword. */
 VEC vf i_halves(vi a)
 {

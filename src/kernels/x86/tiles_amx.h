@@ -10,12 +10,24 @@
 
 /* Compilers do not all know that these read memory. */
 #define TILES_FENCE __asm__ volatile("" ::: "memory")
-#define TILES_BEGIN(shapes)                                                                                            \
+#define TILES_KEEP(kept)                                                                                               \
+    do {                                                                                                               \
+        _tile_storeconfig(kept);                                                                                       \
+        TILES_FENCE;                                                                                                   \
+    } while (0)
+#define TILES_SHAPE(shapes)                                                                                            \
     do {                                                                                                               \
         TILES_FENCE;                                                                                                   \
         _tile_loadconfig(shapes);                                                                                      \
     } while (0)
-#define TILES_END() _tile_release()
+#define TILES_RESTORE(kept)                                                                                            \
+    do {                                                                                                               \
+        TILES_FENCE;                                                                                                   \
+        if ((kept)->palette)                                                                                           \
+            _tile_loadconfig(kept);                                                                                    \
+        else                                                                                                           \
+            _tile_release();                                                                                           \
+    } while (0)
 #define TILE_ZERO(tile) _tile_zero(tile)
 #define TILE_LOAD(tile, from, stride)                                                                                  \
     do {                                                                                                               \
@@ -27,6 +39,7 @@
         _tile_stored(tile, to, stride);                                                                                \
         TILES_FENCE;                                                                                                   \
     } while (0)
-#define TILE_DOTS(sums, a, b) _tile_dpbsud(sums, a, b)
+#define TILE_DOTS(sums, a, b) _tile_dpbssd(sums, a, b)
+#define TILE_DOTS_BF16(sums, a, b) _tile_dpbf16ps(sums, a, b)
 
 #endif
