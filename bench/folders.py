@@ -20,6 +20,8 @@ import subprocess
 import sys
 import time
 
+import machine
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CLI = os.environ.get("HT_CLI", os.path.join(ROOT, "build", "halftone"))
 SCHEMES = "nf4,fp4,int8,fp8,w4a16,gptq,awq"
@@ -127,6 +129,7 @@ def main():
         sides[scheme] = lambda scheme=scheme: ours(source, out, scheme, args.threads)
         if scheme in THEIRS and importlib.util.find_spec(THEIRS[scheme][0]):
             sides[f"{scheme}, {THEIRS[scheme][0]}"] = lambda scheme=scheme: rival(source, out, scheme, args.threads)
+    machine.begin("folders")
     runs = {}
     for _ in range(args.rounds):
         for name, side in sides.items():
@@ -138,6 +141,7 @@ def main():
         seconds, work, peak = min(r[0] for r in measured), min(r[1] for r in measured), max(r[2] for r in measured)
         memory = f"{peak / 1e6:10.0f} MB" if peak else ""
         print(f"{name:28}{seconds:9.2f}{seconds / min(r[0] for r in runs['copy']):16.2f}{work:15.2f}{memory:>13}")
+        machine.row(what=name, seconds=seconds, processor_seconds=work, peak_bytes=peak)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ import subprocess
 import sys
 import time
 
+import machine
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CLI = os.environ.get("HT_CLI", os.path.join(ROOT, "build", "halftone"))
 TYPES, FTYPES = ["Q4_K_M", "Q5_K_M", "Q8_0"], {"Q4_K_M": 15, "Q5_K_M": 17, "Q8_0": 7}
@@ -54,10 +56,13 @@ class Reference:
 
 
 def ours(source, types, out, threads):
-    start = time.perf_counter()
+    """Seconds, and those of processors."""
+    before, start = os.times(), time.perf_counter()
     subprocess.run([CLI, "quantize", source, "-t", ",".join(types), "-o", out, "--threads", str(threads), "--overwrite",
                     "--quiet"], check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start
+    after = os.times()
+    work = after.children_user + after.children_system - before.children_user - before.children_system
+    return time.perf_counter() - start, work
 
 
 def peak_of(command):
@@ -81,12 +86,15 @@ def compare_jobs(folder, out, args):
                      "--quiet"]))
         (new, new_peak), (old, old_peak) = ((min(t for t, _ in runs[p]), max(m for _, m in runs[p])) for p in (CLI, args.old))
         print(f"{name:12}{new:9.2f}{old:9.2f}{old / new:8.2f}{new_peak:9.0f}{old_peak:7.0f}", flush=True)
+        machine.row(job=name, seconds=new, old_seconds=old, peak_mb=new_peak, old_peak_mb=old_peak)
 
 
 def encoder_rates(program, library):
     """Million weights a second by (type, importance), on the best level."""
     text = subprocess.run([program, library] + OLD_ENCODERS, check=True, capture_output=True, text=True).stdout
-    return {tuple(line.split()[:2]): float(line.split()[3]) for line in text.splitlines()[1:]}
+    lines = text.splitlines()
+    table = lines[1 + [line.startswith("type ") for line in lines].index(True):]
+    return {tuple(line.split()[:2]): float(line.split()[3]) for line in table}
 
 
 def compare_encoders(args):
@@ -101,6 +109,7 @@ def compare_encoders(args):
     print(f"{'encoder':20}{'Mw/s':>9}{'old':>9}{'times':>8}")
     for kind, rate in best[0].items():
         print(f"{' '.join(kind):20}{rate:9.1f}{best[1][kind]:9.1f}{rate / best[1][kind]:8.2f}")
+        machine.row(encoder=" ".join(kind), mws=rate, old_mws=best[1][kind])
 
 
 def main():
@@ -113,25 +122,36 @@ def main():
     folder, f16, out = (os.path.join(args.work, name) for name in ("1b", "f16.gguf", "out"))
     if not os.path.exists(os.path.join(folder, "model.safetensors")):
         subprocess.run([sys.executable, os.path.join(ROOT, "bench", "make_model.py"), folder], check=True)
+    machine.begin("job")
     if args.old:
         compare_jobs(folder, os.path.join(args.work, "out.gguf"), args)
         return compare_encoders(args)
     if not os.path.exists(f16):
         subprocess.run([CLI, "convert", folder, "-t", "F16", "-o", f16, "--quiet"], check=True, stdout=subprocess.DEVNULL)
     reference = Reference(os.environ["HT_LLAMA_LIB"])
-    best = {}
+    best, work = {}, {}
+
+    def our_turn(name, types):
+        seconds, used = ours(folder, types, out, args.threads)
+        best.setdefault(name, []).append(seconds)
+        work[name] = min(work.get(name, used), used)
+
     for _ in range(args.rounds):
         for name in TYPES:
-            best.setdefault(name, []).append(ours(folder, [name], out, args.threads))
+            our_turn(name, [name])
             theirs = os.path.join(args.work, "theirs.gguf")
             best.setdefault("reference " + name, []).append(reference.quantize(f16, theirs, name, args.threads))
-        best.setdefault("all", []).append(ours(folder, TYPES, out, args.threads))
+        our_turn("all", TYPES)
     low = {name: min(times) for name, times in best.items()}
     for name in TYPES:
         there = low["reference " + name]
         print(f"{name:8} {low[name]:7.2f} s, reference {there:7.2f} s: {there / low[name]:5.1f}x")
+        machine.row(type=name, seconds=low[name], their_seconds=there)
     print(f"together {low['all']:7.2f} s, one by one {sum(low[n] for n in TYPES):.2f} s, reference "
-          f"{sum(low['reference ' + n] for n in TYPES):.2f} s")
+          f"{sum(low['reference ' + n] for n in TYPES):.2f} s; of processors {work['all']:.2f} s, one by one "
+          f"{sum(work[n] for n in TYPES):.2f} s")
+    machine.row(type="together", seconds=low["all"], one_by_one_seconds=sum(low[n] for n in TYPES),
+                processor_seconds=work["all"], one_by_one_processor_seconds=sum(work[n] for n in TYPES))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ import shutil
 import struct
 import subprocess
 
+import machine
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CLI = os.environ.get("HT_CLI", os.path.join(ROOT, "build", "halftone"))
 VOCAB = 32000
@@ -75,6 +77,7 @@ def main():
     parser.add_argument("--types", default="Q4_K_M")
     parser.add_argument("--layers", type=int)
     options = parser.parse_args()
+    machine.begin("memory")
     for name in options.shapes.split(","):
         layers, *width = SHAPES[name]
         source, out = (os.path.join(options.folder, f"halftone-memory-{name}{end}") for end in ("", "-out"))
@@ -87,6 +90,8 @@ def main():
             report = json.load(open(out + ".json"))
             print(f"{name:8} {kind:7} {weights / 1e9:5.1f} B weights, {report['outputs'][0]['size_bytes'] / 1e9:5.2f} GB "
                   f"written, peak memory {report['peak_rss_bytes'] / 1e6:5.0f} MB, {report['seconds']:6.1f} s", flush=True)
+            machine.row(shape=name, type=kind, weights=weights, bytes=report["outputs"][0]["size_bytes"],
+                        peak_bytes=report["peak_rss_bytes"], seconds=report["seconds"])
             shutil.rmtree(out)
             os.remove(out + ".json")
         shutil.rmtree(source)

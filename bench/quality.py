@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 
+import machine
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WANTED = {"Q2_K_S": .37, "Q2_K": .36, "Q3_K_M": .33, "Q4_K_M": .34, "Q5_K_M": .36, "Q6_K": .40, "Q4_0": .38, "IQ4_XS": .40,
           "IQ3_M": .45, "IQ2_M": .50, "Q8_0": .60, "mxfp4": .40, "nvfp4": .40}
@@ -63,6 +65,7 @@ def size_of(path):
 
 def main():
     a = arguments()
+    machine.begin("quality")
     above = 0
     with tempfile.TemporaryDirectory(prefix="halftone-quality-") as work:
         made = {effort: make(a, effort, pathlib.Path(work) / effort) for effort in ("fast", "best")}
@@ -78,6 +81,8 @@ def main():
                 print(f"  {t:24s} {size_of(made['best'][0][t]):11d} bytes  fast {fast['mean']:.6f} ± {fast['mean_error']:.6f}  best "
                       f"{best['mean']:.6f} ± {best['mean_error']:.6f}  share {share:.3f}"
                       + (f"  wanted {wanted:.2f}{'  ABOVE' if late else ''}" if wanted else ""), flush=True)
+                machine.row(text=os.path.basename(text), type=t, bytes=size_of(made["best"][0][t]), fast=fast["mean"], best=best["mean"],
+                            share=share)
         for effort in made:
             print(f"{effort}: {made[effort][1]:.1f} s of processor time, {made[effort][2]:.1f} s, {made[effort][3]:.0f} MB")
     sys.exit(1 if above else 0)

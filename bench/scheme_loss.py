@@ -13,6 +13,8 @@ import sys
 import tempfile
 import warnings
 
+import machine
+
 warnings.filterwarnings("ignore")
 ROOT = pathlib.Path(os.environ["HT_SOURCE_ROOT"])
 sys.path.insert(0, str(ROOT / "tests/parity"))
@@ -38,6 +40,7 @@ def bits(output):
 
 
 def main():
+    machine.begin("scheme_loss")
     ht = Halftone(os.path.join(os.environ["HT_BUILD"], "libhalftone.so"))
     text = (ROOT / "src/calibrate/text/held_out.txt").read_text()
     ids = AutoTokenizer.from_pretrained(MODEL)(text, return_tensors="pt").input_ids[0][:24 * CTX].view(-1, CTX)
@@ -58,6 +61,7 @@ def main():
             same = (want.argmax(-1) == got.argmax(-1)).float().mean().item()
             print(f"{output['type']:14s} {bits(output):6.3f} bits  KL divergence {loss:.5f}  same token {same:.4f}",
                   flush=True)
+            machine.row(type=output["type"], bits=bits(output), kl_divergence=loss, same_token=same)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import os
 import sys
 import time
 
+import machine
+
 import torch
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -72,6 +74,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("schemes", nargs="*")
     given = parser.parse_args()
+    machine.begin("schemes")
     torch.set_num_threads(1)
     ht = Halftone(os.path.join(os.environ.get("HT_BUILD", os.path.join(ROOT, "build")), "libhalftone.so"))
     known = {s["name"] for s in ht.schemes() if s["can_write"]}
@@ -89,6 +92,7 @@ def main():
                 best[1] = min(best[1], timed(theirs, matrices))
         times = f"{best[1] / best[0]:8.1f}" if theirs else ""
         print(f"{scheme:28}{n / best[0] / 1e6:10.0f}{n / best[1] / 1e6 if theirs else 0:10.0f}{times}", flush=True)
+        machine.row(scheme=scheme, mws=n / best[0] / 1e6, their_mws=n / best[1] / 1e6 if theirs else None)
 
 
 main()

@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 
+import machine
+
 CTX, CHUNKS, PIECE = 128, 2, 8 << 20
 
 
@@ -53,6 +55,7 @@ def collected(program, model, tokens, path, *options):
 
 def main():
     program, model = sys.argv[1:3]
+    machine.begin("streaming")
     rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 3
     cap = os.path.getsize(model) // 4
     disk, capped, free = [], [], []
@@ -81,6 +84,7 @@ def main():
     print(f"disk: {rate / 1e6:.0f} MB/s, so reading alone {reading:.2f} s ({' '.join(f'{r / 1e6:.0f}' for r in disk)})")
     print(f"without a cap {without:.2f} s, with it {with_cap:.2f} s: slower by a factor of {with_cap / without:.2f}")
     print(f"expected between {max(reading, computing):.2f} s (all at once) and {reading + without:.2f} s (one after the other)")
+    machine.row(model=os.path.basename(model), cap_bytes=cap, disk_mbs=rate / 1e6, without_s=without, with_s=with_cap, same=same)
     print("results: " + ("the same to the bit" if same else "DIFFERENT"))
     return 0 if same else 1
 

@@ -12,6 +12,8 @@ import statistics
 import sys
 import time
 
+import machine
+
 os.environ["RAYON_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
@@ -42,6 +44,7 @@ class Ours:
 def main():
     if len(sys.argv) < 4:
         sys.exit(__doc__)
+    machine.begin("text")
     ours = Ours(sys.argv[1], sys.argv[2])
     library = tokenizers.Tokenizer.from_file(os.path.join(sys.argv[2], "tokenizer.json"))
     for path in sys.argv[3:]:
@@ -59,6 +62,7 @@ def main():
         a, b = (statistics.median(rates[who]) for who in ("ours", "library"))
         print(f"{os.path.basename(path):24} halftone {a:6.1f} MB/s  tokenizers {tokenizers.__version__} {b:6.2f} MB/s"
               f"  {a / b:5.1f}x")
+        machine.row(text=os.path.basename(path), mbs=a, their_mbs=b)
 
 
 if __name__ == "__main__":

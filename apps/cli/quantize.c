@@ -102,6 +102,12 @@ static void print_summary(const json_t *report)
 
 static void show(const struct command *c, const json_t *report, const struct arguments *args)
 {
+    const json_t *part = json_object_get(report, "part");
+    if (part) {
+        printf("part %d of %d: %d tensors; --resume or --take-from completes them\n", (int)number_of(part, "number"),
+               (int)number_of(part, "of"), (int)number_of(part, "tensors"));
+        return;
+    }
     print_report(report, !args->dry_run);
     print_budget(report);
     if (args->dry_run)

@@ -78,6 +78,7 @@ struct ht_matrix {
     /* The rows are those of this many experts' matrices, one expert after the other, which a model keeps in one tensor
      * of three dimensions; 0: it is a matrix of its own. */
     int64_t n_experts;
+    const char *x_dtype; /* in which ht_matrix_quantize is given the weights: "f32" (or NULL), "f16" or "bf16" */
 };
 
 enum { HT_MATRIX_PARTS = 8, HT_PART_DIMS = 4 };
@@ -100,11 +101,12 @@ struct ht_part {
 HT_API enum ht_err ht_matrix_parts(const char *scheme, const struct ht_matrix *matrix, struct ht_part *parts,
                                    size_t *n_parts, struct ht_diag *diag);
 /*
- * Fills the parts, as ht_matrix_parts gave them, each with `data` set. x: n_out x n_in floats, as the dtype holds them.
+ * Fills the parts, as ht_matrix_parts gave them, each with `data` set. x: n_out x n_in numbers of x_dtype, aligned as
+ * these are, which the matrix's dtype can hold.
  * A part that is text can become shorter than ht_matrix_parts said; its shape and n_bytes then say so. What parts hold
  * after an error is undefined.
  */
-HT_API enum ht_err ht_matrix_quantize(const char *scheme, const struct ht_matrix *matrix, const float *x,
+HT_API enum ht_err ht_matrix_quantize(const char *scheme, const struct ht_matrix *matrix, const void *x,
                                       struct ht_part *parts, size_t n_parts, struct ht_diag *diag);
 /* The reverse: the floats that programs which load the parts compute with, bit by bit. The parts may be in any order,
  * and are checked. */

@@ -123,7 +123,8 @@ HT_API enum ht_err ht_model_read_rows(const struct ht_model *model, enum ht_view
 /* Tokens that the model knows: the length of a row of logits; 0: it cannot be run. */
 HT_API int ht_model_vocabulary(const struct ht_model *model);
 /* Tokens at positions at, at + 1, …; at > 0 continues what earlier calls gave. logits: rows of
- * ht_model_vocabulary floats, the predictions after the last n_logits tokens. The first call reads the weights. */
+ * ht_model_vocabulary floats, the predictions after the last n_logits tokens. As many tokens as the context has room
+ * for, computed 512 at a time. The first call reads the weights. */
 HT_API enum ht_err ht_model_logits(struct ht_model *model, const int32_t *tokens, int n_tokens, int at, int n_logits,
                                    float *logits, struct ht_diag *diag);
 

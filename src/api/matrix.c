@@ -108,6 +108,11 @@ static enum ht_err read_scheme(struct request *r, const char *scheme, bool readi
     return ht__fail(diag, HT_ERR_USAGE, scheme, -1, "there is no scheme of this name; ht_scheme_at lists them");
 }
 
+static bool is_float(const struct ht__codec *type)
+{
+    return type == &ht__codec_f32 || type == &ht__codec_f16 || type == &ht__codec_bf16;
+}
+
 static enum ht_err read_matrix(struct request *r, const struct ht_matrix *matrix, struct ht_diag *diag)
 {
     enum { MOST_ROWS = INT32_MAX };
@@ -117,8 +122,7 @@ static enum ht_err read_matrix(struct request *r, const struct ht_matrix *matrix
     if (g->n_out < 1 || g->n_in < 1 || g->n_out > MOST_ROWS || g->n_in > MOST_ROWS || g->n_out > most_weights / g->n_in)
         return fail_usage(diag, "n_out and n_in are not those of a matrix");
     const struct ht__codec *dtype = g->dtype ? ht__codec_by_name(g->dtype) : NULL;
-    if (dtype != &ht__codec_f32 && dtype != &ht__codec_f16 && dtype != &ht__codec_bf16)
-        return fail_usage(diag, "dtype is one of f32, f16 and bf16");
+    if (!is_float(dtype)) return fail_usage(diag, "dtype is one of f32, f16 and bf16");
     for (int64_t i = 0; g->importance && i < g->n_in; i++)
         if (!isfinite(g->importance[i]) || g->importance[i] < 0)
             return ht__fail(diag, HT_ERR_NONFINITE, "importance", -1, "number %lld is negative or not finite",
@@ -133,8 +137,11 @@ static enum ht_err read_matrix(struct request *r, const struct ht_matrix *matrix
 
 static enum ht_err read_run(struct request *r, struct ht_diag *diag)
 {
+    const struct ht__codec *from = r->given.x_dtype ? ht__codec_by_name(r->given.x_dtype) : &ht__codec_f32;
+    if (!is_float(from)) return fail_usage(diag, "x_dtype is one of f32, f16 and bf16");
     r->run = (struct ht__scheme_run){.importance = r->given.importance,
                                      .n_threads = r->given.n_threads,
+                                     .from = from == &ht__codec_f32 ? NULL : from,
                                      .progress = r->given.progress,
                                      .ctx = r->given.ctx};
     return ht__allocator_take(r->given.allocator, &r->alloc, &r->run.alloc, diag);
@@ -220,10 +227,16 @@ static enum ht_err places(struct request *r, const struct ht_part *parts, size_t
     return HT_OK;
 }
 
-static void find_amax(struct ht__matrix *m, const float *x)
+static void find_amax(struct ht__matrix *m, const struct ht__codec *type, const char *x)
 {
-    for (int64_t i = 0; i < m->n_out * m->n_in; i++)
-        m->amax = fabsf(x[i]) > m->amax ? fabsf(x[i]) : m->amax;
+    enum { AT_ONCE = 1024 };
+    float floats[AT_ONCE];
+    for (int64_t at = 0, all = m->n_out * m->n_in; at < all; at += AT_ONCE) {
+        int64_t n = all - at < AT_ONCE ? all - at : AT_ONCE;
+        ht__decoder(type, ht__cpu_best())(x + ht__codec_bytes(type, (uint64_t)at), n, floats);
+        for (int64_t i = 0; i < n; i++)
+            m->amax = fabsf(floats[i]) > m->amax ? fabsf(floats[i]) : m->amax;
+    }
 }
 
 /* Text without the blanks that made room for the longest. */
@@ -241,15 +254,16 @@ static void tell_lengths(struct request *r, struct ht_part *parts, size_t n_part
     }
 }
 
-enum ht_err ht_matrix_quantize(const char *scheme, const struct ht_matrix *matrix, const float *x,
-                               struct ht_part *parts, size_t n_parts, struct ht_diag *diag)
+enum ht_err ht_matrix_quantize(const char *scheme, const struct ht_matrix *matrix, const void *x, struct ht_part *parts,
+                               size_t n_parts, struct ht_diag *diag)
 {
     struct request r;
     struct ht__arena arena;
     void *data[HT__SCHEME_PARTS] = {NULL};
     HT_TRY(read_request(&r, scheme, matrix, false, diag));
     if (!x) return fail_usage(diag, "there are no weights");
-    if (ht__scheme_flags(&r.params) & HT__SCHEME_NEEDS_AMAX && r.matrix.amax == 0) find_amax(&r.matrix, x);
+    if (ht__scheme_flags(&r.params) & HT__SCHEME_NEEDS_AMAX && r.matrix.amax == 0)
+        find_amax(&r.matrix, r.run.from ? r.run.from : &ht__codec_f32, x);
     ht__arena_init(&arena, r.run.alloc);
     enum ht_err err = places(&r, parts, n_parts, &arena, data, diag);
     if (!err) err = ht__matrix_quantize(&r.params, &r.matrix, x, data, &r.run, diag);

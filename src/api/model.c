@@ -170,6 +170,19 @@ int ht_model_vocabulary(const struct ht_model *model)
     return vocabulary;
 }
 
+enum { PASS_TOKENS = 512 }; /* no more than the engine takes at once by default */
+
+/* A pass of some of the tokens, and the logits of those that are asked for: behind the first `skip` of all tokens. */
+static enum ht_err logits_of(struct ht_model *model, const int32_t *tokens, int from, int n, int at, int skip,
+                             float *logits, struct ht_diag *diag)
+{
+    int first = skip > from ? skip : from;
+    HT_TRY(ht__engine_pass(model->engine, tokens + from, 1, n, at + from, diag));
+    if (first >= from + n) return HT_OK;
+    float *rows = logits + (size_t)(first - skip) * (size_t)ht_model_vocabulary(model);
+    return ht__engine_logits(model->engine, 0, first - from, from + n - first, rows, diag);
+}
+
 enum ht_err ht_model_logits(struct ht_model *model, const int32_t *tokens, int n_tokens, int at, int n_logits,
                             float *logits, struct ht_diag *diag)
 {
@@ -177,6 +190,9 @@ enum ht_err ht_model_logits(struct ht_model *model, const int32_t *tokens, int n
     if (!model || !tokens || !logits || n_tokens < 1 || n_logits < 1 || n_logits > n_tokens)
         return ht__fail(diag, HT_ERR_USAGE, NULL, -1, "expected a model, tokens and room for the logits");
     HT_TRY(open_engine(model, diag));
-    HT_TRY(ht__engine_pass(model->engine, tokens, 1, n_tokens, at, diag));
-    return ht__engine_logits(model->engine, 0, n_tokens - n_logits, n_logits, logits, diag);
+    for (int from = 0; from < n_tokens; from += PASS_TOKENS) {
+        int n = n_tokens - from < PASS_TOKENS ? n_tokens - from : PASS_TOKENS;
+        HT_TRY(logits_of(model, tokens, from, n, at, n_tokens - n_logits, logits, diag));
+    }
+    return HT_OK;
 }

@@ -271,6 +271,13 @@ struct ht__sums ht__importance_at(const struct ht__importance *imp, size_t i)
     return s;
 }
 
+bool ht__importance_find(const struct ht__importance *imp, const char *name, struct ht__sums *sums)
+{
+    const struct ht__importance_weight *w = find(imp, name);
+    if (w) *sums = ht__importance_at(imp, (size_t)(w - imp->weights));
+    return w != NULL;
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const struct ht__importance_weight *)a)->name, ((const struct ht__importance_weight *)b)->name);

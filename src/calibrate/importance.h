@@ -61,6 +61,8 @@ HT_MUST_CHECK enum ht_err ht__importance_merge(struct ht__importance *imp, const
                                                const char *where, struct ht_diag *diag);
 /* Those of one weight, lent; i < imp->n. */
 struct ht__sums ht__importance_at(const struct ht__importance *imp, size_t i);
+/* Those of the weight of this name, lent. false: it has none. */
+bool ht__importance_find(const struct ht__importance *imp, const char *name, struct ht__sums *sums);
 /* Sorts by name and lends the sums, until the next call: those of a site's weights are the same arrays. */
 HT_MUST_CHECK enum ht_err ht__importance_list(struct ht__importance *imp, struct ht__sums_file *out,
                                               struct ht_diag *diag);

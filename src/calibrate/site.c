@@ -2,7 +2,10 @@
 
 #include <string.h>
 
-enum { STRIP = HT__MATMUL_ROWS }; /* columns of a product that a task makes */
+enum {
+    PANEL = HT__MATMUL_ROWS, /* columns of a product that are made at a time */
+    GROUP = 4,               /* panels of a task: each panel of the other side is read once for all of them */
+};
 
 static enum ht_err no_memory(struct ht_diag *diag)
 {
@@ -19,6 +22,14 @@ static float *floats(struct ht__site_stats *s, int64_t columns)
     return ht__new_array(s->alloc, (size_t)s->most_held + 1, (size_t)columns * sizeof(float));
 }
 
+static enum ht_err open_stream(struct ht__site_stats *s, struct ht_diag *diag)
+{
+    if (s->n_stream == 0) return HT_OK;
+    s->stream = doubles(s, s->n_in, s->n_stream);
+    s->held_r = floats(s, s->n_stream);
+    return s->stream && s->held_r ? HT_OK : no_memory(diag);
+}
+
 enum ht_err ht__site_open(struct ht__site_stats *s, int64_t n_in, int64_t n_stream, int64_t most_held,
                           const struct ht__alloc *alloc, struct ht_diag *diag)
 {
@@ -28,12 +39,16 @@ enum ht_err ht__site_open(struct ht__site_stats *s, int64_t n_in, int64_t n_stre
     s->held_f = floats(s, n_in);
     s->held_q = floats(s, n_in);
     bool enough = s->gram && s->cross && s->held_f && s->held_q;
-    if (n_stream) {
-        s->stream = doubles(s, n_in, n_stream);
-        s->held_r = floats(s, n_stream);
-        enough = enough && s->stream && s->held_r;
-    }
-    return enough ? HT_OK : no_memory(diag);
+    return enough ? open_stream(s, diag) : no_memory(diag);
+}
+
+enum ht_err ht__site_open_wanted(struct ht__site_stats *s, int64_t n_in, int64_t n_stream, int64_t most_held,
+                                 const struct ht__alloc *alloc, struct ht_diag *diag)
+{
+    *s = (struct ht__site_stats){.alloc = alloc, .n_in = n_in, .n_stream = n_stream, .most_held = most_held};
+    s->gram = doubles(s, n_in, n_in);
+    s->held_q = floats(s, n_in);
+    return s->gram && s->held_q ? open_stream(s, diag) : no_memory(diag);
 }
 
 enum ht_err ht__site_open_float(struct ht__site_stats *s, int64_t n_in, int64_t most_held,
@@ -45,105 +60,129 @@ enum ht_err ht__site_open_float(struct ht__site_stats *s, int64_t n_in, int64_t 
     return s->gram && s->held_q ? HT_OK : no_memory(diag);
 }
 
-void ht__site_close(struct ht__site_stats *s)
+void ht__site_spend(struct ht__site_stats *s)
 {
     ht__free(s->alloc, s->gram);
     ht__free(s->alloc, s->cross);
+    ht__free_aligned(s->alloc, s->panels);
+    s->gram = s->cross = NULL;
+    s->panels = NULL;
+    s->n_panels = 0;
+}
+
+void ht__site_close(struct ht__site_stats *s)
+{
+    ht__site_spend(s);
     ht__free(s->alloc, s->stream);
     ht__free(s->alloc, s->held_f);
     ht__free(s->alloc, s->held_q);
     ht__free(s->alloc, s->held_r);
-    ht__free_aligned(s->alloc, s->turned);
     *s = (struct ht__site_stats){.alloc = s->alloc};
 }
 
-/* sum += a'b, of columns as rows: a is n_a x n, b is n_b x n. */
+/*
+ * Activations of a call as panels of PANEL columns, one behind the other, each with all rows: what products with them read lies
+ * together, whatever the number of columns.
+ */
+struct panels {
+    const float *rows;
+    float *at;
+    int64_t n, n_columns;
+};
+
+static int64_t panels_of(int64_t n_columns)
+{
+    return (n_columns + PANEL - 1) / PANEL;
+}
+
+static void fill_panel(void *ctx, int64_t task, int thread)
+{
+    const struct panels *p = ctx;
+    int64_t from = task * PANEL, n = p->n_columns - from < PANEL ? p->n_columns - from : PANEL;
+    float *at = p->at + from * p->n;
+    (void)thread;
+    for (int64_t row = 0; row < p->n; row++, at += PANEL) {
+        const float *x = p->rows + row * p->n_columns + from;
+        if (n == PANEL) {
+            memcpy(at, x, PANEL * sizeof *at);
+            continue;
+        }
+        memset(at, 0, PANEL * sizeof *at);
+        memcpy(at, x, (size_t)n * sizeof *at);
+    }
+}
+
+static void fill(struct ht__pool *pool, struct panels *p)
+{
+    ht__pool_run(pool, panels_of(p->n_columns), fill_panel, p);
+}
+
+/* sum += a'b */
 struct products {
     const struct ht__ops *ops;
-    const float *a, *b;
-    int64_t n_a, n_b, n;
-    double *sum;
-    bool symmetric;  /* a is b: only what lies on and below the diagonal */
-    float *parts;    /* per thread: n_a x STRIP */
-    float *scratch;  /* per thread */
-    int64_t n_parts; /* floats of parts for each thread */
+    const struct panels *a, *b;
+    double *sum;    /* a->n_columns x b->n_columns */
+    bool symmetric; /* a is b: only what lies on and below the diagonal, and some beside it */
 };
+
+static int wide(const struct panels *p, int64_t panel)
+{
+    int64_t left = p->n_columns - panel * PANEL;
+    return left < PANEL ? (int)left : PANEL;
+}
+
+static void tile(const struct products *p, int64_t i, int64_t j)
+{
+    int64_t ld = p->b->n_columns, n = p->a->n;
+    if (p->symmetric && i < j) return;
+    p->ops->add_outer(p->sum + i * PANEL * ld + j * PANEL, ld, p->a->at + i * PANEL * n, wide(p->a, i),
+                      p->b->at + j * PANEL * n, wide(p->b, j), n);
+}
 
 static void strip(void *ctx, int64_t task, int thread)
 {
     const struct products *p = ctx;
-    int64_t column = task * STRIP, n = p->n_b - column < STRIP ? p->n_b - column : STRIP;
-    int64_t first = p->symmetric ? column : 0;
-    float *part = p->parts + thread * p->n_parts;
-    ht__ops_product(p->ops, p->b + column * p->n, p->n, n, p->n, p->a + first * p->n, p->n, p->n_a - first, part, STRIP,
-                    p->scratch + (int64_t)thread * HT__MATMUL_SCRATCH);
-    for (int64_t i = first; i < p->n_a; i++)
-        for (int64_t j = 0; j < n; j++)
-            p->sum[i * p->n_b + column + j] += (double)part[(i - first) * STRIP + j];
-}
-
-struct turn {
-    const float *rows;
-    float *columns;
-    int64_t n, n_columns;
-};
-
-static void turn_columns(void *ctx, int64_t task, int thread)
-{
-    const struct turn *t = ctx;
-    int64_t from = task * STRIP, to = from + STRIP < t->n_columns ? from + STRIP : t->n_columns;
+    int64_t from = task * GROUP, to = from + GROUP, panels = panels_of(p->b->n_columns);
     (void)thread;
-    for (int64_t row = 0; row < t->n; row++)
-        for (int64_t c = from; c < to; c++)
-            t->columns[c * t->n + row] = t->rows[row * t->n_columns + c];
+    for (int64_t i = p->symmetric ? from : 0; i < panels_of(p->a->n_columns); i++)
+        for (int64_t j = from; j < to && j < panels; j++)
+            tile(p, i, j);
 }
 
-static void turn(struct ht__pool *pool, const float *rows, int64_t n, int64_t n_columns, float *columns)
+static void add(const struct ht__ops *ops, struct ht__pool *pool, const struct panels *a, const struct panels *b,
+                double *sum)
 {
-    struct turn t = {rows, columns, n, n_columns};
-    ht__pool_run(pool, (n_columns + STRIP - 1) / STRIP, turn_columns, &t);
+    struct products p = {.ops = ops, .a = a, .b = b, .sum = sum, .symmetric = a == b};
+    ht__pool_run(pool, (panels_of(b->n_columns) + GROUP - 1) / GROUP, strip, &p);
 }
 
-/* Room for three sets of columns, and for what the threads work in. */
+/* Room for three sets of panels. */
 static enum ht_err reserve(struct ht__site_stats *s, size_t n, struct ht_diag *diag)
 {
-    if (n <= s->n_turned) return HT_OK;
-    ht__free_aligned(s->alloc, s->turned);
-    s->turned = ht__new_aligned(s->alloc, n * sizeof *s->turned);
-    s->n_turned = s->turned ? n : 0;
-    return s->turned ? HT_OK : no_memory(diag);
+    if (n <= s->n_panels) return HT_OK;
+    ht__free_aligned(s->alloc, s->panels);
+    s->panels = ht__new_aligned(s->alloc, n * sizeof *s->panels);
+    s->n_panels = s->panels ? n : 0;
+    return s->panels ? HT_OK : no_memory(diag);
 }
 
 enum ht_err ht__site_add(struct ht__site_stats *s, const float *f, const float *q, const float *r, int64_t n,
                          const struct ht__ops *ops, struct ht__pool *pool, struct ht_diag *diag)
 {
-    int64_t strips = (s->n_in + STRIP - 1) / STRIP, threads = ht__pool_threads(pool);
-    int64_t n_parts = s->n_in * STRIP, columns = (2 * s->n_in + s->n_stream) * n, padded = (columns + 15) / 16 * 16;
+    int64_t columns = panels_of(s->n_in) * PANEL, size = columns * n;
     if (n == 0) return HT_OK;
-    HT_TRY(reserve(s, (size_t)(padded + threads * (n_parts + HT__MATMUL_SCRATCH)), diag));
-    float *scratch = s->turned + padded, *q_columns = s->turned, *f_columns = q_columns + s->n_in * n;
-    float *r_columns = f_columns + s->n_in * n;
-    struct products p = {.ops = ops, .n_a = s->n_in, .n = n, .n_parts = n_parts, .scratch = scratch};
-    p.parts = scratch + threads * HT__MATMUL_SCRATCH;
-    turn(pool, q, n, s->n_in, q_columns);
-    p.a = p.b = q_columns;
-    p.n_b = s->n_in;
-    p.sum = s->gram;
-    p.symmetric = true;
-    ht__pool_run(pool, strips, strip, &p);
-    p.symmetric = false;
+    HT_TRY(reserve(s, (size_t)(size * (f ? 2 : 1) + panels_of(s->n_stream) * PANEL * n), diag));
+    struct panels of_q = {q, s->panels, n, s->n_in}, of_f = {f, s->panels + size, n, s->n_in};
+    struct panels of_r = {r, s->panels + size * (f ? 2 : 1), n, s->n_stream};
+    fill(pool, &of_q);
+    add(ops, pool, &of_q, &of_q, s->gram);
     if (f) {
-        turn(pool, f, n, s->n_in, f_columns);
-        p.b = f_columns;
-        p.sum = s->cross;
-        ht__pool_run(pool, strips, strip, &p);
+        fill(pool, &of_f);
+        add(ops, pool, &of_q, &of_f, s->cross);
     }
     if (s->n_stream) {
-        turn(pool, r, n, s->n_stream, r_columns);
-        p.b = r_columns;
-        p.n_b = s->n_stream;
-        p.sum = s->stream;
-        ht__pool_run(pool, (s->n_stream + STRIP - 1) / STRIP, strip, &p);
+        fill(pool, &of_r);
+        add(ops, pool, &of_q, &of_r, s->stream);
     }
     s->n_rows += n;
     return HT_OK;

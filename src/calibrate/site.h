@@ -20,22 +20,28 @@ struct ht__site_stats {
     int64_t n_in, n_stream; /* columns of f and q; of r (0: it is not looked at) */
     int64_t n_rows;         /* tokens in the products */
     double *gram;           /* n_in x n_in: q'q */
-    double *cross;          /* n_in x n_in: q'f */
+    double *cross;          /* n_in x n_in: q'f; NULL */
     double *stream;         /* n_in x n_stream: q'r; NULL */
     int64_t n_held, most_held;
-    float *held_f, *held_q, *held_r; /* held-out rows; held_r NULL like stream */
-    float *turned;                   /* while adding: columns as rows */
-    size_t n_turned;
+    float *held_f, *held_q, *held_r; /* held-out rows; held_f NULL like cross, held_r like stream */
+    float *panels;                   /* while adding */
+    size_t n_panels;
 };
 
 HT_MUST_CHECK enum ht_err ht__site_open(struct ht__site_stats *site, int64_t n_in, int64_t n_stream, int64_t most_held,
                                         const struct ht__alloc *alloc, struct ht_diag *diag);
+/* The same where it is known what the products with f add to the residual stream: r = x + share f W' - x~, all that is wanted.
+ * Without cross and held_f; f is NULL then. Where a matrix has fewer rows than columns it takes less to sum. */
+HT_MUST_CHECK enum ht_err ht__site_open_wanted(struct ht__site_stats *site, int64_t n_in, int64_t n_stream,
+                                               int64_t most_held, const struct ht__alloc *alloc, struct ht_diag *diag);
 /* The same where the model is not quantized: q alone, without cross, stream and held_f; f and r are NULL then. */
 HT_MUST_CHECK enum ht_err ht__site_open_float(struct ht__site_stats *site, int64_t n_in, int64_t most_held,
                                               const struct ht__alloc *alloc, struct ht_diag *diag);
 void ht__site_close(struct ht__site_stats *site);
+/* Frees gram, cross and panels, for those who have copied them: the largest of what a site holds. */
+void ht__site_spend(struct ht__site_stats *site);
 
-/* n rows of f, q, and, where the site has n_stream, r. scratch: HT__MATMUL_SCRATCH floats for each thread of the pool. */
+/* n rows of f, q, and, where the site has n_stream, r. */
 HT_MUST_CHECK enum ht_err ht__site_add(struct ht__site_stats *site, const float *f, const float *q, const float *r,
                                        int64_t n, const struct ht__ops *ops, struct ht__pool *pool,
                                        struct ht_diag *diag);

@@ -218,6 +218,22 @@ static enum ht_err take_sums(struct ht__imatrix *im, const struct ht__sums *s, s
     return add(im, &e, "importance", diag);
 }
 
+void ht__imatrix_replace(struct ht__imatrix *im, const struct ht__sums *s)
+{
+    uint32_t *at = ht__map_get(&im->by_name, s->name, strlen(s->name));
+    struct ht__imatrix_entry *e = at ? &im->entries[*at] : NULL;
+    if (!e || e->n_cols * e->n_mat != s->n_cols * s->n_mat || e->n_mat % s->n_counts) return;
+    float *values = (float *)(uintptr_t)e->values; /* the arena's */
+    uint64_t columns = s->n_cols * s->n_mat / s->n_counts;
+    e->n_without_data = 0;
+    for (uint64_t m = 0; m < s->n_counts; m++) {
+        float count = (float)s->counts[m];
+        e->n_without_data += !(count > 0);
+        for (uint64_t i = m * columns; i < (m + 1) * columns; i++)
+            values[i] = count > 0 ? (float)s->sums[i] / count : 1;
+    }
+}
+
 static enum ht_err take_file(struct ht__imatrix *im, const struct ht__sums_file *f, struct ht_diag *diag)
 {
     im->entries = ht__arena_array(&im->arena, f->n, sizeof *im->entries);

@@ -31,8 +31,11 @@ HT_MUST_CHECK enum ht_err ht__imatrix_open(const char *path, const struct ht__al
                                            struct ht_diag *diag);
 /* What reading the file would give that these sums are written to. */
 struct ht__sums_file;
+struct ht__sums;
 HT_MUST_CHECK enum ht_err ht__imatrix_of_sums(const struct ht__sums_file *sums, const struct ht__alloc *alloc,
                                               struct ht__imatrix **out, struct ht_diag *diag);
+/* Other sums for an entry, of the same shape, as ht__imatrix_of_sums makes them; where there is none, nothing. */
+void ht__imatrix_replace(struct ht__imatrix *imatrix, const struct ht__sums *sums);
 void ht__imatrix_close(struct ht__imatrix **imatrix);
 /* NULL when absent, or when imatrix is NULL. */
 const struct ht__imatrix_entry *ht__imatrix_find(const struct ht__imatrix *imatrix, const char *name);

@@ -18,10 +18,10 @@ struct ht__options {
     const char *text, *tokens, *against, *ctx, *chunks, *retention, *choices, *html;
     const char *from_chunk, *save_every, *checkpoint_seconds, *calibration, *calibration_length, *calibration_stats,
         *calibration_seed, *effort, *layer_cache, *cache_type, *gpu, *gpu_count, *program, *fit, *bpw, *budget_time;
-    const char *method, *awq_group_size;
+    const char *method, *awq_group_size, *part;
     const char *tokenizer, *batch_size, *cleanup_temp, *verbose; /* of recipe files alone: keys.def */
     struct ht__list type, include_weights, exclude_weights, tensor_type, rule, skip_modules, override_kv, fail_if,
-        in_file, in_stats;
+        in_file, in_stats, take_from;
     struct ht__list include; /* patterns of pull */
     struct ht__list models;  /* not an option: what eval and compare look at */
     struct ht__list notes;   /* likewise: what a method became, and which keys change nothing */

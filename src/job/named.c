@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum how { PLAIN, WEIGHTED, BEST };
+enum how { PLAIN, SCALED, BEST, SCALED_BEST };
 struct way {
     const char *type; /* NULL: there is none */
     enum how how;
@@ -121,16 +121,19 @@ static enum ht_err with_group(struct ht_job *job, const char **type, struct ht_d
 static enum ht_err take_way(struct ht_job *job, const struct named *n, const struct way *way, const char *format,
                             struct ht_diag *diag)
 {
-    static const char *const how[] = {"", ", weighted by the activations of a calibration text",
-                                      ", codes chosen by the activations of a calibration text"};
+    static const char *const how[] = {"", ", with AWQ's scales of a calibration text",
+                                      ", codes chosen by the activations of a calibration text",
+                                      ", with AWQ's scales, codes chosen by the activations of a calibration text"};
+    bool scaled = way->how == SCALED || way->how == SCALED_BEST, best = way->how == BEST || way->how == SCALED_BEST;
     struct ht__options *o = &job->options;
     const char *type = way->type;
     HT_TRY(with_group(job, &type, diag));
     o->format = format;
-    if (way->how != PLAIN && !o->calibration && !o->imatrix) o->calibration = "default";
-    if (way->how == BEST && !o->effort) o->effort = "best";
+    if (way->how != PLAIN && !o->calibration && (scaled || !o->imatrix)) o->calibration = "default";
+    if (best && !o->effort) o->effort = "best";
     if (way->how == PLAIN) o->calibration = NULL;
     HT_TRY(note(job, HT__LOG_INFO, ht__arena_printf(&job->arena, "%s: %s%s", n->name, type, how[way->how]), diag));
+    if (scaled && !(type = ht__arena_printf(&job->arena, "awq_%s", type))) return ht__fail_memory(diag, "method");
     return ht__options_set(job, "type", type, diag);
 }
 

@@ -1,5 +1,5 @@
 /* Parsing options: every text of struct ht__options becomes a value here, or an error that names the option. */
-#include "job/settings.h"
+#include "job/settings_parts.h"
 #include "advise/fit.h"
 #include "advise/program.h"
 #include "recipe/quality.h"
@@ -9,14 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct parser {
-    struct ht_job *job;
-    const struct ht__options *o;
-    struct ht__settings *s;
-    struct ht_diag *diag;
-    bool estimating;
-};
 
 static void *array(struct parser *p, size_t n, size_t size)
 {
@@ -480,6 +472,23 @@ static enum ht_err parse_split(struct parser *p)
     return count(p, "split-max-tensors", p->o->split_max_tensors, 1, UINT32_MAX, &split->max_tensors);
 }
 
+enum { MOST_PARTS = 10000 };
+
+/* "3/8" */
+static enum ht_err parse_part(struct parser *p, struct ht__publish_settings *s)
+{
+    const char *text = p->o->part;
+    char *end = NULL;
+    if (!text) return HT_OK;
+    unsigned long part = *text >= '1' && *text <= '9' ? strtoul(text, &end, 10) : 0;
+    unsigned long parts = end && *end == '/' && end[1] >= '1' && end[1] <= '9' ? strtoul(end + 1, &end, 10) : 0;
+    if (!end || *end || part < 1 || part > parts || parts > MOST_PARTS)
+        return ht__fail(p->diag, HT_ERR_USAGE, "part", -1, "expected I/N, part I of N (at most %d): 3/8", MOST_PARTS);
+    s->part = (uint32_t)part;
+    s->parts = (uint32_t)parts;
+    return HT_OK;
+}
+
 static enum ht_err parse_publish(struct parser *p)
 {
     const struct ht__options *o = p->o;
@@ -490,7 +499,9 @@ static enum ht_err parse_publish(struct parser *p)
                                        .html = o->html,
                                        .overwrite = o->overwrite,
                                        .resume = o->resume,
+                                       .take_from = o->take_from,
                                        .checkpoint_seconds = 10};
+    HT_TRY(parse_part(p, s));
     return count(p, "checkpoint-seconds", o->checkpoint_seconds, 0, 86400, &s->checkpoint_seconds);
 }
 
@@ -564,7 +575,7 @@ static enum ht_err parse_effort(struct parser *p)
     for (size_t i = 0; i < s->n_targets; i++) {
         HT_TRY(give_method(p, &s->targets[i]));
         const struct ht__method *m = s->targets[i].method.method;
-        s->targets[i].scaled |= m == &ht__method_awq;
+        s->targets[i].scaled |= m == &ht__method_awq || m == &ht__method_smooth;
         s->importance.calibration.for_codes |= m && m->by_layer;
     }
     return check_scaled(p);
@@ -626,112 +637,6 @@ static enum ht_err parse_measure(struct parser *p)
     return parse_eval(p, &s->eval);
 }
 
-/* ---- budgets ---- */
-
-static enum ht_err room_for_weights(const void *ctx, const struct ht__model *model, uint64_t *bytes,
-                                    struct ht_diag *diag)
-{
-    const struct ht__room *room = ctx;
-    struct ht__fit_shape shape;
-    HT_TRY(ht__fit_shape(model, &shape, diag));
-    *bytes = ht__fit_room(&shape, room->memory, room->ctx ? room->ctx : ht__fit_default_ctx(&shape),
-                          ht__codec_by_name("f16"));
-    return HT_OK;
-}
-
-/* "90", "90s", "10m", "2h" */
-static enum ht_err parse_time(struct parser *p, const char *text, double *seconds)
-{
-    char *end = NULL;
-    double value = isdigit((unsigned char)*text) || *text == '.' ? strtod(text, &end) : -1;
-    double unit = value < 0 ? 0 : *end == 'm' ? 60 : *end == 'h' ? 3600 : 1;
-    if (end && *end && strchr("smh", *end)) end++;
-    *seconds = value * unit;
-    if (*seconds > 0 && *seconds < 1e9 && *end == '\0') return HT_OK;
-    return ht__fail(p->diag, HT_ERR_USAGE, "budget-time", -1, "expected a time such as 90s, 10m or 2h, got \"%s\"",
-                    text);
-}
-
-static enum ht_err parse_bpw(struct parser *p)
-{
-    struct ht__budget_settings *b = &p->s->pipeline.budget;
-    const char *text = p->o->bpw;
-    char *end = NULL;
-    b->bpw = isdigit((unsigned char)*text) || *text == '.' ? strtod(text, &end) : 0;
-    if (!(b->bpw > 0) || b->bpw > 32 || *end)
-        return ht__fail(p->diag, HT_ERR_USAGE, "bpw", -1, "expected bits a weight, such as 4.5, got \"%s\"", text);
-    b->kind = HT__BUDGET_BITS;
-    b->text = ht__arena_printf(&p->s->arena, "%.6gbpw", b->bpw);
-    return b->text ? HT_OK : ht__fail_memory(p->diag, "bpw");
-}
-
-/* Of a file; with a context or a card, of what runs it. */
-static enum ht_err parse_fit(struct parser *p)
-{
-    struct ht__budget_settings *b = &p->s->pipeline.budget;
-    const struct ht__options *o = p->o;
-    const struct ht__gpu *gpu = NULL;
-    if (o->gpu) HT_TRY(ht__gpu_by_name(o->gpu, &gpu, p->diag));
-    if (o->fit) HT_TRY(ht__parse_size("fit", o->fit, &b->bytes, p->diag));
-    if (!o->fit) b->bytes = gpu->memory;
-    if (!b->bytes)
-        return ht__fail(p->diag, HT_ERR_USAGE, "fit", -1,
-                        o->fit ? "no model has 0 bytes"
-                               : "this card is sold with several memory sizes: add --fit SIZE");
-    b->kind = gpu || o->ctx ? HT__BUDGET_ROOM : HT__BUDGET_FILE;
-    b->text = ht__arena_str(&p->s->arena, o->fit ? o->fit : "gpu");
-    b->room = room_for_weights;
-    b->ctx = &p->s->room;
-    p->s->room.memory = b->bytes;
-    HT_TRY(count(p, "ctx", o->ctx, 1, HT__FIT_MOST_CTX, &p->s->room.ctx));
-    return b->text ? HT_OK : ht__fail_memory(p->diag, "fit");
-}
-
-static enum ht_err check_budget(struct parser *p)
-{
-    const struct ht__options *o = p->o;
-    const char *option = o->bpw ? "bpw" : "fit", *why = NULL;
-    bool one_file = p->s->pipeline.budget.kind == HT__BUDGET_FILE;
-    if (o->type.n) why = "it chooses the types itself: leave -t out";
-    if (o->pure) why = "it chooses a type for each tensor, which --pure does not allow";
-    if (o->convert) why = "convert chooses no types; use quantize";
-    if (o->format && strcmp(o->format, "gguf") != 0) why = "it chooses types of GGUF files; leave --format out";
-    if (o->bpw && (o->fit || o->gpu)) why = "give a size or bits a weight, not both";
-    if (one_file && (o->split_max_size || o->split_max_tensors || o->keep_split))
-        why = "it is the size of one file; with --bpw files can be split";
-    return why ? ht__fail(p->diag, HT_ERR_USAGE, option, -1, "%s", why) : HT_OK;
-}
-
-static enum ht_err parse_budget(struct parser *p)
-{
-    struct ht__budget_settings *b = &p->s->pipeline.budget;
-    const struct ht__options *o = p->o;
-    struct ht__buf yaml;
-    if (!o->fit && !o->bpw && !o->gpu)
-        return o->budget_time ? ht__fail(p->diag, HT_ERR_USAGE, "budget-time", -1, "it is for --fit SIZE and --bpw X")
-                              : HT_OK;
-    HT_TRY(o->bpw && !o->fit && !o->gpu ? parse_bpw(p) : parse_fit(p));
-    HT_TRY(check_budget(p));
-    if (o->budget_time) HT_TRY(parse_time(p, o->budget_time, &b->seconds));
-    ht__buf_init(&yaml, p->job->alloc);
-    ht__options_yaml(p->job, &yaml);
-    const char *text = ht__buf_text(&yaml);
-    b->options = text ? ht__arena_str(&p->s->arena, text) : NULL;
-    ht__buf_close(&yaml);
-    return b->options ? HT_OK : ht__fail_memory(p->diag, "budget");
-}
-
-/* One GGUF file; its mix is found when the model is known. */
-static enum ht_err take_budget(struct parser *p)
-{
-    struct ht__pipeline_settings *s = &p->s->pipeline;
-    s->targets = array(p, 1, sizeof *s->targets);
-    if (!s->targets) return ht__fail_memory(p->diag, "type");
-    s->targets[s->n_targets++] =
-        (struct ht__target){.container = &ht__container_gguf, .mix = ht__mix_by_name("Q2_K"), .type = s->budget.text};
-    return HT_OK;
-}
-
 /* ---- verbs ------------------------------------------------------------------------------------ */
 
 static enum ht_err parse_pipeline(struct parser *p, bool survey)
@@ -755,8 +660,8 @@ static enum ht_err parse_pipeline(struct parser *p, bool survey)
     HT_TRY(parse_level(p));
     s->strict = o->strict;
     HT_TRY(survey ? HT_OK : parse_container(p));
-    if (!survey) HT_TRY(parse_budget(p));
-    HT_TRY(survey ? take_measured(p) : s->budget.kind ? take_budget(p) : parse_targets(p));
+    if (!survey) HT_TRY(ht__settings_parse_budget(p));
+    HT_TRY(survey ? take_measured(p) : s->budget.kind ? ht__settings_take_budget(p) : parse_targets(p));
     if (!survey) HT_TRY(parse_scheme_rules(p));
     if (!survey) HT_TRY(share_rules(p));
     if (!survey) HT_TRY(parse_max_error(p));

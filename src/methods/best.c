@@ -26,9 +26,10 @@ struct ht__best {
     const struct ht__ops *ops;
     struct ht__pool *pool;
     int64_t n;
-    float *cross;    /* q'f, as floats */
+    float *cross;    /* q'f, as floats; NULL: the site knows what is wanted */
     float *diagonal; /* of H: importance for grids */
     struct ht__order order;
+    struct ht__gram gram;
     struct ht__factor factors[N_CANDIDATES];
 };
 
@@ -39,33 +40,37 @@ static int factor_of(int candidate)
     return candidate;
 }
 
-static enum ht_err open_parts(struct ht__best *b, struct ht_diag *diag)
+static enum ht_err copy_products(struct ht__best *b, struct ht_diag *diag)
 {
     const struct ht__site_stats *s = b->site;
-    b->cross = ht__new_array(b->alloc, (size_t)b->n, (size_t)b->n * sizeof *b->cross);
+    if (s->cross) b->cross = ht__new_array(b->alloc, (size_t)b->n, (size_t)b->n * sizeof *b->cross);
     b->diagonal = ht__new_array(b->alloc, (size_t)b->n, sizeof *b->diagonal);
-    if (!b->cross || !b->diagonal) return ht__fail_memory(diag, "best");
-    for (int64_t i = 0; i < b->n * b->n; i++)
+    if ((s->cross && !b->cross) || !b->diagonal) return ht__fail_memory(diag, "best");
+    for (int64_t i = 0; b->cross && i < b->n * b->n; i++)
         b->cross[i] = (float)s->cross[i];
     for (int64_t i = 0; i < b->n; i++)
         b->diagonal[i] = (float)s->gram[i * (b->n + 1)];
+    return ht__gram_open(&b->gram, s->gram, b->n, b->order, b->alloc, diag);
+}
+
+static enum ht_err factor_all(struct ht__best *b, struct ht_diag *diag)
+{
     for (int i = 1; i < N_CANDIDATES; i++)
-        if (factor_of(i) == i)
-            HT_TRY(ht__factor_open(&b->factors[i], s->gram, b->n, candidates[i].damping, b->order, b->pool, b->alloc,
-                                   diag));
+        if (factor_of(i) == i) HT_TRY(ht__factor_open(&b->factors[i], &b->gram, candidates[i].damping, b->pool, diag));
     return HT_OK;
 }
 
-enum ht_err ht__best_open(const struct ht__site_stats *site, struct ht__order order, const struct ht__ops *ops,
+enum ht_err ht__best_open(struct ht__site_stats *site, bool spend, struct ht__order order, const struct ht__ops *ops,
                           struct ht__pool *pool, const struct ht__alloc *alloc, struct ht__best **out,
                           struct ht_diag *diag)
 {
     struct ht__best *b = *out = ht__new(alloc, sizeof *b);
     if (!b) return ht__fail_memory(diag, "best");
     *b = (struct ht__best){.alloc = alloc, .site = site, .order = order, .ops = ops, .pool = pool, .n = site->n_in};
-    for (int i = 0; i < N_CANDIDATES; i++)
-        b->factors[i].alloc = alloc;
-    enum ht_err err = open_parts(b, diag);
+    b->gram.alloc = alloc;
+    enum ht_err err = copy_products(b, diag);
+    if (err == HT_OK && spend) ht__site_spend(site);
+    if (err == HT_OK) err = factor_all(b, diag);
     if (err != HT_OK) ht__best_close(out);
     return err;
 }
@@ -76,6 +81,7 @@ void ht__best_close(struct ht__best **best)
     if (!b) return;
     for (int i = 0; i < N_CANDIDATES; i++)
         ht__factor_close(&b->factors[i]);
+    ht__gram_close(&b->gram);
     ht__free(b->alloc, b->cross);
     ht__free(b->alloc, b->diagonal);
     ht__free(b->alloc, b);
@@ -112,16 +118,20 @@ struct job {
     struct buffers *buffers; /* by thread */
 };
 
-/* b = W (f'q) + r'q / share + damping W, then W* = b (H + damping)^-1; all by columns. */
+/* b = W (f'q) + r'q / share + damping W, then W* = b (H + damping)^-1; all by columns. W (f'q) is in r'q where the site knows what
+ * is wanted. */
 static void make_target(const struct job *j, struct buffers *k, const struct ht__factor *f, int64_t row, int64_t n_rows)
 {
     const struct ht__site_stats *s = j->b->site;
     int64_t n = j->b->n;
     const float *w = j->m->w + row * n;
-    ht__ops_product(j->b->ops, j->b->cross, n, n, n, w, n, n_rows, k->target, n, k->feedback.scratch);
+    if (j->b->cross)
+        ht__ops_product(j->b->ops, j->b->cross, n, n, n, w, n, n_rows, k->target, n, k->feedback.scratch);
+    else
+        memset(k->target, 0, (size_t)(n_rows * n) * sizeof *k->target);
     for (int64_t r = 0; r < n_rows; r++)
         for (int64_t p = 0; p < n; p++) {
-            int64_t c = f->column[p];
+            int64_t c = f->gram->column[p];
             double sum = (double)k->target[r * n + c] + f->damping * (double)w[r * n + c];
             if (j->m->share != 0) sum += s->stream[c * s->n_stream + row + r] / j->m->share;
             k->placed[r * n + p] = (float)sum;
@@ -129,7 +139,7 @@ static void make_target(const struct job *j, struct buffers *k, const struct ht_
     ht__factor_solve(f, j->b->ops, k->placed, n_rows, k->feedback.scratch);
     for (int64_t r = 0; r < n_rows; r++)
         for (int64_t p = 0; p < n; p++)
-            k->target[r * n + f->column[p]] = k->placed[r * n + p];
+            k->target[r * n + f->gram->column[p]] = k->placed[r * n + p];
 }
 
 /* What the rows ought to give on the held-out tokens. */
@@ -137,8 +147,11 @@ static double want(const struct job *j, struct buffers *k, int64_t row, int64_t 
 {
     const struct ht__site_stats *s = j->b->site;
     double energy = 0;
-    ht__ops_product(j->b->ops, j->m->w + row * s->n_in, s->n_in, n_rows, s->n_in, s->held_f, s->n_in, s->n_held,
-                    k->wanted, j->rows, k->feedback.scratch);
+    if (s->held_f)
+        ht__ops_product(j->b->ops, j->m->w + row * s->n_in, s->n_in, n_rows, s->n_in, s->held_f, s->n_in, s->n_held,
+                        k->wanted, j->rows, k->feedback.scratch);
+    else
+        memset(k->wanted, 0, (size_t)(s->n_held * j->rows) * sizeof *k->wanted);
     for (int64_t t = 0; t < s->n_held; t++)
         for (int64_t r = 0; r < n_rows; r++) {
             float *y = &k->wanted[t * j->rows + r];

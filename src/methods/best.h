@@ -20,8 +20,9 @@
 
 struct ht__best;
 
-/* Factors of a finished site, for all of its matrices. */
-HT_MUST_CHECK enum ht_err ht__best_open(const struct ht__site_stats *site, struct ht__order order,
+/* Factors of a finished site, for all of its matrices. spend: nothing else is made of the site, and its gram and cross are freed
+ * as soon as they are copied. */
+HT_MUST_CHECK enum ht_err ht__best_open(struct ht__site_stats *site, bool spend, struct ht__order order,
                                         const struct ht__ops *ops, struct ht__pool *pool, const struct ht__alloc *alloc,
                                         struct ht__best **out, struct ht_diag *diag);
 void ht__best_close(struct ht__best **best);

@@ -29,6 +29,22 @@ const struct ht__method ht__method_best = {
     .rows = rows,
 };
 
+static const char *not_smooth(const struct ht__scheme_params *params)
+{
+    return ht__scheme_flags(params) & HT__SCHEME_INT8_INPUTS
+               ? NULL
+               : "SmoothQuant's scales are for activations of 8 bits (w8a8); for weights alone there is @awq";
+}
+
+const struct ht__method ht__method_smooth = {
+    .name = "smooth",
+    .about = "SmoothQuant's scales, folded into the model, for activations in 8 bits; then as best",
+    .options = options,
+    .by_layer = true,
+    .unsuited = not_smooth,
+    .rows = rows,
+};
+
 const struct ht__method ht__method_awq = {
     .name = "awq",
     .about = "AWQ's scales, folded into the model; then as best",

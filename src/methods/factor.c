@@ -4,66 +4,72 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PANEL = 64, LANES = 8, TASK_ROWS = 16, DEPTH = 256 };
+enum { PANEL = 64, LANES = 8, TASK_ROWS = 128, DEPTH = 256 };
 
-/* ---- Cholesky, in double: the panel of columns [first, last) is finished before the next ---- */
+/* ---- Cholesky, in place: the panel of columns [first, last) is finished before the next ---- */
 
 struct panel {
     const struct ht__ops *ops;
-    double *a;
+    float *a;
     int64_t n, first, last;
+    struct room {
+        double sum[TASK_ROWS * PANEL];
+        float part[TASK_ROWS * PANEL];
+        _Alignas(64) float scratch[HT__MATMUL_SCRATCH];
+    } * rooms; /* by thread */
 };
 
-static double sum_lanes(const double *lanes)
-{
-    double sum = 0;
-    for (int j = 0; j < LANES; j++)
-        sum += lanes[j];
-    return sum;
-}
-
 /* In a fixed order of sums, that compilers make vectors of. */
-static double dot(const double *a, const double *b, int64_t n)
+static double dot(const float *a, const float *b, int64_t n)
 {
-    double lanes[LANES] = {0}, sum;
+    double lanes[LANES] = {0}, sum = 0;
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES)
         for (int j = 0; j < LANES; j++)
-            lanes[j] += a[i + j] * b[i + j];
-    sum = sum_lanes(lanes);
+            lanes[j] += (double)a[i + j] * (double)b[i + j];
+    for (int j = 0; j < LANES; j++)
+        sum += lanes[j];
     for (; i < n; i++)
-        sum += a[i] * b[i];
+        sum += (double)a[i] * (double)b[i];
     return sum;
 }
 
-/* What the columns before the panel leave of some rows of it, in the same order; DEPTH of them at a time, so that they
- * stay in the cache. What lies above the diagonal is written too: nobody reads it. */
+/* What the columns before the panel leave of some rows of it. What lies above the diagonal is written too: nobody reads it. */
 static void update_rows(void *ctx, int64_t task, int thread)
 {
     const struct panel *p = ctx;
+    struct room *room = &p->rooms[thread];
     int64_t row = p->first + task * TASK_ROWS, n = p->n - row < TASK_ROWS ? p->n - row : TASK_ROWS;
     int64_t columns = p->last - p->first;
-    double *mine = p->a + row * p->n, lanes[TASK_ROWS * PANEL * LANES];
-    (void)thread;
-    memset(lanes, 0, (size_t)(n * columns) * LANES * sizeof *lanes);
+    float *mine = p->a + row * p->n;
+    memset(room->sum, 0, sizeof room->sum);
     for (int64_t k = 0; k < p->first; k += DEPTH) {
         int64_t depth = p->first - k < DEPTH ? p->first - k : DEPTH;
-        p->ops->add_products(lanes, mine + k, p->n, n, p->a + p->first * p->n + k, p->n, columns, depth);
+        ht__ops_product(p->ops, p->a + p->first * p->n + k, p->n, columns, depth, mine + k, p->n, n, room->part, PANEL,
+                        room->scratch);
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t j = 0; j < columns; j++)
+                room->sum[i * PANEL + j] += (double)room->part[i * PANEL + j];
     }
     for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < columns; j++)
-            mine[i * p->n + p->first + j] -= sum_lanes(lanes + (i * columns + j) * LANES);
+        for (int64_t j = 0; j < columns; j++) {
+            float *at = &mine[i * p->n + p->first + j];
+            *at = (float)((double)*at - room->sum[i * PANEL + j]);
+        }
 }
 
 static bool factor_square(const struct panel *p)
 {
     for (int64_t j = p->first; j < p->last; j++) {
-        double *row = p->a + j * p->n, d = row[j] - dot(row + p->first, row + p->first, j - p->first);
+        float *row = p->a + j * p->n;
+        double d = (double)row[j] - dot(row + p->first, row + p->first, j - p->first);
         if (!(d > 0) || !isfinite(d)) return false;
-        row[j] = sqrt(d);
+        row[j] = (float)sqrt(d);
+        if (!(row[j] > 0)) return false;
         for (int64_t i = j + 1; i < p->last; i++) {
-            double *other = p->a + i * p->n;
-            other[j] = (other[j] - dot(other + p->first, row + p->first, j - p->first)) / row[j];
+            float *other = p->a + i * p->n;
+            other[j] =
+                (float)(((double)other[j] - dot(other + p->first, row + p->first, j - p->first)) / (double)row[j]);
         }
     }
     return true;
@@ -72,20 +78,20 @@ static bool factor_square(const struct panel *p)
 static void solve_row(void *ctx, int64_t task, int thread)
 {
     const struct panel *p = ctx;
-    double *mine = p->a + (p->last + task) * p->n;
+    float *mine = p->a + (p->last + task) * p->n;
     (void)thread;
     for (int64_t j = p->first; j < p->last; j++) {
-        const double *row = p->a + j * p->n;
-        mine[j] = (mine[j] - dot(mine + p->first, row + p->first, j - p->first)) / row[j];
+        const float *row = p->a + j * p->n;
+        mine[j] = (float)(((double)mine[j] - dot(mine + p->first, row + p->first, j - p->first)) / (double)row[j]);
     }
 }
 
-/* In place, the lower half. False: it is not positive definite. */
-static bool cholesky(double *a, int64_t n, struct ht__pool *pool)
+/* The lower half. False: it is not positive definite. */
+static bool cholesky(float *a, int64_t n, struct room *rooms, struct ht__pool *pool)
 {
     const struct ht__ops *ops = ht__ops(ht__cpu_best());
     for (int64_t first = 0; first < n; first += PANEL) {
-        struct panel p = {ops, a, n, first, first + PANEL < n ? first + PANEL : n};
+        struct panel p = {ops, a, n, first, first + PANEL < n ? first + PANEL : n, rooms};
         if (first) ht__pool_run(pool, (n - first + TASK_ROWS - 1) / TASK_ROWS, update_rows, &p);
         if (!factor_square(&p)) return false;
         if (p.last < n) ht__pool_run(pool, n - p.last, solve_row, &p);
@@ -93,7 +99,7 @@ static bool cholesky(double *a, int64_t n, struct ht__pool *pool)
     return true;
 }
 
-/* ---- order and damping ---- */
+/* ---- the order of the columns ---- */
 
 struct by_size {
     double group, diagonal; /* the largest diagonal of its group; its own */
@@ -110,109 +116,119 @@ static int compare(const void *a, const void *b)
     return x->column < y->column ? 1 : -1;
 }
 
-static double largest(const struct ht__factor *f, const double *gram, int64_t first, int64_t n)
+static double largest(const struct ht__gram *g, const double *products, int64_t first, int64_t n)
 {
     double most = 0;
-    for (int64_t i = first; i < first + n && i < f->n; i++)
-        most = fmax(most, gram[i * f->n + i]);
+    for (int64_t i = first; i < first + n && i < g->n; i++)
+        most = fmax(most, products[i * g->n + i]);
     return most;
 }
 
-static struct by_size size_of(const struct ht__factor *f, const double *gram, int64_t i, struct ht__order order)
+static struct by_size size_of(const struct ht__gram *g, const double *products, int64_t i, struct ht__order order)
 {
     struct by_size size = {.column = (int32_t)i};
-    if (order.kind != HT__ORDER_NATURAL) size.diagonal = gram[i * f->n + i];
+    if (order.kind != HT__ORDER_NATURAL) size.diagonal = products[i * g->n + i];
     if (order.kind == HT__ORDER_GROUP) {
         size.first = (int32_t)(i / order.group * order.group);
-        size.group = largest(f, gram, size.first, order.group);
+        size.group = largest(g, products, size.first, order.group);
     }
     return size;
 }
 
-static enum ht_err order_columns(struct ht__factor *f, const double *gram, struct ht__order order, struct ht_diag *diag)
+static enum ht_err order_columns(struct ht__gram *g, const double *products, struct ht__order order,
+                                 struct ht_diag *diag)
 {
-    struct by_size *all = ht__new_array(f->alloc, (size_t)f->n, sizeof *all);
+    struct by_size *all = ht__new_array(g->alloc, (size_t)g->n, sizeof *all);
     if (!all) return ht__fail_memory(diag, "factor");
-    for (int64_t i = 0; i < f->n; i++)
-        all[i] = size_of(f, gram, i, order);
-    qsort(all, (size_t)f->n, sizeof *all, compare);
-    for (int64_t i = 0; i < f->n; i++)
-        f->place[f->column[i] = all[i].column] = (int32_t)i;
-    ht__free(f->alloc, all);
+    for (int64_t i = 0; i < g->n; i++)
+        all[i] = size_of(g, products, i, order);
+    qsort(all, (size_t)g->n, sizeof *all, compare);
+    for (int64_t i = 0; i < g->n; i++)
+        g->place[g->column[i] = all[i].column] = (int32_t)i;
+    ht__free(g->alloc, all);
     return HT_OK;
 }
 
-static double mean_diagonal(const double *gram, int64_t n)
+static void arrange(struct ht__gram *g, const double *products)
 {
     double sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        sum += gram[i * n + i];
-    return sum / (double)n;
+    for (int64_t i = 0; i < g->n; i++) {
+        const double *row = products + (int64_t)g->column[i] * g->n;
+        for (int64_t j = 0; j < g->n; j++)
+            g->at[i * g->n + j] = (float)row[g->column[j]];
+        sum += products[i * (g->n + 1)];
+    }
+    g->mean = sum / (double)g->n;
 }
 
-static void arrange(const struct ht__factor *f, const double *gram, double *a)
+enum ht_err ht__gram_open(struct ht__gram *g, const double *products, int64_t n, struct ht__order order,
+                          const struct ht__alloc *alloc, struct ht_diag *diag)
 {
-    for (int64_t i = 0; i < f->n; i++) {
-        const double *row = gram + (int64_t)f->column[i] * f->n;
-        for (int64_t j = 0; j < f->n; j++)
-            a[i * f->n + j] = row[f->column[j]];
-        a[i * f->n + i] += f->damping;
+    *g = (struct ht__gram){.alloc = alloc, .n = n};
+    g->column = ht__new_array(alloc, (size_t)n, sizeof *g->column);
+    g->place = ht__new_array(alloc, (size_t)n, sizeof *g->place);
+    g->at = ht__new_array(alloc, (size_t)n, (size_t)n * sizeof *g->at);
+    if (!g->column || !g->place || !g->at) return ht__fail_memory(diag, "factor");
+    HT_TRY(order_columns(g, products, order, diag));
+    arrange(g, products);
+    return HT_OK;
+}
+
+void ht__gram_close(struct ht__gram *g)
+{
+    ht__free(g->alloc, g->column);
+    ht__free(g->alloc, g->place);
+    ht__free(g->alloc, g->at);
+    *g = (struct ht__gram){.alloc = g->alloc};
+}
+
+/* ---- damping ---- */
+
+static void damp(const struct ht__factor *f)
+{
+    const struct ht__gram *g = f->gram;
+    for (int64_t i = 0; i < g->n; i++) {
+        memcpy(f->root + i * g->n, g->at + i * g->n, (size_t)(i + 1) * sizeof(float));
+        f->root[i * (g->n + 1)] = (float)((double)g->at[i * (g->n + 1)] + f->damping);
     }
 }
 
-static void keep(struct ht__factor *f, const double *a)
+static void mirror(const struct ht__factor *f)
 {
-    for (int64_t i = 0; i < f->n; i++)
-        for (int64_t j = 0; j <= i; j++)
-            f->lower[i * f->n + j] = f->upper[j * f->n + i] = (float)a[i * f->n + j];
+    int64_t n = f->gram->n;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < i; j++)
+            f->root[j * n + i] = f->root[i * n + j];
 }
 
-static enum ht_err make(struct ht__factor *f, const double *gram, double *a, struct ht__pool *pool,
-                        struct ht_diag *diag)
+static enum ht_err make(struct ht__factor *f, struct room *rooms, struct ht__pool *pool, struct ht_diag *diag)
 {
     enum { TRIES = 8 };
     for (int i = 0; i < TRIES; i++, f->damping *= 10) {
-        arrange(f, gram, a);
-        for (int64_t k = 0; i == 0 && k < f->n * f->n; k++)
-            f->gram[k] = (float)a[k];
-        if (cholesky(a, f->n, pool)) {
-            keep(f, a);
-            for (int64_t k = 0; k < f->n; k++)
-                f->gram[k * f->n + k] = (float)(gram[(int64_t)f->column[k] * (f->n + 1)] + f->damping);
-            return HT_OK;
-        }
+        damp(f);
+        if (!cholesky(f->root, f->gram->n, rooms, pool)) continue;
+        mirror(f);
+        return HT_OK;
     }
     return ht__fail(diag, HT_ERR_NONFINITE, "calibration", -1, "the Gram matrix of a site cannot be factored");
 }
 
-enum ht_err ht__factor_open(struct ht__factor *f, const double *gram, int64_t n, double damping, struct ht__order order,
-                            struct ht__pool *pool, const struct ht__alloc *alloc, struct ht_diag *diag)
+enum ht_err ht__factor_open(struct ht__factor *f, const struct ht__gram *gram, double damping, struct ht__pool *pool,
+                            struct ht_diag *diag)
 {
-    double mean = mean_diagonal(gram, n);
-    size_t size = (size_t)n * sizeof(float);
-    *f = (struct ht__factor){.alloc = alloc, .n = n, .damping = mean > 0 ? damping * mean : 1};
-    f->column = ht__new_array(alloc, (size_t)n, sizeof *f->column);
-    f->place = ht__new_array(alloc, (size_t)n, sizeof *f->place);
-    f->gram = ht__new_array(alloc, (size_t)n, size);
-    f->lower = ht__new_array(alloc, (size_t)n, size);
-    f->upper = ht__new_array(alloc, (size_t)n, size);
-    double *a = ht__new_array(alloc, (size_t)n, (size_t)n * sizeof *a);
-    enum ht_err err =
-        a && f->column && f->place && f->gram && f->lower && f->upper ? HT_OK : ht__fail_memory(diag, "factor");
-    if (err == HT_OK) err = order_columns(f, gram, order, diag);
-    if (err == HT_OK) err = make(f, gram, a, pool, diag);
-    ht__free(alloc, a);
+    size_t n = (size_t)gram->n;
+    *f = (struct ht__factor){.gram = gram, .damping = gram->mean > 0 ? damping * gram->mean : 1};
+    f->root = ht__new_array(gram->alloc, n, n * sizeof(float));
+    struct room *rooms = ht__new_aligned(gram->alloc, (size_t)ht__pool_threads(pool) * sizeof *rooms);
+    enum ht_err err = f->root && rooms ? make(f, rooms, pool, diag) : ht__fail_memory(diag, "factor");
+    ht__free_aligned(gram->alloc, rooms);
     return err;
 }
 
 void ht__factor_close(struct ht__factor *f)
 {
-    ht__free(f->alloc, f->column);
-    ht__free(f->alloc, f->place);
-    ht__free(f->alloc, f->gram);
-    ht__free(f->alloc, f->lower);
-    ht__free(f->alloc, f->upper);
-    *f = (struct ht__factor){.alloc = f->alloc};
+    if (f->gram) ht__free(f->gram->alloc, f->root);
+    *f = (struct ht__factor){.root = NULL};
 }
 
 /* ---- solving ---- */
@@ -259,14 +275,14 @@ static void forward(const struct ht__factor *f, const struct ht__ops *ops, float
 {
     float done[BESIDE * BLOCK] = {0};
     struct solving s;
-    for (int64_t first = 0; first < f->n; first += BLOCK) {
-        int n = (int)(f->n - first < BLOCK ? f->n - first : BLOCK);
-        const float *l = f->lower + first * f->n;
-        if (first) ht__ops_product(ops, l, f->n, n, first, rows, f->n, n_rows, done, BLOCK, scratch);
+    for (int64_t first = 0; first < f->gram->n; first += BLOCK) {
+        int n = (int)(f->gram->n - first < BLOCK ? f->gram->n - first : BLOCK);
+        const float *l = f->root + first * f->gram->n;
+        if (first) ht__ops_product(ops, l, f->gram->n, n, first, rows, f->gram->n, n_rows, done, BLOCK, scratch);
         begin_block(&s, first ? done : NULL, n_rows);
         for (int j = 0; j < n; j++)
-            solve_place(&s, l + j * f->n + first, j, 0, j, rows + first, f->n, n_rows);
-        put_block(&s, n, rows + first, f->n, n_rows);
+            solve_place(&s, l + j * f->gram->n + first, j, 0, j, rows + first, f->gram->n, n_rows);
+        put_block(&s, n, rows + first, f->gram->n, n_rows);
     }
 }
 
@@ -275,16 +291,17 @@ static void backward(const struct ht__factor *f, const struct ht__ops *ops, floa
 {
     float done[BESIDE * BLOCK] = {0};
     struct solving s;
-    for (int64_t first = (f->n - 1) / BLOCK * BLOCK; first >= 0; first -= BLOCK) {
-        int n = (int)(f->n - first < BLOCK ? f->n - first : BLOCK);
+    for (int64_t first = (f->gram->n - 1) / BLOCK * BLOCK; first >= 0; first -= BLOCK) {
+        int n = (int)(f->gram->n - first < BLOCK ? f->gram->n - first : BLOCK);
         int64_t last = first + n;
-        const float *u = f->upper + first * f->n;
-        if (last < f->n)
-            ht__ops_product(ops, u + last, f->n, n, f->n - last, rows + last, f->n, n_rows, done, BLOCK, scratch);
-        begin_block(&s, last < f->n ? done : NULL, n_rows);
+        const float *u = f->root + first * f->gram->n;
+        if (last < f->gram->n)
+            ht__ops_product(ops, u + last, f->gram->n, n, f->gram->n - last, rows + last, f->gram->n, n_rows, done,
+                            BLOCK, scratch);
+        begin_block(&s, last < f->gram->n ? done : NULL, n_rows);
         for (int j = n - 1; j >= 0; j--)
-            solve_place(&s, u + j * f->n + first, j, j + 1, n, rows + first, f->n, n_rows);
-        put_block(&s, n, rows + first, f->n, n_rows);
+            solve_place(&s, u + j * f->gram->n + first, j, j + 1, n, rows + first, f->gram->n, n_rows);
+        put_block(&s, n, rows + first, f->gram->n, n_rows);
     }
 }
 
@@ -293,7 +310,7 @@ void ht__factor_solve(const struct ht__factor *f, const struct ht__ops *ops, flo
 {
     for (int64_t r = 0; r < n_rows; r += BESIDE) {
         int64_t n = n_rows - r < BESIDE ? n_rows - r : BESIDE;
-        forward(f, ops, rows + r * f->n, n, scratch);
-        backward(f, ops, rows + r * f->n, n, scratch);
+        forward(f, ops, rows + r * f->gram->n, n, scratch);
+        backward(f, ops, rows + r * f->gram->n, n, scratch);
     }
 }

@@ -39,7 +39,7 @@ struct work {
 static float take(const struct work *k, int64_t row, int64_t place, float x)
 {
     const struct ht__coder *c = k->coder;
-    int64_t column = k->f->column[place], group = row * (k->n / c->group) + ht__coder_group(c, column);
+    int64_t column = k->f->gram->column[place], group = row * (k->n / c->group) + ht__coder_group(c, column);
     uint8_t *code = k->b->codes + row * k->n + column;
     *code = (uint8_t)nearest_code(c, k->b->scale[group], k->b->offset[group], x, *code);
     return k->b->scale[group] * c->level[*code] + k->b->offset[group];
@@ -51,7 +51,7 @@ static void feed_block(const struct work *k, int64_t first, int n, const float *
 {
     float sum[HT__FEEDBACK_ROWS], errors[BLOCK][HT__FEEDBACK_ROWS] = {{0}};
     for (int i = n - 1; i >= 0; i--) {
-        const float *u = k->f->upper + (first + i) * k->n + first;
+        const float *u = k->f->root + (first + i) * k->n + first;
         for (int64_t r = 0; r < HT__FEEDBACK_ROWS; r++)
             sum[r] = done && r < k->n_rows ? done[r * BLOCK + i] : 0;
         for (int j = i + 1; j < n; j++)
@@ -75,7 +75,7 @@ static void feed(const struct work *k)
         int n = (int)(k->n - first < BLOCK ? k->n - first : BLOCK);
         int64_t last = first + n;
         if (last < k->n)
-            ht__ops_product(k->ops, f->upper + first * k->n + last, k->n, n, k->n - last, k->b->error + last, k->n,
+            ht__ops_product(k->ops, f->root + first * k->n + last, k->n, n, k->n - last, k->b->error + last, k->n,
                             k->n_rows, done, BLOCK, k->b->scratch);
         feed_block(k, first, n, last < k->n ? done : NULL);
     }
@@ -85,15 +85,16 @@ static void feed(const struct work *k)
  * once, not once a row. */
 static void sweep(const struct work *k)
 {
-    const struct ht__factor *f = k->f;
+    float damping = (float)k->f->damping;
     for (int64_t i = k->n - 1; i >= 0; i--) {
-        const float *h = f->gram + i * k->n;
+        const float *h = k->f->gram->at + i * k->n;
         for (int64_t r = 0; r < k->n_rows; r++) {
             float *error = k->b->error + r * k->n, *gradient = k->b->gradient + r * k->n, w = k->w[r * k->n + i];
-            float now = w - error[i], next = take(k, r, i, now + gradient[i] / h[i]);
+            float now = w - error[i], next = take(k, r, i, now + gradient[i] / (h[i] + damping));
             if (next == now) continue;
             error[i] = w - next;
             k->ops->add_scaled(gradient, h, now - next, k->n);
+            gradient[i] += (now - next) * damping;
         }
     }
 }
@@ -113,18 +114,26 @@ bool ht__feedback_open(struct ht__feedback_buffers *b, const struct ht__coder *c
     return true;
 }
 
+static void find_gradient(const struct work *k)
+{
+    float damping = (float)k->f->damping;
+    ht__ops_product(k->ops, k->f->gram->at, k->n, k->n, k->n, k->b->error, k->n, k->n_rows, k->b->gradient, k->n,
+                    k->b->scratch);
+    for (int64_t i = 0; i < k->n_rows * k->n; i++)
+        k->b->gradient[i] += k->b->error[i] * damping;
+}
+
 /* The error of every weight under codes and scales as they are, and its gradient. */
 static void find_errors(const struct work *k)
 {
     const struct ht__coder *c = k->coder;
     for (int64_t r = 0; r < k->n_rows; r++)
         for (int64_t i = 0; i < k->n; i++) {
-            int64_t column = k->f->column[i], group = r * (k->n / c->group) + ht__coder_group(c, column);
+            int64_t column = k->f->gram->column[i], group = r * (k->n / c->group) + ht__coder_group(c, column);
             float level = c->level[k->b->codes[r * k->n + column]];
             k->b->error[r * k->n + i] = k->w[r * k->n + i] - (k->b->scale[group] * level + k->b->offset[group]);
         }
-    ht__ops_product(k->ops, k->f->gram, k->n, k->n, k->n, k->b->error, k->n, k->n_rows, k->b->gradient, k->n,
-                    k->b->scratch);
+    find_gradient(k);
 }
 
 /*
@@ -134,7 +143,7 @@ static void find_errors(const struct work *k)
 static void refit(const struct work *k, int64_t r, int64_t g)
 {
     const struct ht__coder *c = k->coder;
-    const int32_t *place = k->f->place;
+    const int32_t *place = k->f->gram->place;
     float *error = k->b->error + r * k->n, *gradient = k->b->gradient + r * k->n;
     float *scale = &k->b->scale[r * (k->n / c->group) + g], *offset = &k->b->offset[r * (k->n / c->group) + g];
     float shift = *scale != 0 ? *offset / *scale : 0;
@@ -144,7 +153,10 @@ static void refit(const struct work *k, int64_t r, int64_t g)
     for (int i = 0; i < c->group; i++) {
         int64_t column = ht__coder_column(c, g, i), at = place[column];
         float v = c->level[codes[column]] + shift;
-        if (v != 0) k->ops->add_scaled(k->b->change, k->f->gram + at * k->n, v, k->n);
+        if (v != 0) {
+            k->ops->add_scaled(k->b->change, k->f->gram->at + at * k->n, v, k->n);
+            k->b->change[at] += v * (float)k->f->damping;
+        }
         along += (double)gradient[at] * (double)v;
     }
     for (int i = 0; i < c->group; i++) {
@@ -179,8 +191,7 @@ static void choose(const struct work *k, int sweeps)
 {
     feed(k);
     if (sweeps == 0) return;
-    ht__ops_product(k->ops, k->f->gram, k->n, k->n, k->n, k->b->error, k->n, k->n_rows, k->b->gradient, k->n,
-                    k->b->scratch);
+    find_gradient(k);
     for (int i = 0; i < sweeps; i++)
         sweep(k);
 }
@@ -201,7 +212,7 @@ void ht__feedback_codes(const struct ht__factor *f, const struct ht__ops *ops, c
 {
     for (int64_t at = 0; at < n_rows; at += HT__FEEDBACK_ROWS) {
         int64_t n = n_rows - at < HT__FEEDBACK_ROWS ? n_rows - at : HT__FEEDBACK_ROWS;
-        struct work k = {f, ops, w + at * f->n, f->n, n, coder, b};
+        struct work k = {f, ops, w + at * f->gram->n, f->gram->n, n, coder, b};
         coder->read(coder, coded, row + at, n, b->codes, b->scale, b->offset);
         choose(&k, sweeps);
         if (sweeps && coder->rescale) choose_scales(&k, row + at, coded);
@@ -212,6 +223,6 @@ void ht__feedback_codes(const struct ht__factor *f, const struct ht__ops *ops, c
 void ht__feedback_place(const struct ht__factor *f, const float *rows, int64_t n_rows, float *placed)
 {
     for (int64_t r = 0; r < n_rows; r++)
-        for (int64_t p = 0; p < f->n; p++)
-            placed[r * f->n + p] = rows[r * f->n + f->column[p]];
+        for (int64_t p = 0; p < f->gram->n; p++)
+            placed[r * f->gram->n + p] = rows[r * f->gram->n + f->gram->column[p]];
 }

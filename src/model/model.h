@@ -66,10 +66,12 @@ struct ht__weight {
     const struct ht__packed_source
         *packed;     /* its parts, where another program packed it (schemes/packing.h); otherwise NULL */
     uint32_t native; /* of the native view: its place there */
-    /* Of the native view: all experts of a layer in one tensor of three dimensions, as rows of their inputs: the form in
-     * which a scheme can pack them. NULL: it is none. */
+    /* Of the native view: all experts of a layer in one tensor of three dimensions, as rows of their inputs, or a matrix
+     * that the model's code keeps as [in, out], turned round: the form in which a scheme can pack them. NULL: it is
+     * none. */
     const struct ht__weight *stack;
-    int64_t n_stacked; /* of that form: experts */
+    bool is_stack;     /* this is the form of another weight */
+    int64_t n_stacked; /* of that form: experts; 0: one matrix, turned round */
     bool linear;       /* of the native view: what the model's code calls Linear, [out, in] of one matrix */
     /* Of a GGUF file's native view: the type of the blocks that it is decoded from; NULL: it is of floats there, too. */
     const struct ht__codec *blocks;

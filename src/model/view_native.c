@@ -34,8 +34,9 @@ static enum ht_err add(struct ht__arch_build *b, const struct ht__tensor *t, con
     return HT_OK;
 }
 
-/* The same tensor as rows of the experts' inputs. */
-static enum ht_err add_stack(struct ht__arch_build *b, struct ht__weight *w, const struct ht__rows *rows)
+/* The same tensor as rows of inputs, of n_stacked experts or (0) of one matrix. */
+static enum ht_err add_stack(struct ht__arch_build *b, struct ht__weight *w, const struct ht__rows *rows,
+                             int64_t n_stacked)
 {
     struct ht__weight *stack = ht__arena_new(&b->model->arena, sizeof *stack);
     if (!stack) return ht__fail_memory(b->diag, w->name);
@@ -43,7 +44,8 @@ static enum ht_err add_stack(struct ht__arch_build *b, struct ht__weight *w, con
     stack->rows = rows;
     stack->ne[0] = rows->row_len;
     stack->ne[1] = rows->n_rows;
-    stack->n_stacked = w->tensor->shape[0];
+    stack->is_stack = true;
+    stack->n_stacked = n_stacked;
     w->stack = stack;
     return HT_OK;
 }
@@ -58,8 +60,12 @@ enum ht_err ht__native_add(struct ht__arch_build *b, const struct ht__found *f, 
 {
     const struct ht__role_info *role = ht__role_at(slot.role);
     bool matrix = role->matrix && !(role->flags & HT__ROLE_NEVER) && !slot.bias && f->tensor->n_dims == 2;
+    bool transposed = matrix && f->rule->map == ht__arch_transpose;
     const struct ht__rows *stack = b->stack;
     b->stack = NULL;
-    HT_TRY(add(b, f->tensor, f->rows, slot, matrix && f->rule->map != ht__arch_transpose));
-    return stack ? add_stack(b, &b->model->native[b->model->n_native - 1], stack) : HT_OK;
+    if (transposed && !(stack = ht__rows_transpose(b->arena, f->rows, f->tensor->shape[0])))
+        return ht__fail_memory(b->diag, f->tensor->name);
+    HT_TRY(add(b, f->tensor, f->rows, slot, matrix && !transposed));
+    if (!stack) return HT_OK;
+    return add_stack(b, &b->model->native[b->model->n_native - 1], stack, transposed ? 0 : f->tensor->shape[0]);
 }

@@ -170,7 +170,7 @@ static enum ht_err look_and_choose(struct sampling *s, struct ht_diag *diag)
     bool known;
     HT_TRY(look(s, ops, &known, diag));
     if (!known) return HT_OK;
-    enum ht_err err = ht__best_open(&s->stats, order, ops, s->sense->pool, s->plan->run.alloc, &best, diag);
+    enum ht_err err = ht__best_open(&s->stats, true, order, ops, s->sense->pool, s->plan->run.alloc, &best, diag);
     for (size_t i = 0; err == HT_OK && i < s->b->n; i++)
         if (is_of_site(s, &s->b->matrices[i])) err = one_matrix(s, &s->b->matrices[i], best, diag);
     ht__best_close(&best);

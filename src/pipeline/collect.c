@@ -1,6 +1,8 @@
 #include "pipeline/collect.h"
+#include "base/hash.h"
 #include "calibrate/calibration.h"
 #include "calibrate/kept.h"
+#include "pipeline/layers_driver.h"
 #include "pipeline/scales.h"
 
 /* A matrix that the engine may multiply with: what it turns out not to need does no harm here. */
@@ -28,13 +30,41 @@ static enum ht_err pretend(const struct ht__model *model, struct ht__importance 
     return err;
 }
 
+/* Outputs that are all made layer by layer look at the same activations again, and importance is needed no earlier: then the
+ * first pass alone is run, which says what has importance. */
+static bool comes_later(const struct ht__plan *plan)
+{
+    const struct ht__pipeline_settings *s = plan->settings;
+    for (size_t i = 0; i < plan->n_outputs; i++)
+        if (!ht__layers_output(plan, &plan->outputs[i])) return false;
+    return !s->budget.kind && !s->prune.text && !plan->scales;
+}
+
+static enum ht_err identify(struct ht__plan *plan, const struct ht__calibration *cal, struct ht_diag *diag)
+{
+    const struct ht__windows *w = &cal->windows;
+    struct ht__sha256 sha;
+    ht__sha256_begin(&sha);
+    ht__sha256_add(&sha, &cal->n_ctx, sizeof cal->n_ctx);
+    ht__sha256_add(&sha, w->tokens, w->n * (size_t)cal->n_ctx * sizeof *w->tokens);
+    ht__sha256_end(&sha, plan->text);
+    return plan->text[0] ? HT_OK : ht__fail_memory(diag, "importance");
+}
+
 static enum ht_err run(struct ht__plan *plan, const struct ht__model *model, struct ht__calibration *cal,
                        struct ht__importance *imp, struct ht_diag *diag)
 {
     struct ht__sums_state state = {.passes = 0};
-    HT_TRY(ht__calibration_run(cal, &plan->run, model, imp, &state, NULL, diag));
-    ht__calibration_warn(plan->run.log, imp);
-    return HT_OK;
+    size_t all = cal->windows.n;
+    plan->importance_later = comes_later(plan);
+    if (plan->importance_later) {
+        HT_TRY(identify(plan, cal, diag));
+        cal->windows.n = (size_t)cal->n_seqs;
+    }
+    enum ht_err err = ht__calibration_run(cal, &plan->run, model, imp, &state, NULL, diag);
+    cal->windows.n = all;
+    if (err == HT_OK && !plan->importance_later) ht__calibration_warn(plan->run.log, imp);
+    return err;
 }
 
 /* That it does not fit is an answer where the plan is an estimate; without a limit there is a default, which is raised

@@ -1,8 +1,8 @@
 /*
  * Text, so that a person can read it:
- *     halftone journal 2
+ *     halftone journal 3
  *     program <version>
- *     source <sha256 of what the source is>
+ *     source <sha256 of what the source is, where it lies> <sha256 of what it is anywhere>
  *     recipe <sha256 of what decides the bytes of the outputs>
  *     part <inode> <time of birth> <file>                    one for each file, in the plan's order
  *     done <weight> <sum of squares> <outputs> <readings> <check>
@@ -11,7 +11,7 @@
  * tensor counts when it is whole and its check, the sum of the line before it, is right; what a crash cut off is made
  * again.
  */
-#include "pipeline/journal.h"
+#include "pipeline/journal_parts.h"
 #include "base/hash.h"
 #include "pipeline/source.h"
 #include "pipeline/rows_driver.h"
@@ -25,7 +25,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_JOURNAL = 1 << 30, WINDOW = 1 << 20 };
+enum { WINDOW = HT__JOURNAL_WINDOW };
 
 /* Every byte of the outputs' heads, which carry each tensor's type, shape and place, the importance, and the effort. */
 static enum ht_err recipe_hash(const struct ht__plan *plan, char hex[65], struct ht_diag *diag)
@@ -36,9 +36,11 @@ static enum ht_err recipe_hash(const struct ht__plan *plan, char hex[65], struct
     for (size_t i = 0; i < plan->n_outputs; i++)
         for (uint32_t f = 0; f < plan->outputs[i].n_files; f++) {
             const struct ht__plan_file *file = &plan->outputs[i].files[f];
-            ht__sha256_add(&sha, file->path, strlen(file->path) + 1);
+            const char *name = ht__path_base(file->path); /* another folder is no other recipe */
+            ht__sha256_add(&sha, name, strlen(name) + 1);
             ht__sha256_add(&sha, file->head.data, file->head.len);
         }
+    ht__sha256_add(&sha, plan->text, strlen(plan->text));
     for (size_t i = 0; i < plan->n_items; i++)
         if (plan->importance[i]) {
             const struct ht__weight *w = ht__item_any(plan, i);
@@ -54,25 +56,26 @@ enum ht_err ht__journal_init(struct ht__journal *j, const struct ht__plan *plan,
     const char *first = out->folder ? out->folder : out->files[0].path;
     if (snprintf(j->path, sizeof j->path, "%s.journal", first) >= (int)sizeof j->path - 8)
         return ht__fail(diag, HT_ERR_LIMIT, first, -1, "the path is too long");
-    HT_TRY(ht__sources_identity(plan, j->source, diag));
+    HT_TRY(ht__sources_identity(plan, false, j->source, diag));
+    HT_TRY(ht__sources_identity(plan, true, j->content, diag));
     return recipe_hash(plan, j->recipe, diag);
 }
 
 /* ---- lines ------------------------------------------------------------------------------------ */
 
 /* A file that was made anew has another inode or another time of birth, where the file system keeps one. */
-static void put_part(struct ht__buf *out, const struct ht__plan_file *file)
+void ht__journal_put_part(struct ht__buf *out, int fd, const char *name)
 {
     struct statx x = {0};
-    if (statx(file->out.fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &x) != 0) memset(&x, 0, sizeof x);
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &x) != 0) memset(&x, 0, sizeof x);
     bool born = x.stx_mask & STATX_BTIME;
     ht__buf_printf(out, "part %llu %lld.%09u %s\n", (unsigned long long)x.stx_ino,
-                   born ? (long long)x.stx_btime.tv_sec : 0, born ? x.stx_btime.tv_nsec : 0, ht__path_base(file->path));
+                   born ? (long long)x.stx_btime.tv_sec : 0, born ? x.stx_btime.tv_nsec : 0, name);
 }
 
 static void put_head(struct ht__buf *out, const struct ht__journal *j)
 {
-    ht__buf_printf(out, "halftone journal 2\nprogram %s\nsource %s\nrecipe %s\n", HT_VERSION, j->source, j->recipe);
+    ht__buf_printf(out, HT__JOURNAL_BEGIN "%s %s\nrecipe %s\n", j->source, j->content, j->recipe);
 }
 
 static uint64_t check_of(const unsigned char *line, size_t n)
@@ -136,7 +139,7 @@ static void take_readings(struct line *line, const struct ht__plan *plan, struct
     }
 }
 
-static bool line_is_whole(char *text)
+bool ht__journal_line_is_whole(char *text)
 {
     char *last = strrchr(text, ' '), *end;
     if (!last) return false;
@@ -144,7 +147,7 @@ static bool line_is_whole(char *text)
     return *end == '\0' && end != last + 1 && check == check_of((unsigned char *)text, (size_t)(last - text));
 }
 
-static void forget(struct ht__journal *j, const struct ht__plan *plan, struct ht__tensor_stats *s, uint64_t weight)
+void ht__journal_forget(struct ht__journal *j, const struct ht__plan *plan, struct ht__tensor_stats *s, uint64_t weight)
 {
     j->finished[weight] = false;
     s->sum_squares = 0;
@@ -156,9 +159,9 @@ static void forget(struct ht__journal *j, const struct ht__plan *plan, struct ht
 }
 
 /* One line after the head; false when it is not one of ours. */
-static bool parse_tensor(struct ht__journal *j, const struct ht__plan *plan, char *text, struct ht__tensor_stats *stats)
+bool ht__journal_parse(struct ht__journal *j, const struct ht__plan *plan, char *text, struct ht__tensor_stats *stats)
 {
-    if (strncmp(text, "done ", 5) != 0 || !line_is_whole(text)) return false;
+    if (strncmp(text, "done ", 5) != 0 || !ht__journal_line_is_whole(text)) return false;
     struct line line = {text + 5, false};
     uint64_t weight = take_number(&line, 10);
     if (line.bad || weight >= plan->n_items || j->finished[weight]) return false;
@@ -171,14 +174,14 @@ static bool parse_tensor(struct ht__journal *j, const struct ht__plan *plan, cha
     }
     take_readings(&line, plan, &s->readings);
     j->finished[weight] = !line.bad && !s->readings.failed;
-    if (!j->finished[weight]) forget(j, plan, s, weight);
+    if (!j->finished[weight]) ht__journal_forget(j, plan, s, weight);
     return j->finished[weight];
 }
 
 /* ---- taking up an earlier run ----------------------------------------------------------------- */
 
 /* Skips `want` at the start of the text; false: the text belongs to another run. */
-static bool skip(char **text, const char *want)
+bool ht__journal_skip(char **text, const char *want)
 {
     size_t n = strlen(want);
     if (strncmp(*text, want, n) != 0) return false;
@@ -193,14 +196,13 @@ static enum ht_err refuse(const struct ht__journal *j, const char *why, struct h
 
 static enum ht_err check_head(const struct ht__journal *j, char **text, struct ht_diag *diag)
 {
-    char want[80];
-    if (!skip(text, "halftone journal 2\nprogram ")) return refuse(j, "was of another version of halftone", diag);
-    if (!skip(text, HT_VERSION "\nsource "))
+    char want[160];
+    if (!ht__journal_skip(text, HT__JOURNAL_BEGIN))
         return refuse(j, "was of another version of halftone, which may encode differently", diag);
-    snprintf(want, sizeof want, "%s\nrecipe ", j->source);
-    if (!skip(text, want)) return refuse(j, "was of another source, or the source has changed since", diag);
+    snprintf(want, sizeof want, "%s %s\nrecipe ", j->source, j->content);
+    if (!ht__journal_skip(text, want)) return refuse(j, "was of another source, or the source has changed since", diag);
     snprintf(want, sizeof want, "%s\n", j->recipe);
-    return skip(text, want) ? HT_OK : refuse(j, "was with other types, options or importance", diag);
+    return ht__journal_skip(text, want) ? HT_OK : refuse(j, "was with other types, options or importance", diag);
 }
 
 static enum ht_err check_parts(const struct ht__journal *j, const struct ht__plan *plan, char **text, bool *same,
@@ -213,8 +215,8 @@ static enum ht_err check_parts(const struct ht__journal *j, const struct ht__pla
         for (uint32_t f = 0; *same && f < plan->outputs[i].n_files; f++) {
             const struct ht__plan_file *file = &plan->outputs[i].files[f];
             want.len = 0;
-            put_part(&want, file);
-            *same = file->out.resumed && !want.failed && skip(text, ht__buf_text(&want));
+            ht__journal_put_part(&want, file->out.fd, ht__path_base(file->path));
+            *same = file->out.resumed && !want.failed && ht__journal_skip(text, ht__buf_text(&want));
             if (!*same)
                 ht__log_printf(plan->run.log, HT__LOG_WARNING, "%s %s; every tensor is made anew", file->out.part_path,
                                file->out.resumed ? "is of another run than the one to continue" : "is gone");
@@ -231,14 +233,14 @@ enum ht_err ht__journal_load(struct ht__journal *j, const struct ht__plan *plan,
     *found = false;
     if (!ht__path_exists(j->path)) return HT_OK;
     ht__buf_init(&buf, plan->run.alloc);
-    enum ht_err err = ht__file_load(j->path, MAX_JOURNAL, &buf, diag);
+    enum ht_err err = ht__file_load(j->path, HT__JOURNAL_MOST, &buf, diag);
     char *text = err == HT_OK ? (char *)(uintptr_t)ht__buf_text(&buf) : NULL;
     if (err == HT_OK && buf.failed) err = ht__fail_memory(diag, j->path);
     if (err == HT_OK) err = check_head(j, &text, diag);
     if (err == HT_OK) err = check_parts(j, plan, &text, found, diag);
     for (char *newline; err == HT_OK && *found && (newline = strchr(text, '\n')) != NULL; text = newline + 1) {
         *newline = '\0';
-        if (!parse_tensor(j, plan, text, stats)) break;
+        if (!ht__journal_parse(j, plan, text, stats)) break;
     }
     ht__buf_close(&buf);
     return err;
@@ -257,26 +259,38 @@ static enum ht_err sum_part(const struct ht__plan_file *file, const struct ht__e
     return HT_OK;
 }
 
-static enum ht_err check_tensor(struct ht__journal *j, const struct ht__plan *plan, struct ht__tensor_stats *stats,
-                                size_t weight, unsigned char *window, uint64_t *done, struct ht_diag *diag)
+size_t ht__journal_pieces(const struct ht__plan *plan, const struct ht__plan_output *out, size_t weight,
+                          struct ht__journal_piece pieces[HT__SCHEME_PARTS])
+{
+    struct ht__place place = out->places[weight];
+    const struct ht__plan_file *file = &out->files[place.file];
+    const struct ht__packed *packed = out->packed ? out->packed[weight] : NULL;
+    size_t n = 0;
+    if (!ht__item_in(plan, out, weight)) return 0;
+    if (!packed) pieces[n++] = (struct ht__journal_piece){&file->entries[place.entry], 0};
+    for (int i = 0; packed && i < packed->n_parts; i++)
+        if (packed->entry[i] != UINT32_MAX)
+            pieces[n++] = (struct ht__journal_piece){&file->entries[packed->entry[i]], packed->base[i]};
+    return n;
+}
+
+enum ht_err ht__journal_check_tensor(struct ht__journal *j, const struct ht__plan *plan, struct ht__tensor_stats *stats,
+                                     size_t weight, unsigned char *window, uint64_t *done, struct ht_diag *diag)
 {
     for (size_t o = 0; o < plan->n_outputs; o++) {
         const struct ht__plan_output *out = &plan->outputs[o];
-        struct ht__place place = out->places[weight];
-        const struct ht__plan_file *file = &out->files[place.file];
-        const struct ht__packed *packed = out->packed ? out->packed[weight] : NULL;
+        const struct ht__plan_file *file = &out->files[out->places[weight].file];
+        struct ht__journal_piece pieces[HT__SCHEME_PARTS];
         struct ht__sum sum = {0};
-        if (!ht__item_in(plan, out, weight)) continue;
-        for (int i = 0; i < (packed ? packed->n_parts : 1); i++) {
-            if (packed && packed->entry[i] == UINT32_MAX) continue;
-            const struct ht__extent *part = &file->entries[packed ? packed->entry[i] : place.entry];
-            HT_TRY(sum_part(file, part, packed ? packed->base[i] : 0, window, &sum, diag));
-            *done += part->n_bytes;
+        size_t n = ht__journal_pieces(plan, out, weight, pieces);
+        for (size_t i = 0; i < n; i++) {
+            HT_TRY(sum_part(file, pieces[i].extent, pieces[i].base, window, &sum, diag));
+            *done += pieces[i].extent->n_bytes;
         }
-        if (sum.low == stats[weight].written[o].low && sum.high == stats[weight].written[o].high) continue;
+        if (n == 0 || (sum.low == stats[weight].written[o].low && sum.high == stats[weight].written[o].high)) continue;
         ht__log_printf(plan->run.log, HT__LOG_WARNING, "%s: %s is not as it was written; the tensor is made anew",
-                       file->out.part_path, file->entries[place.entry].name);
-        forget(j, plan, &stats[weight], weight);
+                       file->out.part_path, pieces[0].extent->name);
+        ht__journal_forget(j, plan, &stats[weight], weight);
         break;
     }
     return HT_OK;
@@ -294,7 +308,7 @@ enum ht_err ht__journal_check(struct ht__journal *j, const struct ht__plan *plan
     for (size_t w = 0; err == HT_OK && w < n; w++) {
         if (!j->finished[w]) continue;
         found++;
-        err = check_tensor(j, plan, stats, w, window, &done, diag);
+        err = ht__journal_check_tensor(j, plan, stats, w, window, &done, diag);
         kept += j->finished[w];
         if (err == HT_OK && ht__progress_tell(&progress, done, ht__item_any(plan, w)->name))
             err = ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
@@ -348,7 +362,8 @@ enum ht_err ht__journal_start(struct ht__journal *j, const struct ht__plan *plan
     put_head(&text, j);
     for (size_t i = 0; i < plan->n_outputs; i++)
         for (uint32_t f = 0; f < plan->outputs[i].n_files; f++)
-            put_part(&text, &plan->outputs[i].files[f]);
+            ht__journal_put_part(&text, plan->outputs[i].files[f].out.fd,
+                                 ht__path_base(plan->outputs[i].files[f].path));
     for (uint32_t i = 0; i < plan->n_items; i++)
         if (j->finished[i]) put_tensor(&text, plan, i, &stats[i]);
     enum ht_err err = text.failed ? ht__fail_memory(diag, j->path) : replace(j, &text, diag);

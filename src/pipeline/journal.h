@@ -13,8 +13,8 @@ struct ht__tensor_stats;
 struct ht__journal {
     int fd; /* -1: no journal */
     char path[4096];
-    bool *finished;              /* by weight; in the plan's arena */
-    char source[65], recipe[65]; /* what the run is: hashes */
+    bool *finished;                           /* by weight; in the plan's arena */
+    char source[65], content[65], recipe[65]; /* what the run is: hashes */
 };
 
 /* The path of the plan's journal. */
@@ -32,6 +32,13 @@ HT_MUST_CHECK enum ht_err ht__journal_load(struct ht__journal *journal, const st
  * finished. */
 HT_MUST_CHECK enum ht_err ht__journal_check(struct ht__journal *journal, const struct ht__plan *plan,
                                             struct ht__tensor_stats *stats, struct ht_diag *diag);
+/*
+ * Takes what an unfinished run has finished in another folder, where that run had the same outputs of the same source:
+ * copies the tensors that this one lacks, and reads its own copies back. The outputs are open. Nobody but this run writes
+ * its outputs, so whatever the other run's process still does, it does to files of its own. What cannot be taken is logged.
+ */
+HT_MUST_CHECK enum ht_err ht__journal_take(struct ht__journal *journal, struct ht__plan *plan,
+                                           struct ht__tensor_stats *stats, const char *folder, struct ht_diag *diag);
 /* Writes the journal of this run, with what is finished, and opens it for more. The outputs are open. */
 HT_MUST_CHECK enum ht_err ht__journal_start(struct ht__journal *journal, const struct ht__plan *plan,
                                             const struct ht__tensor_stats *stats, struct ht_diag *diag);

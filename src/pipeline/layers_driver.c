@@ -83,10 +83,13 @@ bool ht__course_can_choose(const struct ht__course *c, const struct ht__weight *
 static const struct ht__weight *chosen_at(const struct ht__course *c, const struct ht__stage *stage, size_t item)
 {
     const struct ht__weight *w = ht__course_matrix(c, item, stage->site.layer);
-    return w && stage_has(stage, w) && ht__course_changes(c, item) && ht__course_can_choose(c, w, item) ? w : NULL;
+    if (!w || !stage_has(stage, w) || !ht__course_changes(c, item)) return NULL;
+    bool can =
+        ht__layers_of_experts(stage) ? ht__course_chooses_experts(c, w, item) : ht__course_can_choose(c, w, item);
+    return can ? w : NULL;
 }
 
-static bool is_chosen(const struct ht__layers *d, const struct ht__course *c, size_t item)
+bool ht__course_chooses(const struct ht__layers *d, const struct ht__course *c, size_t item)
 {
     const struct ht__stage *stage = ht__layers_stage(d, ht__item_in(d->plan, c->out, item));
     return stage && chosen_at(c, stage, item);
@@ -115,7 +118,7 @@ static enum ht_err read_back(struct ht__layers *d, struct ht__course *c, int lay
 static enum ht_err round_others(struct ht__layers *d, struct ht__course *c, int layer, struct ht_diag *diag)
 {
     for (size_t i = 0; i < d->plan->n_items; i++)
-        if (ht__course_matrix(c, i, layer) && ht__course_changes(c, i) && !is_chosen(d, c, i))
+        if (ht__course_matrix(c, i, layer) && ht__course_changes(c, i) && !ht__course_chooses(d, c, i))
             HT_TRY(ht__course_round(d, c, i, diag));
     return ht__course_follow(c, layer, NULL, diag);
 }
@@ -133,10 +136,10 @@ struct ht__order ht__course_order(const struct ht__course *c)
 }
 
 static enum ht_err choose_all(struct ht__layers *d, struct ht__course *c, const struct ht__stage *stage,
-                              const struct ht__site_stats *site, double share, struct ht_diag *diag)
+                              struct ht__site_stats *site, double share, struct ht_diag *diag)
 {
     struct ht__best *best = NULL;
-    enum ht_err err = ht__best_open(site, ht__course_order(c), d->ops, d->pool, d->plan->run.alloc, &best, diag);
+    enum ht_err err = ht__best_open(site, true, ht__course_order(c), d->ops, d->pool, d->plan->run.alloc, &best, diag);
     for (size_t i = 0; err == HT_OK && i < d->plan->n_items; i++)
         if (chosen_at(c, stage, i)) err = ht__course_choose(d, c, i, best, share, diag);
     ht__best_close(&best);
@@ -156,39 +159,46 @@ static enum ht_err leave_mark(struct ht__layers *d, struct ht__course *c, const 
 {
     int layer = stage->site.layer;
     if (!stage->kept) return HT_OK;
+    const struct ht__flow *flow = c ? &c->flow : &d->flow;
+    if (flow->mark != stage->mark) return HT_OK;
     return ht__layers_move(d, c, layer, ht__layers_next_mark(d, layer, stage->mark), 0.2, diag);
 }
 
-static enum ht_err stage_of_course(struct ht__layers *d, struct ht__course *c, const struct ht__stage *stage,
+static enum ht_err stage_of_course(struct ht__layers *d, struct ht__course *c, struct ht__stage *stage,
                                    struct ht_diag *diag)
 {
     struct ht__site_stats site = {.alloc = d->plan->run.alloc};
-    double share = 0, before = d->done;
+    double before = d->done;
     HT_TRY(ht__layers_move(d, c, stage->site.layer, stage->mark, 0.4, diag));
-    enum ht_err err = ht__layers_look(d, c, stage, &share, &site, diag);
-    if (err == HT_OK) err = choose_all(d, c, stage, &site, share, diag);
+    bool experts = ht__layers_of_experts(stage);
+    enum ht_err err =
+        experts ? ht__layers_choose_experts(d, c, stage, diag) : ht__layers_look(d, c, stage, &site, diag);
+    if (err == HT_OK && !experts) err = choose_all(d, c, stage, &site, stage->share, diag);
     ht__site_close(&site);
     if (err == HT_OK) err = leave_mark(d, c, stage, diag);
     d->done = before + d->step;
     return err;
 }
 
-static enum ht_err one_stage(struct ht__layers *d, const struct ht__stage *stage, struct ht_diag *diag)
+/* The float model goes ahead where the residual stream says what the site's products are. */
+static enum ht_err one_stage(struct ht__layers *d, struct ht__stage *stage, struct ht_diag *diag)
 {
     bool any = false;
-    for (size_t i = 0; i < d->n_courses; i++) {
-        struct ht__course *c = &d->courses[i];
-        if (!has_work(d, c, stage)) continue;
-        any = true;
-        HT_TRY(ht__layers_move(d, NULL, stage->site.layer, stage->mark, 0.2, diag));
-        HT_TRY(stage_of_course(d, c, stage, diag));
-    }
-    return any ? leave_mark(d, NULL, stage, diag) : HT_OK;
+    for (size_t i = 0; i < d->n_courses; i++)
+        any = any || has_work(d, &d->courses[i], stage);
+    if (!any) return HT_OK;
+    HT_TRY(ht__layers_move(d, NULL, stage->site.layer, stage->mark, 0.2, diag));
+    if (stage->behind) HT_TRY(leave_mark(d, NULL, stage, diag));
+    for (size_t i = 0; i < d->n_courses; i++)
+        if (has_work(d, &d->courses[i], stage)) HT_TRY(stage_of_course(d, &d->courses[i], stage, diag));
+    return leave_mark(d, NULL, stage, diag);
 }
 
 static enum ht_err choose_layer(struct ht__layers *d, int layer, struct ht_diag *diag)
 {
     bool done = finished(d, layer);
+    d->learnt = d->learnt_experts = d->routed = false;
+    if (!done && d->plan->importance_later) HT_TRY(ht__layers_learn(d, layer, diag));
     for (size_t i = 0; i < d->n_courses; i++)
         HT_TRY(done ? read_back(d, &d->courses[i], layer, diag) : round_others(d, &d->courses[i], layer, diag));
     for (size_t i = 0; !done && i < d->n_stages; i++)
@@ -299,14 +309,28 @@ static enum ht_err end(struct ht__layers *d, struct ht_diag *diag)
 
 /* ---- memory ---- */
 
-/* Statistics of the widest site, factors of its products, and rows of a pass. */
-static uint64_t site_bytes(const struct ht__layers *d, uint64_t n)
+int64_t ht__layers_most_held(const struct ht__layers *d)
 {
-    enum { PRODUCTS = 2 * sizeof(double), WORK = sizeof(double), FACTORS = 2 * 3 * sizeof(float), FLOATS = 4 };
+    const struct ht__windows *w = &d->cal.windows;
+    int64_t rows = 0;
+    for (size_t i = 0; i < w->n; i++)
+        rows += w->at[i].held_out ? d->cal.n_ctx - 1 : 0;
+    return w->n == 0 || rows > HT__MOST_HELD ? HT__MOST_HELD : rows;
+}
+
+/* Statistics of a site, which are freed as they become floats and two factors, and rows of a pass. The products with the float
+ * activations are needed where the residual stream does not say what they are for: see ht__layers_find. Statistics that were
+ * kept stay for the next output. */
+static uint64_t site_bytes(const struct ht__layers *d, const struct ht__weight *w)
+{
+    enum { GRAM = sizeof(double) + sizeof(float), FACTORS = 2 * sizeof(float) };
+    enum { CROSS = sizeof(double) + sizeof(float) };
+    bool adds = w->slot.role == HT__ROLE_ATTN_OUTPUT || w->slot.role == HT__ROLE_FFN_DOWN;
+    uint64_t n = (uint64_t)w->ne[0], products = GRAM + (adds && d->says_wanted ? 0 : CROSS);
     uint64_t rows = (uint64_t)d->cal.n_seqs * (uint64_t)d->cal.n_ctx, embd = (uint64_t)d->n_embd;
-    uint64_t held = (2 * n + embd) * HT__MOST_HELD * sizeof(float);
-    return n * n * (PRODUCTS + WORK + FACTORS + FLOATS) + n * embd * sizeof(double) + held +
-           rows * (6 * n + 5 * embd) * sizeof(float);
+    if (d->plan->settings->importance.stats) products += FACTORS;
+    uint64_t held = (2 * n + embd) * (uint64_t)ht__layers_most_held(d) * sizeof(float);
+    return n * n * products + n * embd * sizeof(double) + held + rows * (6 * n + 5 * embd) * sizeof(float);
 }
 
 /* A matrix as it was, as it becomes, and its candidates; and the layer as it became, for every output: its codes, its floats,
@@ -314,14 +338,15 @@ static uint64_t site_bytes(const struct ht__layers *d, uint64_t n)
 static uint64_t weight_bytes(const struct ht__layers *d, uint64_t largest, uint64_t layer)
 {
     enum { CANDIDATES = 6 };
-    return largest * (2 * sizeof(float) + CANDIDATES) + layer * d->n_courses * (2 * sizeof(float) + 2);
+    uint64_t floats = d->n_courses + d->n_folders;
+    return largest * (2 * sizeof(float) + CANDIDATES) + layer * (d->n_courses * 2 + floats * sizeof(float));
 }
 
 /* Beside the engine: by what the largest layer and the widest input are, whether or not they come together. */
 static uint64_t besides(const struct ht__layers *d)
 {
     const struct ht__model *m = d->plan->model;
-    uint64_t widest = (uint64_t)d->n_embd, largest = 0, most = 0, layer = 0;
+    uint64_t site = 0, largest = 0, most = 0, layer = 0, experts = 0;
     int32_t at = -1;
     for (size_t i = 0; i < m->n_weights; i++) {
         const struct ht__weight *w = &m->weights[d->plan->order[i]];
@@ -329,10 +354,15 @@ static uint64_t besides(const struct ht__layers *d)
         if (w->slot.layer != at) layer = 0;
         at = w->slot.layer;
         if (at < 0 || w->slot.bias) continue;
+        if (ht__slot_of_experts(w->slot) && w->ne[2] > 1) {
+            uint64_t bytes = ht__layers_expert_bytes(d, w);
+            experts = bytes > experts ? bytes : experts;
+        }
         layer += n;
         if (n > largest) largest = n;
         if (layer > most) most = layer;
-        if (ht__slot_site(w->slot).kind != HT__SITE_NONE && (uint64_t)w->ne[0] > widest) widest = (uint64_t)w->ne[0];
+        uint64_t here = ht__slot_site(w->slot).kind != HT__SITE_NONE ? site_bytes(d, w) : 0;
+        site = here > site ? here : site;
     }
     /* of the embedding: the chunks that it is judged by in four streams; as many bytes as weights, for every output */
     const struct ht__weight *e = ht__model_find(m, HT__ROLE_EMBEDDING);
@@ -340,7 +370,8 @@ static uint64_t besides(const struct ht__layers *d)
     embedding += 4 * HT__MOST_JUDGED * (uint64_t)d->n_embd * sizeof(float);
     uint64_t streams = (uint64_t)(d->n_tokens * d->n_embd) * sizeof(float) * (1 + d->n_courses + d->n_starts);
     uint64_t kept = ht__layers_kept_bytes(d, d->most_kept);
-    return embedding + streams + kept + site_bytes(d, widest) + weight_bytes(d, largest, most);
+    uint64_t routes = (uint64_t)d->n_tokens * (uint64_t)d->n_used * sizeof(struct ht__route);
+    return embedding + streams + kept + routes + experts + site + weight_bytes(d, largest, most);
 }
 
 /* What is left for the engine, where there is a limit. */
@@ -368,6 +399,17 @@ static void release_windows(struct ht__layers *d)
     }
 }
 
+/* In layers one half behind the other, whose products no norm changes. */
+static bool says_wanted(const struct ht__model *m, const struct ht__hparams *h)
+{
+    if (h->parallel || h->compute->parallel != HT__PARALLEL_NO) return false;
+    for (size_t i = 0; i < m->n_weights; i++) {
+        enum ht__role role = m->weights[i].slot.role;
+        if (role == HT__ROLE_ATTN_POST_NORM || role == HT__ROLE_FFN_POST_NORM) return false;
+    }
+    return true;
+}
+
 /* The calibration, and the sizes that everything else goes by. */
 static enum ht_err open_text(struct ht__layers *d, struct ht_diag *diag)
 {
@@ -378,6 +420,8 @@ static enum ht_err open_text(struct ht__layers *d, struct ht_diag *diag)
     HT_TRY(ht__hparams_read(plan->model, plan->settings->source.path, &h, diag));
     release_windows(d);
     d->n_embd = h.n_embd;
+    d->says_wanted = says_wanted(plan->model, &h);
+    d->n_used = h.n_experts > 0 ? h.n_used : 0;
     d->n_tokens = (int64_t)d->cal.windows.n * d->cal.n_ctx;
     return HT_OK;
 }
@@ -409,6 +453,7 @@ enum ht_err ht__layers_memory(const struct ht__plan *plan, uint64_t *total, stru
         if (ht__layers_output(plan, &plan->outputs[i])) {
             d.n_courses++;
             d.n_starts += !is_sequential(&plan->outputs[i]);
+            d.n_folders += plan->outputs[i].target->container->dialect == HT__DIALECT_NATIVE;
         }
     if (d.n_courses == 0) return HT_OK;
     if (plan->settings->importance.stats) {
@@ -431,6 +476,8 @@ static enum ht_err open_course(struct ht__layers *d, struct ht__course *c, struc
     *c = (struct ht__course){.out = out, .plan = d->plan};
     out->chosen = c->chosen = ht__arena_array(&d->plan->arena, n, sizeof *c->chosen);
     c->weights = ht__arena_array(&d->plan->arena, d->plan->model->n_weights, sizeof *c->weights);
+    c->stacks = ht__arena_array(&d->plan->arena, n, sizeof *c->stacks);
+    if (!c->stacks) return ht__fail_memory(diag, "plan");
     if (folder) c->native = ht__arena_array(&d->plan->arena, n, sizeof *c->native);
     if (folder) c->used = ht__arena_array(&d->plan->arena, n, sizeof *c->used);
     if (folder && (!c->native || !c->used)) return ht__fail_memory(diag, "plan");
@@ -439,6 +486,7 @@ static enum ht_err open_course(struct ht__layers *d, struct ht__course *c, struc
         c->start = ht__new_array(d->plan->run.alloc, (size_t)d->n_tokens, (size_t)d->n_embd * sizeof(float));
     d->n_courses++;
     d->n_starts += !is_sequential(out);
+    d->n_folders += folder;
     if (!is_sequential(out) && !c->start) return ht__fail_memory(diag, "activations");
     return c->chosen && c->weights && c->flow.x ? HT_OK : ht__fail_memory(diag, "activations");
 }
@@ -500,9 +548,13 @@ static enum ht_err open_parts(struct ht__layers *d, struct ht_diag *diag)
     HT_TRY(check_text(d, diag));
     HT_TRY(ht__pool_open(plan->run.n_threads, plan->run.alloc, &d->pool, diag));
     HT_TRY(ht__courses_open(d, diag));
+    if (plan->importance_later) HT_TRY(ht__importance_open(&d->sums, 1, plan->run.alloc, diag));
     HT_TRY(settle_memory(d, &total, diag));
     struct ht__run run = engine_run(d);
     HT_TRY(open_rows(d, diag));
+    if (d->n_used)
+        d->routes = ht__new_array(plan->run.alloc, (size_t)d->n_tokens, (size_t)d->n_used * sizeof *d->routes);
+    if (d->n_used && !d->routes) return ht__fail_memory(diag, "experts");
     return ht__calibration_engine(&d->cal, &run, plan->model, &d->engine, diag);
 }
 
@@ -513,6 +565,7 @@ static enum ht_err layers(struct ht__layers *d, struct ht_diag *diag)
     HT_TRY(embed(d, diag));
     for (int i = 0; i < n; i++)
         HT_TRY(one_layer(d, i, diag));
+    if (d->plan->importance_later) ht__calibration_warn(d->plan->run.log, &d->sums);
     return end(d, diag);
 }
 
@@ -531,6 +584,8 @@ enum ht_err ht__layers_run(struct ht__plan *plan, const struct ht__journal *jour
     ht__free(plan->run.alloc, d.flow.x);
     for (int i = 0; i < 2; i++)
         ht__free(plan->run.alloc, d.rows[i]);
+    ht__free(plan->run.alloc, d.routes);
+    if (d.sums.pool) ht__importance_close(&d.sums);
     ht__engine_close(&d.engine);
     ht__pool_close(&d.pool);
     ht__calibration_close(&d.cal);

@@ -49,11 +49,11 @@ static bool has_work(const struct ht__layers *d, const struct ht__course *c, con
 
 /* Outputs may differ in the order that they work on columns in: each has factors of its own. */
 static enum ht_err choose_at(struct ht__layers *d, struct ht__course *c, const struct ht__kept_site *k,
-                             const struct ht__site_stats *site, struct ht_diag *diag)
+                             struct ht__site_stats *site, struct ht_diag *diag)
 {
     struct ht__best *best = NULL;
     if (!has_work(d, c, k)) return HT_OK;
-    enum ht_err err = ht__best_open(site, ht__course_order(c), d->ops, d->pool, d->plan->run.alloc, &best, diag);
+    enum ht_err err = ht__best_open(site, false, ht__course_order(c), d->ops, d->pool, d->plan->run.alloc, &best, diag);
     for (size_t i = 0; err == HT_OK && i < d->plan->n_items; i++) {
         if (!takes(d, c, k, i)) continue;
         err = ht__course_choose(d, c, i, best, 0, diag);

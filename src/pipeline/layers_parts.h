@@ -9,7 +9,7 @@
 
 enum {
     HT__MOST_HELD = 4096,   /* rows that are kept of a site */
-    HT__MOST_JUDGED = 6144, /* tokens that an embedding is judged by, or one chunk */
+    HT__MOST_JUDGED = 2048, /* tokens that an embedding is judged by, or one chunk */
     HT__MOST_STAGES = 32,   /* sites of a layer */
 };
 
@@ -28,6 +28,7 @@ struct ht__course {
     struct ht__chosen *chosen; /* out->chosen, to be filled */
     struct ht__flow flow;      /* as the model quantized so far has it */
     float **weights;           /* by weight: what that model has in the layer at hand; NULL: what the float model has */
+    float **stacks;            /* by item: the same of a stack of experts that is being chosen */
     float **native;            /* of a folder, by item: the same of its own matrices; otherwise NULL */
     bool *used;                /* by item: the model that is run has it */
     /* Where a site is looked at without what was chosen for those before it in the layer: the stream at the layer's start, and
@@ -43,6 +44,11 @@ struct ht__stage {
     const struct ht__weight *first; /* the first of its matrices that the layer multiplies with */
     enum ht__mark mark;             /* the last one before it */
     bool kept;                      /* its input is what is kept there */
+    double share;      /* of its products in the residual stream; 0: they are not added to it as they are */
+    const float *bias; /* that is added to them; NULL: nothing */
+    /* The first mark behind it, where the residual stream has the products and nothing else beside; HT__MARK_START: there is none. */
+    enum ht__mark behind;
+    bool learnt; /* importance of the site is known */
 };
 
 struct ht__layers {
@@ -58,9 +64,16 @@ struct ht__layers {
     float *rows[2];    /* what is kept at a mark, of the float model and of one output at a time; NULL: too large */
     int64_t most_kept; /* floats a token in these */
     struct ht__course *courses;
-    size_t n_courses, n_starts; /* n_starts: of those with a start, for the memory */
+    size_t n_courses, n_starts, n_folders; /* of those with a start, and that are folders: for the memory */
     struct ht__stage stages[HT__MOST_STAGES];
     size_t n_stages;
+    struct ht__importance sums; /* where importance comes from what is looked at (plan->importance_later) */
+    bool learnt;                /* of all that the layer at hand multiplies with */
+    bool learnt_experts;        /* of its experts */
+    struct ht__route *routes;   /* of all tokens, n_used each, in the layer at hand; NULL: there are no experts */
+    bool routed;                /* they are known */
+    int n_used;                 /* experts of a token */
+    bool says_wanted;           /* the residual stream says what matrices that add to it give: for the memory */
     struct ht__progress progress;
     double done, step; /* tokens through all layers; what a stage of an output adds */
 };
@@ -93,16 +106,36 @@ bool ht__layers_can_stop(const struct ht__layers *d, int layer, enum ht__mark ma
 enum ht__mark ht__layers_next_mark(const struct ht__layers *d, int layer, enum ht__mark mark);
 /* Floats a token that are kept at the widest mark that is worth it; bytes for so many of all tokens. */
 int64_t ht__layers_widest_kept(const struct ht__layers *d);
+/* Rows that are kept of a site to judge by: those of the windows that are held out, HT__MOST_HELD at most. */
+int64_t ht__layers_most_held(const struct ht__layers *d);
 uint64_t ht__layers_kept_bytes(const struct ht__layers *d, int64_t width);
+
+/* layers_importance.c: importance from what is looked at. Of the whole layer, by a pass of the float model, where that is needed
+ * before its sites are looked at; of one site: rows of it, then that these were all. */
+HT_MUST_CHECK enum ht_err ht__layers_learn(struct ht__layers *d, int layer, struct ht_diag *diag);
+void ht__layers_learn_rows(struct ht__layers *d, const struct ht__stage *stage, const float *x, int64_t n_rows);
+HT_MUST_CHECK enum ht_err ht__layers_learnt(struct ht__layers *d, struct ht__stage *stage, struct ht_diag *diag);
+/* Are codes of the item chosen at a site of the layer at hand? */
+bool ht__course_chooses(const struct ht__layers *d, const struct ht__course *course, size_t item);
+
+/* What was learnt is the layer's importance. */
+HT_MUST_CHECK enum ht_err ht__layers_settle(struct ht__layers *d, int layer, struct ht_diag *diag);
+
+/* layers_experts.c: is the site one of experts, and is the matrix a stack of theirs whose codes are chosen? Chooses those of a
+ * site; the streams are at its mark, or before. Bytes for experts with the inputs of w. */
+bool ht__layers_of_experts(const struct ht__stage *stage);
+bool ht__course_chooses_experts(const struct ht__course *course, const struct ht__weight *w, size_t item);
+HT_MUST_CHECK enum ht_err ht__layers_choose_experts(struct ht__layers *d, struct ht__course *course,
+                                                    const struct ht__stage *stage, struct ht_diag *diag);
+uint64_t ht__layers_expert_bytes(const struct ht__layers *d, const struct ht__weight *w);
 
 /* layers_site.c: finds the sites of a layer; statistics of one of them, for a course. */
 HT_MUST_CHECK enum ht_err ht__layers_find(struct ht__layers *d, int layer, struct ht_diag *diag);
-HT_MUST_CHECK enum ht_err ht__layers_look(struct ht__layers *d, struct ht__course *course,
-                                          const struct ht__stage *stage, double *share, struct ht__site_stats *site,
-                                          struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__layers_look(struct ht__layers *d, struct ht__course *course, struct ht__stage *stage,
+                                          struct ht__site_stats *site, struct ht_diag *diag);
 /* The same of the output matrix, behind the last layer. */
 HT_MUST_CHECK enum ht_err ht__layers_look_at_end(struct ht__layers *d, const struct ht__course *course,
-                                                 const struct ht__stage *stage, struct ht__site_stats *site,
+                                                 struct ht__stage *stage, struct ht__site_stats *site,
                                                  struct ht_diag *diag);
 
 /* layers_embedding.c: chooses the output's embedding, and starts its residual stream with it. */
@@ -127,6 +160,11 @@ HT_MUST_CHECK enum ht_err ht__course_round(struct ht__layers *d, struct ht__cour
 /* or by the method, with chosen[item], */
 HT_MUST_CHECK enum ht_err ht__course_choose(struct ht__layers *d, struct ht__course *course, size_t item,
                                             const struct ht__best *best, double share, struct ht_diag *diag);
+/* or, of a stack, one expert's by the method: n_rows tokens were learnt from; after the last, that it is whole; */
+HT_MUST_CHECK enum ht_err ht__course_choose_expert(struct ht__layers *d, struct ht__course *course, size_t item,
+                                                   int expert, const struct ht__best *best, int64_t n_rows,
+                                                   struct ht_diag *diag);
+void ht__course_chose_experts(struct ht__course *course, size_t item);
 /* or as an earlier run wrote them. */
 HT_MUST_CHECK enum ht_err ht__course_read_back(struct ht__layers *d, struct ht__course *course, size_t item,
                                                struct ht_diag *diag);

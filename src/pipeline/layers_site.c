@@ -31,6 +31,10 @@ static void note_site(void *ctx, const struct ht__weight *weight, int64_t mat, c
     while (!ht__layers_can_stop(d, site.layer, stage->mark))
         stage->mark--;
     stage->kept = stage->mark == HT__MARK_ATTENDED || stage->mark == HT__MARK_HIDDEN;
+    stage->share = ht__engine_stream_share(d->engine, weight);
+    stage->bias = ht__engine_stream_bias(d->engine, weight);
+    if (stage->share != 0 && ht__engine_mark_width(d->engine, site.layer, HT__MARK_FEED) >= 0)
+        stage->behind = site.kind == HT__SITE_ATTENTION_OUT ? HT__MARK_FEED : HT__MARK_END;
 }
 
 enum ht_err ht__layers_find(struct ht__layers *d, int layer, struct ht_diag *diag)
@@ -49,14 +53,15 @@ enum ht_err ht__layers_find(struct ht__layers *d, int layer, struct ht_diag *dia
 
 /* ---- statistics ---- */
 
-/* Rows of one pass: what a site shows, and the residual stream that is behind it. */
+/* Rows of one pass: what a site shows, and the residual stream before it; of the float model that behind it, where that is known. */
 struct view {
     struct ht__engine *engine;
     const struct ht__weight *weight;
     const float *rows, *stream;
     float *copy[2]; /* of both, where they are observed */
     int64_t n_rows, n_in, n_stream;
-    bool seen; /* in this pass */
+    bool behind; /* the stream is that behind it: the layer goes on to there */
+    bool seen;   /* in this pass */
 };
 
 static void watch(void *ctx, const struct ht__weight *weight, int64_t mat, const float *x, int64_t n_rows, int64_t n_in)
@@ -64,17 +69,18 @@ static void watch(void *ctx, const struct ht__weight *weight, int64_t mat, const
     struct view *v = ctx;
     if (weight != v->weight || mat != 0 || n_rows != v->n_rows) return;
     memcpy(v->copy[0], x, (size_t)(n_rows * n_in) * sizeof *x);
-    if (v->n_stream) memcpy(v->copy[1], ht__engine_stream(v->engine), (size_t)(n_rows * v->n_stream) * sizeof *x);
     v->seen = true;
+    if (v->behind) return;
+    if (v->n_stream) memcpy(v->copy[1], ht__engine_stream(v->engine), (size_t)(n_rows * v->n_stream) * sizeof *x);
     ht__engine_enough(v->engine);
 }
 
 struct look {
     struct ht__layers *d;
-    const struct ht__stage *stage;
+    struct ht__stage *stage;
     struct ht__site_stats *site;
     struct view f, q;
-    float *rows[3]; /* of a pass without the tokens that are left out: f, q, r */
+    float *rows[3]; /* of a pass without the tokens that are left out: f (NULL: not needed), q, r */
     int64_t n;
 };
 
@@ -82,10 +88,14 @@ struct look {
 static void gather(struct look *k, int seq)
 {
     int64_t n_ctx = k->d->cal.n_ctx, from = seq * n_ctx + 1, n = n_ctx - 1, n_in = k->f.n_in, m = k->f.n_stream;
-    memcpy(k->rows[0] + k->n * n_in, k->f.rows + from * n_in, (size_t)(n * n_in) * sizeof(float));
+    const float *bias = k->f.behind ? k->stage->bias : NULL;
+    float share = (float)k->stage->share;
+    if (k->rows[0]) memcpy(k->rows[0] + k->n * n_in, k->f.rows + from * n_in, (size_t)(n * n_in) * sizeof(float));
     memcpy(k->rows[1] + k->n * n_in, k->q.rows + from * n_in, (size_t)(n * n_in) * sizeof(float));
     for (int64_t i = 0; i < n * m; i++)
         k->rows[2][k->n * m + i] = k->f.stream[from * m + i] - k->q.stream[from * m + i];
+    for (int64_t i = 0; bias && i < n * m; i++)
+        k->rows[2][k->n * m + i] -= share * bias[i % m];
     k->n += n;
 }
 
@@ -107,14 +117,18 @@ static enum ht_err observe_view(struct look *k, struct view *v, struct ht__cours
     struct ht__layers *d = k->d;
     struct ht__flow *flow = course ? &course->flow : &d->flow;
     struct ht__stretch stretch = {.layer = k->stage->site.layer, .from = flow->mark, .to = HT__MARK_END};
+    float *x = ht__layers_rows(d, flow->x, chunk);
+    if (v->behind) {
+        stretch.to = k->stage->behind;
+        x = memcpy(v->copy[1], x, (size_t)n_seqs * (size_t)d->cal.n_ctx * (size_t)d->n_embd * sizeof *x);
+    }
     v->rows = v->copy[0];
     v->stream = v->copy[1];
     v->n_rows = (int64_t)n_seqs * d->cal.n_ctx;
     v->seen = false;
     ht__engine_replace(d->engine, course ? ht__course_weight : NULL, course);
     ht__engine_observe(d->engine, watch, v);
-    enum ht_err err =
-        ht__engine_stretch(d->engine, &stretch, ht__layers_rows(d, flow->x, chunk), n_seqs, d->cal.n_ctx, diag);
+    enum ht_err err = ht__engine_stretch(d->engine, &stretch, x, n_seqs, d->cal.n_ctx, diag);
     ht__engine_observe(d->engine, NULL, NULL);
     ht__engine_replace(d->engine, NULL, NULL);
     if (err != HT_OK || v->seen) return err;
@@ -152,37 +166,39 @@ static enum ht_err open_look(struct look *k, struct ht__arena *arena, int64_t n_
     k->f.n_in = k->q.n_in = n_in;
     k->f.n_stream = k->q.n_stream = n_stream;
     if (!k->stage->kept) HT_TRY(open_copies(k, arena, diag));
-    for (int i = 0; i < 3; i++) {
+    for (int i = k->f.behind ? 1 : 0; i < 3; i++) {
         size_t width = (size_t)(i < 2 ? n_in : n_stream);
         if (width && !(k->rows[i] = ht__arena_array(arena, n, width * sizeof(float))))
             return ht__fail_memory(diag, "activations");
     }
-    return ht__site_open(k->site, n_in, n_stream, HT__MOST_HELD, k->d->plan->run.alloc, diag);
+    return (k->f.behind ? ht__site_open_wanted : ht__site_open)(k->site, n_in, n_stream, ht__layers_most_held(k->d),
+                                                                k->d->plan->run.alloc, diag);
 }
 
 static enum ht_err look(struct look *k, struct ht__course *course, struct ht_diag *diag)
 {
     struct ht__layers *d = k->d;
+    bool learns = d->plan->importance_later && !d->learnt && !k->stage->learnt;
     for (size_t chunk = 0; chunk < d->cal.windows.n; chunk += (size_t)d->cal.n_seqs) {
         int n = ht__layers_seqs(d, chunk);
         double done = (double)(chunk + (size_t)n) / (double)d->cal.windows.n;
         HT_TRY(one_view(k, &k->f, NULL, chunk, n, diag));
         HT_TRY(one_view(k, &k->q, course, chunk, n, diag));
+        if (learns) ht__layers_learn_rows(d, k->stage, k->f.rows, (int64_t)n * d->cal.n_ctx);
         HT_TRY(add_pass(k, chunk, n, diag));
         HT_TRY(ht__layers_tell(d, 0.4 * done, k->f.weight->name, diag));
     }
     ht__site_finish(k->site);
-    return HT_OK;
+    return learns ? ht__layers_learnt(d, k->stage, diag) : HT_OK;
 }
 
-enum ht_err ht__layers_look(struct ht__layers *d, struct ht__course *course, const struct ht__stage *stage,
-                            double *share, struct ht__site_stats *site, struct ht_diag *diag)
+enum ht_err ht__layers_look(struct ht__layers *d, struct ht__course *course, struct ht__stage *stage,
+                            struct ht__site_stats *site, struct ht_diag *diag)
 {
-    struct look k = {.d = d, .stage = stage, .site = site};
+    struct look k = {.d = d, .stage = stage, .site = site, .f.behind = stage->behind != HT__MARK_START};
     struct ht__arena arena;
-    *share = ht__engine_stream_share(d->engine, stage->first);
     ht__arena_init(&arena, d->plan->run.alloc);
-    enum ht_err err = open_look(&k, &arena, stage->first->ne[0], *share != 0 ? d->n_embd : 0, diag);
+    enum ht_err err = open_look(&k, &arena, stage->first->ne[0], stage->share != 0 ? d->n_embd : 0, diag);
     if (err == HT_OK) err = look(&k, course, diag);
     ht__arena_close(&arena);
     return err;
@@ -204,7 +220,7 @@ static enum ht_err look_at_end(struct look *k, const struct ht__course *course, 
     return HT_OK;
 }
 
-enum ht_err ht__layers_look_at_end(struct ht__layers *d, const struct ht__course *course, const struct ht__stage *stage,
+enum ht_err ht__layers_look_at_end(struct ht__layers *d, const struct ht__course *course, struct ht__stage *stage,
                                    struct ht__site_stats *site, struct ht_diag *diag)
 {
     struct look k = {.d = d, .stage = stage, .site = site};

@@ -119,6 +119,67 @@ enum ht_err ht__course_choose(struct ht__layers *d, struct ht__course *course, s
     return HT_OK;
 }
 
+/* ---- stacks of experts ---- */
+
+static enum ht_err open_stack(struct ht__layers *d, struct ht__course *course, size_t item, size_t size,
+                              struct ht_diag *diag)
+{
+    const struct ht__weight *w = ht__item_in(d->plan, course->out, item);
+    struct ht__chosen *chosen = &course->chosen[item];
+    if (course->stacks[item]) return HT_OK;
+    course->stacks[item] = ht__new_array(d->plan->run.alloc, (size_t)w->rows->n_rows, (size_t)w->ne[0] * sizeof(float));
+    chosen->coded = ht__new_array(d->plan->run.alloc, (size_t)w->ne[2], size);
+    chosen->taken = NULL;
+    chosen->before = chosen->after = 0;
+    chosen->n_experts = chosen->n_few = chosen->n_without = 0;
+    return course->stacks[item] && chosen->coded ? HT_OK : ht__fail_memory(diag, w->name);
+}
+
+/* The means of the experts so far. */
+static void add_expert(struct ht__chosen *chosen, const struct ht__best_matrix *m, int64_t n_rows, int64_t n_in)
+{
+    double n = ++chosen->n_experts;
+    chosen->before += (m->before - chosen->before) / n;
+    chosen->after += (m->after - chosen->after) / n;
+    chosen->n_few += n_rows < n_in;
+    chosen->n_without += n_rows == 0;
+    if (chosen->taken && strcmp(chosen->taken, m->taken) != 0)
+        chosen->taken = "by expert";
+    else
+        chosen->taken = m->taken;
+}
+
+enum ht_err ht__course_choose_expert(struct ht__layers *d, struct ht__course *course, size_t item, int expert,
+                                     const struct ht__best *best, int64_t n_rows, struct ht_diag *diag)
+{
+    const struct ht__weight *w = ht__item_in(d->plan, course->out, item);
+    const float *importance = d->plan->importance[item];
+    struct ht__coder coder;
+    struct ht__best_matrix m = {.coder = &coder, .importance = importance ? importance + expert * w->ne[0] : NULL};
+    struct ht__arena arena;
+    ht__arena_init(&arena, d->plan->run.alloc);
+    float *x = ht__arena_raw(&arena, (size_t)(w->ne[0] * w->ne[1]) * sizeof *x);
+    enum ht_err err = x ? open_coder(d, course, item, &coder, &arena, diag) : ht__fail_memory(diag, w->name);
+    if (err == HT_OK) err = open_stack(d, course, item, coder.size, diag);
+    if (err == HT_OK) err = ht__layers_read(w, expert * w->ne[1], w->ne[1], x, diag);
+    if (err == HT_OK) {
+        m.w = x;
+        m.decoded = course->stacks[item] + expert * w->ne[1] * w->ne[0];
+        m.coded = (uint8_t *)course->chosen[item].coded + (size_t)expert * coder.size;
+        err = ht__best_matrix(best, &m, diag);
+    }
+    ht__arena_close(&arena);
+    if (err == HT_OK) add_expert(&course->chosen[item], &m, n_rows, w->ne[0]);
+    return err;
+}
+
+/* From now on the model that is run has it. */
+void ht__course_chose_experts(struct ht__course *course, size_t item)
+{
+    course->weights[item] = course->stacks[item];
+    course->stacks[item] = NULL;
+}
+
 static enum ht_err read_type_back(struct ht__layers *d, struct ht__course *course, size_t item, float *x,
                                   struct ht_diag *diag)
 {
@@ -154,6 +215,7 @@ void ht__course_forget(struct ht__course *course)
     const struct ht__plan *plan = course->plan;
     forget(plan->run.alloc, course->weights, plan->model->n_weights);
     forget(plan->run.alloc, course->native, plan->n_items);
+    forget(plan->run.alloc, course->stacks, plan->n_items);
     for (size_t i = 0; course->chosen && i < plan->n_items; i++) {
         ht__free(plan->run.alloc, course->chosen[i].coded);
         course->chosen[i].coded = NULL;

@@ -9,6 +9,7 @@
 #include "pipeline/layout.h"
 #include "pipeline/measure.h"
 #include "pipeline/pack.h"
+#include "pipeline/part.h"
 #include "pipeline/scales.h"
 #include "pipeline/sensitivity.h"
 #include "pipeline/space.h"
@@ -330,6 +331,7 @@ static enum ht_err undo_conversion(struct ht__plan *plan, struct ht_diag *diag)
 
 static enum ht_err make(struct ht__plan *plan, struct ht_diag *diag)
 {
+    HT_TRY(ht__part_check(plan->settings, diag));
     HT_TRY(open_outputs(plan, diag));
     HT_TRY(open_source(plan, diag));
     HT_TRY(default_mix(plan, diag));

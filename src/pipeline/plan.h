@@ -56,6 +56,9 @@ struct ht__chosen {
     /* Squared error of the products on held-out tokens, of the plain encoder's result and of what was taken, as shares of
      * the products' squares. */
     double before, after;
+    /* Of a stack of experts: how many there are, how many of them were sent fewer tokens than they have inputs, and none at all.
+     * before and after are means over them. */
+    uint32_t n_experts, n_few, n_without;
     /* before and after are divergences of the whole model instead, with this tensor alone changed */
     bool by_divergence;
 };
@@ -112,6 +115,10 @@ struct ht__plan {
     size_t n_work;
     const char **imatrix_names; /* by weight: under which name its importance was collected */
     const float **importance;   /* by item: ne[0] floats for each matrix of it, or NULL */
+    /* Importance is that of a text's first pass, until the layers driver has seen the whole text: what it chooses codes on says
+     * it, too. text: a hash of that text's tokens. */
+    bool importance_later;
+    char text[65];
     struct ht__plan_output *outputs;
     size_t n_outputs;
     struct ht__scales *scales;      /* by which the model is scaled, or NULL (pipeline/scales.h) */
@@ -150,10 +157,10 @@ static inline const struct ht__weight *ht__item_in(const struct ht__plan *plan, 
                                                    size_t item)
 {
     const struct ht__weight *w = plan->items[item].in[out->target->container->dialect];
-    if (!w || (!w->stack && !w->n_stacked)) return w;
-    /* experts in one tensor: as it is, or as rows that a scheme packs */
+    if (!w || (!w->stack && !w->is_stack)) return w;
+    /* experts in one tensor, or a matrix that is kept as [in, out]: as it is, or as rows that a scheme packs */
     bool packed = out->linears && out->linears[w->native].scheme;
-    return packed == (w->n_stacked > 0) ? w : NULL;
+    return packed == w->is_stack ? w : NULL;
 }
 /* The item in one of the views: its name, and what it is for. */
 static inline const struct ht__weight *ht__item_any(const struct ht__plan *plan, size_t item)

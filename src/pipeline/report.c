@@ -3,6 +3,7 @@
 #include "pipeline/budget.h"
 #include "pipeline/method_card.h"
 #include "pipeline/report.h"
+#include "pipeline/part.h"
 #include "pipeline/scales.h"
 
 #include <math.h>
@@ -190,6 +191,11 @@ static void put_chosen(struct ht__jw *w, const struct ht__chosen *chosen)
     ht__jw_digits(w, chosen->by_divergence ? "held_out_divergence_rounded" : "held_out_error_rounded", chosen->before,
                   DIGITS);
     if (chosen->before > 0) ht__jw_digits(w, "held_out_ratio", chosen->after / chosen->before, DIGITS);
+    if (chosen->n_experts) {
+        ht__jw_uint(w, "experts", chosen->n_experts);
+        ht__jw_uint(w, "experts_with_few_tokens", chosen->n_few);
+        ht__jw_uint(w, "experts_without_tokens", chosen->n_without);
+    }
     ht__jw_end(w);
 }
 
@@ -304,16 +310,26 @@ static void put_run(struct ht__jw *w, const struct ht__plan *plan, const struct 
     char when[40];
     time_t now = time(NULL);
     struct tm utc;
+    uint64_t fresh = plan->n_weights > r->weights_resumed ? plan->n_weights - r->weights_resumed : 0;
     getrusage(RUSAGE_SELF, &usage);
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
     ht__jw_str(w, "finished_at", when);
     ht__jw_fixed(w, "seconds", r->seconds, 3);
-    ht__jw_fixed(w, "weights_per_second",
-                 r->seconds > 0 ? (double)(plan->n_weights - r->weights_resumed) / r->seconds : 0, 0);
+    ht__jw_fixed(w, "weights_per_second", r->seconds > 0 ? (double)fresh / r->seconds : 0, 0);
     ht__jw_uint(w, "bytes_read", r->bytes_read);
     ht__jw_uint(w, "bytes_written", r->bytes_written);
     ht__jw_uint(w, "weights_resumed", r->weights_resumed);
     ht__jw_uint(w, "peak_rss_bytes", (uint64_t)usage.ru_maxrss * 1024);
+}
+
+/* Nothing is published by it. */
+static void put_part(struct ht__jw *w, const struct ht__plan *plan)
+{
+    ht__jw_object(w, "part");
+    ht__jw_uint(w, "number", plan->settings->publish.part);
+    ht__jw_uint(w, "of", plan->settings->publish.parts);
+    ht__jw_uint(w, "tensors", plan->n_work);
+    ht__jw_end(w);
 }
 
 enum ht_err ht__report(const struct ht__plan *plan, const struct ht__stream_result *result,
@@ -332,8 +348,10 @@ enum ht_err ht__report(const struct ht__plan *plan, const struct ht__stream_resu
     ht__budget_put(&w, plan);
     ht__scales_put(&w, plan);
     if (more) more->put(more->ctx, &w);
+    if (!result) ht__jw_bool(&w, "divisible", ht__part_possible(plan));
+    if (result && plan->settings->publish.parts) put_part(&w, plan);
     ht__jw_array(&w, "outputs");
-    for (size_t i = 0; i < plan->n_outputs; i++)
+    for (size_t i = 0; i < plan->n_outputs && !(result && plan->settings->publish.parts); i++)
         put_output(&w, plan, i, result, more);
     ht__jw_end(&w);
     ht__jw_end(&w);

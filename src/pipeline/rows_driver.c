@@ -694,7 +694,8 @@ enum ht_err ht__stream_items(struct ht__stream *s, const bool *now, struct ht_di
     enum ht_err err = start_and_wait(s, s->workers, s->n_workers, diag);
     s->now = NULL;
     if (err == HT_OK) err = ended(s, diag);
-    if (err == HT_ERR_CANCELLED && plan->settings->publish.resume) HT_TRY(checkpoint(s, diag));
+    bool later = err == HT_ERR_CANCELLED && plan->settings->publish.resume;
+    if (later || (err == HT_OK && plan->settings->publish.parts)) HT_TRY(checkpoint(s, diag));
     s->result->seconds += ht__seconds() - start;
     return err;
 }

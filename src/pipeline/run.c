@@ -3,6 +3,7 @@
 #include "pipeline/folder_publish.h"
 #include "pipeline/layers_driver.h"
 #include "pipeline/measure.h"
+#include "pipeline/part.h"
 #include "pipeline/report.h"
 #include "pipeline/run.h"
 #include "pipeline/seal.h"
@@ -69,7 +70,8 @@ static enum ht_err open_output(struct ht__plan *plan, struct ht__plan_file *file
     HT_TRY(check_paths(plan, file, diag));
     /* in a folder that is being made, nothing is anybody else's */
     bool overwrite = plan->settings->publish.overwrite || file->made != file->path;
-    HT_TRY(ht__output_open(&file->out, file->made, file->size, overwrite, resuming, diag));
+    uint64_t reserved = plan->settings->publish.parts ? 0 : file->size; /* of a part the rest is never written */
+    HT_TRY(ht__output_open(&file->out, file->made, reserved, overwrite, resuming, diag));
     file->out.keep = file->out.resumed; /* until it is known whose it is */
     return HT_OK;
 }
@@ -194,6 +196,7 @@ static bool parts_exist(const struct ht__plan *plan)
 static enum ht_err begin(struct ht__plan *plan, struct ht__stream_result *result, struct ht__journal *journal,
                          struct ht_diag *diag)
 {
+    const struct ht__list *taken = &plan->settings->publish.take_from;
     bool resume = plan->settings->publish.resume, found = false;
     HT_TRY(check_disk(plan, resume && parts_exist(plan), diag));
     HT_TRY(ht__journal_init(journal, plan, diag));
@@ -202,6 +205,8 @@ static enum ht_err begin(struct ht__plan *plan, struct ht__stream_result *result
     if (resume && !found) ht__log_printf(plan->run.log, HT__LOG_INFO, "no earlier run to continue: starting anew");
     if (found) HT_TRY(ht__journal_check(journal, plan, result->stats, diag));
     HT_TRY(start_outputs(plan, found, diag));
+    for (size_t i = 0; i < taken->n; i++)
+        HT_TRY(ht__journal_take(journal, plan, result->stats, taken->items[i], diag));
     return ht__journal_start(journal, plan, result->stats, diag);
 }
 
@@ -215,6 +220,15 @@ static enum ht_err quantize(struct ht__plan *plan, struct ht__journal *journal, 
                                       : ht__stream_items(stream, NULL, diag);
     ht__stream_close(&stream);
     return err;
+}
+
+/* Only the part's tensors, left as an interrupted run leaves them. */
+static enum ht_err make_part(struct ht__plan *plan, struct ht__stream_result *result, struct ht__journal *journal,
+                             struct ht_diag *diag)
+{
+    HT_TRY(ht__part_choose(plan, diag));
+    HT_TRY(begin(plan, result, journal, diag));
+    return quantize(plan, journal, result, diag);
 }
 
 static enum ht_err work(struct ht__plan *plan, struct ht__stream_result *result, struct ht__journal *journal,
@@ -235,8 +249,11 @@ static enum ht_err work(struct ht__plan *plan, struct ht__stream_result *result,
 /* A run that was asked to resume, and is interrupted, can be resumed once more. */
 static bool keep_for_later(struct ht__plan *plan, const struct ht__journal *journal, enum ht_err err)
 {
-    if (err != HT_ERR_CANCELLED || !plan->settings->publish.resume || journal->fd < 0) return false;
+    bool part = err == HT_OK && plan->settings->publish.parts;
+    bool interrupted = err == HT_ERR_CANCELLED && plan->settings->publish.resume;
+    if ((!part && !interrupted) || journal->fd < 0) return false;
     keep_outputs(plan);
+    if (part) return true;
     ht__log_printf(plan->run.log, HT__LOG_INFO, "what is finished is kept: --resume continues from there");
     return true;
 }
@@ -287,10 +304,30 @@ static enum ht_err report_and_publish(struct ht__plan *plan, const struct ht__st
     return err;
 }
 
+static enum ht_err run_part(struct ht__plan *plan, char **json, struct ht_diag *diag)
+{
+    struct ht__stream_result result = {0};
+    struct ht__journal journal = {.fd = -1};
+    struct ht__buf buf;
+    ht__buf_init(&buf, plan->run.alloc);
+    enum ht_err err = prepare(plan, &result, &journal, diag);
+    if (err == HT_OK) err = make_part(plan, &result, &journal, diag);
+    if (err == HT_OK) err = ht__sources_unchanged(plan, diag);
+    if (err == HT_OK) err = ht__report(plan, &result, NULL, &buf, diag);
+    if (err == HT_OK && plan->settings->publish.report)
+        err = ht__file_publish(plan->settings->publish.report, buf.data, buf.len, diag);
+    if (err == HT_OK && json) err = ht__buf_hand_out(&buf, "report", json, diag);
+    ht__journal_close(&journal, keep_for_later(plan, &journal, err));
+    close_result(plan, &result);
+    ht__buf_close(&buf);
+    return err;
+}
+
 enum ht_err ht__plan_run(struct ht__plan *plan, char **json, struct ht_diag *diag)
 {
     struct ht__stream_result result = {0};
     struct ht__journal journal = {.fd = -1};
+    if (plan->settings->publish.parts) return run_part(plan, json, diag);
     struct ht__measured measured;
     HT_TRY(ht__measure_check(plan, diag));
     ht__measured_init(&measured, plan->run.alloc);

@@ -4,17 +4,20 @@
 #include "calibrate/calibration.h"
 #include "engine/engine.h"
 #include "pipeline/layers_parts.h"
+#include "schemes/inputs.h"
 #include "schemes/int_grid.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { MOST_EDGES = 4, FIT = 12, HELD = 6, TRIES = 10, ROWS = 128, N_SITES = HT__SITE_OUTPUT + 1 };
+/* A window's first tokens say as much as all of them, at a fraction of the time. */
+enum { MOST_EDGES = 4, FIT = 12, HELD = 6, MOST_TOKENS = 128, TRIES = 10, ROWS = 128, N_SITES = HT__SITE_OUTPUT + 1 };
 
 struct search {
     struct ht__plan *plan;
     const struct ht__scheme_params *scheme; /* what matrices are rounded to: a scheme, or a type */
     const struct ht__codec *type;
+    bool smooth; /* SmoothQuant's scales instead of AWQ's */
     struct ht__calibration cal;
     struct ht__engine *engine;
     struct ht__pool *pool;
@@ -26,7 +29,9 @@ struct search {
     struct seen {
         const struct ht__weight *weight; /* the first that is multiplied with what this site shows */
         double *squares;
+        float *most; /* the largest; for SmoothQuant */
         int64_t n, n_rows;
+        const float *s;     /* scales that are tried */
     } seen[N_SITES];        /* of the layer at hand */
     struct ht__arena arena; /* of the layer at hand */
     struct ht__scales *scales;
@@ -57,12 +62,27 @@ static void watch(void *ctx, const struct ht__weight *weight, int64_t mat, const
     if (!s->weight) {
         *s = (struct seen){.weight = weight, .n = n_in};
         s->squares = ht__arena_array(&k->arena, (size_t)n_in, sizeof *s->squares);
+        s->most = ht__arena_array(&k->arena, (size_t)n_in, sizeof *s->most);
     }
-    if (s->weight != weight || mat != 0 || !s->squares || s->n != n_in) return;
+    if (s->weight != weight || mat != 0 || !s->squares || !s->most || s->n != n_in) return;
     for (int64_t r = 0; r < n_rows; r++)
-        for (int64_t i = 0; i < n_in && r % k->cal.n_ctx != 0; i++) /* the first token is like no other */
+        for (int64_t i = 0; i < n_in && r % k->cal.n_ctx != 0; i++) { /* the first token is like no other */
             s->squares[i] += (double)x[r * n_in + i] * (double)x[r * n_in + i];
+            s->most[i] = fmaxf(s->most[i], fabsf(x[r * n_in + i]));
+        }
     s->n_rows += n_rows;
+}
+
+/* What a matrix takes that is rounded for the trial, in a program that rounds activations. */
+static bool take_rounded(void *ctx, const struct ht__weight *w, const float *x, int64_t ldx, int64_t n, int64_t n_in,
+                         float *out)
+{
+    const struct search *k = ctx;
+    if (!k->trial[w - k->plan->model->weights]) return false;
+    const float *s = k->seen[ht__slot_site(w->slot).kind].s;
+    for (int64_t r = 0; r < n; r++)
+        ht__int8_inputs(x + r * ldx, s, n_in, out + r * n_in);
+    return true;
 }
 
 static enum ht_err run_layer(struct search *k, int layer, const float *from, float *to, struct ht_diag *diag)
@@ -193,6 +213,7 @@ static void scales_of(struct ht__edge_search *e, double alpha)
     double low = INFINITY, high = 0;
     for (int64_t i = 0; i < e->n; i++) {
         double s = pow((double)e->x[i], alpha);
+        if (e->w) s /= pow((double)e->w[i], 1 - alpha);
         e->s[i] = (float)s;
         low = fmin(low, s);
         high = fmax(high, s);
@@ -209,26 +230,77 @@ static void scales_of(struct ht__edge_search *e, double alpha)
     }
 }
 
-/* rms of the columns, none far below the others; heads that share a value have what they have together. */
-static bool sizes_of(const struct search *k, struct ht__edge_search *e, struct ht__arena *arena)
+/* Heads that share a value have one scale: the first of the columns that share column i's, of e->shared, e->head apart. */
+static int64_t first_of(const struct ht__edge_search *e, int64_t i)
 {
-    const struct seen *s = &k->seen[e->sites[0]];
-    double most = 0;
-    if (!s->squares || s->n != e->n || s->n_rows == 0) return false;
-    e->x = ht__arena_array(arena, (size_t)e->n, sizeof *e->x);
-    e->s = ht__arena_array(arena, (size_t)e->n, sizeof *e->s);
-    if (!e->x || !e->s) return false;
+    int64_t group = e->head * e->shared;
+    return e->shared ? i / group * group + i % e->head : i;
+}
+
+/* rms of the columns, or their largest; heads that share a value have what they have together. */
+static void join(const struct search *k, const struct seen *s, struct ht__edge_search *e)
+{
     for (int64_t i = 0; i < e->n; i++) {
         double sum = 0;
-        int64_t group = e->shared ? e->head * e->shared : 1, first = i / group * group + (e->shared ? i % e->head : 0);
-        for (int64_t h = 0; h < (e->shared ? e->shared : 1); h++)
-            sum += s->squares[first + h * e->head];
-        e->x[i] = (float)sqrt(sum / (double)s->n_rows);
-        most = fmax(most, (double)e->x[i]);
+        float most = 0;
+        for (int64_t h = 0; h < (e->shared ? e->shared : 1); h++) {
+            sum += s->squares[first_of(e, i) + h * e->head];
+            most = fmaxf(most, s->most[first_of(e, i) + h * e->head]);
+        }
+        e->x[i] = k->smooth ? most : (float)sqrt(sum / (double)s->n_rows);
+    }
+}
+
+/* None far below the others. False: there is nothing that scales could be made of. */
+static bool lift(float *x, int64_t n)
+{
+    float most = 0;
+    for (int64_t i = 0; i < n; i++)
+        most = fmaxf(most, x[i]);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = fmaxf(x[i], most * 1e-4f);
+    return most > 0 && isfinite(most);
+}
+
+/* The largest weights of each column, of all matrices that read the edge. */
+static enum ht_err weights_of(const struct search *k, struct ht__edge_search *e, struct ht__arena *arena,
+                              struct ht_diag *diag)
+{
+    const struct ht__model *m = k->plan->model;
+    float *rows = ht__arena_array(arena, (size_t)ROWS, (size_t)e->n * sizeof *rows);
+    float *most = ht__arena_array(arena, (size_t)e->n, sizeof *most);
+    e->w = ht__arena_array(arena, (size_t)e->n, sizeof *e->w);
+    if (!rows || !most || !e->w) return ht__fail_memory(diag, "scales");
+    for (size_t i = 0; i < m->n_weights; i++) {
+        const struct ht__weight *w = &m->weights[i];
+        struct ht__matrix matrix;
+        if (!ht__edge_reads(e, w) || w->rows->row_len != e->n || !is_rounded(k, w, &matrix)) continue;
+        for (int64_t r = 0; r < matrix.n_out; r += ROWS) {
+            int64_t n = matrix.n_out - r < ROWS ? matrix.n_out - r : ROWS;
+            HT_TRY(ht__layers_read(w, r, n, rows, diag));
+            for (int64_t j = 0; j < n * e->n; j++)
+                most[j % e->n] = fmaxf(most[j % e->n], fabsf(rows[j]));
+        }
     }
     for (int64_t i = 0; i < e->n; i++)
-        e->x[i] = fmaxf(e->x[i], (float)(most * 1e-4));
-    return most > 0 && isfinite(most);
+        for (int64_t h = 0; h < (e->shared ? e->shared : 1); h++)
+            e->w[i] = fmaxf(e->w[i], most[first_of(e, i) + h * e->head]);
+    return HT_OK;
+}
+
+/* Of activations and, for SmoothQuant, weights; e->s is NULL where no scales could be made of them. */
+static enum ht_err sizes_of(const struct search *k, struct ht__edge_search *e, struct ht__arena *arena,
+                            struct ht_diag *diag)
+{
+    const struct seen *s = &k->seen[e->sites[0]];
+    if (!s->squares || !s->most || s->n != e->n || s->n_rows == 0) return HT_OK;
+    e->x = ht__arena_array(arena, (size_t)e->n, sizeof *e->x);
+    if (!e->x) return ht__fail_memory(diag, "scales");
+    join(k, s, e);
+    if (k->smooth) HT_TRY(weights_of(k, e, arena, diag));
+    if (!lift(e->x, e->n) || (e->w && !lift(e->w, e->n))) return HT_OK;
+    e->s = ht__arena_array(arena, (size_t)e->n, sizeof *e->s);
+    return e->s ? HT_OK : ht__fail_memory(diag, "scales");
 }
 
 struct loss {
@@ -239,9 +311,11 @@ struct loss {
 static enum ht_err measure(struct search *k, int layer, struct loss *loss, struct ht_diag *diag)
 {
     *loss = (struct loss){0, 0, 0};
+    if (k->smooth) HT_TRY(ht__engine_inputs(k->engine, take_rounded, k, diag));
     ht__engine_replace(k->engine, rounded, k);
     enum ht_err err = run_layer(k, layer, k->x, k->got, diag);
     ht__engine_replace(k->engine, NULL, NULL);
+    if (k->smooth) HT_TRY(ht__engine_inputs(k->engine, NULL, NULL, diag));
     for (int w = 0; err == HT_OK && w < windows(k); w++) {
         const float *a = rows_of(k, k->want, w), *b = rows_of(k, k->got, w), *x = rows_of(k, k->x, w);
         for (int64_t i = k->n_embd; i < k->cal.n_ctx * k->n_embd; i++) {
@@ -258,6 +332,8 @@ static enum ht_err try_scales(struct search *k, struct ht__edge_search *e, doubl
 {
     if (ht__cancelled(&k->plan->run)) return ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
     scales_of(e, alpha);
+    for (int i = 0; i < 2; i++)
+        k->seen[e->sites[i]].s = e->s;
     HT_TRY(round_all(k, e, diag));
     return measure(k, e->result.layer, loss, diag);
 }
@@ -291,7 +367,8 @@ static enum ht_err one_layer(struct search *k, int layer, struct ht_diag *diag)
     int n = ht__scales_edges(k->plan->model, k->engine, layer, &k->arena, edges, diag);
     if (n < 0) return diag ? diag->code : HT_ERR_MEMORY;
     for (int i = 0; i < n; i++) {
-        if (!sizes_of(k, &edges[i], &k->arena)) continue;
+        HT_TRY(sizes_of(k, &edges[i], &k->arena, diag));
+        if (!edges[i].s) continue;
         HT_TRY(search_edge(k, &edges[i], diag));
         k->scales->edges[k->scales->n_edges++] = edges[i].result;
         if (edges[i].result.alpha > 0)
@@ -307,8 +384,8 @@ static enum ht_err one_layer(struct search *k, int layer, struct ht_diag *diag)
 
 /* ---- the windows ---- */
 
-/* As many of either kind as there are, up to some, in the text's order. */
-static void take_windows(struct search *k)
+/* As many of either kind as there are, up to some, in the text's order; of each its first tokens. */
+static void take_windows(struct search *k, int whole)
 {
     const struct ht__windows *w = &k->cal.windows;
     int wanted[2] = {FIT, HELD}, *taken[2] = {&k->n_fit, &k->n_held}, n = 0;
@@ -316,7 +393,7 @@ static void take_windows(struct search *k)
         for (size_t i = 0; i < w->n && *taken[held] < wanted[held]; i++) {
             if (w->at[i].held_out != (held == 1)) continue;
             int32_t *to = k->tokens + (int64_t)n++ * k->cal.n_ctx;
-            memcpy(to, w->tokens + i * (size_t)k->cal.n_ctx, (size_t)k->cal.n_ctx * sizeof *to);
+            memcpy(to, w->tokens + i * (size_t)whole, (size_t)k->cal.n_ctx * sizeof *to);
             if (k->cal.bos >= 0) to[0] = k->cal.bos;
             ++*taken[held];
         }
@@ -325,6 +402,8 @@ static void take_windows(struct search *k)
 static enum ht_err open_windows(struct search *k, struct ht_diag *diag)
 {
     const struct ht__alloc *alloc = k->plan->run.alloc;
+    int whole = k->cal.n_ctx;
+    k->cal.n_ctx = whole < MOST_TOKENS ? whole : MOST_TOKENS;
     size_t n = (size_t)(FIT + HELD) * (size_t)k->cal.n_ctx;
     k->n_embd = ht__engine_hparams(k->engine)->n_embd;
     k->tokens = ht__new_array(alloc, n, sizeof *k->tokens);
@@ -334,13 +413,13 @@ static enum ht_err open_windows(struct search *k, struct ht_diag *diag)
             return ht__fail_memory(diag, "activations");
     k->trial = ht__new_array(alloc, k->plan->model->n_weights, sizeof *k->trial);
     if (!k->tokens || !k->trial) return ht__fail_memory(diag, "activations");
-    take_windows(k);
+    take_windows(k, whole);
     if (k->n_fit > 0 && k->n_held > 0) return HT_OK;
     return ht__fail(
         diag, HT_ERR_USAGE, k->cal.dataset, -1,
         "%zu chunks of %d tokens: scales need some to be found on and one to be judged by; take a longer text, or "
         "shorter chunks (--ctx)",
-        k->cal.windows.n, k->cal.n_ctx);
+        k->cal.windows.n, whole);
 }
 
 static enum ht_err embed(struct search *k, struct ht_diag *diag)
@@ -374,6 +453,7 @@ static void choose_rounding(struct search *k)
 {
     const struct ht__target *t = &k->plan->settings->targets[0];
     k->scheme = t->scheme;
+    k->smooth = t->method.method == &ht__method_smooth;
     if (t->scheme) return;
     k->type = ht__codec_by_name(t->mix->default_type);
     if (!k->type || k->type->flags & HT__CODEC_PLAIN) k->type = ht__codec_by_name("q4_0");

@@ -1,5 +1,6 @@
 /*
- * Scales of AWQ (Lin et al., https://arxiv.org/abs/2306.00978): before anything is quantized, the source becomes another model
+ * Scales of AWQ (Lin et al., https://arxiv.org/abs/2306.00978) and of SmoothQuant (Xiao et al.,
+ * https://arxiv.org/abs/2211.10438): before anything is quantized, the source becomes another model
  * that computes the same. Where the output of one operation is the input of matrices and of nothing else, its channels are
  * divided by scales, and the matrices' columns multiplied with them, so that columns with large activations fall on finer steps:
  *
@@ -7,7 +8,8 @@
  *   values   -> the output of attention, one scale for all heads that share a value
  *   up       -> down, where a gate multiplies it
  *
- * s = rms(activations)^alpha. alpha is the one with the least error of the layer's output, on a few windows of the
+ * AWQ's s = rms(activations)^alpha. SmoothQuant's are for programs that round activations, too: s = max|activations|^alpha /
+ * max|weights|^(1 - alpha), by columns, and inputs are rounded as well while alpha is looked for. alpha is the one with the least error of the layer's output, on a few windows of the
  * calibration text, when the matrices are rounded; and 0 unless windows that were held out lose less with it, too.
  * Scales of norms are such that the norm's new weights are numbers of their dtype: there the fold is exact.
  */
@@ -59,7 +61,8 @@ struct ht__edge_search {
     enum ht__site_kind sites[2];   /* whose matrices are multiplied; the second may be HT__SITE_NONE */
     int64_t n;                     /* columns */
     int64_t head, shared;          /* values -> output: columns of a head, heads that share a value; otherwise 0 */
-    float *x;                      /* rms of the columns */
+    float *x;                      /* rms of the columns' activations; for SmoothQuant the largest */
+    float *w;                      /* for SmoothQuant the columns' largest weights; otherwise NULL */
     float *s;                      /* scales of the columns */
     float offset;                  /* of a norm: it computes with weight + offset */
     float *norm;                   /* a norm's weights; NULL: it is a matrix that is divided by rows */

@@ -62,10 +62,12 @@ struct ht__split_settings {
 };
 
 struct ht__publish_settings {
-    const char *output;          /* a folder, or a .gguf file */
-    const char *name;            /* what files are called after; NULL: after the source */
-    const char *report, *html;   /* files, or NULL */
-    bool overwrite, resume;      /* resume: an interrupted run is continued, and can be once more */
+    const char *output;        /* a folder, or a .gguf file */
+    const char *name;          /* what files are called after; NULL: after the source */
+    const char *report, *html; /* files, or NULL */
+    bool overwrite, resume;    /* resume: an interrupted run is continued, and can be once more */
+    uint32_t part, parts;      /* only the tensors of part 1 <= part <= parts, left unfinished; parts 0: all of them */
+    struct ht__list take_from; /* folders of unfinished runs, whose finished tensors are taken */
     uint64_t checkpoint_seconds; /* between entries of the journal; 0: after every tensor */
 };
 
@@ -112,7 +114,7 @@ struct ht__target {
     const struct ht__ladder *ladder;            /* of which that is the first level; or NULL */
     struct ht__method_params method;            /* of a scheme: how their codes are chosen; otherwise of no method */
     bool method_asked;                          /* it was named */
-    bool scaled;                                /* of AWQ's scales, folded into the model before */
+    bool scaled;                                /* by AWQ's scales or SmoothQuant's, folded into the model before */
     const struct ht__scheme_rule *const *rules; /* of a scheme: which Linears have another one, or none */
     size_t n_rules;
     const char *type; /* as -t takes it: "Q4_K_M", "gptq:bits=3" */

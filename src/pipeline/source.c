@@ -177,7 +177,26 @@ static enum ht_err add_sample(struct ht__sha256 *sha, const struct ht__checkpoin
     return HT_OK;
 }
 
-enum ht_err ht__sources_identity(const struct ht__plan *plan, char hex[65], struct ht_diag *diag)
+/* As it lies here: where, and since when. */
+static void add_place(struct ht__sha256 *sha, const struct ht__source_file *s)
+{
+    char line[4400];
+    const int64_t *written = s->file ? s->file->state.written : (const int64_t[2]){0};
+    int n = snprintf(line, sizeof line, "%s %llu %lld.%09lld %s\n", s->path, (unsigned long long)s->size,
+                     (long long)written[0], (long long)written[1], s->remote ? s->sha256 : "");
+    ht__sha256_add(sha, line, n > 0 ? (size_t)n : 0);
+}
+
+/* As it is anywhere. */
+static void add_name(struct ht__sha256 *sha, const struct ht__source_file *s)
+{
+    char line[400];
+    int n = snprintf(line, sizeof line, "%.255s %llu %s\n", ht__path_base(s->path), (unsigned long long)s->size,
+                     s->remote || s->from_cache ? s->sha256 : "");
+    ht__sha256_add(sha, line, n > 0 ? (size_t)n : 0);
+}
+
+enum ht_err ht__sources_identity(const struct ht__plan *plan, bool anywhere, char hex[65], struct ht_diag *diag)
 {
     struct ht__sha256 sha;
     void *window = ht__new_aligned(plan->run.alloc, WINDOW);
@@ -186,11 +205,7 @@ enum ht_err ht__sources_identity(const struct ht__plan *plan, char hex[65], stru
     enum ht_err err = HT_OK;
     for (size_t i = 0; err == HT_OK && i < plan->n_sources; i++) {
         const struct ht__source_file *s = &plan->sources[i];
-        char line[4400];
-        const int64_t *written = s->file ? s->file->state.written : (const int64_t[2]){0};
-        int n = snprintf(line, sizeof line, "%s %llu %lld.%09lld %s\n", s->path, (unsigned long long)s->size,
-                         (long long)written[0], (long long)written[1], s->remote ? s->sha256 : "");
-        ht__sha256_add(&sha, line, n > 0 ? (size_t)n : 0);
+        (anywhere ? add_name : add_place)(&sha, s);
         if (s->file) err = add_sample(&sha, plan->checkpoint, s->file, window, diag);
     }
     ht__sha256_end(&sha, hex);

@@ -22,8 +22,10 @@ HT_MUST_CHECK enum ht_err ht__sources_list(struct ht__plan *plan, struct ht_diag
 
 /* At the end: HT_ERR_VERIFY when a file is not what it was when it was opened. */
 HT_MUST_CHECK enum ht_err ht__sources_unchanged(const struct ht__plan *plan, struct ht_diag *diag);
-/* What the files are, for a later run: names, sizes, times, and a hash of headers and of a sample of the data. */
-HT_MUST_CHECK enum ht_err ht__sources_identity(const struct ht__plan *plan, char hex[65], struct ht_diag *diag);
+/* What the files are, for a later run: names, sizes, times, and a hash of headers and of a sample of the data. anywhere:
+ * for a run on another machine, without folders and times. */
+HT_MUST_CHECK enum ht_err ht__sources_identity(const struct ht__plan *plan, bool anywhere, char hex[65],
+                                               struct ht_diag *diag);
 /* Closes the files that the list opened. */
 void ht__sources_close(struct ht__plan *plan);
 

@@ -62,6 +62,12 @@ static bool is_candidate(const struct ht__weight *w)
     return w->stack || (w->linear && class != HT__CLASS_EMBEDDINGS && class != HT__CLASS_ROUTER);
 }
 
+/* All experts of a layer in one tensor, which some scheme can pack as such. */
+static bool is_packable_stack(const struct ht__weight *w)
+{
+    return w->stack && w->stack->n_stacked > 0;
+}
+
 /* Experts of a layer in one tensor: where no scheme packs them, they are listed among what stays as it is. */
 static bool is_stack(const struct ht__weight *w)
 {
@@ -110,7 +116,7 @@ static void choose(const struct ht__scheme_recipe *recipe, const struct ht__weig
                    const struct ht__weight *from, struct ht__scheme_choice *choice)
 {
     bool stacks = ht__scheme_flags(recipe->base) & HT__SCHEME_STACKS;
-    bool usual = stacks ? w->stack != NULL : is_candidate(w) || is_stack(w);
+    bool usual = stacks ? is_packable_stack(w) : is_candidate(w) || is_stack(w);
     *choice = (struct ht__scheme_choice){.scheme = usual && w->slot.layer >= 0 ? recipe->base : NULL};
     if (!is_candidate(w) || rule >= recipe->n_rules) return;
     choice->rule = recipe->rules[rule];
@@ -163,14 +169,16 @@ const char *ht__native_unsuited(const struct ht__weight *w, const struct ht__cod
 {
     struct ht__matrix m = ht__native_matrix(w, dtype);
     bool stacks = ht__scheme_flags(params) & HT__SCHEME_STACKS;
-    if (w->stack && !stacks)
+    if (is_packable_stack(w) && !stacks)
         return "the experts of a layer lie in one tensor, which mxfp4:config=gpt-oss alone can pack";
     if (!w->stack && is_stack(w)) return "the experts of a layer lie in one tensor, which can only stay as it is";
     const char *why = params->scheme->unsuited ? params->scheme->unsuited(params, &m) : NULL;
     bool no_experts = ht__scheme_flags(params) & HT__SCHEME_NO_EXPERTS;
     if (no_experts && ht__slot_of_experts(w->slot))
         return "transformers keeps all experts of a layer in one tensor, and loads none that bitsandbytes packed";
-    return why || w->stack || ht__ends_with(w->name, ".weight") ? why : "its name does not end in .weight";
+    if (w->stack && !w->stack->n_stacked && !(ht__scheme_flags(params) & HT__SCHEME_CONV1D))
+        return "the model's code keeps it turned round, as a Conv1D, which programs that load this scheme do not replace";
+    return why || is_packable_stack(w) || ht__ends_with(w->name, ".weight") ? why : "its name does not end in .weight";
 }
 
 enum ht_err ht__scheme_rules_settle(const struct ht__model *model, const struct ht__codec *dtype,

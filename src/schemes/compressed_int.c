@@ -357,6 +357,7 @@ const struct ht__scheme ht__scheme_w8a8 = {
     .loaders = "vLLM, transformers with compressed-tensors",
     .loaded_by = HT__LOADED_BY_TRANSFORMERS | HT__LOADED_BY_VLLM,
     .unpacked_by = HT__LOADED_BY_TRANSFORMERS,
+    .flags = HT__SCHEME_INT8_INPUTS,
     .options = w8a8_options,
     .unsuited = row_unsuited,
     .parts = row_parts,

@@ -84,8 +84,10 @@ enum ht__scheme_flags {
     HT__SCHEME_READ_ONLY = 4,  /* what other programs wrote can be read; never written: no fit, nearest, pack, config */
     HT__SCHEME_SHARED = 8,     /* matrices that a runtime fuses (q, k, v; gate, up) must share the amax */
     HT__SCHEME_STACKS = 32,    /* for experts of a layer that lie in one tensor, and for nothing else */
-    HT__SCHEME_NO_EXPERTS = 16, /* programs that load it cannot load experts so */
-    HT__SCHEME_LISTED = 64,     /* its files list the group of each column, which a method is to choose */
+    HT__SCHEME_NO_EXPERTS = 16,   /* programs that load it cannot load experts so */
+    HT__SCHEME_LISTED = 64,       /* its files list the group of each column, which a method is to choose */
+    HT__SCHEME_INT8_INPUTS = 256, /* programs that load it round activations to 8 bits, with a scale a token */
+    HT__SCHEME_CONV1D = 128,      /* programs that load it replace GPT-2's Conv1D too, whose weight is turned round */
 };
 
 enum ht__scheme_loader { HT__LOADED_BY_TRANSFORMERS = 1, HT__LOADED_BY_VLLM = 2 };
@@ -201,12 +203,13 @@ struct ht__scheme_run {
     const float *importance; /* n_in floats or NULL */
     int n_threads;           /* 0: every core */
     const struct ht__alloc *alloc;
+    const struct ht__codec *from; /* in which weights are given that are quantized; NULL: floats */
     bool (*progress)(void *ctx, int64_t n_done, int64_t n_out); /* rows; false: stop. Or NULL */
     void *ctx;
 };
 /* Parts of a whole matrix in memory, rounded to nearest: parts[i] has ht__part_bytes() bytes (WORK parts too). */
 HT_MUST_CHECK enum ht_err ht__matrix_quantize(const struct ht__scheme_params *params, const struct ht__matrix *matrix,
-                                              const float *x, void *const parts[], const struct ht__scheme_run *run,
+                                              const void *x, void *const parts[], const struct ht__scheme_run *run,
                                               struct ht_diag *diag);
 /* The reverse: n_out x n_in floats, as the programs that load it see them. Parts that are WORK may be NULL. */
 HT_MUST_CHECK enum ht_err ht__matrix_dequantize(const struct ht__scheme_params *params, const struct ht__matrix *matrix,

@@ -13,6 +13,7 @@ enum { CHUNK_WEIGHTS = 256 << 10 };
 /* What a thread needs: codes of some rows, and those rows of each part (NULL for WHOLE). */
 struct worker {
     struct ht__codes codes;
+    float *floats; /* of those rows, where they come in another type */
     void *packed[HT__SCHEME_PARTS];
 };
 
@@ -23,7 +24,8 @@ struct whole {
     struct ht__part parts[HT__SCHEME_PARTS];
     int n_parts;
     int64_t rows; /* taken at once */
-    const float *from;
+    const void *from;
+    const struct ht__codec *from_type; /* NULL: floats */
     float *to;
     char *const *data;
     struct worker *workers;
@@ -47,6 +49,8 @@ bool ht__codes_new(struct ht__codes *codes, const struct ht__scheme_params *para
 static bool worker_new(struct whole *w, struct worker *worker, struct ht__arena *arena)
 {
     if (!ht__codes_new(&worker->codes, w->params, w->matrix, 0, w->rows, arena)) return false;
+    if (w->from_type && !(worker->floats = ht__arena_array(arena, (size_t)(w->rows * w->matrix->n_in), sizeof(float))))
+        return false;
     for (int i = 0; i < w->n_parts; i++) {
         if (w->parts[i].place == HT__PART_WHOLE) continue;
         uint64_t n = ht__part_rows_bytes(&w->parts[i], w->matrix, 0, w->rows);
@@ -69,23 +73,33 @@ static void move(struct whole *w, struct worker *worker, bool out)
     }
 }
 
-static bool all_finite(struct whole *w, const float *x, int64_t n)
+static bool all_finite(struct whole *w, const float *x, int64_t first, int64_t n)
 {
     if (ht__weight_ops(ht__cpu_best())->finite(x, n)) return true;
     for (int64_t i = 0; i < n; i++)
         if (!isfinite(x[i])) {
-            atomic_store(&w->nonfinite, x + i - w->from);
+            atomic_store(&w->nonfinite, first + i);
             return false;
         }
     return true;
+}
+
+/* The worker's rows as floats: where they are, or decoded into its own memory, which stays in the cache. */
+static const float *floats(struct whole *w, struct worker *worker, int64_t first, int64_t n)
+{
+    if (!w->from_type) return (const float *)w->from + first;
+    const char *from = (const char *)w->from + ht__codec_bytes(w->from_type, (uint64_t)first);
+    ht__decoder(w->from_type, ht__cpu_best())(from, n, worker->floats);
+    return worker->floats;
 }
 
 static void pack_rows(struct whole *w, struct worker *worker)
 {
     const struct ht__scheme *s = w->params->scheme;
     struct ht__codes *codes = &worker->codes;
-    const float *x = w->from + codes->row * w->matrix->n_in;
-    if (!all_finite(w, x, codes->n_rows * w->matrix->n_in)) return;
+    int64_t first = codes->row * w->matrix->n_in, n = codes->n_rows * w->matrix->n_in;
+    const float *x = floats(w, worker, first, n);
+    if (!all_finite(w, x, first, n)) return;
     s->fit(w->params, w->matrix, x, w->run->importance, codes);
     s->nearest(w->params, w->matrix, x, codes);
     s->pack(w->params, w->matrix, codes, worker->packed);
@@ -162,10 +176,15 @@ static enum ht_err run_whole(struct whole *w, struct ht_diag *diag)
     return err;
 }
 
-enum ht_err ht__matrix_quantize(const struct ht__scheme_params *params, const struct ht__matrix *matrix, const float *x,
+enum ht_err ht__matrix_quantize(const struct ht__scheme_params *params, const struct ht__matrix *matrix, const void *x,
                                 void *const parts[], const struct ht__scheme_run *run, struct ht_diag *diag)
 {
-    struct whole w = {.params = params, .matrix = matrix, .run = run, .from = x, .data = (char *const *)parts};
+    struct whole w = {.params = params,
+                      .matrix = matrix,
+                      .run = run,
+                      .from = x,
+                      .from_type = run->from,
+                      .data = (char *const *)parts};
     void *whole[HT__SCHEME_PARTS] = {NULL};
     HT_TRY(run_whole(&w, diag));
     for (int i = 0; i < w.n_parts; i++)

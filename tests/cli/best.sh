@@ -38,8 +38,9 @@ hash=$(sed -n 's/.*"calibration_builtin_sha256": "\([0-9a-f]*\)".*/\1/p' "$work/
 holds "the card names the text" grep -q "the built-in text (SHA-256 \`$hash\`), 30 chunks of 64 tokens" "$work/card/model.quality.md"
 holds "and says what is left of the errors" grep -qE '^\| Q4_0 \| ffn_down \| 8 \| [0-8] \| [0-9.e-]+ \| [0-9.e-]+ \| [0-9]+ % \|$' "$work/card/model.quality.md"
 
-# one output among several, by one thread, and with the weights in turns through little memory
-expect "alone, one thread" 0 "$halftone" "${best[@]}" -t Q2_K_S -o "$work/one" --threads 1 --cpu scalar
+# one output among several, by one thread, and with the weights in turns through little memory; beside one that is not made so,
+# importance comes from a pass of its own
+expect "alone, one thread" 0 "$halftone" "${best[@]}" -t Q2_K_S,F16 -o "$work/one" --threads 1 --cpu scalar
 holds "the same bytes" cmp "$work/one/model-Q2_K_S.gguf" "$work/best/model-Q2_K_S.gguf"
 
 # folders of schemes, in the same way
@@ -92,6 +93,19 @@ expect "scaled floats" 0 "$halftone" quantize $model -t awq_f32 -o "$work/scaled
 expect "compute the same" 0 "$halftone" compare "$work/scaled/model-awq_F32.gguf" --against $model --text default --ctx 64 --chunks 8 --json
 tail -n 1 "$work/out" >"$work/compared"
 holds "to the last digits" python3 -c "import json; assert json.load(open('$work/compared'))['models'][0]['kld']['mean'] < 1e-6"
+# SmoothQuant's, of a model with a few large channels
+expect "large channels" 0 python3 tests/lib/outliers.py $model "$work/outliers"
+expect "smooth" 0 "$halftone" quantize "$work/outliers" -t w8a8@smooth -o "$work/smooth" --calibration default --ctx 64 --chunks 30 --quiet --json --threads 2
+tail -n 1 "$work/out" >"$work/report"
+holds "large channels are mended" python3 - "$work/report" <<'PY'
+import json, sys
+edges = json.load(open(sys.argv[1]))["scales"]
+norms = [e for e in edges if e["from"] in ("attn_norm", "ffn_norm")]
+assert len(norms) == 16 and sum(e["alpha"] > 0 and e["held_out_error"] < e["held_out_error_without"] / 2 for e in norms) > 12, norms
+PY
+expect "smooth, one thread" 0 "$halftone" quantize "$work/outliers" -t w8a8@smooth -o "$work/one" --calibration default --ctx 64 --chunks 30 --quiet --threads 1 --cpu scalar
+holds "the same bytes" cmp "$work"/one/*w8a8*smooth/model.safetensors "$work"/smooth/*w8a8*smooth/model.safetensors
+expect "smooth weights alone" 2 "$halftone" quantize $model -t gptq@smooth -o "$work/never" --calibration default
 expect "scales without a text" 2 "$halftone" quantize $model -t awq_q4_0 -o "$work/never"
 expect "scales beside another" 2 "$halftone" quantize $model -t awq_q4_0,Q8_0 -o "$work/never" --calibration default
 expect "no such type with scales" 2 "$halftone" quantize $model -t awq_q2_k -o "$work/never" --calibration default

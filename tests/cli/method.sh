@@ -14,23 +14,24 @@ quantize() { # name, status, arguments…
 best=(--chunks 12 --ctx 64) # --effort best needs some to judge by
 
 # The word stands for a type, and for a calibration where it says so: the same bytes as by the options.
-quantize "awq_q4_0" 0 --method awq_q4_0 --model $model --output "$work/a.gguf" --chunks 2 --ctx 64
+quantize "awq_q4_0" 0 --method awq_q4_0 --model $model --output "$work/a.gguf" "${best[@]}"
 says "summary" "Output saved to: $work/a.gguf"
 says "summary" "Original size: 16.3 MB"
 says "summary" "Output size: 5.00 MB"
 says "summary" "Compression ratio: 3.25x"
-says "what was done" "awq_q4_0: Q4_0, weighted by the activations of a calibration text"
-quantize "by options" 0 $model -t Q4_0 --calibration default --chunks 2 --ctx 64 -o "$work/b.gguf"
+says "what was done" "awq_q4_0: Q4_0, with AWQ's scales of a calibration text"
+quantize "by options" 0 $model -t awq_q4_0 --calibration default "${best[@]}" -o "$work/b.gguf"
 says_not "no method, no summary" "Output saved to"
 holds "the same file" cmp "$work/a.gguf" "$work/b.gguf"
 quantize "rounded" 0 -m q4_0 $model -o "$work/c.gguf"
 holds "calibration changes codes" test "$(cmp "$work/a.gguf" "$work/c.gguf" >/dev/null; echo $?)" -eq 1
-for row in "awq_q4_1 Q4_1" "q4_1 Q4_1" "q8_0 Q8_0" "awq_f16 F16" "f16 F16" "IQ4_XS IQ4_XS"; do
+for row in "awq_q4_1 awq_Q4_1" "q4_1 Q4_1" "q8_0 Q8_0" "awq_f16 awq_F16" "f16 F16" "IQ4_XS IQ4_XS"; do
     read -r method type <<<"$row"
-    quantize "$method" 0 -m "$method" $model -o "$work/$method.gguf" --chunks 1 --ctx 64 --json
+    quantize "$method" 0 -m "$method" $model -o "$work/$method.gguf" "${best[@]}" --json
     holds "$method is $type" grep -q "\"type\": *\"$type\"" "$work/out"
 done
 quantize "awq_q8_0" 0 -m awq_q8_0 $model -o "$work/awq_q8_0.gguf" "${best[@]}"
+holds "AWQ's scales are another model's" test "$(cmp "$work/awq_f16.gguf" "$work/f16.gguf" >/dev/null; echo $?)" -eq 1
 holds "best codes" test "$(cmp "$work/awq_q8_0.gguf" "$work/q8_0.gguf" >/dev/null; echo $?)" -eq 1
 
 # The kind of file by the output's name; a folder is the output itself.
@@ -80,7 +81,7 @@ mistake 'expected one model' -m q4_0 --model $model $model -o "$work/x.gguf"
 # Recipe files
 recipe() { printf '%s\n' "$@" >"$work/recipe.yaml"; }
 recipe "model:" "  model_name: $model" "  tokenizer_name: $model" 'method: "awq_q4_0"' "output_path: $work/r.gguf" 'output_format: "gguf"' \
-    "awq_group_size: 128" "calibration_samples: 2" "batch_size: 4" "cleanup_temp: true" "verbose: true" "ctx: 64"
+    "awq_group_size: 128" "calibration_samples: 12" "batch_size: 4" "cleanup_temp: true" "verbose: true" "ctx: 64"
 quantize "a recipe" 0 --config "$work/recipe.yaml"
 holds "the same file" cmp "$work/a.gguf" "$work/r.gguf"
 says "told" "awq-group-size changes nothing: Q4_0 has groups of its own"

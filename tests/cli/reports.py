@@ -56,9 +56,10 @@ def make_of_files(at):
     yield run("imatrix", MODEL, "--text", text, "--ctx", 64, "--chunks", 2, "-o", at / "i.gguf", "--memory", "8M", "--json")
     yield run("calibrate", MODEL, "--ctx", 64, "--chunks", 8, "-o", at / "stats", "--json")
     yield run("quantize", MODEL, "-t", "Q4_0", "-o", at / "kept", "--calibration-stats", at / "stats", "--json")
-    yield run("quantize", MODEL, "--method", "awq_q4_0", "--calibration-length", 64, "--chunks", 8, "-o", at / "method.gguf", "--json")
+    yield run("quantize", MODEL, "--method", "awq_q4_0", "--calibration-length", 64, "--chunks", 12, "-o", at / "method.gguf", "--json")
     yield run("quantize", MODEL, "-t", "Q8_0,Q2_K", "-o", at, "--measure", *few, "--json")
     yield run("quantize", MODEL, "-t", "nf4", "-o", at / "folder", "--json")
+    yield run("quantize", MODEL, "-t", "Q8_0", "-o", at / "part", "--part", "1/3", "--json")
     yield run("quantize", MODEL, "-t", "w4a16:group=32", "-o", at / "rules", "--rule", "attn_v=w8a16", "--skip-modules", "model.layers.3.mlp.up_proj",
               "--json")
     yield run("quantize", MODEL, "-t", "adaptive", "--max-error", "0.087", "-o", at / "ladder", "--json")
@@ -69,6 +70,8 @@ def make_of_files(at):
     yield file.read_text()
     yield run("quantize", at / "f32.gguf", "-t", "Q4_0", "-o", at / "b", "--calibration", f"{text}:2,{other},default", "--ctx", 64, "--chunks", 12,
               "--calibration-seed", 5, "--json", "--exclude-weights", "output.weight", "--effort", "best")
+    subprocess.run([sys.executable, HERE.parent / "lib/upcycled.py", MODEL, at / "moe", "3", "2", "1"], check=True)
+    yield run("quantize", at / "moe", "-t", "Q2_K_S", "-o", at / "experts", "--calibration", "default", "--ctx", 64, "--chunks", 12, "--effort", "best", "--json")
     yield run("quantize", MODEL, "-t", "awq_q4_0", "-o", at / "scaled", "--calibration", text, "--ctx", 64, "--chunks", 12, "--json")
     yield run("quantize", MODEL, "--bpw", "4.5", "--budget-time", "1s", "-o", at / "budget", "--calibration", text, "--ctx", 64, "--json")
     yield run("quantize", MODEL, "-t", "Q4_0", "-o", at / "c", "--split-max-size", "2M", "--dry-run", "--json")

@@ -1,5 +1,6 @@
 /* The parts of the method best, against plain computations in double. */
 #include "base/arena.h"
+#include "calibrate/experts.h"
 #include "methods/best.h"
 #include "methods/feedback.h"
 
@@ -114,27 +115,42 @@ static void products_are_those_of_all_rows(void **state)
     ht__pool_close(&one);
 }
 
+static enum ht_err open_factor(struct ht__factor *factor, struct ht__gram *gram, const double *products, int n,
+                               double damping, struct ht__order by)
+{
+    *factor = (struct ht__factor){.root = NULL};
+    enum ht_err err = ht__gram_open(gram, products, n, by, NULL, NULL);
+    return err == HT_OK ? ht__factor_open(factor, gram, damping, pool, NULL) : err;
+}
+
+/* H + damping, by places. */
+static double damped(const struct ht__factor *factor, int i, int j)
+{
+    return (double)factor->gram->at[i * factor->gram->n + j] + (i == j ? factor->damping : 0);
+}
+
 static void factor_solves(void **state)
 {
     struct ht__site_stats s;
+    struct ht__gram gram;
     struct ht__factor factor;
     static _Alignas(64) float scratch[HT__MATMUL_SCRATCH];
     static float rows[OUT * N];
     (void)state;
     open_site(&s, q, 0, pool);
-    assert_int_equal(ht__factor_open(&factor, s.gram, N, .05, act, pool, NULL, NULL), HT_OK);
+    assert_int_equal(open_factor(&factor, &gram, s.gram, N, .05, act), HT_OK);
     bool seen[N] = {false};
     for (int i = 0; i < N; i++) {
-        int32_t c = factor.column[i];
+        int32_t c = factor.gram->column[i];
         assert_false(seen[c]);
         seen[c] = true;
-        if (i) assert_true(s.gram[c * (N + 1)] >= s.gram[factor.column[i - 1] * (N + 1)]);
+        if (i) assert_true(s.gram[c * (N + 1)] >= s.gram[factor.gram->column[i - 1] * (N + 1)]);
         for (int j = 0; j < N; j++) {
-            double sum = 0, want = s.gram[c * N + factor.column[j]] + (i == j ? factor.damping : 0);
-            for (int k = 0; k < N; k++)
-                sum += (double)factor.lower[i * N + k] * factor.lower[j * N + k];
-            near(sum, want, s.gram[factor.column[N - 1] * (N + 1)], 1e-5);
-            assert_true(factor.lower[i * N + j] == factor.upper[j * N + i]);
+            double sum = 0, want = s.gram[c * N + factor.gram->column[j]] + (i == j ? factor.damping : 0);
+            for (int k = 0; k <= i && k <= j; k++)
+                sum += (double)factor.root[i * N + k] * factor.root[j * N + k];
+            near(sum, want, s.gram[factor.gram->column[N - 1] * (N + 1)], 1e-5);
+            assert_true(factor.root[i * N + j] == factor.root[j * N + i]);
         }
     }
     memcpy(rows, w, sizeof rows);
@@ -143,17 +159,17 @@ static void factor_solves(void **state)
         for (int j = 0; j < N; j++) {
             double sum = 0, size = 0;
             for (int i = 0; i < N; i++) {
-                sum += (double)rows[k * N + i] * factor.gram[i * N + j];
-                size += fabs((double)rows[k * N + i] * factor.gram[i * N + j]);
+                sum += (double)rows[k * N + i] * damped(&factor, i, j);
+                size += fabs((double)rows[k * N + i] * damped(&factor, i, j));
             }
             near(sum, w[k * N + j], size + 1e-6, 2e-4);
         }
-    ht__factor_close(&factor);
+    ht__factor_close(&factor), ht__gram_close(&gram);
     ht__site_close(&s);
 }
 
 /* Sizes that end within a panel of columns, a task's rows, a block of places and the rows that stand beside each other. The
- * factor is that of double, rounded once to float: 2^-24 of the largest; solutions have a rounding for each of two n steps,
+ * factor's numbers are floats, and so are the sums of up to 256 products; solutions have a rounding for each of two n steps,
  * of sizes that are less than four times those of the matrix. */
 static void sizes_that_end_within_blocks(void **state)
 {
@@ -164,20 +180,21 @@ static void sizes_that_end_within_blocks(void **state)
         int n = sizes[t][0], n_rows = sizes[t][1];
         double *h = calloc((size_t)(n * n), sizeof *h);
         float *rows = malloc((size_t)(n * n_rows) * sizeof *rows);
+        struct ht__gram gram;
         struct ht__factor factor;
         for (int i = 0; i < n; i++)
             for (int j = 0; j < n; j++)
                 h[i * n + j] = exp(-.1 * abs(i - j)) + (i == j) * (1 + .01 * i);
         for (int i = 0; i < n * n_rows; i++)
             rows[i] = w[i % (MOST_OUT * N)];
-        assert_int_equal(ht__factor_open(&factor, h, n, .01, act, pool, NULL, NULL), HT_OK);
+        assert_int_equal(open_factor(&factor, &gram, h, n, .01, act), HT_OK);
         double top = sqrt(h[n * n - 1] + factor.damping);
         for (int i = 0; i < n; i++)
             for (int j = 0; j <= i; j++) {
                 double sum = 0;
                 for (int k = 0; k <= j; k++)
-                    sum += (double)factor.lower[i * n + k] * factor.lower[j * n + k];
-                double want = h[factor.column[i] * n + factor.column[j]] + (i == j ? factor.damping : 0);
+                    sum += (double)factor.root[i * n + k] * factor.root[j * n + k];
+                double want = h[factor.gram->column[i] * n + factor.gram->column[j]] + (i == j ? factor.damping : 0);
                 near(sum, want, top * top, 2 * 0x1p-24 * (j + 2));
             }
         ht__factor_solve(&factor, ops, rows, n_rows, scratch);
@@ -185,12 +202,12 @@ static void sizes_that_end_within_blocks(void **state)
             for (int j = 0; j < n; j++) {
                 double sum = 0, size = 0;
                 for (int i = 0; i < n; i++) {
-                    sum += (double)rows[k * n + i] * factor.gram[i * n + j];
-                    size += fabs((double)rows[k * n + i] * factor.gram[i * n + j]);
+                    sum += (double)rows[k * n + i] * damped(&factor, i, j);
+                    size += fabs((double)rows[k * n + i] * damped(&factor, i, j));
                 }
                 near(sum, w[(k * n + j) % (MOST_OUT * N)], size, 4 * (2 * n + 4) * 0x1p-24);
             }
-        ht__factor_close(&factor);
+        ht__factor_close(&factor), ht__gram_close(&gram);
         free(h), free(rows);
     }
 }
@@ -198,22 +215,23 @@ static void sizes_that_end_within_blocks(void **state)
 static void what_cannot_be_factored_is_damped_more(void **state)
 {
     static double singular[N * N];
+    struct ht__gram gram;
     struct ht__factor factor;
     (void)state;
     for (int i = 0; i < N * N; i++)
         singular[i] = -1; /* not even positive */
     for (int i = 0; i < N; i++)
         singular[i * (N + 1)] = 1;
-    assert_int_equal(ht__factor_open(&factor, singular, N, .05, act, pool, NULL, NULL), HT_OK);
+    assert_int_equal(open_factor(&factor, &gram, singular, N, .05, act), HT_OK);
     assert_true(factor.damping > 100);
-    ht__factor_close(&factor);
+    ht__factor_close(&factor), ht__gram_close(&gram);
     memset(singular, 0, sizeof singular); /* columns that nothing ever reached */
-    assert_int_equal(ht__factor_open(&factor, singular, N, .05, act, pool, NULL, NULL), HT_OK);
-    ht__factor_close(&factor);
+    assert_int_equal(open_factor(&factor, &gram, singular, N, .05, act), HT_OK);
+    ht__factor_close(&factor), ht__gram_close(&gram);
     singular[3] = NAN;
     singular[0] = NAN;
-    assert_int_equal(ht__factor_open(&factor, singular, N, .05, act, pool, NULL, NULL), HT_ERR_NONFINITE);
-    ht__factor_close(&factor);
+    assert_int_equal(open_factor(&factor, &gram, singular, N, .05, act), HT_ERR_NONFINITE);
+    ht__factor_close(&factor), ht__gram_close(&gram);
 }
 
 /* (w - w^) (H + damping) (w - w^)', of all rows, w^ decoded. */
@@ -223,8 +241,8 @@ static double loss(const struct ht__factor *factor, const float *decoded)
     for (int k = 0; k < OUT; k++)
         for (int i = 0; i < N; i++)
             for (int j = 0; j < N; j++) {
-                int32_t a = factor->column[i], b = factor->column[j];
-                sum += ((double)w[k * N + a] - decoded[k * N + a]) * factor->gram[i * N + j] *
+                int32_t a = factor->gram->column[i], b = factor->gram->column[j];
+                sum += ((double)w[k * N + a] - decoded[k * N + a]) * damped(factor, i, j) *
                        ((double)w[k * N + b] - decoded[k * N + b]);
             }
     return sum;
@@ -248,12 +266,13 @@ static void feed(const struct ht__codec *type, const struct ht__factor *factor, 
 static void feedback_and_sweeps_lower_the_loss(void **state)
 {
     struct ht__site_stats s;
+    struct ht__gram gram;
     struct ht__factor factor;
     static float decoded[OUT * N];
     static uint8_t plain[OUT * N * 4], rows[OUT * N * 4];
     (void)state;
     open_site(&s, q, 0, pool);
-    assert_int_equal(ht__factor_open(&factor, s.gram, N, .05, act, pool, NULL, NULL), HT_OK);
+    assert_int_equal(open_factor(&factor, &gram, s.gram, N, .05, act), HT_OK);
     for (size_t t = 0; t < ht__codec_count(); t++) {
         const struct ht__codec *type = ht__codec_at(t);
         if (!type->grid || type->flags & HT__CODEC_NEEDS_IMPORTANCE) continue;
@@ -270,7 +289,7 @@ static void feedback_and_sweeps_lower_the_loss(void **state)
             last = after;
         }
     }
-    ht__factor_close(&factor);
+    ht__factor_close(&factor), ht__gram_close(&gram);
     ht__site_close(&s);
 }
 
@@ -313,7 +332,7 @@ static void open_coder(struct ht__coder *coder, const char *name, int n_out, str
 }
 
 /* Are codes chosen one by one? */
-static bool make(const char *name, int n_out, const struct ht__site_stats *s, double share, struct ht__best_matrix *m)
+static bool make(const char *name, int n_out, struct ht__site_stats *s, double share, struct ht__best_matrix *m)
 {
     struct ht__best *best;
     struct ht__coder coder;
@@ -324,7 +343,7 @@ static bool make(const char *name, int n_out, const struct ht__site_stats *s, do
     open_coder(&coder, name, n_out, &arena);
     assert_true(coder.size <= sizeof coded);
     *m = (struct ht__best_matrix){.coder = &coder, .w = w, .share = share, .coded = coded, .decoded = decoded};
-    assert_int_equal(ht__best_open(s, act, ops, pool, NULL, &best, NULL), HT_OK);
+    assert_int_equal(ht__best_open(s, false, act, ops, pool, NULL, &best, NULL), HT_OK);
     assert_int_equal(ht__best_matrix(best, m, NULL), HT_OK);
     ht__best_close(&best);
     ht__arena_close(&arena);
@@ -339,20 +358,97 @@ static void columns_have_an_order(void **state)
     (void)state;
     open_site(&s, q, 0, pool);
     for (int kind = HT__ORDER_ACT; kind <= HT__ORDER_NATURAL; kind++) {
+        struct ht__gram gram;
         struct ht__factor factor;
         struct ht__order order = {(enum ht__order_kind)kind, GROUP};
-        assert_int_equal(ht__factor_open(&factor, s.gram, N, .05, order, pool, NULL, NULL), HT_OK);
+        assert_int_equal(open_factor(&factor, &gram, s.gram, N, .05, order), HT_OK);
         for (int i = 0; i < N; i++) {
-            int before = factor.column[i], here = i + 1 < N ? factor.column[i + 1] : before;
+            int before = factor.gram->column[i], here = i + 1 < N ? factor.gram->column[i + 1] : before;
             double a = s.gram[before * (N + 1)], b = s.gram[here * (N + 1)];
-            assert_int_equal(factor.place[before], i);
+            assert_int_equal(factor.gram->place[before], i);
             if (kind == HT__ORDER_NATURAL) assert_int_equal(before, N - 1 - i);
             if (kind == HT__ORDER_ACT || (kind == HT__ORDER_GROUP && (i + 1) % GROUP)) assert_true(a <= b);
-            if (kind == HT__ORDER_GROUP) assert_int_equal(before / GROUP, factor.column[i / GROUP * GROUP] / GROUP);
+            if (kind == HT__ORDER_GROUP)
+                assert_int_equal(before / GROUP, factor.gram->column[i / GROUP * GROUP] / GROUP);
         }
-        ht__factor_close(&factor);
+        ht__factor_close(&factor), ht__gram_close(&gram);
     }
     ht__site_close(&s);
+}
+
+/* What the residual stream says of the products is as good as the products with f: one target, one error. */
+static void what_is_wanted_may_be_known(void **state)
+{
+    static float y[(ROWS + HELD) * OUT];
+    struct ht__site_stats s, wanted;
+    struct ht__best_matrix m, k;
+    struct ht_diag diag = {0};
+    const float share = .5f;
+    (void)state;
+    for (int t = 0; t < ROWS + HELD; t++)
+        for (int o = 0; o < OUT; o++) {
+            double sum = 0;
+            for (int i = 0; i < N; i++)
+                sum += (double)w[o * N + i] * f[t * N + i];
+            y[t * OUT + o] = r[t * STREAM + o] + share * (float)sum;
+        }
+    open_site(&s, q, STREAM, pool);
+    assert_int_equal(ht__site_open_wanted(&wanted, N, OUT, HELD - 1, NULL, &diag), HT_OK);
+    assert_int_equal(ht__site_add(&wanted, NULL, q, y, ROWS, ops, pool, &diag), HT_OK);
+    ht__site_hold(&wanted, NULL, q + ROWS * N, y + ROWS * OUT, HELD);
+    ht__site_finish(&wanted);
+    assert_null(wanted.cross);
+    assert_null(wanted.held_f);
+    make("q6_k", OUT, &s, (double)share, &m);
+    double before = m.before, after = m.after;
+    make("q6_k", OUT, &wanted, (double)share, &k);
+    near(k.before, before, before, 1e-3);
+    near(k.after, after, after, 2e-2);
+    near(k.after, held_error(k.decoded, OUT, q, (double)share), k.after, 1e-3);
+    ht__site_close(&wanted);
+    ht__site_close(&s);
+}
+
+static void open_expert(struct ht__expert_stats *e, int n, int held)
+{
+    struct ht_diag diag = {0};
+    assert_int_equal(ht__expert_open(e, N, HELD, NULL, &diag), HT_OK);
+    for (int t = 0; t < n; t++)
+        assert_int_equal(ht__expert_add(e, f + t * N, q + t * N, false, ops, pool, &diag), HT_OK);
+    for (int t = ROWS; t < ROWS + held; t++)
+        assert_int_equal(ht__expert_add(e, f + t * N, q + t * N, true, ops, pool, &diag), HT_OK);
+    assert_int_equal(ht__expert_finish(e, ops, pool, &diag), HT_OK);
+    assert_int_equal(e->site.n_rows, n);
+    assert_int_equal(e->site.n_held, held);
+}
+
+/* As if a quarter of the columns' number of tokens more had been seen; their held-out tokens where it has few. */
+static void few_tokens_are_drawn_to_all(void **state)
+{
+    struct ht__expert_stats all, few, none, alone;
+    (void)state;
+    open_expert(&all, ROWS, HELD);
+    open_expert(&few, 64, 3);
+    open_expert(&none, 0, 0);
+    double own = few.site.gram[5 * N + 7], other = few.site.cross[9 * N + 2];
+    ht__expert_shrink(&few, &all);
+    near(few.site.gram[5 * N + 7], (own + all.site.gram[5 * N + 7]) / 2, fabs(own), 1e-9); /* 64 of its own, 64 more */
+    near(few.site.cross[9 * N + 2], (other + all.site.cross[9 * N + 2]) / 2, fabs(other), 1e-9);
+    assert_int_equal(few.site.n_held, HELD);
+    assert_memory_equal(few.site.held_q, all.site.held_q, HELD * N * sizeof(float));
+    ht__expert_shrink(&none, &all);
+    assert_memory_equal(none.site.gram, all.site.gram, N * N * sizeof *none.site.gram);
+    ht__expert_close(&none);
+
+    open_expert(&alone, 192, HELD); /* 192 of its own, 64 without any relation between columns */
+    double beside = alone.site.gram[3 * N + 4], itself = alone.site.gram[3 * N + 3];
+    ht__expert_shrink(&alone, NULL);
+    near(alone.site.gram[3 * N + 4], .75 * beside, fabs(beside), 1e-9);
+    near(alone.site.gram[3 * N + 3], itself, itself, 1e-12);
+    open_expert(&none, 0, 0);
+    ht__expert_shrink(&none, NULL);
+    assert_true(none.site.gram[3 * N + 3] == 1 && none.site.gram[3 * N + 4] == 0);
+    ht__expert_close(&all), ht__expert_close(&few), ht__expert_close(&none), ht__expert_close(&alone);
 }
 
 /* Groups that are listed are of columns about as large: none of a later group is larger than one of an earlier. */
@@ -365,7 +461,7 @@ static void groups_are_of_columns_alike(void **state)
     int members[N / GROUP] = {0};
     (void)state;
     open_site(&s, q, 0, pool);
-    assert_int_equal(ht__best_open(&s, act, ops, pool, NULL, &best, NULL), HT_OK);
+    assert_int_equal(ht__best_open(&s, false, act, ops, pool, NULL, &best, NULL), HT_OK);
     ht__best_group(best, GROUP, list);
     for (int i = 0; i < N; i++) {
         members[list[i]]++;
@@ -535,6 +631,8 @@ int main(void)
         cmocka_unit_test(what_cannot_be_factored_is_damped_more),
         cmocka_unit_test(feedback_and_sweeps_lower_the_loss),
         cmocka_unit_test(columns_have_an_order),
+        cmocka_unit_test(what_is_wanted_may_be_known),
+        cmocka_unit_test(few_tokens_are_drawn_to_all),
         cmocka_unit_test(groups_are_of_columns_alike),
         cmocka_unit_test(the_best_candidate_is_taken),
         cmocka_unit_test(schemes_are_understood),

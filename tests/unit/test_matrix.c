@@ -104,6 +104,31 @@ static void test_round_trip(void **state)
     free(x);
 }
 
+/* Weights given in 16 bits: the same bytes. */
+static void check_given_in(const char *scheme, const float *x)
+{
+    static const char *const types[] = {"f32", "f16", "bf16"};
+    struct ht_matrix m = matrix();
+    struct made one = room_for(scheme, &m), other = room_for(scheme, &m);
+    void *given = malloc(sizeof(float) * N_OUT * N_IN);
+    assert_int_equal(ht_matrix_quantize(scheme, &m, x, one.parts, one.n, NULL), HT_OK);
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+        assert_int_equal(ht_encode_rows(types[t], x, N_OUT, N_IN, NULL, 1, given), HT_OK);
+        m.x_dtype = types[t];
+        assert_int_equal(ht_matrix_quantize(scheme, &m, given, other.parts, other.n, NULL), HT_OK);
+        for (size_t i = 0; i < one.n; i++)
+            assert_memory_equal(one.parts[i].data, other.parts[i].data, one.parts[i].n_bytes);
+    }
+    free(given);
+    free_made(&one);
+    free_made(&other);
+}
+
+static void test_given_in(void **state)
+{
+    each_writable(check_given_in);
+}
+
 static void *resize(void *ctx, void *ptr, size_t size)
 {
     struct counting *counting = ctx;
@@ -188,6 +213,8 @@ static void test_refused(void **state)
     refused(QUANTIZE("nf4", &m), HT_ERR_USAGE, &diag, "not those of a matrix");
     m = good, m.dtype = "i8";
     refused(QUANTIZE("nf4", &m), HT_ERR_USAGE, &diag, "dtype is one of");
+    m = good, m.x_dtype = "i8";
+    refused(QUANTIZE("nf4", &m), HT_ERR_USAGE, &diag, "x_dtype is one of");
     m = good, m.importance = importance;
     refused(QUANTIZE("nf4", &m), HT_ERR_NONFINITE, &diag, "number 5");
     m = good, m.amax = NAN;
@@ -229,8 +256,8 @@ static void test_sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_memory), cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_given_in), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_cancel),     cmocka_unit_test(test_refused),  cmocka_unit_test(test_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

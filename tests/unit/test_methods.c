@@ -1,5 +1,6 @@
 /* The list of methods, their options, and HQQ's solver against what it minimises. */
 #include "methods/method.h"
+#include "schemes/inputs.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -100,12 +101,44 @@ static void hqq_is_for_whole_numbers(void **state)
     assert_non_null(ht__method_by_name("hqq", 3)->unsuited(&s));
 }
 
+static void smooth_is_for_rounded_activations(void **state)
+{
+    static const struct {
+        const char *scheme;
+        bool suited;
+    } cases[] = {{"w8a8", true}, {"w8a16", false}, {"gptq", false}, {"fp8", false}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct ht__scheme_params s;
+        assert_int_equal(ht__scheme_parse(cases[i].scheme, &s, NULL), HT_OK);
+        assert_int_equal(ht__method_by_name("smooth", 6)->unsuited(&s) == NULL, cases[i].suited);
+    }
+}
+
+/* By hand: steps of the largest over 127.5, from -128 to 127; by s before, and back. */
+static void inputs_are_rounded(void **state)
+{
+    static const float x[] = {255, -255, 127, 1.2f, 0, -2.6f}, s[] = {1, 1, .5f, 4, 1, 1}, nothing[] = {0, -0.f, 0};
+    static const float plain[] = {127, -128, 64, 1, 0, -1}, scaled[] = {127, -128, 127, 0, 0, -1};
+    float out[6];
+    (void)state;
+    ht__int8_inputs(x, NULL, 6, out);
+    for (int i = 0; i < 6; i++)
+        assert_float_equal(out[i], plain[i] * 2, 1e-6);
+    ht__int8_inputs(x, s, 6, out);
+    for (int i = 0; i < 6; i++)
+        assert_float_equal(out[i], scaled[i] * 2 * s[i], 1e-6);
+    ht__int8_inputs(nothing, NULL, 3, out);
+    for (int i = 0; i < 3; i++)
+        assert_true(out[i] == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(options_are_read),
-        cmocka_unit_test(hqq_lowers_what_it_sums),
-        cmocka_unit_test(hqq_is_for_whole_numbers),
+        cmocka_unit_test(options_are_read),         cmocka_unit_test(hqq_lowers_what_it_sums),
+        cmocka_unit_test(hqq_is_for_whole_numbers), cmocka_unit_test(smooth_is_for_rounded_activations),
+        cmocka_unit_test(inputs_are_rounded),
     };
     return cmocka_run_group_tests(tests, fill, NULL);
 }

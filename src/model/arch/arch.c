@@ -282,6 +282,19 @@ static enum ht_err map_found(struct ht__arch_build *b, const struct ht__found *f
     return ht__native_add(b, f, slot);
 }
 
+/* A packed matrix is [out, in] always; where the model's code keeps it as [in, out], it is shown so. */
+static enum ht_err turn_round(struct ht__arch_build *b, struct ht__found *f)
+{
+    struct ht__tensor *t = ht__arena_new(b->arena, sizeof *t);
+    if (t) *t = *f->tensor;
+    f->rows = ht__rows_transpose(b->arena, f->rows, f->tensor->shape[0]);
+    if (!t || !f->rows) return ht__fail_memory(b->diag, f->tensor->name);
+    t->shape[0] = f->tensor->shape[1];
+    t->shape[1] = f->tensor->shape[0];
+    f->tensor = t;
+    return HT_OK;
+}
+
 /* rows: its weights, where they are unpacked; NULL: they are as the tensor has them. */
 static enum ht_err map_tensor(struct ht__arch_build *b, const struct ht__tensor *t, const struct ht__rows *rows)
 {
@@ -300,6 +313,7 @@ static enum ht_err map_tensor(struct ht__arch_build *b, const struct ht__tensor 
                             (long long)b->n_layers);
         f.layer = numbers[0];
         f.expert = numbers[1];
+        if (b->packed && rule->map == ht__arch_transpose && t->n_dims == 2) HT_TRY(turn_round(b, &f));
         HT_TRY(ht__arch_check_shape(b, rule, &f));
         ht__arch_check_seen(b, rule, &f);
         f.name = ht__arch_gguf_name(b, rule->to, f.layer, f.suffix);
