@@ -2,7 +2,7 @@
 BUILD ?= build
 SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
 PACKAGES := gcc meson ninja-build pkg-config libssl-dev libyaml-dev libpcre2-dev libutf8proc-dev \
-            libjansson-dev zlib1g-dev libcurl4-openssl-dev libsqlite3-dev libcmocka-dev
+            libjansson-dev zlib1g-dev libcurl4-openssl-dev libsqlite3-dev libcmocka-dev libpq-dev libhiredis-dev
 
 .PHONY: all page demo test parity bench fuzz packages install clean help format lint
 
@@ -43,10 +43,12 @@ demo: packages ## install, build, and quantize the example model
 	$(BUILD)/halftone quantize examples/model -t Q4_K_M,Q5_K_M,Q8_0 -o out/demo
 	@echo "Next: $(BUILD)/halftone serve --models examples   and http://127.0.0.1:8700/ in a browser"
 
-# The browser that the page is tested in and the formatter: not needed to build, and missed aloud by the tests.
+# The browser that the page is tested in, PostgreSQL and the formatter: not needed to build, and missed aloud by the tests.
 .PHONY: test-packages
 test-packages: packages
 	@dpkg -s clang-format >/dev/null 2>&1 || $(SUDO) apt-get install -y -qq clang-format >/dev/null 2>&1 || echo "no clang-format: the format is not checked"
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || $(SUDO) apt-get install -y -qq postgresql >/dev/null 2>&1 || echo "no PostgreSQL: the store is tested on SQLite alone"
+	@command -v redis-server >/dev/null || $(SUDO) apt-get install -y -qq redis-server >/dev/null 2>&1 || echo "no Redis: the doorbell is not tested"
 	@command -v chromium >/dev/null || $(SUDO) apt-get install -y -qq chromium >/dev/null 2>&1 || echo "no Chromium: the page is not tested"
 
 test: test-packages ## install, build, and pass every test
@@ -56,8 +58,10 @@ test: test-packages ## install, build, and pass every test
 parity: all ## compare with the programs that people use (installs them once)
 	@tests/parity/run.sh $(BUILD)
 
-bench: all ## times, side by side with llama.cpp
-	@bench/run.sh $(BUILD)
+bench: all ## times, side by side with llama.cpp, in less than ten minutes (and as JSON in build/bench/)
+	@ninja -C $(BUILD) $(NINJAFLAGS) bench/bench_read >/dev/null
+	@$(BUILD)/bench/bench_read --json $(BUILD)/bench/read.json
+	@bench/run.sh $(BUILD) --json $(BUILD)/bench/encode.json
 
 # Without these a part of the long tests is skipped, which it says.
 .PHONY: nightly-packages

@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 
+import machine
+
 PROGRAM = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else "build/halftone")
 SECONDS = float(os.environ.get("HT_SECONDS", "5"))
 EXAMPLE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "examples", "model")
@@ -89,6 +91,7 @@ def rates(port, pid, path):
     for n, (r, each) in results.items():
         print(f"GET {path:36} {n:5} connections {r:9.0f} requests/s  {each:6.1f} us of processor each  {r / best:.2f} of the best"
               + ("  BELOW HALF" if r < best / 2 else ""))
+        machine.row(path=path, connections=n, requests_s=r, processor_us_each=each)
 
 
 def listeners(port, pid, n=1000):
@@ -122,11 +125,13 @@ def listeners(port, pid, n=1000):
     print(f"{n} listeners, a job runs: {len(arrivals)} events, {whole} of them at every listener; behind the first listener: "
           f"median {late[len(late) // 2]:.1f} ms, p99 {late[len(late) * 99 // 100]:.1f} ms, last {late[-1]:.1f} ms; "
           f"memory {field(pid, 'VmRSS') / 1024:.1f} MB")
+    machine.row(listeners=n, events=len(arrivals), median_ms=late[len(late) // 2], last_ms=late[-1])
     for c in connections:
         c.close()
 
 
 def main():
+    machine.begin("serve")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     data = tempfile.mkdtemp(prefix="halftone-bench-")
@@ -137,6 +142,7 @@ def main():
         p.send_signal(signal.SIGTERM)
         p.wait()
     print(f"start to ready: median {statistics.median(times):.1f} ms, worst {max(times):.1f} ms")
+    machine.row(start_ms=statistics.median(times), worst_start_ms=max(times))
     p, port, _ = start(data, "--models", os.path.dirname(EXAMPLE))
     time.sleep(1)
     print(f"memory at rest: {field(p.pid, 'VmRSS') / 1024:.1f} MB, of it our own {field(p.pid, 'RssAnon') / 1024:.1f} MB, {field(p.pid, 'Threads')} threads")

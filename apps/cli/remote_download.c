@@ -115,17 +115,28 @@ static bool hash_part(struct download *d)
     return n == 0;
 }
 
-static CURLcode fetch(struct download *d, const char *url, char *fault)
+/* away: not the server, but where it sent us. There neither the token is shown nor is the tag of the file known, whose hash is
+ * compared at the end anyway. */
+static struct curl_slist *headers_of(const struct download *d, bool away)
 {
-    char header[128], range[32];
+    char header[128];
     struct curl_slist *headers = NULL;
-    CURL *c = d->curl = curl_easy_duphandle(d->remote->curl);
-    if (!c) return CURLE_OUT_OF_MEMORY;
-    for (const struct curl_slist *h = d->remote->headers; h; h = h->next)
+    for (const struct curl_slist *h = away ? NULL : d->remote->headers; h; h = h->next)
         headers = curl_slist_append(headers, h->data);
+    snprintf(header, sizeof header, "If-Range: \"%s\"", d->file->sha256);
+    return d->done > 0 && !away ? curl_slist_append(headers, header) : headers;
+}
+
+/* *next: where the file is to be had instead, the caller's; NULL: here. */
+static CURLcode fetch(struct download *d, const char *url, bool away, char **next, char *fault)
+{
+    char range[32], *elsewhere = NULL;
+    long status = 0;
+    CURL *c = d->curl = curl_easy_duphandle(d->remote->curl);
+    *next = NULL;
+    if (!c) return CURLE_OUT_OF_MEMORY;
+    struct curl_slist *headers = headers_of(d, away);
     if (d->done > 0) {
-        snprintf(header, sizeof header, "If-Range: \"%s\"", d->file->sha256);
-        headers = curl_slist_append(headers, header);
         snprintf(range, sizeof range, "%llu-", (unsigned long long)d->done);
         curl_easy_setopt(c, CURLOPT_RANGE, range);
     }
@@ -145,8 +156,22 @@ static CURLcode fetch(struct download *d, const char *url, char *fault)
     d->started_at = d->done;
     d->start = now();
     CURLcode code = curl_easy_perform(c);
+    curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(c, CURLINFO_REDIRECT_URL, &elsewhere);
+    if (code == CURLE_OK && status == 307 && elsewhere && !away) *next = strdup(elsewhere);
     curl_easy_cleanup(c);
     curl_slist_free_all(headers);
+    return code;
+}
+
+/* Once from the server, which may say that the file lies in a bucket: then from there. */
+static CURLcode fetch_once(struct download *d, const char *url, char *fault)
+{
+    char *next, *none;
+    CURLcode code = fetch(d, url, false, &next, fault);
+    if (!next) return code;
+    code = fetch(d, next, true, &none, fault);
+    free(next);
     return code;
 }
 
@@ -158,7 +183,7 @@ static int fetch_all(struct download *d)
         return told(d, EXIT_USAGE, "the address is too long");
     for (int tries = 0; d->done < d->file->size;) {
         uint64_t before = d->done;
-        CURLcode code = fetch(d, url, fault);
+        CURLcode code = fetch_once(d, url, fault);
         if (d->error)
             return told(d, d->error == ENOSPC || d->error == EDQUOT ? EXIT_RESOURCES : EXIT_FAILED, strerror(d->error));
         if (d->grows) return told(d, EXIT_FAILED, "the server sends more than the file has");

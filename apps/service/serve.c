@@ -7,21 +7,32 @@
  * closes
  */
 #include "service/api/access.h"
+#include "service/api/adjust.h"
 #include "service/api/estimates.h"
 #include "service/api/grants.h"
+#include "service/api/lender.h"
 #include "service/api/metrics.h"
 #include "service/api/proxies.h"
+#include "service/admin/admin.h"
+#include "service/artifacts/artifacts.h"
+#include "service/artifacts/dir.h"
 #include "service/api/readiness.h"
 #include "service/api/request_log.h"
+#include "service/child/hub_environment.h"
+#include "service/doorbell/bell.h"
+#include "service/doorbell/redis.h"
 #include "service/child/roots.h"
+#include "service/runner/link.h"
 #include "service/api/streams.h"
 #include "service/system/notify.h"
 #include "service/ollama/ollama.h"
+#include "service/levels/levels.h"
 #include "service/runtime/own.h"
 #include "service/runtime/runtime.h"
 #include "service/runtime/worker.h"
 #include "service/serve.h"
 #include "service/system/steady.h"
+#include "service/worker/worker.h"
 #include "service/api/tokens.h"
 
 #include <arpa/inet.h>
@@ -38,40 +49,25 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DONE = 0, FAILED = 1, USAGE = 2, HELPERS = 4, WRITERS = 2, MAX_WAITING = 64, MAX_WRITES = 512 };
-
-/* What of our environment children may have that reach the hub. */
-static const char *const hub_names[] = {
-    /* where the cache is: one of these */
-    "HF_HOME",
-    "HF_HUB_CACHE",
-    "HUGGINGFACE_HUB_CACHE",
-    "XDG_CACHE_HOME",
-    "HOME", /* the rest */
-    "HF_TOKEN",
-    "HUGGINGFACE_TOKEN",
-    "HUGGING_FACE_HUB_TOKEN",
-    "HF_TOKEN_PATH",
-    "HF_ENDPOINT",
-    "HF_HUB_OFFLINE",
-    "HF_HUB_DOWNLOAD_TIMEOUT",
-    "HALFTONE_HUB_TRIES",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "SSL_CERT_FILE",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE"};
-enum { N_HUB_NAMES = sizeof hub_names / sizeof *hub_names, N_CACHE_NAMES = 5 };
+enum {
+    DONE = 0,
+    FAILED = 1,
+    USAGE = 2,
+    HELPERS = 4,
+    WRITERS = 2,
+    FETCHERS = 4,
+    MAX_FETCHES = 256,
+    MAX_WAITING = 64,
+    SWITCHERS = 2,
+    MAX_SWITCHES = 16,
+    MAX_WRITES = 512
+};
 
 struct service {
     struct server server;
     struct settings settings;
     char data[4096], uploads[4200];
-    char *hub[N_HUB_NAMES + 1];
+    char **hub;
 };
 
 static int usage(const char *why)
@@ -90,23 +86,14 @@ static int failed(const char *what, const char *why)
 
 static bool data_folder(struct service *s)
 {
-    const char *data = s->settings.data, *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
-    int n;
-    if (data && *data)
-        n = snprintf(s->data, sizeof s->data, "%s", data);
-    else if (xdg && xdg[0] == '/')
-        n = snprintf(s->data, sizeof s->data, "%s/halftone", xdg);
-    else if (home && home[0] == '/')
-        n = snprintf(s->data, sizeof s->data, "%s/.local/share/halftone", home);
-    else
-        return false;
-    for (char *at = s->data + 1; data == NULL && (at = strchr(at, '/')) != NULL;
-         at++) { /* the way to the usual place */
+    bool given = s->settings.data && *s->settings.data;
+    if (!settings_data(&s->settings, s->data, sizeof s->data)) return false;
+    for (char *at = s->data + 1; !given && (at = strchr(at, '/')) != NULL; at++) { /* the way to the usual place */
         *at = '\0';
         mkdir(s->data, 0700);
         *at = '/';
     }
-    return n > 0 && n < (int)sizeof s->data;
+    return true;
 }
 
 /* 0: no address; 1: another; 2: of this machine alone. */
@@ -119,6 +106,23 @@ static int address_kind(const char *text)
     return 0;
 }
 
+#define NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
+/* Everybody on a machine can read the arguments of its processes. */
+static bool has_word(const char *url, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strstr(argv[i], url)) return true;
+    return false;
+}
+
+static bool has_password(const char *url, int argc, char **argv)
+{
+    const char *at = url ? strchr(url, '@') : NULL, *user = url ? strstr(url, "://") : NULL;
+    bool secret = (at && user && memchr(user + 3, ':', (size_t)(at - user - 3))) || (url && strstr(url, "password="));
+    return secret && has_word(url, argc, argv);
+}
+
 static int check_settings(struct service *s, int argc, char **argv)
 {
     char why[600];
@@ -128,6 +132,20 @@ static int check_settings(struct service *s, int argc, char **argv)
     int kind = address_kind(set->host);
     if (kind == 0) return usage("--host: expected a numeric address such as 127.0.0.1, 0.0.0.0 or ::1");
     if (set->port > 65535) return usage("--port: from 0 to 65535");
+    if (has_password(set->store, argc, argv))
+        return usage(
+            "--store: the password does not belong on the command line; give it as PGPASSWORD or in ~/.pgpass");
+    if (set->name && (strlen(set->name) > 31 || strspn(set->name, NAME_LETTERS) != strlen(set->name)))
+        return usage("--name: at most 31 letters, digits and \"._-\"");
+    if (redis_is_open_secret(set->redis) && has_word(set->redis, argc, argv))
+        return usage(
+            "--redis: the password does not belong on the command line; give it as REDIS_PASSWORD or in REDIS_URL");
+    if (strcmp(set->downloads, "redirect") != 0 && strcmp(set->downloads, "proxy") != 0)
+        return usage("--downloads: redirect or proxy");
+    if (set->artifacts && strchr(set->artifacts, '@'))
+        return usage("--artifacts: a secret does not belong on the command line; see AWS_SECRET_ACCESS_KEY");
+    if (set->workers > 1) return usage("--workers: 0 or 1; see --jobs for how many jobs run here at a time");
+    if (set->lease < 3 || set->lease > 86400) return usage("--lease: from 3 to 86400");
     if (set->jobs < 1 || set->jobs > 64) return usage("--jobs: from 1 to 64");
     if (set->connections < 8 || set->connections > 100000) return usage("--connections: from 8 to 100000");
     if (set->http_threads < 1 || set->http_threads > 64) return usage("--http-threads: from 1 to 64");
@@ -157,21 +175,6 @@ static void on_http_log(void *ctx, const char *line)
     log_event(server->log, LOG_LEVEL_DEBUG, "http", "{s:s}", "text", line);
 }
 
-/* A service without a home (as service managers start them) keeps the hub's cache in its data folder. */
-static void collect_hub_environment(struct service *s)
-{
-    int n = 0, caches = 0;
-    for (int i = 0; i < N_HUB_NAMES; i++) {
-        const char *value = getenv(hub_names[i]);
-        if (!value || !*value || asprintf(&s->hub[n], "%s=%s", hub_names[i], value) < 0) continue;
-        caches += i < N_CACHE_NAMES;
-        n++;
-    }
-    if (!caches && asprintf(&s->hub[n], "HF_HOME=%s/hub", store_folder(s->server.store)) >= 0) n++;
-    s->hub[n] = NULL;
-    s->server.hub_environment = (const char *const *)s->hub;
-}
-
 /* Uploads that were cut off by the end of an earlier run: folders of one file each. */
 static void clear_uploads(const char *folder)
 {
@@ -189,16 +192,26 @@ static void clear_uploads(const char *folder)
     if (dir) closedir(dir);
 }
 
+static void on_work(void *ctx)
+{
+    struct server *server = ctx;
+    lender_ring(atomic_load(&server->lender));
+    bell_ring(atomic_load(&server->bell));
+}
+
 static bool open_scheduler(struct service *s, char *why, size_t size)
 {
     struct server *server = &s->server;
     int64_t limit = s->settings.memory_limit;
-    struct scheduler_settings settings = {.parallel = (int)s->settings.jobs,
+    struct scheduler_settings settings = {.parallel = s->settings.workers ? (int)s->settings.jobs : 0,
                                           .memory_limit = limit > 0 ? (uint64_t)limit : 0,
                                           .hub_environment = server->hub_environment,
                                           .roots = server->roots,
+                                          .artifacts = server->artifacts,
                                           .on_log = on_job_log,
-                                          .ctx = server->log};
+                                          .ctx = server->log,
+                                          .on_work = on_work,
+                                          .work_ctx = server};
     return scheduler_open(server->store, server->events, &settings, &server->scheduler, why, size);
 }
 
@@ -220,9 +233,27 @@ static bool open_runtime(struct service *s)
                                         .exact = set->run_exact != 0,
                                         .roots = roots_held(s->server.roots),
                                         .on_log = on_runtime_log,
-                                        .ctx = s->server.log};
+                                        .ctx = s->server.log,
+                                        .on_done = stats_done,
+                                        .done_ctx = s->server.stats};
     s->server.runtime = runtime_open(&settings);
     return s->server.runtime != NULL;
+}
+
+static bool open_levels(struct service *s)
+{
+    const char *given = s->settings.levels_config;
+    char path[4200];
+    snprintf(path, sizeof path, "%s/config.json", store_folder(s->server.store));
+    struct levels_settings settings = {.config = given && *given ? given : path,
+                                       .runtime = s->server.runtime,
+                                       .store = s->server.store,
+                                       .roots = s->server.roots,
+                                       .stats = s->server.stats,
+                                       .on_log = on_runtime_log,
+                                       .ctx = s->server.log};
+    s->server.levels = levels_open(&settings);
+    return s->server.levels != NULL;
 }
 
 static bool open_http(struct service *s, char *why, size_t size)
@@ -258,6 +289,43 @@ static int no_memory(void)
     return failed("not enough memory", "");
 }
 
+static bool open_store(struct service *s, char *why, size_t size)
+{
+    const char *url = s->settings.store && *s->settings.store ? s->settings.store : NULL, *name = s->settings.name;
+    return store_open_at(url, name && *name ? name : NULL, s->data, &s->server.store, why, size);
+}
+
+/* What the bucket does not do is told before the first job, and not by one that fails. */
+static bool open_artifacts(struct service *s, char *why, size_t size)
+{
+    struct server *server = &s->server;
+    const char *note;
+    char id[20];
+    if (!artifacts_open(s->settings.artifacts, store_folder(server->store), &server->artifacts, why, size))
+        return false;
+    store_set_artifacts(server->store, server->artifacts);
+    if (!artifacts_are_far(server->artifacts)) return true;
+    char path[4200];
+    snprintf(path, sizeof path, "%s/objects", store_folder(server->store));
+    if (!dir_make(path)) return snprintf(why, size, "its folder for copies: %s", strerror(errno)), false;
+    artifacts_set_copies(server->artifacts, (uint64_t)s->settings.artifact_copies);
+    snprintf(id, sizeof id, "%08x%08x", server->run, (unsigned)getpid());
+    if (!artifacts_probe(server->artifacts, id, &note, why, size)) return false;
+    if (note) log_event(server->log, LOG_LEVEL_WARNING, "artifacts", "{s:s}", "text", note);
+    return true;
+}
+
+/* What a worker took is given out anew after twice the lease: until then it may just be slow to ask. */
+static bool open_bell(struct service *s, char *why, size_t size)
+{
+    struct bell *bell = NULL;
+    const char *url = s->settings.redis;
+    if (!url || !*url) return true;
+    if (!bell_open(url, s->server.store, s->server.log, 2 * (double)s->settings.lease, &bell, why, size)) return false;
+    atomic_store(&s->server.bell, bell);
+    return true;
+}
+
 static int open_parts(struct service *s)
 {
     struct server *server = &s->server;
@@ -265,11 +333,14 @@ static int open_parts(struct service *s)
     server->settings = &s->settings;
     if (!roots_open(&s->settings.models, &server->roots, why, sizeof why)) return usage(why);
     if (!proxies_open(&s->settings.trusted_proxy, &server->proxies, why, sizeof why)) return usage(why);
-    if (!store_open(s->data, &server->store, why, sizeof why)) return failed("the data folder", why);
+    if (!open_store(s, why, sizeof why)) return failed("the store", why);
+    if (!open_artifacts(s, why, sizeof why)) return failed("--artifacts", why);
     snprintf(s->uploads, sizeof s->uploads, "%s/uploads", store_folder(server->store));
     server->uploads = s->uploads;
-    collect_hub_environment(s);
-    clear_uploads(s->uploads);
+    s->hub = hub_environment_open(store_folder(server->store));
+    if (!s->hub) return no_memory();
+    server->hub_environment = (const char *const *)s->hub;
+    if (!store_is_shared(server->store)) clear_uploads(s->uploads); /* those of others may be coming in */
     own_prune(store_folder(server->store));
     if (!server->loopback && store_token_count(server->store) <= 0) {
         fprintf(stderr,
@@ -292,11 +363,22 @@ static int open_parts(struct service *s)
     server->streams = streams_open(server->events);
     server->helpers = helpers_open(HELPERS, MAX_WAITING);
     server->writers = helpers_open(WRITERS, MAX_WRITES);
-    if (!server->streams || !server->helpers || !server->writers) return no_memory();
+    server->switchers = helpers_open(SWITCHERS, MAX_SWITCHES);
+    server->fetchers = helpers_open(FETCHERS, MAX_FETCHES);
+    if (!server->fetchers || !server->streams || !server->helpers || !server->switchers || !server->writers)
+        return no_memory();
     server->readiness = readiness_open(server);
-    if (!server->readiness || !open_runtime(s)) return no_memory();
+    server->stats = stats_open();
+    if (!server->readiness || !server->stats || !open_runtime(s) || !open_levels(s)) return no_memory();
     if (!open_http(s, why, sizeof why)) return failed("the port cannot be listened on", why);
+    store_set_lease(server->store, (int)s->settings.lease);
+    store_set_task_bytes(server->store, s->settings.task_size);
     if (!open_scheduler(s, why, sizeof why)) return failed("the workers", why);
+    atomic_store(&server->lender, lender_open(server));
+    if (!server->lender) return no_memory();
+    if (!open_bell(s, why, sizeof why)) return failed("--redis", why);
+    server->adjuster = adjust_open(server, s->settings.readings, why, sizeof why);
+    if (!server->adjuster) return failed("the readings", why);
     return DONE;
 }
 
@@ -311,11 +393,20 @@ static void close_parts(struct service *s)
     while (atomic_load(&server->in_flight) > 0)
         nanosleep(&moment, NULL);
     helpers_close(&server->writers); /* these may still give the helpers something to do */
+    adjust_close(&server->adjuster);
+    helpers_close(&server->switchers);
+    helpers_close(&server->fetchers);
     helpers_close(&server->helpers);
+    struct lender *lender = atomic_exchange(&server->lender, NULL);
+    lender_close(&lender);
+    struct bell *bell = atomic_exchange(&server->bell, NULL);
     scheduler_close(&server->scheduler);
+    bell_close(&bell);
     runtime_close(&server->runtime); /* tasks end with their last event, which is answered while HTTP is there */
     ht__http_close(&server->ollama);
     ht__http_close(&server->http);
+    levels_close(&server->levels);
+    stats_close(&server->stats);
     readiness_close(&server->readiness);
     streams_close(&server->streams);
     events_close(&server->events);
@@ -324,13 +415,13 @@ static void close_parts(struct service *s)
     answers_close(&server->answers);
     metrics_close(&server->metrics);
     request_log_close(&server->request_log);
+    artifacts_close(&server->artifacts);
     store_close(&server->store);
     roots_close(&server->roots);
     proxies_close(&server->proxies);
     log_close(&server->log);
     formats_free(&server->types);
-    for (int i = 0; s->hub[i]; i++)
-        free(s->hub[i]);
+    hub_environment_close(&s->hub);
 }
 
 /* Also after the last token was removed: who had one would not expect it. */
@@ -375,11 +466,15 @@ static int serve(struct service *s)
         bool six = strchr(s->settings.host, ':') != NULL;
         snprintf(url, sizeof url, "http://%s%s%s:%u/", six ? "[" : "", s->settings.host, six ? "]" : "", port);
         atomic_store(&server->ready, true);
-        log_event(server->log, isatty(STDOUT_FILENO) ? LOG_LEVEL_INFO : LOG_LEVEL_ALWAYS, "listening",
-                  "{s:s, s:i, s:s, s:s, s:f}", "address", s->settings.host, "port", (int)port, "url", url, "version",
-                  HT_VERSION, "seconds", steady_seconds() - server->started);
-        if (isatty(STDOUT_FILENO)) say_where(s, url);
-        say_who_may(server);
+        bool person = isatty(STDOUT_FILENO);
+        if (!person) say_who_may(server); /* the last of what is held comes first: this is the second line */
+        log_event(server->log, person ? LOG_LEVEL_INFO : LOG_LEVEL_ALWAYS, "listening", "{s:s, s:i, s:s, s:s, s:f}",
+                  "address", s->settings.host, "port", (int)port, "url", url, "version", HT_VERSION, "seconds",
+                  steady_seconds() - server->started);
+        log_release(server->log);
+        if (person) say_where(s, url);
+        if (person) say_who_may(server);
+        levels_started(server->levels);
         fflush(stdout);
         notify_manager("READY=1");
         sigwait(&wanted, &signal_number);
@@ -403,7 +498,7 @@ static void raise_descriptors(void)
 static int manage_tokens(struct service *s)
 {
     char why[600];
-    if (!store_open(s->data, &s->server.store, why, sizeof why)) {
+    if (!open_store(s, why, sizeof why)) {
         fprintf(stderr, "halftone serve: %s\nWhile the service runs, tokens are made by itself: POST /api/v1/tokens\n",
                 why);
         return FAILED;
@@ -416,6 +511,16 @@ static int manage_tokens(struct service *s)
 int model_main(int argc, char **argv)
 {
     return runtime_worker_main(argc, argv);
+}
+
+int worker_main(int argc, char **argv)
+{
+    return worker_run(argc, argv);
+}
+
+int admin_main(int argc, char **argv)
+{
+    return admin_run(argc, argv);
 }
 
 int server_main(int argc, char **argv)
@@ -434,6 +539,7 @@ int server_main(int argc, char **argv)
         /* a person is told in words, and sees of the log what went wrong */
         if (isatty(STDOUT_FILENO) && level == LOG_LEVEL_INFO) level = LOG_LEVEL_WARNING;
         s->server.log = log_open(STDOUT_FILENO, level);
+        if (s->server.log) log_hold(s->server.log);
         raise_descriptors();
         status = s->server.log ? serve(s) : no_memory();
     }

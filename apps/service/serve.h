@@ -7,4 +7,10 @@ int server_main(int argc, char **argv);
 /* The same with --as-model as the first argument: a model's process, which a service started. */
 int model_main(int argc, char **argv);
 
+/* `halftone worker`: works for a service elsewhere until SIGTERM or SIGINT. The same statuses. */
+int worker_main(int argc, char **argv);
+
+/* `halftone admin`: a service's data, from outside of it. The same statuses. */
+int admin_main(int argc, char **argv);
+
 #endif

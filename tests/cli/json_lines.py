@@ -21,7 +21,7 @@ ROOT = HERE.parent.parent
 MODEL = str(ROOT / "examples" / "model")
 SCHEMA = json.loads((ROOT / "doc" / "lines.schema.json").read_text())
 CHECKER = json_schema.Checker(SCHEMA)
-BY_SERVICE = {"jobs", "registry", "ollama"}  # held against the service's own description by tests/server; or Ollama's, by ollama.py
+BY_SERVICE = {"jobs", "registry", "levels", "ollama"}  # held against the service's own description by tests/server; or Ollama's, by ollama.py
 REPORTS = {"quantize", "convert", "estimate", "eval", "compare", "imatrix", "calibrate", "inspect", "recommend"}
 failures = 0
 
@@ -64,6 +64,13 @@ def make_of_files(at):
         yield run(name)
 
 
+def make_of_admin(at):
+    subprocess.run([PROGRAM, "serve", "--new-token", "lines", "--scope", "admin", "--data", str(at / "data")], check=True, capture_output=True)
+    (at / "data/models/stray-0123").mkdir(parents=True)
+    (at / "data/models/stray-0123/a.gguf").write_text("left behind")
+    yield run("admin", "check", "--data", at / "data", status=1)
+
+
 def make_of_errors(at):
     for name in sorted(REPORTS | {"generate", "tokenize"}):
         more = {"quantize": ("-t", "Q8_0"), "convert": ("-t", "F16"), "estimate": ("-t", "Q8_0"), "imatrix": ("-o", at / "x.gguf"), "calibrate": ("-o", at / "x"),
@@ -91,7 +98,7 @@ def make_of_hub(at):
 def make_all():
     with tempfile.TemporaryDirectory(prefix="halftone-lines-") as folder:
         at = pathlib.Path(folder)
-        return [*make_of_files(at), *make_of_errors(at), *make_of_hub(at)]
+        return [*make_of_files(at), *make_of_admin(at), *make_of_errors(at), *make_of_hub(at)]
 
 
 def commands_with_json():

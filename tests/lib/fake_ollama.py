@@ -197,6 +197,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                "template": m["jinja"] if m["jinja"] and m["template"] == "{{ .Prompt }}" else m["template"], "system": m["system"],
                "details": m["details"], "messages": m["messages"], "model_info": m["info"], "capabilities": m["capabilities"], "modified_at": m["modified_at"],
                "renderer": m["renderer"], "parser": m["parser"], "requires": m["requires"]}
+        if value.get("verbose"):
+            out["tensors"] = m["tensors"]
         self.send(200, {k: v for k, v in out.items() if v or k in ("model_info", "details")})
 
     @staticmethod
@@ -225,19 +227,31 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if value.get("images") and "vision" not in m["capabilities"]:
             return self.error(400, f"{name} does not support images")
         base = {"model": value["model"], "created_at": now()}
-        if not value["prompt"]:
-            return self.send(200, base | {"response": "", "done": True, "done_reason": "load"})
+        if not value.get("prompt"):
+            unload = value.get("keep_alive") == 0
+            self.server.owner.resident.discard(m["name"]) if unload else self.server.owner.resident.add(m["name"])
+            return self.send(200, base | {"response": "", "done": True, "done_reason": "unload" if unload else "load"})
+        self.server.owner.resident.add(m["name"])
+        pieces = [self.server.owner.answers.pop(0)] if self.server.owner.answers else GENERATED
+        figures = {"done": True, "done_reason": "stop", "context": [1, 2, 3], "total_duration": 5043500667, "load_duration": 5025959,
+                   "prompt_eval_count": 26, "prompt_eval_duration": 325953000, "eval_count": 290, "eval_duration": m["eval_duration"]}
+        if value.get("stream") is False:
+            return self.send(200, base | {"response": "".join(pieces)} | figures)
         self.begin_stream()
-        for piece in GENERATED:
+        for piece in pieces:
             self.line(base | {"response": piece, "done": False})
-        self.line(base | {"response": "", "done": True, "done_reason": "stop", "context": [1, 2, 3], "total_duration": 5043500667, "load_duration": 5025959,
-                          "prompt_eval_count": 26, "prompt_eval_duration": 325953000, "eval_count": 290, "eval_duration": 4709213000})
+        self.line(base | {"response": ""} | figures)
         return self.end_stream()
 
     def pull(self, value):
         name = value.get("model") or value.get("name") or ""
         if not valid_name(name):
             return self.error(400, "invalid model name")
+        if value.get("stream") is False and not shortest(name).startswith("missing"):
+            self.server.owner.add(name, level=next((kind for kind in FILE_TYPES.values() if name.upper().endswith(kind)), "Q4_K_M"))
+            return self.send(200, {"status": "success"})
+        if value.get("stream") is False:
+            return self.error(500, "pull model manifest: file does not exist")
         self.begin_stream()
         self.line({"status": "pulling manifest"})
         if shortest(name).startswith("missing"):
@@ -279,6 +293,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.error(400, "invalid model name")
         if "files" not in value and "from" not in value:
             return self.error(400, "neither 'from' or 'files' was specified")
+        if "from" in value:
+            return self.create_from(name, value)
         lacking = [d for d in value.get("files", {}).values() if d not in owner.blobs]
         if not value.get("files") or lacking:
             return self.error(400 if not lacking else 500, "no files provided to convert" if not lacking else f"open blobs/{lacking[0]}: no such file or directory")
@@ -309,6 +325,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.line({"status": "success"})
         return self.end_stream()
 
+    def create_from(self, name, value):
+        _, m = self.found({"model": value["from"]})
+        if not m:
+            return self.error(404, f"model '{value['from']}' not found")
+        kind = value.get("quantize", "").upper()
+        if kind and kind not in ("F32", "F16", "Q4_K_S", "Q4_K_M", "Q8_0"):
+            return self.error(400, f"unsupported quantization type {kind} - supported types are F32, F16, Q4_K_S, Q4_K_M, Q8_0")
+        if kind and m["details"]["quantization_level"] not in ("F16", "BF16", "F32"):
+            return self.error(400, "quantization is only supported for F16, BF16 and F32 models")
+        self.server.owner.add(name, level=kind or m["details"]["quantization_level"], capabilities=m["capabilities"])
+        if value.get("stream") is False:
+            return self.send(200, {"status": "success"})
+        self.begin_stream()
+        self.line({"status": "success"})
+        return self.end_stream()
+
     def delete(self, value):
         name, m = self.found(value)
         if not m:
@@ -329,27 +361,29 @@ class Threads(socketserver.ThreadingMixIn, http.server.HTTPServer):
 class FakeOllama:
     def __init__(self):
         self.models, self.blobs, self.requests, self.script = {}, {}, [], {}
+        self.answers, self.resident = [], set()  # texts that come next; models that requests have loaded
         self.server = Threads(("127.0.0.1", 0), Handler)
         self.server.owner = self
         self.address = f"127.0.0.1:{self.server.server_address[1]}"
 
     def add(self, name, level="Q4_K_M", architecture="llama", capabilities=("completion",), options=None, template="{{ .Prompt }}", system="", jinja="",
-            license=(), messages=(), renderer="", parser="", requires="", files=None):
+            license=(), messages=(), renderer="", parser="", requires="", files=None, size=1321098329, tensors=None, eval_duration=4709213000):
         name = shortest(name)
         details = {"parent_model": "", "format": "gguf", "family": architecture, "families": [architecture], "parameter_size": "1.2B", "quantization_level": level}
-        self.models[name] = {"name": name, "model": name, "modified_at": now(), "size": 1321098329, "digest": hashlib.sha256(name.encode()).hexdigest(),
+        self.models[name] = {"name": name, "model": name, "modified_at": now(), "size": size, "digest": hashlib.sha256(name.encode()).hexdigest(),
                              "details": details, "capabilities": list(capabilities), "options": options or {}, "template": template, "system": system,
                              "jinja": jinja, "license": list(license), "messages": list(messages), "renderer": renderer, "parser": parser,
-                             "requires": requires, "files": files or {},
+                             "requires": requires, "files": files or {}, "eval_duration": eval_duration,
+                             "tensors": tensors if tensors is not None else [{"name": "blk.0.ffn_up.weight", "type": level.removesuffix("_M").removesuffix("_S"), "shape": [2048, 8192]}],
                              "info": {"general.architecture": architecture, f"{architecture}.context_length": 131072, f"{architecture}.embedding_length": 2048,
                                       "tokenizer.ggml.tokens": []}}
         return self.models[name]
 
     def loaded(self):
-        return list(self.models.values())[:1]
+        return [m for name, m in self.models.items() if name in self.resident] or list(self.models.values())[:1]
 
     def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
 
     def __exit__(self, *_):

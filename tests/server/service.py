@@ -44,7 +44,7 @@ class Service:
         for folder in models:
             self.arguments += ["--models", folder]
         self.arguments += arguments
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("HALFTONE_", "HF_"))}
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("HALFTONE_", "HF_", "REDIS_"))}
         self.environment.update(environment or {})
         self.token = None
         self.lines = []

@@ -944,8 +944,9 @@ class Z_Coverage(Case):
                      ("DELETE", V1 + "/session"), ("GET", V1 + "/session")}  # test_guards.py
         elsewhere |= {(m, p + "/files/{file}") for m in ("GET", "HEAD")
                       for p in (JOBS + "/{id}/outputs/{name}", V1 + "/models/{id}/variants/{variant}")}  # test_folders.py
-        elsewhere |= {(m, p) for m, p in DOCUMENT.operations if p.startswith("/v1/") or
-                      (p.startswith("/api/") and not p.startswith("/api/v1/"))}  # test_runtime.py
+        elsewhere |= {(m, p) for m, p in DOCUMENT.operations if p.startswith(("/v1/", V1 + "/runtime/")) or
+                      (p.startswith("/api/") and not p.startswith("/api/v1/"))}  # test_runtime.py, test_levels.py
+        elsewhere |= {(m, p) for m, p in DOCUMENT.operations if p.startswith((V1 + "/workers", V1 + "/tasks"))}  # test_workers.py
         good = {(m, p) for m, p, status in DOCUMENT.seen if status < 300}
         missing = set(DOCUMENT.operations) - good - elsewhere - {("GET", V1 + "/events"),
                                                                        ("GET", JOBS + "/{id}/events")}

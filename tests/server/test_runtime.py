@@ -1,6 +1,6 @@
 """Models that answer: OpenAI's shape over real sockets, many clients, clients that leave, processes that are lost.
 
-Each answer is judged by openapi.json. The official clients are run by tests/parity/check_openai.py.
+Each answer is judged by openapi.json. The official clients are run by tests/parity/check_served.py.
 """
 import hashlib
 import json
@@ -74,8 +74,10 @@ def until(what, seconds=STILL):
 
 class A_Idle(unittest.TestCase):
     def test_nothing_is_loaded(self):
-        names = [m["id"] for m in s.get("/v1/models").json()["data"]]
-        self.assertEqual(sorted(names), ["caller", "lines", "other-q4_K_M"])
+        cards = {m["id"]: m["meta"] for m in s.get("/v1/models").json()["data"]}
+        self.assertEqual(sorted(cards), ["caller", "lines", "other-q4_K_M"])
+        self.assertEqual({k: v for k, v in cards["lines"].items() if k != "size"}, {"level": "", "format": "safetensors", "variant": None})
+        self.assertGreater(cards["lines"]["size"], 16e6)
         self.assertEqual(processes(), [])
         with open(f"/proc/{s.process.pid}/status") as f:
             resident = int(f.read().split("VmRSS:")[1].split()[0])
@@ -309,6 +311,16 @@ class Ollama(unittest.TestCase):
         self.assertEqual(s.request("DELETE", "/api/delete", {"model": "mine:7b"}).status, 404)
         self.assertEqual(s.request("DELETE", "/api/delete", {"model": "lines"}).status, 400)
 
+    def test_a_deleted_name_leaves_the_file_loaded(self):
+        chat()
+        before = processes()
+        for _ in range(2):
+            self.assertEqual(s.post("/api/copy", {"source": "lines", "destination": "again:x"}).status, 200)
+            self.assertEqual(content(chat(model="again:x")), content(chat()))
+            self.assertEqual(s.request("DELETE", "/api/delete", {"model": "again:x"}).status, 200)
+            self.assertTrue(content(chat()))
+        self.assertEqual(processes(), before)
+
     def test_files_that_are_brought(self):
         files = {}
         for name in os.listdir(EXAMPLE):
@@ -335,6 +347,7 @@ class Ollama(unittest.TestCase):
                  ("/api/chat", dict(chat, messages=[{"role": "user", "content": "x", "images": ["eA=="]}])),
                  ("/api/chat", dict(chat, format="xml")), ("/api/chat", dict(chat, stream="yes")), ("/api/chat", dict(chat, top_logprobs=21)),
                  ("/api/chat", {}), ("/api/generate", {"model": "lines", "prompt": 5}), ("/api/generate", {"model": "lines", "prompt": "x", "suffix": "y"}),
+                 ("/api/generate", {"model": "lines", "prompt": "x", "images": ["eA=="]}),
                  ("/api/generate", {"model": "lines", "prompt": "x", "template": "{{ .Prompt }}"}),
                  ("/api/generate", {"model": "lines", "prompt": "x", "raw": True, "system": "y"}),
                  ("/api/embed", {"model": "lines", "input": 5}), ("/api/embed", {"model": "lines", "input": "x"}), ("/api/embeddings", {"model": "lines"}),

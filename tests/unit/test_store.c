@@ -7,6 +7,7 @@
 
 #include "service/artifacts/dir.h"
 #include "service/store/claims.h"
+#include "lib/store_place.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -33,7 +34,7 @@ static void reopen(struct fixture *f)
 {
     char why[300];
     store_close(&f->store);
-    if (!store_open(f->folder, &f->store, why, sizeof why)) fail_msg("%s", why);
+    if (!store_place_open(f->folder, &f->store, why, sizeof why)) fail_msg("%s", why);
     store_set_clock(f->store, clock_of, f);
 }
 
@@ -243,7 +244,7 @@ static void test_what_users_may(void **state)
     assert_int_equal(store_cancel(f->store, id), STORE_CONFLICT);
     assert_int_equal(store_set_priority(f->store, id, 1), STORE_CONFLICT);
     assert_int_equal(store_retry(f->store, id), STORE_OK);
-    assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_OK);
+    assert_int_equal(store_claim_next(f->store, store_embedded_name(f->store), 3, &claim), STORE_OK);
     assert_int_equal(store_delete(f->store, id), STORE_CONFLICT);
     assert_int_equal(store_cancel(f->store, id), STORE_OK); /* a wish */
     assert_status(f, id, "preparing");
@@ -268,10 +269,10 @@ static void test_claims_by_priority_then_age(void **state)
     for (int i = 0; i < 4; i++)
         submit(f, "x", priority[i], ids[i]);
     for (int i = 0; i < 4; i++) {
-        assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_OK);
+        assert_int_equal(store_claim_next(f->store, store_embedded_name(f->store), 3, &claim), STORE_OK);
         assert_string_equal(claim.id, ids[order[i]]);
     }
-    assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_NOT_FOUND);
+    assert_int_equal(store_claim_next(f->store, store_embedded_name(f->store), 3, &claim), STORE_NOT_FOUND);
 }
 
 static bool never(void *ctx)
@@ -289,9 +290,9 @@ static void test_stale_epoch_changes_nothing(void **state)
     submit(f, "a", 0, id);
     assert_int_equal(store_claim_next(f->store, "remote", 3, &old), STORE_OK);
     f->now += LEASE_SECONDS * 1000 - 1;
-    assert_int_equal(store_claim_next(f->store, "embedded", 3, &new), STORE_NOT_FOUND);
+    assert_int_equal(store_claim_next(f->store, store_embedded_name(f->store), 3, &new), STORE_NOT_FOUND);
     f->now += 1;
-    assert_int_equal(store_claim_next(f->store, "embedded", 3, &new), STORE_OK);
+    assert_int_equal(store_claim_next(f->store, store_embedded_name(f->store), 3, &new), STORE_OK);
     assert_true(new.epoch > old.epoch);
     assert_int_equal(new.attempt, 2);
     json_t *before = store_job(f->store, id), *what = json_pack("{s:[]}", "outputs");
@@ -320,23 +321,23 @@ static void test_attempts_are_bounded(void **state)
     struct store_claim claim;
     submit(f, "a", 0, id);
     for (int i = 1; i <= 3; i++) {
-        assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_OK);
+        assert_int_equal(store_claim_next(f->store, store_embedded_name(f->store), 3, &claim), STORE_OK);
         assert_int_equal(claim.attempt, i);
         if (i == 2) assert_int_equal(store_release(f->store, &claim), STORE_OK); /* a proper stop is not counted */
-        if (i == 2) assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_OK);
+        if (i == 2) assert_int_equal(store_claim_next(f->store, store_embedded_name(f->store), 3, &claim), STORE_OK);
         assert_int_equal(claim.attempt, i);
         f->now += LEASE_SECONDS * 1000;
     }
-    assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_CONFLICT);
+    assert_int_equal(store_claim_next(f->store, store_embedded_name(f->store), 3, &claim), STORE_CONFLICT);
     assert_string_equal(claim.id, id);
-    assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_NOT_FOUND);
+    assert_int_equal(store_claim_next(f->store, store_embedded_name(f->store), 3, &claim), STORE_NOT_FOUND);
     json_t *job = store_job(f->store, id);
     assert_string_equal(text(job, "status"), "failed");
     assert_non_null(strstr(text(job, "error"), "3 attempts"));
     assert_non_null(text(job, "error_advice"));
     json_decref(job);
     assert_int_equal(store_retry(f->store, id), STORE_OK);
-    assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_OK);
+    assert_int_equal(store_claim_next(f->store, store_embedded_name(f->store), 3, &claim), STORE_OK);
     assert_int_equal(claim.attempt, 1);
 }
 
@@ -347,13 +348,13 @@ static void test_restart_ends_embedded_leases(void **state)
     struct store_claim claim;
     submit(f, "a", 1, a);
     submit(f, "b", 0, b);
-    assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_OK);
+    assert_int_equal(store_claim_next(f->store, store_embedded_name(f->store), 3, &claim), STORE_OK);
     assert_int_equal(store_claim_next(f->store, "remote-1", 3, &claim), STORE_OK);
     f->now = 5; /* after a reboot the clock of leases starts anew */
     reopen(f);
-    assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_OK);
+    assert_int_equal(store_claim_next(f->store, store_embedded_name(f->store), 3, &claim), STORE_OK);
     assert_string_equal(claim.id, a);
-    assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_NOT_FOUND);
+    assert_int_equal(store_claim_next(f->store, store_embedded_name(f->store), 3, &claim), STORE_NOT_FOUND);
 }
 
 static void test_progress_only_rises(void **state)
@@ -362,7 +363,7 @@ static void test_progress_only_rises(void **state)
     char id[STORE_ID_SIZE];
     struct store_claim claim;
     submit(f, "a", 0, id);
-    assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_OK);
+    assert_int_equal(store_claim_next(f->store, store_embedded_name(f->store), 3, &claim), STORE_OK);
     const double steps[] = {10, 5, -1, 30.5}, shown[] = {10, 10, 10, 30.5};
     for (int i = 0; i < 4; i++) {
         struct store_update u = {
@@ -397,7 +398,7 @@ static void publish(struct fixture *f, const char *id)
 {
     struct store_claim claim;
     const char *hash = "0123456789012345678901234567890123456789012345678901234567890123";
-    assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_OK);
+    assert_int_equal(store_claim_next(f->store, store_embedded_name(f->store), 3, &claim), STORE_OK);
     assert_string_equal(claim.id, id);
     json_t *outputs = json_pack("[{s:s, s:s, s:s, s:i, s:f, s:{s:i}}, {s:s, s:s, s:s, s:i, s:f}]", "name", "a b.gguf",
                                 "format", "gguf", "quant_type", "Q4_K_M", "file_size", 10, "bits_per_weight", 4.5,
@@ -533,7 +534,7 @@ static void test_folders(void **state)
     assert_true(json_is_null(json_object_get(output, "files")));
     json_decref(job);
     json_decref(request);
-    assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_OK);
+    assert_int_equal(store_claim_next(f->store, store_embedded_name(f->store), 3, &claim), STORE_OK);
     json_t *what = json_pack(
         "{s:[{s:s, s:s, s:s, s:i, s:[{s:s, s:i, s:s}, {s:s, s:i, s:s}]}, {s:s, s:s, s:s, s:i, s:s}]}", "outputs",
         "name", "toy-nf4", "format", "safetensors", "quant_type", "nf4:block=128", "file_size", 30, "files", "name",
@@ -586,6 +587,7 @@ static void test_folders(void **state)
 static void test_older_database(void **state)
 {
     struct fixture *f = *state;
+    if (store_place_is_postgres()) skip(); /* it looks into SQLite's file */
     char id[STORE_ID_SIZE], why[300], path[200];
     submit(f, "a", 0, id);
     publish(f, id);
@@ -593,9 +595,12 @@ static void test_older_database(void **state)
     sqlite3 *db;
     snprintf(path, sizeof path, "%s/halftone.db", f->folder);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "ALTER TABLE jobs DROP COLUMN requested; DROP TABLE files; PRAGMA user_version=3",
-                                  NULL, NULL, NULL),
-                     SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(
+            db,
+            "ALTER TABLE jobs DROP COLUMN requested; DROP TABLE files; DROP TABLE workers; DROP TABLE tasks; PRAGMA user_version=3",
+            NULL, NULL, NULL),
+        SQLITE_OK);
     sqlite3_close(db);
     assert_true(store_open(f->folder, &f->store, why, sizeof why));
     json_t *job = store_job(f->store, id);
@@ -615,7 +620,7 @@ static void test_publish_without_rows(void **state)
     char id[STORE_ID_SIZE];
     struct store_claim claim;
     submit(f, "a", 0, id);
-    assert_int_equal(store_claim_next(f->store, "embedded", 3, &claim), STORE_OK);
+    assert_int_equal(store_claim_next(f->store, store_embedded_name(f->store), 3, &claim), STORE_OK);
     json_t *what = json_pack("{s:[{s:s, s:s, s:s, s:i}]}", "outputs", "name", "true-Q8_0.gguf", "format", "gguf",
                              "quant_type", "Q8_0", "file_size", 20);
     assert_int_equal(store_publish(f->store, &claim, "models/place", what, make_files, f->folder), STORE_OK);
@@ -675,6 +680,7 @@ static void test_log_is_bounded(void **state)
 static void test_refusals(void **state)
 {
     struct fixture *f = *state;
+    if (store_place_is_postgres()) skip();
     struct store *second;
     char why[300], path[200];
     assert_false(store_open(f->folder, &second, why, sizeof why));
@@ -695,6 +701,7 @@ static void test_refusals(void **state)
 static void test_damage_is_found(void **state)
 {
     struct fixture *f = *state;
+    if (store_place_is_postgres()) skip();
     struct store *second;
     char id[STORE_ID_SIZE], why[300], path[200];
     for (int i = 0; i < 50; i++)
@@ -722,6 +729,7 @@ static void test_damage_is_found(void **state)
 static void test_full_disk(void **state)
 {
     struct fixture *f = *state;
+    if (store_place_is_postgres()) skip(); /* its disk is its server's */
     char id[STORE_ID_SIZE], other[STORE_ID_SIZE], why[256] = "";
     bool replayed;
     struct rlimit old;
@@ -754,6 +762,81 @@ static void test_event_blocks_rise(void **state)
     assert_int_equal(store_event_block(f->store, 100), 101);
 }
 
+/* Another service on the same database: it sees every job, takes what is free and nothing else, and its start ends no
+ * lease of the first. */
+static void test_two_services(void **state)
+{
+    struct fixture *f = *state, other = {.now = f->now};
+    char id[STORE_ID_SIZE], why[300];
+    struct store_claim one, two;
+    bool cancel;
+    if (!store_place_is_postgres()) skip(); /* SQLite's has one process */
+    submit(f, "a", 0, id);
+    assert_int_equal(store_claim_next(f->store, store_embedded_name(f->store), 3, &one), STORE_OK);
+    strcpy(other.folder, "/tmp/test_store_XXXXXX");
+    assert_non_null(mkdtemp(other.folder));
+    if (!store_place_open_of(f->folder, other.folder, &other.store, why, sizeof why)) fail_msg("%s", why);
+    store_set_clock(other.store, clock_of, &other);
+    assert_int_equal(store_claim_next(other.store, "remote", 3, &two), STORE_NOT_FOUND);
+    assert_int_equal(store_heartbeat(f->store, &one, &cancel), STORE_OK);
+    assert_int_equal(store_cancel(other.store, id), STORE_OK);
+    assert_int_equal(store_heartbeat(f->store, &one, &cancel), STORE_OK);
+    assert_true(cancel);
+    other.now += LEASE_SECONDS * 1000;
+    assert_int_equal(store_claim_next(other.store, "remote", 3, &two), STORE_OK);
+    assert_int_equal(store_heartbeat(f->store, &one, &cancel), STORE_CONFLICT);
+    assert_int_equal(store_cancelled(f->store, &one), STORE_CONFLICT);
+    assert_int_equal(store_cancelled(other.store, &two), STORE_OK);
+    assert_true(store_event_block(f->store, 10) < store_event_block(other.store, 10));
+    store_close(&other.store);
+    dir_remove(other.folder);
+}
+
+/* By capability: what does not suit is passed over, and nobody else's lease is touched. */
+static bool is_small(void *ctx, const json_t *job)
+{
+    (void)ctx;
+    return strcmp(json_string_value(json_array_get(json_object_get(job, "gguf_quant_types"), 0)), "Q4_K_M") != 0;
+}
+
+static void test_claims_by_what_suits(void **state)
+{
+    struct fixture *f = *state;
+    char id[STORE_ID_SIZE];
+    struct store_claim c;
+    submit(f, "a", 0, id);
+    assert_int_equal(store_claim_suited(f->store, "remote", 3, is_small, NULL, &c), STORE_NOT_FOUND);
+    assert_int_equal(store_claim_next(f->store, "remote", 3, &c), STORE_OK);
+    assert_true(store_claim_holds(f->store, &c));
+    assert_false(store_claim_completed(f->store, &c));
+    c.epoch++;
+    assert_false(store_claim_holds(f->store, &c));
+}
+
+static void test_workers(void **state)
+{
+    struct fixture *f = *state;
+    char id[STORE_ID_SIZE], again[STORE_ID_SIZE];
+    struct store_claim c;
+    json_t *who = json_pack("{s:s, s:s, s:i, s:[s], s:{s:i}}", "name", "one", "version", "0.1.0", "slots", 2, "labels",
+                            "gpu", "machine", "threads", 8);
+    assert_int_equal(store_worker_add(f->store, who, id), STORE_OK);
+    submit(f, "a", 0, again);
+    assert_int_equal(store_claim_next(f->store, id, 3, &c), STORE_OK);
+    assert_int_equal(store_worker_seen(f->store, id, NULL, true), STORE_OK);
+    assert_int_equal(store_worker_seen(f->store, c.id, NULL, false), STORE_NOT_FOUND);
+    json_t *list = store_workers(f->store), *worker = json_array_get(list, 0);
+    assert_int_equal(json_array_size(list), 1);
+    assert_string_equal(text(worker, "name"), "one");
+    assert_true(json_is_true(json_object_get(worker, "draining")));
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(worker, "machine"), "threads")), 8);
+    assert_string_equal(text(json_array_get(json_object_get(worker, "tasks"), 0), "job_id"), c.id);
+    json_decref(list);
+    assert_int_equal(store_worker_remove(f->store, id), STORE_OK);
+    assert_int_equal(store_worker_remove(f->store, id), STORE_NOT_FOUND);
+    json_decref(who);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -777,6 +860,9 @@ int main(void)
                                        T(test_refusals),
                                        T(test_damage_is_found),
                                        T(test_full_disk),
-                                       T(test_event_blocks_rise)};
+                                       T(test_event_blocks_rise),
+                                       T(test_claims_by_what_suits),
+                                       T(test_workers),
+                                       T(test_two_services)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

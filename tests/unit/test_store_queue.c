@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "lib/effort.h"
+#include "lib/store_place.h"
 #include "service/artifacts/dir.h"
 #include "service/queue/queue.h"
 
@@ -64,7 +65,7 @@ static int64_t clock_of(void *ctx)
 static void open_store(struct world *w)
 {
     char why[300];
-    if (!store_open(w->folder, &w->store, why, sizeof why)) fail_msg("%s", why);
+    if (!store_place_open(w->folder, &w->store, why, sizeof why)) fail_msg("%s", why);
     store_set_clock(w->store, clock_of, w);
 }
 
@@ -335,7 +336,7 @@ static void *take_all(void *ctx)
     struct crew *crew = ctx;
     struct store_claim c;
     enum store_result result;
-    while ((result = queue_claim(crew->queue, "embedded", 1e6, &c)) == STORE_OK) {
+    while ((result = queue_claim(crew->queue, store_embedded_name(crew->store), 1e6, &c)) == STORE_OK) {
         atomic_fetch_add(&crew->claimed, 1);
         if (store_fail(crew->store, &c, "done", "") != STORE_OK) atomic_fetch_add(&crew->failed, 1);
         queue_finish(crew->queue, &c);
@@ -353,7 +354,7 @@ static void test_embedded(void **state)
     bool replayed;
     (void)state;
     make_folder(folder);
-    assert_true(store_open(folder, &crew.store, why, sizeof why));
+    assert_true(store_place_open(folder, &crew.store, why, sizeof why));
     crew.queue = queue_embedded(crew.store, 3, 1e6); /* never without a ring */
     for (int i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, take_all, &crew), 0);

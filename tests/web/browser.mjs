@@ -25,7 +25,7 @@ export async function open(path = '', options = {}, base = service.url) {
     const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, ...options });
     await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: base });
     const page = await context.newPage();
-    page.setDefaultTimeout(300000); // ends a test that hangs, and measures nothing
+    page.setDefaultTimeout(Number(process.env.PATIENCE ?? 300000)); // ends a test that hangs, and measures nothing
     page.expected = /Failed to load resource/;
     page.on('console', (m) => m.type() === 'error' && !page.expected.test(m.text()) && wrong.push(m.text()));
     page.on('pageerror', (e) => wrong.push(e.message));
@@ -53,7 +53,9 @@ export async function test(name, run) {
 export const heading = (page, name) => page.getByRole('heading', { level: 1, name }).waitFor();
 
 // Nothing makes the page wider than its window; what scrolls by itself may.
+// A plot follows the window's width a moment later.
 export async function fits(page, what) {
+    await page.waitForFunction(() => document.scrollingElement.scrollWidth <= innerWidth, undefined, { timeout: 5000 }).catch(() => {});
     const over = await page.evaluate(() => document.scrollingElement.scrollWidth <= innerWidth ? ''
         : `${document.scrollingElement.scrollWidth} of ${innerWidth} px: ` + [...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > innerWidth && !e.closest('.scroll'))
             .map((e) => e.outerHTML.slice(0, 120)).join('\n'));

@@ -53,7 +53,7 @@ await test('the wizard from end to end, and the download has the hash that is sh
     await heading(page, 'a story told smaller');
     await page.locator('.head').getByText('completed').waitFor();
     story = page.url().split('/').pop();
-    const link = page.getByRole('link', { name: 'story-Q4_K_M.gguf' });
+    const link = page.getByRole('link', { name: 'story-Q4_K_M.gguf', exact: true });
     const [download] = await Promise.all([page.waitForEvent('download'), link.click()]);
     const hash = createHash('sha256').update(readFileSync(await download.path())).digest('hex');
     assert.equal(await page.getByRole('row', { name: /story-Q4_K_M/ }).locator('.copy code').textContent(), hash);

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # The page in a real browser, against the real server.
-#   tests/web/run.sh PROGRAM [CASES…]   CASES: main, pages, wizard (all of them by default)
+#   tests/web/run.sh PROGRAM [CASES…]   CASES: main, pages, wizard, try, levels (all of them by default)
 # Exit status 77: there is no Node, no Chromium or no package registry; nothing was tested.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 program=$(realpath "${1:-build/halftone}")
 cases=("${@:2}")
-[ ${#cases[@]} -gt 0 ] || cases=(main pages wizard)
+[ ${#cases[@]} -gt 0 ] || cases=(main pages wizard try levels)
 skip() {
     echo "SKIPPED tests/web: $1"
     exit 77

@@ -52,6 +52,7 @@ export class Problem extends Error {
         readonly title: string,
         readonly detail: string,
         readonly fields: { pointer: string; detail: string }[] = [],
+        readonly kind = '', // of models that were asked something
     ) {
         super(detail || title);
     }
@@ -65,31 +66,38 @@ export const base = '/api/v1';
 let unauthorized = () => {};
 export const onUnauthorized = (f: () => void) => void (unauthorized = f);
 
+// What the server said: problem+json, or at the addresses of other programs' servers {"error": {message, code}}.
 async function problemOf(r: Response): Promise<Problem> {
     try {
         const p = await r.json();
+        if (p.error) return runProblem(r.status, p.error);
         return new Problem(r.status, String(p.title ?? r.statusText), String(p.detail ?? ''), Array.isArray(p.errors) ? p.errors : []);
     } catch {
         return new Problem(r.status, r.statusText || `HTTP ${r.status}`, '');
     }
 }
 
-export async function request<T>(method: string, path: string, body?: unknown, signal?: AbortSignal, headers: Record<string, string> = {}): Promise<T> {
+async function send(url: string, init: RequestInit): Promise<Response> {
     let r: Response;
-    const init: RequestInit = { method, headers: { Accept: 'application/json', ...headers }, credentials: 'same-origin' };
+    try {
+        r = await fetch(url, { ...init, credentials: 'same-origin' });
+    } catch (e) {
+        if (e instanceof DOMException && e.name === 'AbortError') throw e;
+        throw new Problem(0, 'The server does not answer', 'Is halftone serve still running? The page tries again by itself.');
+    }
+    if (r.status === 401 && url !== `${base}/session`) unauthorized();
+    if (!r.ok) throw await problemOf(r);
+    return r;
+}
+
+export async function request<T>(method: string, path: string, body?: unknown, signal?: AbortSignal, headers: Record<string, string> = {}): Promise<T> {
+    const init: RequestInit = { method, headers: { Accept: 'application/json', ...headers } };
     if (signal) init.signal = signal;
     if (body !== undefined) {
         init.body = JSON.stringify(body);
         init.headers = { ...init.headers, 'Content-Type': 'application/json' };
     }
-    try {
-        r = await fetch(base + path, init);
-    } catch (e) {
-        if (e instanceof DOMException && e.name === 'AbortError') throw e;
-        throw new Problem(0, 'The server does not answer', 'Is halftone serve still running? The page tries again by itself.');
-    }
-    if (r.status === 401 && path !== '/session') unauthorized();
-    if (!r.ok) throw await problemOf(r);
+    const r = await send(path.startsWith('/v1/') ? path : base + path, init);
     if (r.status === 204) return undefined as T;
     return (await r.json()) as T;
 }
@@ -98,6 +106,53 @@ export const get = <T>(path: string, signal?: AbortSignal) => request<T>('GET', 
 export const post = <T>(path: string, body?: unknown, headers?: Record<string, string>) => request<T>('POST', path, body ?? {}, undefined, headers);
 export const patch = <T>(path: string, body: unknown) => request<T>('PATCH', path, body);
 export const remove = (path: string) => request<void>('DELETE', path);
+
+// Models that can be run, as OpenAI's clients list them.
+export interface Card { id: string; created: number; meta: { size: number; level: string; format: string; variant: string | null } }
+
+// What models are refused for, in words and with what to do.
+const refusals: Record<string, [title: string, advice: string]> = {
+    'model-not-found': ['This model is not there any more', 'Choose another one.'],
+    'context-full': ['The conversation is longer than the model’s context', 'Begin a new conversation or say less; --run-context N of halftone serve makes the context longer.'],
+    'no-room': ['The model does not fit into memory', 'Choose a smaller level; --run-memory SIZE of halftone serve says how much models may take.'],
+    unsupported: ['This model cannot do that', ''],
+    'model-ended': ['The process of the model was lost', 'Ask again: it is started anew. The service’s log says more.'],
+    busy: ['Too many wait for this model', 'Ask again in a moment.'],
+    stopping: ['The service is stopping', ''],
+    invalid: ['The request is not valid', ''],
+    forbidden: ['Your token may not ask models', 'It takes one with the scope submit.'],
+};
+function runProblem(status: number, error: { message?: unknown; param?: unknown; code?: unknown }): Problem {
+    const code = String(error.code ?? ''), [title, advice] = refusals[code] ?? ['The service failed', ''];
+    const said = String(error.message ?? '').trim(), sentence = said && `${said[0]!.toUpperCase()}${said.slice(1)}${/[.!?]$/.test(said) ? '' : '.'}`;
+    return new Problem(status, title, [sentence, advice].filter(Boolean).join(' '), [], code);
+}
+
+// The objects of a stream of events, until the server says that it is done.
+export async function* stream(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<Record<string, unknown>> {
+    const r = await send(path, { method: 'POST', headers: { Accept: 'text/event-stream', 'Content-Type': 'application/json' }, body: JSON.stringify(body), signal });
+    const reader = r.body!.pipeThrough(new TextDecoderStream()).getReader();
+    try {
+        for (let rest = ''; ;) {
+            const { value, done } = await reader.read().catch((e) => {
+                if (signal.aborted) throw e;
+                return { value: undefined, done: true as const };
+            });
+            if (done) throw new Problem(0, 'The answer broke off', 'The connection to the server was lost.');
+            const events = (rest + value).split('\n\n');
+            rest = events.pop()!;
+            for (const event of events) {
+                const data = event.replace(/^data: /, '');
+                if (data === '[DONE]') return;
+                const object = JSON.parse(data);
+                if (object.error) throw runProblem(500, object.error);
+                yield object;
+            }
+        }
+    } finally {
+        reader.cancel().catch(() => {});
+    }
+}
 
 // A query string of the members that say something.
 export function query(members: Record<string, string | number | null | undefined>): string {

@@ -4,15 +4,17 @@ import { onUnauthorized } from './api';
 import { Mark } from './dots';
 import { JobView } from './job';
 import { Jobs } from './jobs';
+import { LevelsView } from './levels';
 import { start, watch, type Connection } from './live';
 import { Login } from './login';
 import { Compare, Models, ModelView } from './models';
 import { href, useRoute, type Route } from './route';
 import { SystemView } from './system';
 import { ThemeSwitch } from './theme';
+import { TryView } from './try/try';
 import { Wizard } from './wizard/wizard';
 
-const places: [string, string][] = [['jobs', 'Jobs'], ['models', 'Models'], ['system', 'System']];
+const places: [string, string][] = [['jobs', 'Jobs'], ['models', 'Models'], ['try', 'Try'], ['levels', 'Levels'], ['system', 'System']];
 
 function Header({ at, connection }: { at: string; connection: Connection }) {
     return (
@@ -35,6 +37,8 @@ function View({ route }: { route: Route }) {
         case 'new': return <Wizard step={Math.min(3, Math.max(1, Number(second) || 1))} />;
         case 'models': return second ? <ModelView id={second} /> : <Models route={route} />;
         case 'compare': return <Compare route={route} />;
+        case 'try': return <TryView route={route} />;
+        case 'levels': return <LevelsView />;
         case 'system': return <SystemView />;
         default: return <section><h1>Page not found</h1><p>There is no such page. <a href="#/jobs">To the jobs</a></p></section>;
     }

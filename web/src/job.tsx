@@ -11,6 +11,7 @@ import { useWidth } from './plot';
 import { figure, isMeasured, MeasuredOn, QualityCells, QualityHead, QualityLayers, QualityPlot, withError, type Quality, type Reference } from './quality';
 import { madeOf, pick, Result, saving, sourceBytes } from './result';
 import { go } from './route';
+import { TryLink } from './try/link';
 import { budgetOf, useTensors, type TensorRow } from './tensors';
 import { active, Announce, Confirm, Copyable, FolderFiles, ProblemNote, running, StatusWord, Title, Types, useAction, useLoad } from './ui';
 
@@ -74,10 +75,10 @@ function Facts({ job }: { job: Job }) {
     return <dl class="facts">{facts.map(([k, v]) => <div key={k}><dt>{k}</dt><dd>{v}</dd></div>)}</dl>;
 }
 
-function OutputRow({ o, measured, source }: { o: Output & { quality?: Quality | null }; measured: boolean; source: number | null }) {
+function OutputRow({ o, measured, source, variant }: { o: Output & { quality?: Quality | null }; measured: boolean; source: number | null; variant: string | undefined }) {
     return (
         <tr>
-            <th scope="row">{o.url ? <a href={o.url} download>{o.name}</a> : o.name}{o.files && <FolderFiles files={o.files} />}{o.error && <p class="wrong">{o.error}</p>}</th>
+            <th scope="row">{o.url ? <a href={o.url} download>{o.name}</a> : o.name} <TryLink variant={variant} name={o.name} format={o.format} />{o.files && <FolderFiles files={o.files} />}{o.error && <p class="wrong">{o.error}</p>}</th>
             <td><code>{o.quant_type}</code></td>
             <td class="n">{bytes(o.file_size)}{o.file_size && source ? <small class="under">{saving(o.file_size, source)}</small> : null}</td>
             <td class="n">{fixed(o.bits_per_weight, 2)}</td>
@@ -97,7 +98,7 @@ function ReferenceRow({ reference: r }: { reference: Reference }) {
     );
 }
 
-function Outputs({ job, quality, source }: { job: Job; quality: Map<string, Quality>; source: number | null }) {
+function Outputs({ job, quality, source, variants }: { job: Job; quality: Map<string, Quality>; source: number | null; variants: Map<string, string> }) {
     const files = useMemo(() => job.outputs.map((o) => ({ ...o, quality: quality.get(o.name) ?? null, run_memory: null })), [job.outputs, quality]);
     const plotted = useMemo(() => files.map((f) => ({ ...f, name: f.quant_type })), [files]);
     const measured = files.some(isMeasured), reference = files.find((f) => f.quality?.reference)?.quality?.reference;
@@ -107,7 +108,7 @@ function Outputs({ job, quality, source }: { job: Job; quality: Map<string, Qual
             <div class="scroll" tabIndex={0} role="region" aria-label="Files">
                 <table class="outputs">
                     <thead><tr><th>file</th><th>type</th><th class="n">size</th><th class="n">bits per weight</th>{measured && <QualityHead />}<th class="n">weight error</th><th>SHA-256</th></tr></thead>
-                    <tbody>{measured && reference && <ReferenceRow reference={reference} />}{files.map((o) => <OutputRow key={o.id} o={o} measured={measured} source={source} />)}</tbody>
+                    <tbody>{measured && reference && <ReferenceRow reference={reference} />}{files.map((o) => <OutputRow key={o.id} o={o} measured={measured} source={source} variant={variants.get(o.name)} />)}</tbody>
                 </table>
             </div>
             <MeasuredOn files={files} />
@@ -223,6 +224,7 @@ export function JobView({ id }: { id: string }) {
     const tensors = useTensors(job ? [job] : []).get(id) as TensorRow[] | undefined;
     const { data: model } = useLoad<Model>(job?.model_id ?? null, (signal) => get(`/models/${encodeURIComponent(job?.model_id ?? '')}`, signal));
     const quality = useMemo(() => new Map((model?.variants ?? []).filter((v) => v.job_id === id && v.quality).map((v) => [v.name, v.quality!])), [model, id]);
+    const variants = useMemo(() => new Map((model?.variants ?? []).filter((v) => v.job_id === id).map((v) => [v.name, v.id])), [model, id]);
     const [type, setType] = useState<string>();
     if (!job) return <section aria-busy={!problem}><Title>Job</Title><ProblemNote problem={problem}><p><a href="#/jobs">To the jobs</a></p></ProblemNote></section>;
     const source = sourceBytes(tensors), chosen = type ?? pick(madeOf(job))?.type ?? typesOf(job)[0] ?? '';
@@ -239,11 +241,11 @@ export function JobView({ id }: { id: string }) {
             <Announce text={`${job.status}, ${percent(job.progress)} %`} />
             <Now job={job} />
             {job.error && <div class="note bad" role="alert"><strong>{job.error}</strong>{job.error_advice && <p>{job.error_advice}</p>}</div>}
-            <Result job={job} tensors={tensors} quality={quality} type={type} onType={setType} />
+            <Result job={job} tensors={tensors} quality={quality} variants={variants} type={type} onType={setType} />
             <Picture job={job} tensors={tensors} type={chosen} onType={setType} />
             <Timeline job={job} />
             <Facts job={job} />
-            <Outputs job={job} quality={quality} source={source} />
+            <Outputs job={job} quality={quality} source={source} variants={variants} />
             {job.status === 'completed' && budgetOf(id) && <BudgetCurve job={job} budget={budgetOf(id)!} />}
             {tensors && <TensorTable tensors={tensors} types={typesOf(job)} />}
             {job.command && <><h2>The same on the command line</h2><Copyable text={job.command} label="command" block /></>}

@@ -5,6 +5,7 @@ import { amount, bytes, count, fixed, when } from './format';
 import { listen } from './live';
 import { figure, isMeasured, MeasuredOn, QualityCells, QualityHead, QualityLayers, QualityPlot, withError, type Measured, type Quality } from './quality';
 import { go, href, replaceQuery, type Route } from './route';
+import { tryHref, TryLink, usual } from './try/link';
 import { Confirm, Copyable, FolderFiles, Pager, ProblemNote, Title, Types, useAction, useLoad } from './ui';
 
 export interface Variant {
@@ -90,7 +91,7 @@ export function VariantTable({ rows, onDelete }: { rows: Row[]; onDelete?: (row:
                             const { variant: v, copies, model } = row;
                             return (
                                 <tr key={v.id}>
-                                    <th scope="row">{v.url ? <a href={v.url} download>{v.name}</a> : v.name}{v.files && <FolderFiles files={v.files} />}{several && model && <span class="of">of <a href={href('models', model.id)}>{model.name}</a></span>}<Origins copies={copies} /></th>
+                                    <th scope="row">{v.url ? <a href={v.url} download>{v.name}</a> : v.name} <TryLink variant={v.id} name={v.name} format={v.format} />{v.files && <FolderFiles files={v.files} />}{several && model && <span class="of">of <a href={href('models', model.id)}>{model.name}</a></span>}<Origins copies={copies} /></th>
                                     <td><code>{v.quant_type}</code></td>
                                     <td class="n">{bytes(v.file_size)}<small class="under">{fixed(v.bits_per_weight, 2)} bits per weight</small></td>
                                     <td class="n">{v.run_memory ? <>{bytes(v.run_memory.with_margin_bytes)}<small class="under">{count(v.run_memory.ctx)} tokens of context</small></> : '–'}</td>
@@ -135,12 +136,14 @@ export function ModelView({ id }: { id: string }) {
     const rows = useMemo(() => merge(model?.variants ?? []), [model]);
     const { files } = useMemo(() => plotted(rows, false), [rows]);
     if (!model) return <section aria-busy={!problem}><Title>Model</Title><ProblemNote problem={problem}><p><a href="#/models">To the models</a></p></ProblemNote></section>;
-    const n = going?.length ?? 0;
+    const n = going?.length ?? 0, two = rows.map((r) => r.variant).filter((v) => usual([v])), one = usual(two);
     return (
         <section>
             <p class="trail"><a href="#/models">Models</a> /</p>
             <header class="head"><Title>{model.name}</Title><p class="quiet">{modelLine(model)}</p>
-                <div class="buttons"><button type="button" onClick={() => setGoing(model.variants)}>Delete…</button></div></header>
+                <div class="buttons">{one && <a class="button" href={tryHref(one.id)}>Try</a>}
+                    {two.length > 1 && <a class="button" href={tryHref(two[two.length - 1]!.id, two[0]!.id)}>Try largest beside smallest</a>}
+                    <button type="button" onClick={() => setGoing(model.variants)}>Delete…</button></div></header>
             <p class="from quiet">From {model.source_model}{model.source_revision ? ` @${model.source_revision.slice(0, 12)}` : ''}. Changed {when(model.updated_at)}.</p>
             <Tags model={model} onChanged={reload} />
             <h2>Files</h2>
@@ -160,10 +163,11 @@ export function Compare({ route }: { route: Route }) {
     const { data, problem } = useLoad<Model[]>(ids.join(), (signal) => Promise.all(ids.map((id) => get<Model>(`/models/${encodeURIComponent(id)}`, signal))));
     const rows = useMemo(() => (data ?? []).flatMap((model) => merge(model.variants, model)).sort((a, b) => (a.variant.file_size ?? 0) - (b.variant.file_size ?? 0)), [data]);
     const { files, groups } = useMemo(() => plotted(rows, (data?.length ?? 0) > 1), [rows, data]);
+    const two = (data ?? []).flatMap((m) => usual(m.variants) ?? []);
     return (
         <section aria-busy={!data && !problem}>
             <p class="trail"><a href="#/models">Models</a> /</p>
-            <Title>Compare</Title>
+            <header class="head"><Title>Compare</Title>{two.length > 1 && <div class="buttons"><a class="button" href={tryHref(two[0]!.id, two[1]!.id)}>Try {two.length > 2 ? 'the first two ' : ''}side by side</a></div>}</header>
             <ProblemNote problem={problem} />
             {ids.length === 0 && <p class="empty">Choose two or more models in the <a href="#/models">list of models</a>, then press Compare.</p>}
             {data && data.length > 1 && <ul class="legend keys" aria-label="Models">{data.map((m, i) => <li key={m.id}><svg width="12" height="12" aria-hidden="true"><g class={`point s${i % 6}`}><circle cx="6" cy="6" r="4.5" /></g></svg> <a href={href('models', m.id)}>{m.name}</a></li>)}</ul>}
@@ -207,7 +211,7 @@ export function Models({ route }: { route: Route }) {
                 <li key={m.id}>
                     <input type="checkbox" aria-label={`Compare ${m.name}`} checked={chosen.includes(m.id)} onChange={(e) => choose(e.currentTarget.checked ? [...chosen, m.id] : chosen.filter((x) => x !== m.id))} />
                     <div><h2><a href={href('models', m.id)}>{m.name}</a></h2>
-                        <p class="quiet">{modelLine(m)} · {m.source_model}</p>
+                        <p class="quiet">{modelLine(m)} · {m.source_model}{usual(m.variants) && <> · <a href={tryHref(usual(m.variants)!.id)} aria-label={`Try ${m.name}`}>Try</a></>}</p>
                         {m.tags.length > 0 && <p>{m.tags.map((t) => <button key={t} type="button" class="tag link" onClick={() => change('tag', t)}>{t}</button>)}</p>}</div>
                     <Types names={[...new Set(m.variants.map((v) => v.quant_type))]} />
                     <span class="numbers">{bytes(sizeOf(m.variants))}<span class="quiet">{when(m.updated_at)}</span></span>

@@ -4,6 +4,7 @@ import { bytes } from './format';
 import { share, verdict, type Quality } from './quality';
 import { href } from './route';
 import type { TensorRow } from './tensors';
+import { TryLink } from './try/link';
 import { Copyable, FolderFiles, useLoad } from './ui';
 
 const widths: Record<string, number> = { f32: 4, f16: 2, bf16: 2, f8_e4m3: 1, f8_e5m2: 1, f64: 8 };
@@ -74,7 +75,7 @@ function RunFolder({ folder, format, type }: { folder: string; format: string; t
 const word = (s: string) => (/^[\w@%+=:,./-]+$/.test(s) ? s : `'${s.replaceAll("'", "'\\''")}'`);
 const modelName = (file: string) => file.replace(/(-00001-of-\d+)?\.gguf$/i, '').toLowerCase().replace(/[^a-z0-9._-]+/g, '-');
 
-export function Result({ job, tensors, quality, type, onType }: { job: Job; tensors: TensorRow[] | undefined; quality: Map<string, Quality>; type: string | undefined; onType: (type: string) => void }) {
+export function Result({ job, tensors, quality, variants, type, onType }: { job: Job; tensors: TensorRow[] | undefined; quality: Map<string, Quality>; variants: Map<string, string>; type: string | undefined; onType: (type: string) => void }) {
     const made = madeOf(job), at = made.find((m) => m.type === type) ?? pick(made);
     if (job.status !== 'completed' || !at) return null;
     const source = sourceBytes(tensors), file = at.first.name, q = quality.get(file);
@@ -89,6 +90,7 @@ export function Result({ job, tensors, quality, type, onType }: { job: Job; tens
             </p>
             <p class="buttons">
                 {at.files.map((f, i) => <a key={f.id} class={i ? 'button' : 'button primary'} href={f.url!} download>{split ? `Download part ${i + 1} of ${at.files.length}` : folder ? `Download ${bytes(f.file_size)} as tar` : `Download ${bytes(f.file_size)}`}</a>)}
+                <TryLink button variant={variants.get(file)} name={file} format={at.first.format} />
                 {job.model_id && <a class="button" href={href('models', job.model_id)}>In the registry</a>}
                 {q && <a class="button" href={`${base}/quantize/jobs/${job.id}/report`} target="_blank" rel="noopener">Quality report</a>}
             </p>

@@ -2,6 +2,7 @@
 import { useEffect } from 'preact/hooks';
 import { get } from './api';
 import { bytes, duration } from './format';
+import { href } from './route';
 import { ProblemNote, Title, useLoad } from './ui';
 
 interface System {
@@ -10,7 +11,12 @@ interface System {
     memory: { total_bytes: number; available_bytes: number; server_rss_bytes: number; job_limit_bytes: number | null };
     cpu: { name: string; levels: string[]; threads: number; load: number[] };
     gpus: { name: string; memory_total_bytes: number; memory_free_bytes: number; utilization: number | null }[];
-    workers: { slots: number; running: number; queued: number };
+    workers: { slots: number; running: number; queued: number; elsewhere: Worker[] };
+}
+interface Worker {
+    id: string; name: string; version: string; slots: number; labels: string[]; seconds_silent: number; draining: boolean;
+    machine: { cpu?: string; memory_bytes?: number; disk_free_bytes?: number; load?: number };
+    tasks: { job_id: string; name: string; status: string; progress: number; attempt: number }[];
 }
 
 type Row = [string, preact.ComponentChildren];
@@ -21,6 +27,17 @@ function Group({ title, rows }: { title: string; rows: Row[] }) {
 
 function Share({ used, total, label }: { used: number; total: number; label: string }) {
     return <meter min={0} max={total || 1} value={used} high={0.9 * total} aria-label={label}>{bytes(used)} of {bytes(total)}</meter>;
+}
+
+function Elsewhere({ workers }: { workers: Worker[] }) {
+    return <div class="group"><h2>Workers on other machines</h2>
+        <div class="scroll"><table><thead><tr><th scope="col">Name</th><th scope="col">Processor</th><th scope="col" class="n">Load</th><th scope="col" class="n">Memory</th><th scope="col" class="n">Disk free</th><th scope="col">Works on</th><th scope="col">Last word</th></tr></thead>
+            <tbody>{workers.map((w) => <tr key={w.id}>
+                <th scope="row">{w.name}{w.labels.length > 0 && <small class="under">{w.labels.join(', ')}</small>}</th><td>{w.machine.cpu}</td>
+                <td class="n">{w.machine.load?.toFixed(1)}</td><td class="n">{w.machine.memory_bytes !== undefined && bytes(w.machine.memory_bytes)}</td>
+                <td class="n">{w.machine.disk_free_bytes !== undefined && bytes(w.machine.disk_free_bytes)}</td>
+                <td>{w.tasks.map((k) => <div key={k.job_id}><a href={href('jobs', k.job_id)}>{k.name}</a> <span class="quiet">{k.status}</span></div>)}{!w.tasks.length && <span class="quiet">{w.draining ? 'leaving' : `nothing; ${w.slots} at a time`}</span>}</td>
+                <td>{duration(w.seconds_silent)} ago</td></tr>)}</tbody></table></div></div>;
 }
 
 export function SystemView() {
@@ -48,6 +65,7 @@ export function SystemView() {
                 <Group title="Versions" rows={Object.entries(s.versions)} />
                 <Group title="Model folders" rows={s.roots.length ? s.roots.map((r, i): Row => [String(i + 1), <code>{r}</code>]) : [['none', <code>halftone serve --models FOLDER</code>]]} />
             </div>}
+            {s && s.workers.elsewhere.length > 0 && <Elsewhere workers={s.workers.elsewhere} />}
         </section>
     );
 }

@@ -114,7 +114,12 @@ api_handler api_models_list, api_models_get, api_models_patch, api_models_delete
     api_variant_file, api_variant_delete;
 api_handler api_local, api_uploads_list, api_upload_begin, api_upload_end, api_upload_delete, api_hub_search,
     api_hub_model;
+api_handler api_workers_list, api_workers_add, api_workers_remove, api_workers_claim;
+api_handler api_task_tell, api_task_finish, api_task_file_begin, api_task_file_end, api_task_source,
+    api_task_source_file;
 api_handler api_system, api_healthz, api_readyz, api_metrics, api_openapi;
+api_handler api_levels_compare, api_levels_list, api_levels_patch, api_levels_get, api_levels_switch, api_adjust_get,
+    api_adjust_patch;
 api_handler api_session_get, api_session_open, api_session_close, api_tokens_list, api_tokens_add, api_tokens_remove;
 api_handler api_page, api_problems;
 api_handler api_ollama_version, api_ollama_tags, api_ollama_ps, api_ollama_show, api_ollama_generate, api_ollama_chat,

@@ -1,7 +1,9 @@
 /* Files, and folders as archives: whole or one range, by what is in them, resumable. */
 #include "service/api/access.h"
 #include "service/api/grants.h"
+#include "service/api/helpers.h"
 #include "service/artifacts/archive.h"
+#include "service/artifacts/artifacts.h"
 
 #include <fcntl.h>
 #include <openssl/evp.h>
@@ -184,6 +186,108 @@ static void answer_missing(struct api_call *call, const char *path)
     api_problem(call, "conflict", "the file is not on the disk as it was published");
 }
 
+/* ---- what lies in a bucket ---- */
+
+enum { LINK_SECONDS = 3600 };
+
+/* What has to be here before the answer; `folder`: the archive. */
+struct bringing_here {
+    struct store_file file;
+    bool folder;
+};
+
+static void answer_file(struct api_call *call, const struct store_file *file);
+static void answer_folder(struct api_call *call, const struct store_file *folder);
+
+static bool not_stopped(void *ctx)
+{
+    struct child_stop *stop = ctx;
+    return !stop || atomic_load(&stop->wished) == 0;
+}
+
+static enum artifacts_result bring_parts(struct server *server, const struct store_file *folder,
+                                         struct artifacts_call *wait)
+{
+    struct store_part *parts = NULL;
+    size_t n = 0;
+    const char *far = store_far_name(server->store, folder->path);
+    enum artifacts_result result =
+        store_parts(server->store, folder, &parts, &n) == STORE_OK ? ARTIFACTS_OK : ARTIFACTS_FAILED;
+    for (size_t i = 0; i < n && result == ARTIFACTS_OK; i++) {
+        char name[1100], path[4400];
+        snprintf(name, sizeof name, "%.800s/%s", far, parts[i].name);
+        result = artifacts_copy(server->artifacts, name, parts[i].size, parts[i].sha256, path, sizeof path, wait);
+    }
+    free(parts);
+    return result;
+}
+
+/* In a thread that may wait: the copy, and then the answer as of any file. */
+static void bring_here(void *ctx, struct child_stop *stop)
+{
+    struct api_call *call = ctx;
+    struct bringing_here *b = call->state;
+    struct server *server = call->server;
+    char path[4400];
+    struct artifacts_call wait = {.goes_on = not_stopped, .ctx = stop};
+    enum artifacts_result result = b->folder
+                                       ? bring_parts(server, &b->file, &wait)
+                                       : artifacts_copy(server->artifacts, store_far_name(server->store, b->file.path),
+                                                        b->file.size, b->file.sha256, path, sizeof path, &wait);
+    if (result == ARTIFACTS_OK && b->folder)
+        answer_folder(call, &b->file);
+    else if (result == ARTIFACTS_OK)
+        answer_file(call, &b->file);
+    else {
+        log_event(server->log, LOG_LEVEL_ERROR, "artifact", "{s:s, s:s}", "file", b->file.path, "text", wait.why);
+        api_header(call, "Retry-After", "5");
+        api_problem(call, "unavailable", "the file cannot be had from the bucket just now");
+    }
+}
+
+static void answer_later(struct api_call *call, const struct store_file *file, bool folder)
+{
+    struct bringing_here *b = malloc(sizeof *b);
+    if (!b) {
+        api_problem(call, "internal", "not enough memory");
+        return;
+    }
+    b->file = *file;
+    b->folder = folder;
+    call->state = b;
+    call->free_state = free;
+    ht__http_defer(call->request);
+    if (helpers_do(call->server->fetchers, bring_here, call)) return;
+    api_header(call, "Retry-After", "5");
+    api_problem(call, "busy", "too many files are being fetched");
+}
+
+/* The client is sent to the bucket, with a link that holds for a while. False: it cannot be. */
+static bool redirect(struct api_call *call, const struct store_file *file, const char *far)
+{
+    char url[16000];
+    struct server *server = call->server;
+    if (strcmp(server->settings->downloads, "redirect") != 0) return false;
+    if (!artifacts_link(server->artifacts, far, file->name, LINK_SECONDS, url, sizeof url)) return false;
+    api_header(call, "Location", url);
+    api_header(call, "Cache-Control", "no-store");
+    api_empty(call, 307);
+    return true;
+}
+
+/* True: answered, or it will be. */
+static bool answer_far(struct api_call *call, const struct store_file *file, struct content *c)
+{
+    const char *far = store_far_name(call->server->store, file->path),
+               *known = ht__http_header(call->request, "If-None-Match");
+    if (!far || call->state) return false;
+    if (api_is(call, "HEAD") || (known && tag_in(known, c->tag)))
+        answer_content(call, c); /* headers alone */
+    else if (!redirect(call, file, far))
+        answer_later(call, file, false);
+    return true;
+}
+
 static void answer_file(struct api_call *call, const struct store_file *file)
 {
     struct content c = {.name = file->name,
@@ -192,10 +296,10 @@ static void answer_file(struct api_call *call, const struct store_file *file)
                         .size = file->size,
                         .fd = open_whole(file)};
     snprintf(c.tag, sizeof c.tag, "\"%s\"", file->sha256);
-    if (c.fd < 0)
-        answer_missing(call, file->path);
-    else
+    if (c.fd >= 0)
         answer_content(call, &c);
+    else if (!answer_far(call, file, &c))
+        answer_missing(call, file->path);
 }
 
 /* Everything that the archive's bytes depend on. */
@@ -242,6 +346,10 @@ static void answer_folder(struct api_call *call, const struct store_file *folder
     tag_archive(folder, parts, n, c.tag);
     c.archive = open_folder(folder, parts, n);
     free(parts);
+    if (!c.archive && !call->state && store_far_name(call->server->store, folder->path)) {
+        answer_later(call, folder, true);
+        return;
+    }
     if (!c.archive) {
         answer_missing(call, folder->path);
         return;

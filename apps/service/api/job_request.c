@@ -120,3 +120,19 @@ json_t *job_requests(struct api_call *call, bool *several)
     api_problem_at(call, known ? "invalid" : "not-built", faults.list);
     return NULL;
 }
+
+json_t *job_request_of(struct server *server, const json_t *body, char *why, size_t size)
+{
+    struct faults faults = {0};
+    bool known = true;
+    json_t *outputs = outputs_read(body, false, &faults, &known);
+    const char *model = json_string_value(json_object_get(body, "source_model"));
+    json_t *request = read_one(server, body, outputs, model, "/source_model", &faults);
+    json_decref(outputs);
+    if (!faults.list) return request;
+    const char *detail = json_string_value(json_object_get(json_array_get(faults.list, 0), "detail"));
+    snprintf(why, size, "%s", detail ? detail : "the request is not valid");
+    json_decref(faults.list);
+    json_decref(request);
+    return NULL;
+}

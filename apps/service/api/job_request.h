@@ -11,6 +11,9 @@
  */
 json_t *job_requests(struct api_call *call, bool *several);
 
+/* A request that the service makes itself: {source_model, source_type, source_revision, name, outputs}. NULL: why. */
+json_t *job_request_of(struct server *server, const json_t *body, char *why, size_t size);
+
 /* What the program is given as the model: the path, or ORG/NAME[@REVISION]. */
 const char *job_request_source(const json_t *request, char *text, size_t size);
 bool job_request_is_hub(const json_t *request);

@@ -4,6 +4,8 @@
 #include "service/api/api.h"
 #include "service/api/request_log.h"
 #include "service/api/streams.h"
+#include "service/artifacts/artifacts.h"
+#include "service/doorbell/bell.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -97,6 +99,48 @@ static void put_jobs(FILE *to, struct server *server)
     put(to, "weights_per_second", "gauge", "Of the job that was finished last.", s.weights_per_second);
 }
 
+static void put_artifacts(FILE *to, const struct server *server)
+{
+    struct artifacts_figures f;
+    artifacts_figures(server->artifacts, &f);
+    put(to, "artifacts_requests_total", "counter", "Requests to the bucket.", (double)f.requests);
+    put(to, "artifacts_retries_total", "counter", "Requests to the bucket that were made again.", (double)f.retries);
+    put(to, "artifacts_failures_total", "counter", "Requests to the bucket that failed for good.", (double)f.failures);
+    put(to, "artifacts_sent_bytes_total", "counter", "Bytes that went to the bucket from here.", (double)f.bytes_sent);
+    put(to, "artifacts_received_bytes_total", "counter", "Bytes that came from the bucket.", (double)f.bytes_received);
+}
+
+static void put_bell(FILE *to, const struct server *server)
+{
+    struct bell *bell = atomic_load(&server->bell);
+    struct bell_figures f;
+    if (!bell) return;
+    bell_figures(bell, &f);
+    put(to, "doorbell_up", "gauge", "1: Redis answers.", f.reached);
+    put(to, "doorbell_entries", "gauge", "Entries of jobs that wait.", (double)f.entries);
+    put(to, "doorbell_added_total", "counter", "Entries that were added.", (double)f.added);
+    put(to, "doorbell_acknowledged_total", "counter", "Entries whose worker was answered.", (double)f.acknowledged);
+    put(to, "doorbell_refused_total", "counter", "Acknowledgements of workers that had lost the entry.",
+        (double)f.refused);
+    put(to, "doorbell_reclaimed_total", "counter", "Entries that a worker took and forgot.", (double)f.reclaimed);
+    put(to, "doorbell_dead_total", "counter", "Entries that were given out too often.", (double)f.dead);
+    put(to, "doorbell_failures_total", "counter", "Times that Redis did not answer.", (double)f.failures);
+}
+
+static void put_workers(FILE *to, struct server *server)
+{
+    json_t *list = store_workers(server->store), *w;
+    size_t i;
+    double silent = 0;
+    json_array_foreach(list, i, w) {
+        double seconds = json_number_value(json_object_get(w, "seconds_silent"));
+        if (seconds > silent) silent = seconds;
+    }
+    put(to, "remote_workers", "gauge", "Workers on other machines that are known.", (double)json_array_size(list));
+    put(to, "remote_workers_silent_seconds", "gauge", "Since the quietest of them said something.", silent);
+    json_decref(list);
+}
+
 void api_metrics(struct api_call *call)
 {
     struct server *server = call->server;
@@ -117,6 +161,9 @@ void api_metrics(struct api_call *call)
     put(to, "uptime_seconds", "gauge", "Since the start.",
         (double)now.tv_sec + (double)now.tv_nsec * 1e-9 - server->started);
     put_jobs(to, server);
+    put_artifacts(to, server);
+    put_bell(to, server);
+    put_workers(to, server);
     put_requests(to, m);
     put(to, "http_connections", "gauge", "Open connections.", ht__http_connections(server->http));
     put(to, "http_sent_bytes_total", "counter", "Bytes of answers' bodies.", (double)atomic_load(&m->bytes_out));

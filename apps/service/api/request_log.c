@@ -58,9 +58,12 @@ static const char *trace_of(const struct ht__http_request *r)
     return trace && strlen(trace) == 55 && strspn(trace, "0123456789abcdef-") == 55 ? trace : NULL;
 }
 
-static enum log_level level_of(const char *method, int status)
+/* What changes nothing, and what workers say every other second. */
+static enum log_level level_of(const char *method, const char *path, int status)
 {
     bool read = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+    read = read || (strcmp(method, "PATCH") == 0 && strncmp(path, "/api/v1/tasks/", 14) == 0) ||
+           (status == 204 && strncmp(path, "/api/v1/workers/", 16) == 0);
     if (status >= 500) return LOG_LEVEL_WARNING;
     return read && status < 400 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
 }
@@ -69,7 +72,7 @@ void api_done(void *ctx, struct ht__http_request *r, int status, uint64_t bytes,
 {
     struct server *server = ctx;
     const char *method = ht__http_method(r);
-    enum log_level level = level_of(method, status);
+    enum log_level level = level_of(method, ht__http_path(r), status);
     json_int_t before = 0;
     metrics_request(server->metrics, status, bytes, seconds);
     if (!log_wants(server->log, level)) return;

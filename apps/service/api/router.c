@@ -169,12 +169,11 @@ static bool guard_token(struct api_call *call)
         }
     }
     if (call->caller.scope == SCOPE_NONE && !access_wants_token(access)) call->caller.scope = SCOPE_ADMIN;
-    if (open || call->caller.scope >= call->route->scope) return true;
+    if (open || store_scope_allows(call->caller.scope, call->route->scope)) return true;
     if (call->caller.scope == SCOPE_NONE)
         return unknown_token(call, "token-wanted", "a token is required: `Authorization: Bearer ht_…`");
-    static const char *const names[] = {"none", "read", "submit", "admin"};
-    api_problem(call, "scope", "this needs a token of the scope \"%s\"; this one has \"%s\"", names[call->route->scope],
-                names[call->caller.scope]);
+    api_problem(call, "scope", "this needs a token of the scope \"%s\"; this one has \"%s\"",
+                store_scope_names[call->route->scope], store_scope_names[call->caller.scope]);
     return false;
 }
 

@@ -1,5 +1,7 @@
 #include "service/api/run.h"
 
+#include "service/levels/levels.h"
+
 #include <string.h>
 
 json_t *run_catalog(struct api_call *call)
@@ -15,7 +17,7 @@ bool run_find(struct api_call *call, const char *name, struct runtime_model *mod
     json_t *list = run_catalog(call);
     if (entry) *entry = NULL;
     if (!list) return false;
-    const json_t *found = catalog_find(list, name);
+    const json_t *found = levels_choose(call->server->levels, list, name, catalog_find(list, name));
     bool placed = found && catalog_place(call->server->store, call->server->roots, found, model, &why);
     if (placed && entry) *entry = json_deep_copy(found);
     json_decref(list);

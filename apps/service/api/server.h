@@ -21,7 +21,11 @@ struct answers;     /* api/answers.h: estimates that were made before */
 struct proxies;     /* api/proxies.h: whose word about addresses is taken */
 struct readiness;   /* api/readiness.h */
 struct runtime;     /* runtime/runtime.h: models that answer */
+struct stats;       /* levels/stats.h: figures of each of them */
+struct adjuster;    /* api/adjust.h: steps through the levels by readings */
+struct levels;      /* levels/levels.h: which level of a model answers */
 struct request_log; /* api/request_log.h */
+struct lender;      /* api/lender.h: workers of other machines that wait */
 
 struct server {
     const struct settings *settings;
@@ -33,6 +37,10 @@ struct server {
     struct access *access;
     struct grants *grants;
     struct helpers *helpers, *writers; /* wait for children; for the store's turn to write */
+    struct helpers *switchers;         /* wait for levels of models */
+    struct helpers *fetchers;          /* wait for files from the bucket */
+    struct artifacts *artifacts;
+    struct bell *_Atomic bell; /* NULL: there is no Redis */
     struct metrics *metrics;
     struct roots *roots;
     struct streams *streams;
@@ -41,6 +49,10 @@ struct server {
     struct proxies *proxies;
     struct readiness *readiness;
     struct runtime *runtime;
+    struct stats *stats;
+    struct levels *levels;
+    struct lender *_Atomic lender;
+    struct adjuster *adjuster;
     const char *const *hub_environment; /* for children that reach the hub */
     const char *uploads;                /* DATA/uploads */
     char **types;                       /* of each format, the list of its types as it is answered */

@@ -9,15 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const scope_names[] = {NULL, "read", "submit", "admin"};
-
-static bool scope_named(const char *name, enum store_scope *scope)
-{
-    for (int i = SCOPE_READ; name && i <= SCOPE_ADMIN; i++)
-        if (strcmp(scope_names[i], name) == 0) return *scope = (enum store_scope)i, true;
-    return false;
-}
-
 /* A token's name by its id, or NULL; the caller's. */
 static json_t *token_name(struct server *server, const char *id)
 {
@@ -34,7 +25,8 @@ static void answer_session(struct api_call *call, enum store_scope scope, const 
 {
     api_json(call, 200,
              json_pack("{s:b, s:b, s:s?, s:o}", "authenticated", scope != SCOPE_NONE, "token_required",
-                       access_wants_token(call->server->access), "scope", scope_names[scope], "name",
+                       access_wants_token(call->server->access), "scope",
+                       scope == SCOPE_NONE ? NULL : store_scope_names[scope], "name",
                        token_name(call->server, token_id)));
 }
 
@@ -119,11 +111,11 @@ void api_tokens_add(struct api_call *call)
     const char *name = json_string_value(json_object_get(call->body, "name"));
     const char *scope_name = json_string_value(json_object_get(call->body, "scope"));
     struct faults faults = {0};
-    enum store_scope scope = SCOPE_NONE;
+    enum store_scope scope = store_scope_named(scope_name);
     char secret[72], sha256[65], id[STORE_ID_SIZE];
     fields_check(call->body, fields, "", &faults);
     if (!name) faults_add(&faults, "/name", "a name is required");
-    if (!scope_named(scope_name, &scope)) faults_add(&faults, "/scope", "expected read, submit or admin");
+    if (scope == SCOPE_NONE) faults_add(&faults, "/scope", "expected read, submit, admin or worker");
     if (faults.list) {
         api_problem_at(call, "invalid", faults.list);
         return;

@@ -45,7 +45,9 @@ static json_t *workers_of(const struct server *server)
     json_int_t queued = json_integer_value(json_object_get(counts, "queued"));
     json_decref(counts);
     scheduler_state(server->scheduler, &s);
-    return json_pack("{s:i, s:i, s:I}", "slots", s.workers, "running", s.busy, "queued", queued);
+    json_t *elsewhere = store_workers(server->store);
+    return json_pack("{s:i, s:i, s:I, s:o}", "slots", s.workers, "running", s.busy, "queued", queued, "elsewhere",
+                     elsewhere ? elsewhere : json_array());
 }
 
 static json_t *versions(void)

@@ -5,17 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const scopes[] = {"", "read", "submit", "admin"};
-
 static int new_token(const struct settings *settings, struct store *store)
 {
     char secret[72], sha256[65], id[STORE_ID_SIZE];
     const char *wanted = settings->scope ? settings->scope : "submit";
-    enum store_scope scope = SCOPE_NONE;
-    for (int i = SCOPE_READ; i <= SCOPE_ADMIN; i++)
-        if (strcmp(scopes[i], wanted) == 0) scope = (enum store_scope)i;
+    enum store_scope scope = store_scope_named(wanted);
     if (scope == SCOPE_NONE) {
-        fprintf(stderr, "halftone serve: --scope: expected read, submit or admin\n");
+        fprintf(stderr, "halftone serve: --scope: expected read, submit, admin or worker\n");
         return 2;
     }
     if (!access_new_secret(secret, sha256)) {

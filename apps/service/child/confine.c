@@ -25,6 +25,14 @@ static void confine(struct child_settings *settings, struct confined *confined)
     settings->confined = true;
     settings->network = false;
     settings->readable = confined->readable;
+    if (confined->more) confined->more[0] = confined->folder; /* "": there is no such file */
+    if (confined->more) settings->readable = confined->more;
+}
+
+void confine_add(struct child_settings *settings, struct confined *confined, const char **more)
+{
+    confined->more = more;
+    confine(settings, confined);
 }
 
 /* …/models--ORG--NAME/snapshots/COMMIT is full of links to …/models--ORG--NAME/blobs. */
@@ -51,12 +59,14 @@ void confine_child(struct child_settings *settings, struct confined *confined, c
 
 void confine_to_repository(struct child_settings *settings, struct confined *confined, const char *path)
 {
+    *confined = (struct confined){.folder = ""};
     repository_of(path, confined->folder, sizeof confined->folder);
     confine(settings, confined);
 }
 
 void confine_child_to(struct child_settings *settings, struct confined *confined, const char *path)
 {
+    *confined = (struct confined){.folder = ""};
     snprintf(confined->folder, sizeof confined->folder, "%s", path);
     confine(settings, confined);
 }

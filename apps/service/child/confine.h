@@ -18,11 +18,14 @@ struct confine_roots {
 struct confined {
     char folder[4096];
     const char *readable[2];
+    const char **more; /* what else it reads, behind a first place for the folder; ends with NULL; NULL: nothing else */
 };
 
 /* Confines settings to reading `roots` and the place of the request's source. data: the service's folder. */
 void confine_child(struct child_settings *settings, struct confined *confined, const struct confine_roots *roots,
                    const char *data, const json_t *request);
+/* And these, which confined->more becomes. */
+void confine_add(struct child_settings *settings, struct confined *confined, const char **more);
 /* Adds the repository in the hub's cache that the path is in. */
 void confine_to_repository(struct child_settings *settings, struct confined *confined, const char *path);
 /* The same for one file or folder alone. */

@@ -5,6 +5,8 @@
  */
 #include "service/child/roots.h"
 
+#include "service/child/model_files.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -184,30 +186,6 @@ static bool link_stays(const struct roots *roots, const char *path)
     return false;
 }
 
-static bool is_one_of(const char *text, const char *const *list)
-{
-    while (*list && strcmp(text, *list) != 0)
-        list++;
-    return *list != NULL;
-}
-
-/* ".json" of a name; "" when it has none. */
-static const char *extension(const char *name)
-{
-    const char *dot = strrchr(name, '.');
-    return dot ? dot : "";
-}
-
-/* Is `name` read together with the model file `model` of the same folder? The other parts of a split GGUF are; beside
- * other files it is what may describe a model: configuration, tokenizer, template, card. */
-static bool is_read_with(const char *name, const char *model)
-{
-    static const char *const companions[] = {".json", ".model", ".txt", ".jinja", ".md", ".tiktoken", NULL};
-    const char *part = strstr(model, "-of-");
-    if (strcmp(extension(model), ".gguf") != 0) return is_one_of(extension(name), companions);
-    return part && part - model > 5 && strncmp(name, model, (size_t)(part - model) - 5) == 0;
-}
-
 enum { LOOK_DEPTH = 3 };
 
 /* Entries of a folder, and of the folders in it. model NULL: all of them count. */
@@ -220,7 +198,7 @@ static bool entries_stay(const struct roots *roots, const char *folder, const ch
         char path[PATH_MAX];
         struct stat info;
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
-        if (model && !is_read_with(e->d_name, model)) continue;
+        if (model && !model_reads_with(e->d_name, model)) continue;
         if (snprintf(path, sizeof path, "%s/%s", folder, e->d_name) >= (int)sizeof path) continue;
         if (lstat(path, &info) != 0) continue;
         if (S_ISLNK(info.st_mode)) stay = link_stays(roots, path);

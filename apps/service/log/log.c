@@ -31,6 +31,7 @@ struct log {
     size_t first, n;
     uint64_t dropped, told; /* lines lost since the start; of them already logged */
     uint64_t written;       /* bytes */
+    bool held;              /* until the service has said where it listens */
     bool closing, given_up, ended;
 };
 
@@ -60,13 +61,15 @@ void log_time(char text[32])
 
 /* -- The ring. -- */
 
-static void put(struct log *log, const char *line, size_t len)
+static void put(struct log *log, enum log_level level, const char *line, size_t len)
 {
     pthread_mutex_lock(&log->lock);
     if (len > RING - log->n) {
         log->dropped++;
     } else {
-        size_t at = (log->first + log->n) % RING, head = len < RING - at ? len : RING - at;
+        bool in_front = log->held && level == LOG_LEVEL_ALWAYS;
+        if (in_front) log->first = (log->first + RING - len) % RING;
+        size_t at = (log->first + (in_front ? 0 : log->n)) % RING, head = len < RING - at ? len : RING - at;
         memcpy(log->ring + at, line, head);
         memcpy(log->ring, line + head, len - head);
         log->n += len;
@@ -133,7 +136,7 @@ static void *write_out(void *ctx)
     for (bool cut = false;;) { /* cut: a line is half written */
         bool lost = log->dropped > log->told;
         if (log->n == 0 && !lost && log->closing) break;
-        if (log->n == 0 && !lost) {
+        if ((log->n == 0 && !lost) || (log->held && !log->closing)) {
             pthread_cond_wait(&log->wake, &log->lock);
             continue;
         }
@@ -189,6 +192,21 @@ struct log *log_open(int fd, enum log_level least)
     if (log->ring && start_writer(log)) return log;
     free_log(log);
     return NULL;
+}
+
+void log_hold(struct log *log)
+{
+    pthread_mutex_lock(&log->lock);
+    log->held = true;
+    pthread_mutex_unlock(&log->lock);
+}
+
+void log_release(struct log *log)
+{
+    pthread_mutex_lock(&log->lock);
+    log->held = false;
+    pthread_cond_signal(&log->wake);
+    pthread_mutex_unlock(&log->lock);
 }
 
 /* Waits as long as lines go out. False: the writer hangs in a write. */
@@ -249,7 +267,7 @@ void log_event(struct log *log, enum log_level level, const char *event, const c
     size_t len = text ? strlen(text) : 0;
     if (text) {
         text[len] = '\n'; /* in the place of the end: nothing reads it as a string any more */
-        put(log, text, len + 1);
+        put(log, level, text, len + 1);
     }
     free(text);
     json_decref(line);

@@ -16,6 +16,10 @@ struct log;
 struct log *log_open(int fd, enum log_level least);
 /* Waits while lines go out, but not for a reader that takes none. NULL-safe. */
 void log_close(struct log **log);
+/* Between the two nothing is written (closing ends it, too): lines wait, and those of LOG_LEVEL_ALWAYS go in front of all
+ * others, the last of them first. Thus whoever starts a service reads the lines that he waits for before any of a job. */
+void log_hold(struct log *log);
+void log_release(struct log *log);
 /* Lines that were lost because the reader did not take them in time. */
 uint64_t log_dropped(struct log *log);
 bool log_wants(const struct log *log, enum log_level level);

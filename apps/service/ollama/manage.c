@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 bool ollama_name_allowed(const char *name)
 {
@@ -74,7 +75,8 @@ void api_ollama_delete(struct api_call *call)
         return;
     }
     json_decref(entry);
-    runtime_unload(call->server->runtime, model.path);
+    bool other = own && access(model.path, F_OK) == 0; /* the file is there under another name, whose answers go on */
+    if (!other) runtime_unload(call->server->runtime, model.path);
     if (result == STORE_OK)
         api_empty(call, 200);
     else

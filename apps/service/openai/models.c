@@ -3,11 +3,21 @@
 
 #include <string.h>
 
+/* What OpenAI's cards do not say is under "meta", as llama.cpp's server does it. */
+static json_t *meta(const json_t *entry)
+{
+    const char *level = json_string_value(json_object_get(entry, "level"));
+    const char *format = json_string_value(json_object_get(entry, "format"));
+    const char *variant = json_string_value(json_object_get(entry, "variant"));
+    return json_pack("{s:I, s:s, s:s, s:s?}", "size", json_integer_value(json_object_get(entry, "size")), "level",
+                     level ? level : "", "format", format ? format : "", "variant", variant);
+}
+
 static json_t *card(const json_t *entry)
 {
     const json_t *modified = json_object_get(entry, "modified");
-    return json_pack("{s:O, s:s, s:I, s:s}", "id", json_object_get(entry, "name"), "object", "model", "created",
-                     json_integer_value(modified), "owned_by", "halftone");
+    return json_pack("{s:O, s:s, s:I, s:s, s:o}", "id", json_object_get(entry, "name"), "object", "model", "created",
+                     json_integer_value(modified), "owned_by", "halftone", "meta", meta(entry));
 }
 
 void api_openai_models(struct api_call *call)

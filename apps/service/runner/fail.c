@@ -38,6 +38,12 @@ static bool is_full(const struct run *run, const char *error)
            strstr(error, "File too large") || strstr(error, "quota exceeded");
 }
 
+enum store_result run__end_as(struct run *run, enum link_end how, const char *error, const char *advice)
+{
+    struct worker_link *link = run->scheduler->link;
+    return link->operations->end(link, &run->claim, how, error, advice);
+}
+
 static bool is_hopeless(struct run *run)
 {
     pthread_mutex_lock(&run->lock_live);
@@ -48,10 +54,8 @@ static bool is_hopeless(struct run *run)
 
 enum store_result run__insist(struct run *run, const char *error, const char *advice)
 {
-    struct store *store = run->scheduler->store;
     for (int tries = 1;; tries++) {
-        enum store_result result =
-            error ? store_fail(store, &run->claim, error, advice) : store_cancelled(store, &run->claim);
+        enum store_result result = run__end_as(run, error ? LINK_FAILED : LINK_CANCELLED, error, advice);
         if (result == STORE_OK || result == STORE_CONFLICT) return result;
         for (int i = 0; i < (tries < 5 ? 2 : 50); i++) { /* five quick ones, then every five seconds */
             if (is_hopeless(run)) return result;

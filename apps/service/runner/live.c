@@ -11,20 +11,20 @@
 
 #define EVENT_SECONDS 0.2 /* at most five events a second */
 #define KEEP_SECONDS 30.0
-#define SILENCE_SECONDS 20.0 /* without an answer from the store: stop writing before the lease ends */
 
 /* One beat. Under no lock: the store may take its time. */
 static void beat(struct run *run)
 {
     struct scheduler *s = run->scheduler;
     bool cancel = false, lost = false;
-    enum store_result result = queue_heartbeat(s->queue, &run->claim, &cancel);
+    enum store_result result = s->link->operations->heartbeat(s->link, &run->claim, &cancel);
     double now = steady_seconds();
     pthread_mutex_lock(&run->lock_live);
     if (result == STORE_OK) run->beat_at = now;
-    lost = !run->ending && (result == STORE_CONFLICT || now - run->beat_at > SILENCE_SECONDS);
+    lost = !run->ending && (result == STORE_CONFLICT || now - run->beat_at > s->link->silence_seconds);
     run->cancel |= cancel;
     run->lost |= lost;
+    run->fenced |= lost && result == STORE_CONFLICT;
     pthread_mutex_unlock(&run->lock_live);
     if (lost)
         child_kill(&run->stop);
@@ -40,11 +40,12 @@ static void *keep_lease(void *ctx)
 {
     struct run *run = ctx;
     bool over = false;
+    const double between = run->scheduler->link->beat_seconds;
     while (!over) {
         beat(run);
         pthread_mutex_lock(&run->lock_live);
         /* a beat that failed is tried again soon */
-        double now = steady_seconds(), until = now + (now - run->beat_at > 1 ? 2 : HEARTBEAT_SECONDS);
+        double now = steady_seconds(), until = now + (now - run->beat_at > 1 && between > 2 ? 2 : between);
         for (; !run->over && now < until; now = steady_seconds())
             steady_cond_wait(&run->ended, &run->lock_live, until - now);
         over = run->over || run->lost;
@@ -81,7 +82,8 @@ bool run__may_go_on(struct run *run)
 
 void run__refresh(struct run *run)
 {
-    json_t *brief = store_job_brief(run->scheduler->store, run->claim.id);
+    struct worker_link *link = run->scheduler->link;
+    json_t *brief = link->operations->brief(link, &run->claim);
     if (!brief) return;
     pthread_mutex_lock(&run->lock_live);
     json_decref(run->brief);
@@ -90,7 +92,8 @@ void run__refresh(struct run *run)
     if (progress > run->progress) run->progress = progress;
     run->told_at = steady_seconds();
     pthread_mutex_unlock(&run->lock_live);
-    events_publish(run->scheduler->events, "job", run->claim.id, brief);
+    link->operations->tell(link, &run->claim, brief);
+    if (run->scheduler->store) store_notify(run->scheduler->store, "job", run->claim.id);
 }
 
 static double progress_of(struct run *run)
@@ -101,10 +104,17 @@ static double progress_of(struct run *run)
     return progress;
 }
 
+enum store_result run__update(struct run *run, const struct store_update *update)
+{
+    struct worker_link *link = run->scheduler->link;
+    return link->operations->update(link, &run->claim, update);
+}
+
 bool run__step(struct run *run, const char *status, const char *step, const char *text)
 {
     struct store_update update = {status, step, text, progress_of(run), -1, -1, NULL, NULL};
-    enum store_result result = store_update_job(run->scheduler->store, &run->claim, &update);
+    if (run->claim.parts) return run__may_go_on(run); /* what one of many does is not what the job does */
+    enum store_result result = run__update(run, &update);
     pthread_mutex_lock(&run->lock_live);
     snprintf(run->step, sizeof run->step, "%s", step);
     run->kept_at = steady_seconds();
@@ -130,6 +140,7 @@ static const struct step {
     {"download", "downloading", "downloading", PASS_DOWNLOAD},
     {"calibrate", "preparing", "collecting importance on the calibration text", PASS_CALIBRATE},
     {"check", "preparing", "checking what an earlier attempt has written", PASSES},
+    {"assemble", "preparing", "taking what other attempts have finished", PASSES},
     {"quantize", "quantizing", "quantizing", PASS_QUANTIZE},
     {"verify", "verifying", "reading back and checking", PASS_VERIFY},
     {"hash", "verifying", "hashing the source", PASSES},
@@ -203,7 +214,7 @@ static json_t *note(struct run *run, const struct step *step, const json_t *even
 void run__keep_progress(struct run *run)
 {
     struct store_update update = {NULL, NULL, NULL, progress_of(run), -1, -1, NULL, NULL};
-    store_update_job(run->scheduler->store, &run->claim, &update);
+    run__update(run, &update);
     run->kept_at = steady_seconds();
 }
 
@@ -211,14 +222,15 @@ void run__progress(struct run *run, const json_t *event)
 {
     const char *name = json_string_value(json_object_get(event, "step"));
     const struct step *step = name ? find_step(name) : NULL;
-    if (!step) return;
+    struct worker_link *link = run->scheduler->link;
+    if (!step || run->claim.parts) return;
     if (strcmp(run->step, step->name) != 0) {
         run__step(run, step->status, step->name, step->text);
-        if (step->pass == PASS_QUANTIZE) store_output_status(run->scheduler->store, &run->claim, NULL, "writing");
-        if (step->pass == PASS_VERIFY) store_output_status(run->scheduler->store, &run->claim, NULL, "verifying");
+        if (step->pass == PASS_QUANTIZE) link->operations->output_status(link, &run->claim, "writing");
+        if (step->pass == PASS_VERIFY) link->operations->output_status(link, &run->claim, "verifying");
     }
     json_t *told = note(run, step, event);
-    if (told) events_publish(run->scheduler->events, "job", run->claim.id, told);
+    if (told) link->operations->tell(link, &run->claim, told);
     if (steady_seconds() - run->kept_at > KEEP_SECONDS) run__keep_progress(run);
 }
 

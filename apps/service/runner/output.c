@@ -120,6 +120,29 @@ bool run__is_whole(const char *out, const json_t *report)
     return json_array_size(outputs) > 0;
 }
 
+json_t *publication_files(const json_t *report)
+{
+    const json_t *output, *file;
+    size_t i, j;
+    bool plain = true;
+    json_t *list = json_array();
+    json_array_foreach(json_object_get(report, "outputs"), i, output) {
+        const char *folder = run__folder_of(output);
+        json_array_foreach(json_object_get(output, "files"), j, file) {
+            char name[520];
+            const char *base = run__base_name(text_of(file, "path"));
+            plain = plain && is_plain(base) && (!folder || is_plain(folder)) && is_sha256(text_of(file, "sha256"));
+            snprintf(name, sizeof name, "%s%s%s", folder ? folder : "", folder ? "/" : "", base ? base : "");
+            json_array_append_new(list,
+                                  json_pack("{s:s, s:O?, s:s?}", "name", name, "size",
+                                            json_object_get(file, "size_bytes"), "sha256", text_of(file, "sha256")));
+        }
+    }
+    if (plain && json_array_size(list) > 0) return list;
+    json_decref(list);
+    return NULL;
+}
+
 double run__bytes_of(const json_t *output)
 {
     const json_t *file;

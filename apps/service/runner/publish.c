@@ -17,10 +17,9 @@ static const char *text_of(const json_t *o, const char *key)
     return json_string_value(json_object_get(o, key));
 }
 
-json_t *run__read_report(struct run *run, const char *folder)
+json_t *read_report(const char *folder)
 {
     char path[4400];
-    (void)run;
     snprintf(path, sizeof path, "%s/report.json", folder);
     json_t *report = run__load(path);
     if (report && run__is_whole(folder, report)) return report;
@@ -123,24 +122,62 @@ static bool sync_folder(const char *folder, const json_t *report)
     return sync_one(path, 0) && sync_one(folder, O_DIRECTORY);
 }
 
+/* The rename, and what a bucket has already: see publish_folder. */
 static bool move(void *ctx)
 {
-    struct run *run = ctx;
-    if (dir_exists(run->place)) return true; /* an earlier attempt came as far as this */
-    return sync_folder(run->out, run->report) && dir_move(run->out, run->place);
+    const struct publication *p = ctx;
+    if (dir_exists(p->place)) return true; /* an earlier attempt came as far as this */
+    return sync_folder(p->out, p->report) && dir_move(p->out, p->place);
+}
+
+/* The bytes go to the bucket, and are read back: before the store is asked, for this takes long. */
+static enum store_result to_bucket(struct artifacts *artifacts, const struct publication *p, const json_t *staged,
+                                   char *why, size_t size)
+{
+    struct artifacts_call call = {.goes_on = p->goes_on, .ctx = p->ctx};
+    json_t *files = publication_files(p->report), *own = NULL;
+    enum artifacts_result result = ARTIFACTS_FAILED;
+    snprintf(call.why, sizeof call.why, "the report names files that are not its own");
+    if (files && !staged) staged = own = artifacts_stage(artifacts, p->out, p->place_name, files, &call);
+    if (files && staged) result = artifacts_publish(artifacts, p->out, p->place_name, files, staged, &call);
+    if (own && result != ARTIFACTS_OK) artifacts_discard(artifacts, p->place_name, own);
+    json_decref(own);
+    json_decref(files);
+    if (result != ARTIFACTS_OK) snprintf(why, size, "%s", call.why);
+    return result == ARTIFACTS_OK ? STORE_OK : STORE_FAILED;
+}
+
+enum store_result publish_folder(struct store *store, struct artifacts *artifacts, const struct publication *p,
+                                 const json_t *staged, char *why, size_t size)
+{
+    bool far = artifacts_are_far(artifacts);
+    why[0] = '\0';
+    if (far && to_bucket(artifacts, p, staged, why, size) != STORE_OK)
+        return p->goes_on(p->ctx) ? STORE_FAILED : STORE_CONFLICT;
+    json_t *what = published(p->request, p->report);
+    enum store_result result = store_publish(store, p->claim, p->place_name, what, move, (void *)p);
+    for (int i = 0; i < 20 && (result == STORE_BUSY || result == STORE_FULL) && p->goes_on(p->ctx); i++) {
+        usleep(100000); /* a commit that found the disk full may have freed its own space by now */
+        result = store_publish(store, p->claim, p->place_name, what, move, (void *)p);
+    }
+    json_decref(what);
+    if (far && result == STORE_CONFLICT) artifacts_remove_later(artifacts, p->place_name);
+    if (far) artifacts_trim(artifacts, NULL); /* what lies here now is a copy */
+    return result;
+}
+
+static bool goes_on(void *ctx)
+{
+    return run__may_go_on(ctx);
 }
 
 bool run__publish(struct run *run)
 {
     char why[300];
     struct scheduler *s = run->scheduler;
-    json_t *what = published(run->request, run->report);
-    enum store_result result = store_publish(s->store, &run->claim, run->place_name, what, move, run);
-    for (int i = 0; i < 20 && (result == STORE_BUSY || result == STORE_FULL) && run__may_go_on(run); i++) {
-        usleep(100000); /* a commit that found the disk full may have freed its own space by now */
-        result = store_publish(s->store, &run->claim, run->place_name, what, move, run);
-    }
-    json_decref(what);
+    const struct publication publication = {&run->claim, run->request,    run->report, run->out,
+                                            run->place,  run->place_name, goes_on,     run};
+    enum store_result result = s->link->operations->publish(s->link, &publication);
     if (result == STORE_OK) {
         run->published = true;
         pthread_mutex_lock(&s->lock);
@@ -150,7 +187,7 @@ bool run__publish(struct run *run)
         return true;
     }
     if (result == STORE_CONFLICT) return false; /* cancelled, or another's by now */
-    store_why(s->store, why, sizeof why);
+    s->link->operations->why(s->link, why, sizeof why);
     if (result == STORE_FULL) snprintf(run->failure_code, sizeof run->failure_code, "HT_ERR_NO_SPACE");
     run__fail(run, why, NULL);
     return false;

@@ -3,6 +3,7 @@
 #include "service/runner/run.h"
 #include "service/system/steady.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@
 /* Replaces the data folder's name: clients are not told where the service keeps its files. */
 void run__hide_folder(const struct run *run, const char *text, char *out, size_t size)
 {
-    const char *folder = store_folder(run->scheduler->store);
+    const char *folder = run->scheduler->folder;
     size_t n = strlen(folder), len = 0;
     while (*text && len + 1 < size) {
         if (strncmp(text, folder, n) == 0) {
@@ -33,21 +34,19 @@ void run__log(struct run *run, const char *level, const char *text)
 {
     char shown[1400];
     run__hide_folder(run, text, shown, sizeof shown);
-    store_log_append(run->scheduler->store, run->claim.id, level, shown);
+    struct worker_link *link = run->scheduler->link;
+    link->operations->log(link, &run->claim, level, shown);
     scheduler__tell(run->scheduler, level, run->claim.id, text);
 }
 
-/* The place has the job's id in it: no two jobs share one, and it is known before the work begins. */
 static void name_folders(struct run *run)
 {
-    char slug[80];
-    const char *folder = store_folder(run->scheduler->store),
-               *source = json_string_value(json_object_get(run->request, "source_model"));
-    const char *slash = strrchr(source, '/');
-    dir_slug(slash && slash[1] ? slash + 1 : source, slug, sizeof slug);
-    snprintf(run->work, sizeof run->work, "%.3000s/jobs/%s", folder, run->claim.id);
+    const char *folder = run->scheduler->folder;
+    struct worker_link *link = run->scheduler->link;
+    link->operations->work(link, &run->claim, run->work, sizeof run->work - 16);
     snprintf(run->out, sizeof run->out, "%s/out", run->work);
-    snprintf(run->place_name, sizeof run->place_name, "models/%s-%s", slug, run->claim.id);
+    name_place(run->request, &run->claim, artifacts_are_far(run->scheduler->settings.artifacts), run->place_name,
+               sizeof run->place_name);
     snprintf(run->place, sizeof run->place, "%.3000s/%s", folder, run->place_name);
 }
 
@@ -74,6 +73,19 @@ static void suspend(struct run *run)
     pthread_mutex_unlock(&run->lock_live);
 }
 
+/* The quantizer takes its journal away after it has put its report in place: killed in between, it leaves it. */
+static void drop_journals(const char *folder)
+{
+    static const char end[] = ".journal";
+    DIR *dir = opendir(folder);
+    for (struct dirent *e; dir && (e = readdir(dir)) != NULL;) {
+        size_t n = strlen(e->d_name);
+        if (n > sizeof end - 1 && strcmp(e->d_name + n - (sizeof end - 1), end) == 0)
+            unlinkat(dirfd(dir), e->d_name, 0);
+    }
+    if (dir) closedir(dir);
+}
+
 static void work(struct run *run)
 {
     char why[200];
@@ -87,16 +99,21 @@ static void work(struct run *run)
         return;
     }
     run__count_passes(run);
-    run->report = run__read_report(run, run->place);
+    if (run->claim.parts) {
+        run__part(run);
+        return;
+    }
+    run->report = read_report(run->place);
     if (!run->report) {
         dir_remove(run->place); /* never whole without a report */
-        run->report = run__read_report(run, run->out);
+        run->report = read_report(run->out);
+        if (run->report) drop_journals(run->out);
     }
     if (!run->report) {
         if (!run__may_go_on(run) || !run__download(run) || !run__may_go_on(run) || !run__prepare(run) ||
-            !run__may_go_on(run) || !run__quantize(run) || !run__may_go_on(run))
+            !run__may_go_on(run) || run__split(run) || !run__quantize(run) || !run__may_go_on(run))
             return;
-        run->report = run__read_report(run, run->out);
+        run->report = read_report(run->out);
     }
     if (run->report && run__may_go_on(run))
         run__publish(run);
@@ -119,8 +136,8 @@ static void settle(struct run *run)
     bool cancel = run->cancel, lost = run->lost, suspended = run->suspended;
     run->ending = true;
     pthread_mutex_unlock(&run->lock_live);
-    if (run->published || run->failed) return;
-    if (lost) {
+    if (run->published || run->failed || run->handed_over) return;
+    if (lost || (cancel && run->claim.parts)) {
         scheduler__tell(s, "warning", run->claim.id, "another worker has this job: this attempt ends without a trace");
     } else if (cancel) {
         dir_remove(run->out);
@@ -131,10 +148,10 @@ static void settle(struct run *run)
             suspend(run); /* as it was: the wish stays in the store */
     } else if (suspended) {
         run__keep_progress(run);
-        store_release(s->store, &run->claim);
+        run__end_as(run, LINK_RELEASED, NULL, NULL);
     } else {
         char why[300];
-        store_why(s->store, why, sizeof why);
+        s->link->operations->why(s->link, why, sizeof why);
         run__fail(run, why[0] ? why : "the job ended without a reason", NULL);
     }
 }
@@ -144,6 +161,9 @@ static void clean_up(struct run *run)
 {
     pthread_mutex_lock(&run->lock_live);
     bool keep = !run->published && (run->lost || run->suspended || run->failed);
+    /* on another machine nobody continues here what another one has */
+    if (run->fenced && !run->scheduler->store) keep = false;
+    if (run->claim.parts) keep = run->handed_over || (run->suspended && !run->cancel);
     pthread_mutex_unlock(&run->lock_live);
     if (!keep) dir_remove(run->work);
     if (run->lock >= 0) close(run->lock);
@@ -154,6 +174,7 @@ static void free_run(struct run *run)
     json_decref(run->request);
     json_decref(run->report);
     json_decref(run->brief);
+    run__free_earlier(run);
     child_stop_free(&run->stop);
     pthread_mutex_destroy(&run->lock_live);
     pthread_cond_destroy(&run->ended);
@@ -169,7 +190,7 @@ static struct run *new_run(struct scheduler *s, const struct store_claim *claim)
     run->lock = -1;
     pthread_mutex_init(&run->lock_live, NULL);
     steady_cond_init(&run->ended);
-    run->request = store_request(s->store, claim->id);
+    run->request = s->link->operations->request(s->link, claim);
     if (child_stop_init(&run->stop) && run->request) return run;
     free_run(run);
     return NULL;
@@ -205,7 +226,7 @@ void run__job(struct scheduler *s, const struct store_claim *claim)
 {
     struct run *run = new_run(s, claim);
     if (!run) { /* no memory for it now: later there may be */
-        store_release(s->store, claim);
+        s->link->operations->end(s->link, claim, LINK_RELEASED, NULL, NULL);
         nanosleep(&(struct timespec){1, 0}, NULL);
         return;
     }
@@ -221,6 +242,7 @@ void run__job(struct scheduler *s, const struct store_claim *claim)
     clean_up(run);
     delist(run);
     if (!run->lost) run__refresh(run);
-    queue_finish(s->queue, claim);
+    s->link->operations->finished(s->link, claim);
+    if (s->settings.on_work) s->settings.on_work(s->settings.work_ctx); /* others may wait for what it held up */
     free_run(run);
 }

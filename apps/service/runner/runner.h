@@ -9,6 +9,7 @@
 #ifndef HT_SERVICE_RUNNER_RUNNER_H
 #define HT_SERVICE_RUNNER_RUNNER_H
 
+#include "service/artifacts/artifacts.h"
 #include "service/child/roots.h"
 #include "service/events/events.h"
 #include "service/store/store.h"
@@ -17,20 +18,28 @@ struct scheduler;
 
 struct scheduler_settings {
     const char *program;                /* NULL: /proc/self/exe */
-    int parallel;                       /* jobs at a time; 0: 1 */
+    int parallel;                       /* jobs at a time; 0: none here */
     int threads;                        /* that a job's child computes with; 0: its own default */
     int max_attempts;                   /* 0: 3 */
     uint64_t memory_limit;              /* a child's, in bytes; 0: none */
     const char *const *hub_environment; /* "HF_TOKEN=…", "HF_ENDPOINT=…", "HF_HOME=…"; ends with NULL; only `pull`,
                                            and estimates of hub ids, get it */
     const struct roots *roots;          /* folders of local models; outlives the scheduler */
+    struct artifacts *artifacts; /* where finished files go; NULL: the store's folder. It outlives the scheduler */
     void (*on_log)(void *ctx, const char *level, const char *job_id, const char *text); /* may be NULL */
     void *ctx;
+    void (*on_work)(void *ctx); /* a job may be there for somebody else; may be NULL. Any thread; must not block */
+    void *work_ctx;
 };
 
 /* Copies the settings. Starts the threads at once. false: why. */
 bool scheduler_open(struct store *store, struct events *events, const struct scheduler_settings *settings,
                     struct scheduler **scheduler, char *why, size_t size);
+/* The same for a worker of another process: jobs come by the link, which the scheduler owns, also when this fails.
+ * folder: absolute, with jobs/ inside. Of the functions below, only closing and the state are for it. */
+struct worker_link;
+bool scheduler_open_elsewhere(struct worker_link *link, const char *folder, const struct scheduler_settings *settings,
+                              struct scheduler **scheduler, char *why, size_t size);
 /* Children end at once, their jobs go back to queued and resume from their last finished tensor the next
  * time. Returns within about three seconds. NULL-safe. */
 void scheduler_close(struct scheduler **scheduler);

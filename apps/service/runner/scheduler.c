@@ -28,18 +28,19 @@ static bool is_closing(struct scheduler *s)
 static void wait_a_moment(struct scheduler *s, enum store_result result)
 {
     char why[256];
-    store_why(s->store, why, sizeof why);
+    s->link->operations->why(s->link, why, sizeof why);
     scheduler__tell(s, "error", "", why[0] ? why : store_result_text(result));
     for (int i = 0; i < 10 && !is_closing(s); i++)
         nanosleep(&(struct timespec){0, 100000000}, NULL);
 }
 
-static void tell_job(struct scheduler *s, const char *id)
+void scheduler__tell_job(struct scheduler *s, const char *id)
 {
-    json_t *brief = store_job_brief(s->store, id);
+    json_t *brief = s->store ? store_job_brief(s->store, id) : NULL;
     if (!brief) return;
     scheduler_add_live(s, brief);
     events_publish(s->events, "job", id, brief);
+    store_notify(s->store, "job", id);
 }
 
 static void *work(void *ctx)
@@ -47,23 +48,15 @@ static void *work(void *ctx)
     struct scheduler *s = ctx;
     struct store_claim claim;
     while (!is_closing(s)) {
-        enum store_result result = queue_claim(s->queue, "embedded", CLAIM_SECONDS, &claim);
+        enum store_result result = s->link->operations->claim(s->link, CLAIM_SECONDS, &claim);
         if (result == STORE_OK)
             run__job(s, &claim);
         else if (result == STORE_CONFLICT)
-            tell_job(s, claim.id); /* its attempts are used up */
+            scheduler__tell_job(s, claim.id); /* its attempts are used up */
         else if (result != STORE_NOT_FOUND)
             wait_a_moment(s, result);
     }
     return NULL;
-}
-
-/* A name that ends with an id, with that id; or NULL. */
-static const char *id_at_end(const char *name)
-{
-    size_t n = strlen(name);
-    const char *id = n >= 32 ? name + n - 32 : NULL;
-    return id && strspn(id, "0123456789abcdef") == 32 && (id == name || id[-1] == '-') ? id : NULL;
 }
 
 /* May the folder go? Work that no unfinished job needs may. Finished files only when their job is known and nothing
@@ -78,14 +71,13 @@ static bool is_left_over(struct scheduler *s, const char *name, const char *id, 
 /* Folders that a crash left behind; with `only` an id, those of this job. */
 static void sweep(struct scheduler *s, const char *inside, const char *only)
 {
-    char path[4400], name[300];
-    bool models = strcmp(inside, "models") == 0;
+    char path[4400], name[300], id[STORE_ID_SIZE];
+    bool models = strcmp(inside, "jobs") != 0;
     snprintf(path, sizeof path, "%s/%s", store_folder(s->store), inside);
     DIR *dir = opendir(path);
     for (struct dirent *e; dir && (e = readdir(dir)) != NULL;) {
-        const char *id = id_at_end(e->d_name);
         snprintf(name, sizeof name, "%s/%s", inside, e->d_name);
-        if (!id || !is_left_over(s, name, id, models, only)) continue;
+        if (!name_id(e->d_name, id) || !is_left_over(s, name, id, models, only)) continue;
         snprintf(path, sizeof path, "%s/%s", store_folder(s->store), name);
         dir_remove(path);
     }
@@ -94,7 +86,8 @@ static void sweep(struct scheduler *s, const char *inside, const char *only)
 
 static void free_scheduler(struct scheduler *s)
 {
-    queue_close(&s->queue);
+    if (s->link) s->link->operations->close(s->link);
+    if (s->remote) remote__close(&s->remote);
     for (char **e = s->hub_environment; e && *e; e++)
         free(*e);
     free(s->hub_environment);
@@ -108,7 +101,7 @@ static bool copy_settings(struct scheduler *s, const struct scheduler_settings *
 {
     size_t n = 0;
     s->settings = *settings;
-    if (s->settings.parallel < 1) s->settings.parallel = 1;
+    if (s->settings.parallel < 0) s->settings.parallel = 0;
     if (s->settings.max_attempts < 1) s->settings.max_attempts = 3;
     if (settings->program && !(s->program = strdup(settings->program))) return false;
     while (settings->hub_environment && settings->hub_environment[n])
@@ -116,35 +109,86 @@ static bool copy_settings(struct scheduler *s, const struct scheduler_settings *
     s->hub_environment = calloc(n + 1, sizeof *s->hub_environment);
     for (size_t i = 0; s->hub_environment && i < n; i++)
         if (!(s->hub_environment[i] = strdup(settings->hub_environment[i]))) return false;
-    s->threads = calloc((size_t)s->settings.parallel, sizeof *s->threads);
-    s->queue = queue_embedded(s->store, s->settings.max_attempts, QUEUE_LOOK_SECONDS);
-    return s->hub_environment && s->threads && s->queue;
+    s->threads = calloc((size_t)s->settings.parallel + 1, sizeof *s->threads);
+    return s->hub_environment && s->threads;
+}
+
+static struct scheduler *new_scheduler(const struct scheduler_settings *settings, const char *folder)
+{
+    struct scheduler *s = calloc(1, sizeof *s);
+    if (!s) return NULL;
+    pthread_mutex_init(&s->lock, NULL);
+    snprintf(s->folder, sizeof s->folder, "%s", folder);
+    if (copy_settings(s, settings)) return s;
+    free_scheduler(s);
+    return NULL;
+}
+
+static bool start(struct scheduler *s, struct scheduler **scheduler, char *why, size_t size)
+{
+    for (; s->n_threads < s->settings.parallel; s->n_threads++)
+        if (pthread_create(&s->threads[s->n_threads], NULL, work, s) != 0) break;
+    s->state.workers = s->n_threads;
+    *scheduler = s;
+    if (s->n_threads > 0 || s->settings.parallel == 0) return true;
+    snprintf(why, size, "no thread can be started");
+    scheduler_close(scheduler);
+    return false;
+}
+
+/* What another service on the same database did. A job that waits there may be done here; one that has ended is no more
+ * waited for by who listens here. */
+static void hear(void *ctx, const char *kind, const char *id)
+{
+    struct scheduler *s = ctx;
+    json_t *brief = strcmp(kind, "job") == 0 ? store_job_brief(s->store, id) : NULL;
+    if (brief)
+        events_publish(s->events, "job", id, brief);
+    else if (strcmp(kind, "removed") == 0)
+        events_publish(s->events, "removed", id, json_pack("{s:s}", "id", id));
+    else if (strcmp(kind, "resync") == 0)
+        events_publish(s->events, "resync", NULL, NULL);
+    s->link->operations->ring(s->link, id);
+    if (s->settings.on_work) s->settings.on_work(s->settings.work_ctx);
 }
 
 bool scheduler_open(struct store *store, struct events *events, const struct scheduler_settings *settings,
                     struct scheduler **scheduler, char *why, size_t size)
 {
-    struct scheduler *s = calloc(1, sizeof *s);
+    struct scheduler *s = new_scheduler(settings, store_folder(store));
     *scheduler = NULL;
     snprintf(why, size, "out of memory");
     if (!s) return false;
-    pthread_mutex_init(&s->lock, NULL);
     s->store = store;
     s->events = events;
-    if (!copy_settings(s, settings)) {
+    s->link = link_here(store, s->settings.artifacts, events, s->settings.max_attempts);
+    s->remote = remote__open();
+    if (!s->link || !s->remote) {
         free_scheduler(s);
         return false;
     }
     sweep(s, "jobs", NULL);
     sweep(s, "models", NULL);
-    for (; s->n_threads < s->settings.parallel; s->n_threads++)
-        if (pthread_create(&s->threads[s->n_threads], NULL, work, s) != 0) break;
-    s->state.workers = s->n_threads;
-    *scheduler = s;
-    if (s->n_threads > 0) return true;
-    snprintf(why, size, "no thread can be started");
+    sweep(s, "objects", NULL);
+    if (!start(s, scheduler, why, size)) return false;
+    run__sweep_bucket(s);
+    if (store_listen(store, hear, s)) return true;
     scheduler_close(scheduler);
     return false;
+}
+
+bool scheduler_open_elsewhere(struct worker_link *link, const char *folder, const struct scheduler_settings *settings,
+                              struct scheduler **scheduler, char *why, size_t size)
+{
+    struct scheduler *s = new_scheduler(settings, folder);
+    *scheduler = NULL;
+    snprintf(why, size, "out of memory");
+    if (!s) {
+        link->operations->close(link);
+        return false;
+    }
+    s->link = link;
+    return start(s, scheduler, why, size);
 }
 
 void scheduler_close(struct scheduler **scheduler)
@@ -161,23 +205,27 @@ void scheduler_close(struct scheduler **scheduler)
         child_kill(&run->stop);
     }
     pthread_mutex_unlock(&s->lock);
-    queue_stop(s->queue);
+    s->link->operations->stop(s->link);
     for (int i = 0; i < s->n_threads; i++)
         pthread_join(s->threads[i], NULL);
+    run__sweep_end(s);
+    if (s->store) store_listen_end(s->store);
     free_scheduler(s);
 }
 
 void scheduler_changed(struct scheduler *s, const char *id)
 {
-    tell_job(s, id);
-    queue_push(s->queue, id);
+    scheduler__tell_job(s, id);
+    s->link->operations->ring(s->link, id);
+    if (s->settings.on_work) s->settings.on_work(s->settings.work_ctx);
 }
 
 /* What an unfinished job left: its work, and a published folder that was never recorded. */
-static void remove_remains(struct scheduler *s, const char *id)
+void scheduler__remove_remains(struct scheduler *s, const char *id)
 {
     sweep(s, "jobs", id);
     sweep(s, "models", id);
+    sweep(s, "objects", id);
 }
 
 enum store_result scheduler_cancel(struct scheduler *s, const char *id)
@@ -198,8 +246,9 @@ enum store_result scheduler_cancel(struct scheduler *s, const char *id)
     pthread_mutex_unlock(&s->lock);
     if (result != STORE_OK && !runs_here) return result;
     /* one that runs here is stopped whether or not the wish can be written just now: that gives room back */
-    if (!runs_here && !store_job_unfinished(s->store, id)) remove_remains(s, id); /* of an earlier attempt */
-    tell_job(s, id);
+    if (!store_job_unfinished(s->store, id)) scheduler__remove_remains(s, id); /* of an earlier attempt, or of parts */
+    if (!runs_here) remote__cancelling(s->remote, id);
+    scheduler__tell_job(s, id);
     return STORE_OK;
 }
 
@@ -207,7 +256,8 @@ enum store_result scheduler_delete(struct scheduler *s, const char *id)
 {
     enum store_result result = store_delete(s->store, id);
     if (result != STORE_OK) return result;
-    remove_remains(s, id);
+    scheduler__remove_remains(s, id);
+    store_notify(s->store, "removed", id);
     events_publish(s->events, "removed", id, json_pack("{s:s}", "id", id));
     return STORE_OK;
 }
@@ -217,6 +267,7 @@ static void add_live(struct scheduler *s, json_t *job)
     const char *id = json_string_value(json_object_get(job, "id"));
     for (struct run *run = s->runs; run && id; run = run->next)
         if (strcmp(run->claim.id, id) == 0) run__add_live(run, job);
+    if (s->remote && id) remote__add_live(s->remote, job);
 }
 
 void scheduler_add_live(struct scheduler *s, json_t *what)

@@ -3,6 +3,7 @@
 #include "service/artifacts/dir.h"
 #include "service/child/lend.h"
 #include "service/runner/run.h"
+#include "service/system/steady.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,7 +83,16 @@ static void name_with_revision(const char *model, const char *revision, char *na
 static void confine_model(const struct run *run, struct child_settings *settings, struct confined *confined)
 {
     const struct scheduler *s = run->scheduler;
-    confine_child(settings, confined, roots_held(s->settings.roots), store_folder(s->store), run->request);
+    confine_child(settings, confined, roots_held(s->settings.roots), s->folder, run->request);
+}
+
+/* What other attempts left, as confine_add takes it. The caller's; NULL: no memory. */
+static const char **left_by_others(const struct run *run)
+{
+    const char **list = calloc(run->n_earlier + 2, sizeof *list);
+    for (size_t i = 0; list && i < run->n_earlier; i++)
+        list[i + 1] = run->earlier[i];
+    return list;
 }
 
 /* The child that parses the model. What stays on the hub is lent to it: it has no network itself. */
@@ -96,31 +106,44 @@ static bool run_confined(struct run *run, struct child_settings *settings, child
                                        .model = name,
                                        .keep_fd = run->lock};
     confine_model(run, settings, &confined);
-    if (!is_streamed(run)) return child_run(settings, &run->stop, line, error, ctx, exit);
+    const char **others = left_by_others(run);
+    if (others) confine_add(settings, &confined, others); /* otherwise less is found finished, and the log says so */
     name_with_revision(text_of(run->request, "source_model"), text_of(run->request, "source_revision"), name,
                        sizeof name);
-    return lend_run(&lend, settings, &confined, &run->stop, line, error, ctx, exit);
+    bool done = is_streamed(run) ? lend_run(&lend, settings, &confined, &run->stop, line, error, ctx, exit)
+                                 : child_run(settings, &run->stop, line, error, ctx, exit);
+    free(others);
+    return done;
 }
 
 /* The request without options that are the runner's own. */
-static json_t *without_own(const json_t *request)
+static json_t *without_own(const json_t *request, bool part)
 {
-    static const char *const own[] = {"output", "report", "resume", "overwrite",   "html",   "config",
-                                      "type",   "json",   "quiet",  "layer-cache", "dry-run"};
+    static const char *const of_the_whole[] = {"measure", "fail-if", "retention", "choices", "text"};
+    static const char *const own[] = {"output", "report", "resume",      "overwrite", "html", "config",   "type",
+                                      "json",   "quiet",  "layer-cache", "dry-run",   "part", "take-from"};
     json_t *copy = json_deep_copy(request), *options = json_object_get(copy, "options");
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         json_object_del(options, own[i]);
+    for (size_t i = 0; i < sizeof of_the_whole / sizeof *of_the_whole && part; i++)
+        json_object_del(options, of_the_whole[i]);
     return copy;
 }
 
 static char **arguments_for(struct run *run, const char *verb, const char *const *extra)
 {
-    const char *words[12], *path = is_streamed(run) ? NULL : text_of(run->request, "source_path");
+    const char *path = is_streamed(run) ? NULL : text_of(run->request, "source_path");
     char threads[32], name[1200];
     size_t n = 0;
-    json_t *request = without_own(run->request), *options = command_options(request);
-    while (*extra)
-        words[n++] = *extra++;
+    while (extra[n])
+        n++;
+    const char **words = calloc(n + 2, sizeof *words);
+    if (!words) {
+        run__fail(run, "out of memory", NULL);
+        return NULL;
+    }
+    memcpy(words, extra, n * sizeof *words);
+    json_t *request = without_own(run->request, run->claim.parts > 0), *options = command_options(request);
     snprintf(threads, sizeof threads, "--threads=%d", run->scheduler->settings.threads);
     if (run->scheduler->settings.threads > 0 && !json_object_get(options, "threads")) words[n++] = threads;
     words[n] = NULL;
@@ -129,6 +152,7 @@ static char **arguments_for(struct run *run, const char *verb, const char *const
     char **arguments = command_arguments(verb, request, path ? path : name, words);
     json_decref(options);
     json_decref(request);
+    free(words);
     if (!arguments) run__fail(run, "out of memory", NULL);
     return arguments;
 }
@@ -147,7 +171,7 @@ static void keep_source(struct run *run, const json_t *answer)
                                   .source_revision = commit      ? commit
                                                      : *revision ? revision
                                                                  : NULL};
-    store_update_job(run->scheduler->store, &run->claim, &update);
+    run__update(run, &update);
     json_object_set_new(run->request, "source_path", json_string(path));
 }
 
@@ -171,13 +195,49 @@ static void on_pull_error(void *ctx, const char *text)
     on_error(((struct pull *)ctx)->run, text);
 }
 
+static void on_fetch_begin(void *ctx)
+{
+    run__step(ctx, "downloading", "download", "fetching the model from the server");
+}
+
+static void on_fetched(void *ctx, const char *file, uint64_t done, uint64_t total)
+{
+    struct run *run = ctx;
+    double seconds = steady_seconds() - run->fetch_began;
+    json_t *event = json_pack("{s:s, s:s, s:s, s:I, s:I, s:f, s:f, s:f}", "step", "download", "tensor", file, "unit",
+                              "bytes", "done", (json_int_t)done, "total", (json_int_t)total, "seconds", seconds, "rate",
+                              seconds > 0 ? (double)done / seconds : 0, "seconds_left",
+                              done ? seconds * ((double)total / (double)done - 1) : 0);
+    if (event) run__progress(run, event);
+    json_decref(event);
+}
+
+static bool may_go_on(void *ctx)
+{
+    return run__may_go_on(ctx);
+}
+
+/* A model that lies with the server, where that is another machine. */
+static bool fetch(struct run *run)
+{
+    struct worker_link *link = run->scheduler->link;
+    char why[600] = "";
+    struct link_fetch f = {&run->claim, run->request, run->scheduler->folder, on_fetch_begin, on_fetched,
+                           may_go_on,   run};
+    run->fetch_began = steady_seconds();
+    if (link->operations->fetch(link, &f, why, sizeof why)) return true;
+    if (why[0]) run__fail(run, why, NULL);
+    return false;
+}
+
 bool run__download(struct run *run)
 {
     const char *path = text_of(run->request, "source_path"), *model = text_of(run->request, "source_model");
     const char *revision = text_of(run->request, "source_revision");
     char name[1200];
     struct child_exit exit;
-    if (!is_hub(run) || is_streamed(run) || (path && access(path, R_OK) == 0)) return true;
+    if (!is_hub(run)) return fetch(run);
+    if (is_streamed(run) || (path && access(path, R_OK) == 0)) return true;
     if (!run__step(run, "downloading", "download", "downloading")) return false;
     name_with_revision(model, revision, name, sizeof name);
     const char *arguments[] = {"pull", "--json", "--", name, NULL};
@@ -270,6 +330,7 @@ static bool fits(struct run *run, const json_t *estimate, const json_t *rows, do
 static bool keep_estimate(struct run *run, const json_t *estimate)
 {
     double bytes;
+    struct worker_link *link = run->scheduler->link;
     json_t *rows = rows_of(estimate, &bytes), *seconds = json_object_get(estimate, "seconds");
     bool told = json_array_size(rows) > 0;
     struct store_update update = {.progress = -1,
@@ -277,9 +338,11 @@ static bool keep_estimate(struct run *run, const json_t *estimate)
                                   .estimated_time_minutes =
                                       json_is_number(seconds) ? json_number_value(seconds) / 60 : -1};
     if (!told) run__fail(run, "the estimate names no outputs", NULL);
-    if (told && store_set_outputs(run->scheduler->store, &run->claim, rows) == STORE_CONFLICT) told = false;
-    if (told) store_update_job(run->scheduler->store, &run->claim, &update);
+    if (told && link->operations->outputs(link, &run->claim, rows) == STORE_CONFLICT) told = false;
+    if (told) run__update(run, &update);
     if (told) run__keep_plan(run, estimate);
+    run->bytes = bytes;
+    run->divisible = json_is_true(json_object_get(estimate, "divisible"));
     bool go_on = told && fits(run, estimate, rows, bytes);
     json_decref(rows);
     return go_on;
@@ -353,6 +416,31 @@ bool run__prepare(struct run *run)
     return done;
 }
 
+/* --take-from=… for each; ends with NULL, as `first` does. The caller's, as are those of the new words. NULL: no memory. */
+static const char **with_earlier(const struct run *run, const char *const *first)
+{
+    size_t n = 0;
+    while (first[n])
+        n++;
+    const char **words = calloc(n + run->n_earlier + 1, sizeof *words);
+    if (!words) return NULL;
+    memcpy(words, first, n * sizeof *words);
+    for (size_t i = 0; i < run->n_earlier; i++) {
+        size_t size = strlen(run->earlier[i]) + 16;
+        char *word = malloc(size);
+        if (word) snprintf(word, size, "--take-from=%s", run->earlier[i]);
+        if (word) words[n++] = word;
+    }
+    return words;
+}
+
+static void free_words(const char **words, size_t own)
+{
+    for (size_t i = own; words && words[i]; i++)
+        free((char *)(uintptr_t)words[i]);
+    free(words);
+}
+
 bool run__quantize(struct run *run)
 {
     char output[4200], report[4200], html[4200];
@@ -360,15 +448,21 @@ bool run__quantize(struct run *run)
     snprintf(output, sizeof output, "--output=%s", run->out);
     snprintf(report, sizeof report, "--report=%s/report.json", run->out);
     snprintf(html, sizeof html, "--html=%s/quality.html", run->out);
+    char part[40];
     const char *extra[8] = {"--json", "--overwrite", output, report};
     int n = 4;
+    snprintf(part, sizeof part, "--part=%d/%d", run->claim.part, run->claim.parts);
+    if (run->claim.parts) extra[3] = part;
     if (dir_exists(run->out)) extra[n++] = "--resume"; /* an earlier attempt was here */
-    if (run->pass_size[PASS_MEASURE] > 0) extra[n++] = html;
+    if (run->pass_size[PASS_MEASURE] > 0 && !run->claim.parts) extra[n++] = html;
     if (!dir_make(run->out)) {
         run__fail(run, "the work folder cannot be made: No space left on device, or no permission", NULL);
         return false;
     }
-    char **arguments = arguments_for(run, "quantize", extra);
+    run__find_earlier(run);
+    const char **words = with_earlier(run, extra);
+    char **arguments = arguments_for(run, "quantize", words ? words : extra);
+    free_words(words, (size_t)n);
     if (!arguments) return false;
     struct child_settings settings = settings_for(run, arguments, false);
     settings.folder = run->out;

@@ -1,5 +1,6 @@
 #include "service/runtime/catalog.h"
 
+#include "service/artifacts/artifacts.h"
 #include "service/artifacts/checkpoints.h"
 #include "service/runtime/own.h"
 
@@ -87,6 +88,8 @@ static void add_model(json_t *list, const json_t *model)
         if (!e) continue;
         json_object_set(e, "model", json_object_get(model, "id"));
         json_object_set(e, "variant", json_object_get(variant, "id"));
+        if (strcmp(text_of(model, "source_type"), "local") == 0)
+            json_object_set(e, "source", json_object_get(model, "source_model"));
         json_object_set(e, "size", json_object_get(variant, "file_size"));
         json_object_set(e, "digest", json_object_get(variant, "sha256"));
         json_object_set(e, "architecture", json_object_get(model, "architecture"));
@@ -187,7 +190,7 @@ json_t *catalog_list(struct store *store, const struct roots *roots)
 /* ---- names -------------------------------------------------------------------------------------- */
 
 /* Letters and digits, small; "fp16" is "f16". Without ":latest". */
-static void plain(const char *name, char *out, size_t size)
+void catalog_plain(const char *name, char *out, size_t size)
 {
     size_t n = 0, len = strlen(name), end = len > 7 && strcasecmp(name + len - 7, ":latest") == 0 ? len - 7 : len;
     for (size_t i = 0; i < end && n + 1 < size; i++) {
@@ -206,7 +209,7 @@ static const json_t *find_by(const json_t *list, const char *key, const char *wa
     char name[NAME];
     size_t i;
     json_array_foreach(list, i, e) {
-        plain(text_of(e, key), name, sizeof name);
+        catalog_plain(text_of(e, key), name, sizeof name);
         if (*wanted && strcmp(name, wanted) == 0) return e;
     }
     return NULL;
@@ -221,7 +224,7 @@ static const json_t *usual(const json_t *list, const char *base)
         const json_t *e;
         size_t i;
         json_array_foreach(list, i, e) {
-            plain(text_of(e, "base"), name, sizeof name);
+            catalog_plain(text_of(e, "base"), name, sizeof name);
             if (strcmp(name, base) == 0 && strcasecmp(text_of(e, "level"), levels[k]) == 0) return e;
         }
     }
@@ -235,7 +238,7 @@ static const json_t *find_prefixed(const json_t *list, const char *name)
     const char *tag = strrchr(name, ':');
     if (!tag || (strncasecmp(tag + 1, "q4_", 3) != 0 && strncasecmp(tag + 1, "q8_", 3) != 0)) return NULL;
     snprintf(turned, sizeof turned, "%.*s-%s-%s", (int)(tag - name), name, tag + 4, tag[2] == '4' ? "Q4_K_M" : "Q8_0");
-    plain(turned, wanted, sizeof wanted);
+    catalog_plain(turned, wanted, sizeof wanted);
     return find_by(list, "name", wanted);
 }
 
@@ -248,11 +251,121 @@ const json_t *catalog_find(const json_t *list, const char *name)
         if (strcmp(text_of(e, "path"), name) == 0 || strcmp(text_of(e, "variant"), name) == 0 ||
             strcmp(text_of(e, "name"), name) == 0)
             return *name ? e : NULL;
-    plain(name, wanted, sizeof wanted);
+    catalog_plain(name, wanted, sizeof wanted);
     if (!*wanted) return NULL;
     found = find_by(list, "name", wanted);
     if (!found) found = usual(list, wanted);
     return found ? found : find_prefixed(list, name);
+}
+
+/* ---- families ----------------------------------------------------------------------------------- */
+
+/* A level as such, whole: Q4_K_M, q8_0; not "q4_8b". */
+static bool is_whole_level(const char *text)
+{
+    static const char *const ends[] = {"", "_0", "_1", "_K", "_K_S", "_K_M", "_K_L", "_S", "_M", "_XS", "_XXS", "_NL"};
+    const char *digit = strpbrk(text, "0123456789");
+    if (!is_level(text)) return false;
+    if (tolower((unsigned char)*text) == 'f' || tolower((unsigned char)*text) == 'b' || !digit) return true;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (strcasecmp(digit + 1, ends[i]) == 0) return true;
+    return strcasecmp(text, "mxfp4") == 0;
+}
+
+/* "llama3.1:q4_8b-instruct": llama3.1-8b-instruct, and 4. */
+static bool take_prefix(const char *name, char *base, size_t size, int *bits)
+{
+    const char *tag = strrchr(name, ':');
+    if (!tag || is_whole_level(tag + 1)) return false;
+    if (strncasecmp(tag + 1, "q4_", 3) != 0 && strncasecmp(tag + 1, "q8_", 3) != 0) return false;
+    bool latest = strcasecmp(tag + 4, "latest") == 0;
+    snprintf(base, size, "%.*s%s%s", (int)(tag - name), name, latest ? "" : "-", latest ? "" : tag + 4);
+    *bits = tag[2] - '0';
+    return true;
+}
+
+/* A name of a client's own without the level that it ends with. */
+static void own_family(const char *name, char *key, size_t size)
+{
+    char base[NAME];
+    int bits;
+    snprintf(base, sizeof base, "%s", name);
+    char *tag = strrchr(base, ':'), *dash = strrchr(base, '-');
+    if (take_prefix(name, base, sizeof base, &bits))
+        ;
+    else if (tag && is_whole_level(tag + 1))
+        *tag = '\0';
+    else if (dash && is_whole_level(dash + 1))
+        *dash = '\0';
+    catalog_plain(base, key, size);
+}
+
+/* Is this local entry what `source` names, by its path or by the end of it? */
+static bool is_source(const json_t *entry_, const char *source)
+{
+    const char *path = text_of(entry_, "path");
+    size_t n = strlen(path), k = strlen(source);
+    while (k > 1 && source[k - 1] == '/')
+        k--;
+    if (n < k || strncmp(path + n - k, source, k) != 0) return false;
+    return n == k || path[n - k - 1] == '/';
+}
+
+void catalog_family(const json_t *list, const json_t *entry_, char *key, size_t size)
+{
+    const char *source = text_of(entry_, "source");
+    const json_t *e;
+    size_t i;
+    if (json_is_true(json_object_get(entry_, "own"))) return own_family(text_of(entry_, "name"), key, size);
+    json_array_foreach(list, i, e)
+        if (*source && *text_of(e, "path") && !json_is_true(json_object_get(e, "own")) && is_source(e, source))
+            return catalog_plain(text_of(e, "base"), key, size);
+    catalog_plain(text_of(entry_, "base"), key, size);
+}
+
+static bool is_family(const json_t *list, const char *key)
+{
+    char family[NAME];
+    const json_t *e;
+    size_t i;
+    json_array_foreach(list, i, e) {
+        catalog_family(list, e, family, sizeof family);
+        if (*key && strcmp(family, key) == 0) return true;
+    }
+    return false;
+}
+
+bool catalog_open_name(const json_t *list, const char *name, char *key, size_t size, int *bits)
+{
+    char base[NAME], family[NAME];
+    const json_t *e;
+    size_t i;
+    *bits = 0;
+    catalog_plain(name, key, size);
+    json_array_foreach(list, i, e) {
+        if (strcmp(text_of(e, "path"), name) == 0 || strcmp(text_of(e, "variant"), name) == 0) return false;
+        catalog_plain(text_of(e, "name"), base, sizeof base);
+        if (strcmp(base, key) != 0) continue;
+        catalog_family(list, e, family, sizeof family);
+        return strcmp(family, key) == 0 && is_family(list, key);
+    }
+    if (is_family(list, key)) return true;
+    if (!take_prefix(name, base, sizeof base, bits)) return false;
+    catalog_plain(base, key, size);
+    return is_family(list, key);
+}
+
+/* Each file of it that is not here. */
+static void fetch_folder(struct store *store, const struct store_file *folder, const char *far)
+{
+    struct store_part *parts;
+    char name[1100];
+    size_t n;
+    if (store_parts(store, folder, &parts, &n) != STORE_OK) return;
+    for (size_t i = 0; i < n; i++)
+        if (snprintf(name, sizeof name, "%s/%s", far, parts[i].name) < (int)sizeof name)
+            artifacts_copy_later(store_artifacts(store), name, parts[i].size, parts[i].sha256);
+    free(parts);
 }
 
 bool catalog_place(struct store *store, const struct roots *roots, const json_t *entry_, struct runtime_model *model,
@@ -277,5 +390,12 @@ bool catalog_place(struct store *store, const struct roots *roots, const json_t 
     if (store_variant_file(store, text_of(entry_, "model"), text_of(entry_, "variant"), &file) != STORE_OK)
         return false;
     snprintf(model->path, sizeof model->path, "%s", file.path);
-    return true;
+    const char *far = store_far_name(store, file.path);
+    if (!far || access(file.path, R_OK) == 0) return true;
+    *why = "the model is being fetched from the bucket: ask again in a while";
+    if (*file.sha256)
+        artifacts_copy_later(store_artifacts(store), far, file.size, file.sha256);
+    else
+        fetch_folder(store, &file, far);
+    return false;
 }

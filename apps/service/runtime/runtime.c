@@ -26,7 +26,7 @@ struct task {
     json_t *request;
     char who[WHO];
     double since, keep_alive;
-    bool running, told_ready;
+    bool running, told_ready, loads;
     bool (*wanted)(void *ctx);
     void (*on_event)(void *ctx, const json_t *event);
     void *ctx;
@@ -44,6 +44,7 @@ struct instance {
     uint64_t bytes; /* that it is taken to need; 0: it has no room yet */
     json_t *ready;  /* what it said then */
     double asked, load_seconds, last_used, keep_alive;
+    int pid;            /* of the process; 0: it has not said it yet */
     struct task *tasks; /* in the order in which they came */
     int n_running, n_waiting, n_texts;
     int socket; /* our end */
@@ -59,6 +60,7 @@ struct runtime {
     pthread_cond_t changed;
     struct instance *instances;
     json_int_t last_id;
+    uint64_t limit; /* bytes of all models; settings.memory_limit or less */
     bool closing;
 };
 
@@ -84,13 +86,35 @@ static void give(const struct task *t, json_t *event)
     json_decref(event);
 }
 
+static bool only_loads(const struct task *t)
+{
+    return t->loads;
+}
+
+static void tell_done(struct runtime *rt, const struct runtime_model *model, int pid, const struct task *t,
+                      const json_t *event)
+{
+    const char *kind = json_string_value(json_object_get(event, "event"));
+    struct runtime_done done = {.model = model,
+                                .ok = strcmp(kind, "end") == 0,
+                                .left = strcmp(kind, "gone") == 0,
+                                .seconds = steady_seconds() - t->since,
+                                .event = event};
+    if (only_loads(t) || !rt->settings.on_done) return;
+    if (pid) machine_process_memory(pid, &done.memory, &done.most_memory);
+    rt->settings.on_done(rt->settings.done_ctx, &done);
+}
+
 /* The last event of a task, which is in no list any more. */
-static void end_task(struct task *t, const char *event, const char *code, const char *message)
+static void end_task(struct runtime *rt, const struct runtime_model *model, struct task *t, const char *event,
+                     const char *code, const char *message)
 {
     static const char *const last =
         "{\"event\": \"error\", \"code\": \"HT_ERR_MEMORY\", \"message\": \"memory is out\"}";
     json_t *value = json_pack("{s:s, s:s, s:s}", "event", event, "code", code, "message", message);
-    give(t, value ? value : json_loads(last, 0, NULL));
+    if (!value) value = json_loads(last, 0, NULL);
+    if (value) tell_done(rt, model, 0, t, value);
+    give(t, value);
     free_task(t);
 }
 
@@ -166,11 +190,6 @@ static struct task *next_task(struct instance *m)
     return best;
 }
 
-static bool only_loads(const struct task *t)
-{
-    return strcmp(json_string_value(json_object_get(t->request, "do")), "load") == 0;
-}
-
 /* As many as the model takes at once. Tasks that are done by being loaded, and those that cannot be sent, come back in a
  * list. */
 static struct task *dispatch(struct instance *m)
@@ -209,7 +228,8 @@ static void end_loaded(struct instance *m, struct task *done)
         bool loaded = only_loads(t);
         done = t->next;
         if (loaded) give(t, ready_event(m, t));
-        end_task(t, loaded ? "end" : "error", loaded ? "" : "HT_ERR_MEMORY", loaded ? "" : "memory is out");
+        end_task(m->runtime, &m->model, t, loaded ? "end" : "error", loaded ? "" : "HT_ERR_MEMORY",
+                 loaded ? "" : "memory is out");
     }
 }
 
@@ -230,13 +250,13 @@ static void end_instance(struct instance *m)
     child_stop(&m->stop);
 }
 
-static bool end_least_used(struct runtime *rt, const struct instance *but)
+static struct instance *end_least_used(struct runtime *rt, const struct instance *but)
 {
     struct instance *found = NULL;
     for (struct instance *m = rt->instances; m; m = m->next)
         if (m != but && m->state == READY && !m->tasks && (!found || m->last_used < found->last_used)) found = m;
     if (found) end_instance(found);
-    return found != NULL;
+    return found;
 }
 
 static bool some_end(const struct runtime *rt)
@@ -248,7 +268,7 @@ static bool some_end(const struct runtime *rt)
 
 static uint64_t cache_limit(const struct runtime *rt)
 {
-    return rt->settings.memory_limit / CACHE_SHARE;
+    return rt->limit / CACHE_SHARE;
 }
 
 /* Tasks that nobody wants any more; in a list. */
@@ -273,12 +293,12 @@ static struct task *take_unwanted(struct instance *m)
     return gone;
 }
 
-static void end_gone(struct task *gone)
+static void end_gone(struct instance *m, struct task *gone)
 {
     while (gone) {
         struct task *t = gone;
         gone = t->next;
-        end_task(t, "gone", "", "");
+        end_task(m->runtime, &m->model, t, "gone", "", "");
     }
 }
 
@@ -292,28 +312,32 @@ static void wait_a_moment(struct runtime *rt)
     pthread_cond_timedwait(&rt->changed, &rt->lock, &until);
 }
 
+static bool can_fit(struct instance *m, uint64_t need)
+{
+    uint64_t limit = m->runtime->limit;
+    if (need <= limit) return true;
+    snprintf(m->code, sizeof m->code, RUNTIME_ROOM);
+    snprintf(m->why, sizeof m->why, "the model needs about %.1f GB, more than the %.1f GB that models may take here",
+             (double)need * 1e-9, (double)limit * 1e-9);
+    return false;
+}
+
 /* Until the limit has room for the model; the least used ones go for it. Under the lock, which is left while waiting. */
 static bool find_room(struct instance *m)
 {
     struct runtime *rt = m->runtime;
-    uint64_t need = m->model.size + BESIDE, limit = rt->settings.memory_limit;
-    if (need > limit) {
-        snprintf(m->code, sizeof m->code, RUNTIME_ROOM);
-        snprintf(m->why, sizeof m->why,
-                 "the model needs about %.1f GB, more than the %.1f GB that models may take here", (double)need * 1e-9,
-                 (double)limit * 1e-9);
-        return false;
-    }
-    while (held(rt) + need > limit && !rt->closing && m->tasks) {
+    uint64_t need = runtime_need(m->model.size);
+    bool can;
+    while ((can = can_fit(m, need)) && held(rt) + need > rt->limit && !rt->closing && m->tasks) {
         if (!some_end(rt)) end_least_used(rt, m);
         wait_a_moment(rt);
         struct task *gone = take_unwanted(m);
         pthread_mutex_unlock(&rt->lock);
-        end_gone(gone);
+        end_gone(m, gone);
         pthread_mutex_lock(&rt->lock);
     }
-    m->bytes = need;
-    return !rt->closing && m->tasks;
+    if (can) m->bytes = need;
+    return can && !rt->closing && m->tasks;
 }
 
 /* ---- from the process --------------------------------------------------------------------------- */
@@ -325,6 +349,7 @@ static void take_ready(struct instance *m, const json_t *value)
     json_int_t weights = json_integer_value(json_object_get(value, "weight_bytes")),
                cache = json_integer_value(json_object_get(value, "cache_bytes"));
     m->ready = json_deep_copy(value);
+    m->pid = (int)json_integer_value(json_object_get(value, "pid"));
     m->n_texts = (int)json_integer_value(json_object_get(value, "n_texts"));
     m->load_seconds = steady_seconds() - m->asked;
     m->last_used = steady_seconds();
@@ -333,7 +358,7 @@ static void take_ready(struct instance *m, const json_t *value)
     snprintf(text, sizeof text, "loaded in %.2f s, %.0f MB, context %lld", m->load_seconds, (double)m->bytes * 1e-6,
              (long long)json_integer_value(json_object_get(value, "n_ctx")));
     say(rt, "info", m->model.name, text);
-    while (held(rt) > rt->settings.memory_limit && end_least_used(rt, m))
+    while (held(rt) > rt->limit && end_least_used(rt, m))
         ;
 }
 
@@ -360,9 +385,11 @@ static void pass_on(struct instance *m, const json_t *value)
         t->told_ready = true;
     }
     if (t && last) take_out(m, at);
+    int pid = m->pid;
     pthread_mutex_unlock(&rt->lock);
     if (!t) return;
     give(t, ready);
+    if (last) tell_done(rt, &m->model, pid, t, value);
     t->on_event(t->ctx, value);
     if (last) free_task(t);
 }
@@ -418,7 +445,7 @@ static bool on_tick(void *ctx)
     bool over = idle && (steady_seconds() >= m->last_used + m->keep_alive || !is_same(m));
     if (over) m->state = ENDING; /* from now on a task of this model gets another process */
     pthread_mutex_unlock(&rt->lock);
-    end_gone(gone);
+    end_gone(m, gone);
     end_loaded(m, done);
     return over;
 }
@@ -519,7 +546,7 @@ static void *follow(void *ctx)
     while (all) {
         struct task *t = all;
         all = t->next;
-        end_task(t, "error", m->code, m->why);
+        end_task(rt, &m->model, t, "error", m->code, m->why);
     }
     pthread_mutex_lock(&rt->lock);
     leave(m);
@@ -564,6 +591,7 @@ struct runtime *runtime_open(const struct runtime_settings *settings)
         machine_memory(&total, &available);
         rt->settings.memory_limit = total / 4 * 3;
     }
+    rt->limit = rt->settings.memory_limit;
     pthread_mutex_init(&rt->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -604,6 +632,7 @@ static struct task *new_task(struct runtime *rt, const struct runtime_task *task
     t->request = task->request;
     snprintf(t->who, sizeof t->who, "%s", task->who);
     t->since = steady_seconds();
+    t->loads = strcmp(json_string_value(json_object_get(t->request, "do")), "load") == 0;
     t->keep_alive = isnan(task->keep_alive) ? rt->settings.keep_alive : task->keep_alive;
     t->wanted = task->wanted;
     t->on_event = task->on_event;
@@ -653,7 +682,7 @@ void runtime_submit(struct runtime *rt, const struct runtime_model *model, const
     const char *code = queue(rt, model, t, &m, &why);
     if (!code) done = dispatch(m);
     pthread_mutex_unlock(&rt->lock);
-    if (code) end_task(t, "error", code, why);
+    if (code) end_task(rt, model, t, "error", code, why);
     end_loaded(m, done);
 }
 
@@ -668,6 +697,43 @@ void runtime_unload(struct runtime *rt, const char *path)
     pthread_mutex_unlock(&rt->lock);
 }
 
+uint64_t runtime_need(uint64_t size)
+{
+    return size + BESIDE;
+}
+
+void runtime_limit(struct runtime *rt, uint64_t bytes)
+{
+    pthread_mutex_lock(&rt->lock);
+    rt->limit = bytes && bytes < rt->settings.memory_limit ? bytes : rt->settings.memory_limit;
+    uint64_t left = held(rt);
+    for (struct instance *m = rt->instances; m; m = m->next)
+        if (m->state == ENDING) left -= m->bytes;
+    while (left > rt->limit) {
+        struct instance *m = end_least_used(rt, NULL);
+        if (!m) break; /* the others work: they stay until they are idle, and nothing is loaded beside them */
+        left -= m->bytes;
+    }
+    pthread_cond_broadcast(&rt->changed);
+    pthread_mutex_unlock(&rt->lock);
+}
+
+uint64_t runtime_limit_now(struct runtime *rt)
+{
+    pthread_mutex_lock(&rt->lock);
+    uint64_t limit = rt->limit;
+    pthread_mutex_unlock(&rt->lock);
+    return limit;
+}
+
+bool runtime_fits(struct runtime *rt, uint64_t size)
+{
+    pthread_mutex_lock(&rt->lock);
+    bool fits = held(rt) + runtime_need(size) <= rt->limit;
+    pthread_mutex_unlock(&rt->lock);
+    return fits;
+}
+
 static json_t *instance_json(const struct instance *m)
 {
     static const char *const states[] = {"loading", "ready", "ending"};
@@ -676,6 +742,10 @@ static json_t *instance_json(const struct instance *m)
     json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:i, s:i}", "name", m->model.name, "path", m->model.path,
                           "state", states[m->state], "size", (json_int_t)m->model.size, "memory", (json_int_t)m->bytes,
                           "keep_seconds", keep, "running", m->n_running, "waiting", m->n_waiting);
+    uint64_t resident = 0, most = 0;
+    if (m->pid && m->state == READY) machine_process_memory(m->pid, &resident, &most);
+    json_object_set_new(o, "resident", json_integer((json_int_t)resident));
+    json_object_set_new(o, "most_resident", json_integer((json_int_t)most));
     json_t *ready = m->ready ? json_incref(m->ready) : json_object();
     json_object_set_new(o, "ready", ready);
     return o;

@@ -18,6 +18,17 @@
 
 struct runtime;
 
+struct runtime_model;
+
+/* A task that ended; "load" is none. */
+struct runtime_done {
+    const struct runtime_model *model;
+    bool ok, left;                /* left: the client did not wait for the end */
+    double seconds;               /* since it was asked for: waiting and loading too */
+    const json_t *event;          /* the last one: model.h */
+    uint64_t memory, most_memory; /* resident bytes of the model's process now, and the most so far; 0: unknown */
+};
+
 struct runtime_settings {
     uint64_t memory_limit; /* bytes, of all models together */
     double keep_alive;     /* seconds after the last task */
@@ -28,6 +39,9 @@ struct runtime_settings {
     /* A line for the log; may be NULL. From any thread. */
     void (*on_log)(void *ctx, const char *level, const char *text);
     void *ctx;
+    /* Statistics; may be NULL. From any thread, under no lock. */
+    void (*on_done)(void *ctx, const struct runtime_done *done);
+    void *done_ctx;
 };
 
 struct runtime *runtime_open(const struct runtime_settings *settings); /* NULL: no memory */
@@ -61,7 +75,13 @@ struct runtime_task {
 void runtime_submit(struct runtime *runtime, const struct runtime_model *model, const struct runtime_task *task);
 /* Ends the model's process as soon as nothing runs in it. */
 void runtime_unload(struct runtime *runtime, const char *path);
-/* [{name, path, state, size, memory, keep_seconds (null: for ever), running, waiting, ready: what it said when it was}] */
+/* How much all models may take, from now on: at most what the settings say; 0: that. Idle ones go where it is too little. */
+void runtime_limit(struct runtime *runtime, uint64_t bytes);
+uint64_t runtime_limit_now(struct runtime *runtime);
+/* What a model of this size is taken to need until it is loaded, and whether that fits beside what is loaded now. */
+uint64_t runtime_need(uint64_t size);
+bool runtime_fits(struct runtime *runtime, uint64_t size);
+/* [{name, path, state, size, memory, keep_seconds (null: for ever), running, waiting, resident, most_resident (bytes; 0: unknown), ready: what it said when it was}] */
 json_t *runtime_list(struct runtime *runtime);
 
 #endif

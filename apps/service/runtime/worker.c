@@ -418,12 +418,12 @@ static enum ht_err open_model(struct worker *w, struct ht_diag *diag)
     w->n_ctx = info.n_ctx;
     w->pooling = ht_model_pooling(w->model);
     const char *template_text = ht_model_chat_template(w->model);
-    say(json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:s?, s:o, s:b}", "event", "ready", "architecture",
-                  about.architecture, "n_ctx", info.n_ctx, "n_ctx_train", info.n_ctx_train, "n_texts", info.n_texts,
-                  "n_embd", info.n_embd, "weight_bytes", (json_int_t)info.weight_bytes, "cache_bytes",
-                  (json_int_t)info.cache_bytes, "pooling", w->pooling, "template",
-                  template_text ? utf8_json(template_text, strlen(template_text)) : json_null(), "vocabulary",
-                  about.vocabulary > 0));
+    say(json_pack("{s:s, s:i, s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:s?, s:o, s:b}", "event", "ready", "pid",
+                  (int)getpid(), "architecture", about.architecture, "n_ctx", info.n_ctx, "n_ctx_train",
+                  info.n_ctx_train, "n_texts", info.n_texts, "n_embd", info.n_embd, "weight_bytes",
+                  (json_int_t)info.weight_bytes, "cache_bytes", (json_int_t)info.cache_bytes, "pooling", w->pooling,
+                  "template", template_text ? utf8_json(template_text, strlen(template_text)) : json_null(),
+                  "vocabulary", about.vocabulary > 0));
     return HT_OK;
 }
 

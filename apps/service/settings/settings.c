@@ -110,6 +110,7 @@ bool settings_is_list(const char *name)
 static const char *other_name(const char *name)
 {
     if (strcmp(name, "models") == 0) return getenv("MODELS_DIR");
+    if (strcmp(name, "redis") == 0) return getenv("REDIS_URL");
     return strcmp(name, "data") == 0 ? getenv("QUANTIZATION_OUTPUT_DIR") : NULL;
 }
 
@@ -252,4 +253,17 @@ void settings_free(struct settings *settings)
     free(settings->remove_token);
     free(settings->scope);
     unset(settings);
+}
+
+bool settings_data(const struct settings *settings, char *path, size_t size)
+{
+    const char *data = settings->data, *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+    int n = -1;
+    if (data && *data)
+        n = snprintf(path, size, "%s", data);
+    else if (xdg && xdg[0] == '/')
+        n = snprintf(path, size, "%s/halftone", xdg);
+    else if (home && home[0] == '/')
+        n = snprintf(path, size, "%s/.local/share/halftone", home);
+    return n > 0 && n < (int)size;
 }

@@ -34,6 +34,8 @@ bool settings_config(struct settings *settings, const char *name, const unsigned
 /* One value by its name; lists grow. */
 bool settings_set(struct settings *settings, const char *name, const char *value, char *why, size_t size);
 bool settings_is_list(const char *name);
+/* Where the service keeps its data: --data, or the usual place. False: there is none. */
+bool settings_data(const struct settings *settings, char *path, size_t size);
 void settings_free(struct settings *settings);
 
 /* "512M", "4G", "4GiB", "1000000": decimal, with i binary. -1: no size. */

@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MINE " WHERE id = ?1 AND epoch = ?2 AND lease_until > 0"
+#define MINE " WHERE id = ?1 AND epoch = ?2 AND lease_until > 0 AND lease_until < " STORE__IN_PARTS
 
 static int64_t lease(struct store *s)
 {
-    return s->now(s->now_ctx) + LEASE_SECONDS * 1000;
+    return s->now(s->now_ctx) + s->lease_ms;
 }
 
 static enum store_result fail_worn_out(struct store *s, const char *id, int attempts)
@@ -39,23 +39,87 @@ static enum store_result claim(struct store *s, const char *worker, const struct
                       "siisii", c->id, c->epoch, (int64_t)c->attempt, worker, lease(s), store__wall());
 }
 
-/* CONFLICT: worn out. */
-static enum store_result next(struct store *s, const char *worker, int max_attempts, struct store_claim *c)
+struct taste {
+    store_suits_fn *suits; /* NULL: everything */
+    void *ctx;
+};
+
+static bool suits(void *ctx, struct statement *row)
 {
-    sqlite3_stmt *row;
-    enum store_result result =
+    const struct taste *taste = ctx;
+    if (!taste->suits) return true;
+    json_t *job = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "id", store__json_text(row, 0),
+                            "source_type", store__json_text(row, 4), "requested", store__json_parsed(row, 5),
+                            "gguf_quant_types", store__json_parsed(row, 6), "config", store__json_parsed(row, 7),
+                            "options", store__json_parsed(row, 8), "estimated_disk_gb", store__json_number(row, 9),
+                            "cancel", (int)sql_int64(row, 3) != 0, "split", (int)sql_int64(row, 11) != 0);
+    bool taken = job && taste->suits(taste->ctx, job);
+    json_decref(job);
+    return taken;
+}
+
+struct candidate {
+    enum store_result found;
+    struct store_claim claim;
+    int64_t priority;
+    bool cancel;
+};
+
+static void take(struct candidate *k, struct statement *row)
+{
+    snprintf(k->claim.id, sizeof k->claim.id, "%s", store__text(row, 0));
+    k->claim.epoch = sql_int64(row, 1) + 1;
+    k->claim.attempt = (int)sql_int64(row, 2) + 1;
+    k->cancel = (int)sql_int64(row, 3) != 0;
+    k->priority = sql_int64(row, 10);
+}
+
+static void look_for_job(struct store *s, struct taste *taste, struct candidate *k)
+{
+    struct statement *row;
+    k->found =
         store__first(s, &s->writer, &row,
-                     "SELECT id, epoch, attempt, cancel_requested FROM jobs WHERE lease_until IS NOT NULL AND"
-                     " lease_until <= ?1 ORDER BY priority DESC, id LIMIT 1",
+                     "SELECT id, epoch, attempt, cancel_requested, source_type, requested, gguf_quant_types, config,"
+                     " options, estimated_disk_gb, priority, EXISTS(SELECT 1 FROM tasks WHERE job_id = id) FROM jobs"
+                     " WHERE lease_until IS NOT NULL AND lease_until <= ?1 ORDER BY priority DESC, id LIMIT 300",
                      "i", s->now(s->now_ctx));
-    if (result != STORE_OK) return result;
-    snprintf(c->id, sizeof c->id, "%s", store__text(row, 0));
-    c->epoch = sqlite3_column_int64(row, 1) + 1;
-    c->attempt = sqlite3_column_int(row, 2) + 1;
-    bool cancel = sqlite3_column_int(row, 3) != 0; /* its worker died: the next one has to clean up */
-    sqlite3_reset(row);
-    if (c->attempt <= max_attempts || cancel) return claim(s, worker, c);
-    result = fail_worn_out(s, c->id, c->attempt - 1);
+    while (k->found == STORE_OK && !suits(taste, row))
+        k->found = store__next(s, &s->writer, row);
+    if (k->found != STORE_OK) return;
+    take(k, row);
+    sql_reset(row);
+}
+
+static void look_for_task(struct store *s, struct taste *taste, struct candidate *k)
+{
+    struct statement *row;
+    k->found = store__task_next(s, suits, taste, &row);
+    if (k->found != STORE_OK) return;
+    take(k, row);
+    k->claim.part = (int)sql_int64(row, 12);
+    k->claim.parts = (int)sql_int64(row, 13);
+    sql_reset(row);
+}
+
+/* CONFLICT: worn out. */
+static enum store_result next(struct store *s, const char *worker, int max_attempts, struct taste *taste,
+                              struct store_claim *c)
+{
+    struct candidate job = {0}, task = {0};
+    look_for_job(s, taste, &job);
+    if (job.found == STORE_OK || job.found == STORE_NOT_FOUND) look_for_task(s, taste, &task);
+    if (job.found != STORE_OK && job.found != STORE_NOT_FOUND) return job.found;
+    if (task.found != STORE_OK && task.found != STORE_NOT_FOUND) return task.found;
+    if (job.found != STORE_OK && task.found != STORE_OK) return STORE_NOT_FOUND;
+    bool first =
+        job.found != STORE_OK ||
+        (task.found == STORE_OK &&
+         (task.priority > job.priority || (task.priority == job.priority && strcmp(task.claim.id, job.claim.id) < 0)));
+    const struct candidate *k = first ? &task : &job;
+    *c = k->claim;
+    /* one that is to be cancelled and whose worker died: the next one has to clean up */
+    if (c->attempt <= max_attempts || k->cancel) return first ? store__task_claim(s, worker, c) : claim(s, worker, c);
+    enum store_result result = fail_worn_out(s, c->id, c->attempt - 1);
     return result == STORE_OK ? STORE_CONFLICT : result;
 }
 
@@ -63,43 +127,103 @@ static enum store_result next(struct store *s, const char *worker, int max_attem
  * write. */
 static bool is_idle(struct store *s)
 {
-    sqlite3_stmt *row;
+    struct statement *row;
     struct connection *c = store__read(s);
     if (!c) return false;
     enum store_result result =
-        store__first(s, c, &row, "SELECT 1 FROM jobs WHERE lease_until IS NOT NULL AND lease_until <= ?1 LIMIT 1", "i",
-                     s->now(s->now_ctx));
-    if (result == STORE_OK) sqlite3_reset(row);
+        store__first(s, c, &row,
+                     "SELECT 1 FROM jobs WHERE lease_until IS NOT NULL AND lease_until <= ?1 UNION ALL"
+                     " SELECT 1 FROM tasks WHERE lease_until IS NOT NULL AND lease_until <= ?1 LIMIT 1",
+                     "i", s->now(s->now_ctx));
+    if (result == STORE_OK) sql_reset(row);
     store__read_end(s, c);
     return result == STORE_NOT_FOUND;
 }
 
-enum store_result store_claim_next(struct store *s, const char *worker, int max_attempts, struct store_claim *c)
+enum store_result store_claim_suited(struct store *s, const char *worker, int max_attempts, store_suits_fn *fn,
+                                     void *ctx, struct store_claim *c)
 {
+    struct taste taste = {fn, ctx};
     if (is_idle(s)) return STORE_NOT_FOUND;
     enum store_result result = store__begin(s);
     if (result != STORE_OK) return result;
-    result = next(s, worker, max_attempts, c);
+    result = next(s, worker, max_attempts, &taste, c);
     if (result != STORE_CONFLICT) return store__end(s, result);
     result = store__end(s, STORE_OK);
     return result == STORE_OK ? STORE_CONFLICT : result;
 }
 
+json_t *store_waiting(struct store *s, int most)
+{
+    struct statement *row;
+    struct connection *c = store__read(s);
+    json_t *list = c ? json_array() : NULL;
+    if (!c) return NULL;
+    enum store_result result = store__first(
+        s, c, &row,
+        "SELECT id, epoch, priority FROM jobs WHERE lease_until IS NOT NULL AND lease_until <= ?1 UNION ALL"
+        " SELECT job_id, -1 - n, priority FROM tasks JOIN jobs ON jobs.id = job_id WHERE tasks.lease_until IS"
+        " NOT NULL AND tasks.lease_until <= ?1 ORDER BY 3 DESC, 1 LIMIT ?2",
+        "ii", s->now(s->now_ctx), (int64_t)most);
+    for (; result == STORE_OK; result = store__next(s, c, row))
+        json_array_append_new(
+            list, json_pack("{s:s, s:I}", "id", store__text(row, 0), "epoch", (json_int_t)sql_int64(row, 1)));
+    store__read_end(s, c);
+    if (result == STORE_NOT_FOUND) return list;
+    json_decref(list);
+    return NULL;
+}
+
+enum store_result store_claim_next(struct store *s, const char *worker, int max_attempts, struct store_claim *c)
+{
+    return store_claim_suited(s, worker, max_attempts, NULL, NULL, c);
+}
+
+static bool is_there(struct store *s, const char *sql, const struct store_claim *claim)
+{
+    struct statement *row;
+    struct connection *c = store__read(s);
+    if (!c) return false;
+    enum store_result result = store__first(s, c, &row, sql, "si", claim->id, claim->epoch);
+    if (result == STORE_OK) sql_reset(row);
+    store__read_end(s, c);
+    return result == STORE_OK;
+}
+
+bool store_claim_holds(struct store *s, const struct store_claim *claim)
+{
+    return is_there(s, "SELECT 1 FROM jobs" MINE, claim) ||
+           is_there(s,
+                    "SELECT 1 FROM tasks WHERE job_id = ?1 AND epoch = ?2 AND lease_until > 0 AND"
+                    " EXISTS(SELECT 1 FROM jobs WHERE id = ?1 AND lease_until = " STORE__IN_PARTS ")",
+                    claim);
+}
+
+bool store_claim_is_task(struct store *s, const struct store_claim *claim)
+{
+    return is_there(s, "SELECT 1 FROM tasks WHERE job_id = ?1 AND epoch = ?2", claim);
+}
+
+bool store_claim_completed(struct store *s, const struct store_claim *claim)
+{
+    return is_there(s, "SELECT 1 FROM jobs WHERE id = ?1 AND epoch = ?2 AND status = 'completed'", claim);
+}
+
 enum store_result store_heartbeat(struct store *s, const struct store_claim *c, bool *cancel)
 {
-    sqlite3_stmt *row;
+    struct statement *row;
     *cancel = false;
     enum store_result result = store__begin(s);
     if (result != STORE_OK) return result;
     result = store__first(s, &s->writer, &row, "UPDATE jobs SET lease_until = ?3" MINE " RETURNING cancel_requested",
                           "sii", c->id, c->epoch, lease(s));
     if (result == STORE_OK) {
-        *cancel = sqlite3_column_int(row, 0) != 0;
+        *cancel = (int)sql_int64(row, 0) != 0;
         while ((result = store__next(s, &s->writer, row)) == STORE_OK)
             ;
         if (result == STORE_NOT_FOUND) result = STORE_OK;
     } else if (result == STORE_NOT_FOUND) {
-        result = STORE_CONFLICT;
+        result = store__task_beat(s, c);
     }
     return store__end(s, result);
 }
@@ -109,24 +233,26 @@ enum store_result store_update_job(struct store *s, const struct store_claim *c,
     int changed = 0;
     enum store_result result = store__begin(s);
     if (result != STORE_OK) return result;
-    result = store__run(s, &s->writer, &changed,
-                        "UPDATE jobs SET status = coalesce(?3, status), step = coalesce(?4, step), current_step"
-                        " = CASE cancel_requested WHEN 0 THEN coalesce(?5, current_step) ELSE current_step END,"
-                        " progress = max(progress, coalesce(?6, 0)), estimated_disk_gb = coalesce(?7,"
-                        " estimated_disk_gb), estimated_time_minutes = coalesce(?8, estimated_time_minutes),"
-                        " source_revision = coalesce(?9, source_revision), source_path = coalesce(?10,"
-                        " source_path)" MINE,
-                        "sisssDDDss", c->id, c->epoch, u->status, u->step, u->current_step, u->progress,
-                        u->estimated_disk_gb, u->estimated_time_minutes, u->source_revision, u->source_path);
-    return store__end(s, result == STORE_OK && !changed ? STORE_CONFLICT : result);
+    result = store__run(
+        s, &s->writer, &changed,
+        "UPDATE jobs SET status = coalesce(?3, status), step = coalesce(?4, step), current_step"
+        " = CASE cancel_requested WHEN 0 THEN coalesce(?5, current_step) ELSE current_step END,"
+        " progress = CASE WHEN coalesce(?6, 0) > progress THEN ?6 ELSE progress END, estimated_disk_gb = coalesce(?7,"
+        " estimated_disk_gb), estimated_time_minutes = coalesce(?8, estimated_time_minutes),"
+        " source_revision = coalesce(?9, source_revision), source_path = coalesce(?10,"
+        " source_path)" MINE,
+        "sisssDDDss", c->id, c->epoch, u->status, u->step, u->current_step, u->progress, u->estimated_disk_gb,
+        u->estimated_time_minutes, u->source_revision, u->source_path);
+    /* what a task's worker is at says nothing of the whole job */
+    return store__end(s, result == STORE_OK && !changed ? store__task_holds(s, c) : result);
 }
 
 static enum store_result is_mine(struct store *s, const struct store_claim *c, const char *sql)
 {
-    sqlite3_stmt *row;
+    struct statement *row;
     enum store_result result = store__first(s, &s->writer, &row, sql, "si", c->id, c->epoch);
     if (result != STORE_OK) return result == STORE_NOT_FOUND ? STORE_CONFLICT : result;
-    sqlite3_reset(row);
+    sql_reset(row);
     return STORE_OK;
 }
 
@@ -198,7 +324,7 @@ enum store_result store_output_status(struct store *s, const struct store_claim 
 json_t *store_request(struct store *s, const char *id)
 {
     struct connection *c = store__read(s);
-    sqlite3_stmt *row;
+    struct statement *row;
     json_t *request = NULL;
     if (!c) return NULL;
     if (store__first(s, c, &row,
@@ -212,19 +338,28 @@ json_t *store_request(struct store *s, const char *id)
                             "gguf_quant_types", store__json_parsed(row, 5), "config", store__json_parsed(row, 6),
                             "options", store__json_parsed(row, 7), "progress", store__json_number(row, 8), "requested",
                             store__json_parsed(row, 9));
-        sqlite3_reset(row);
+        sql_reset(row);
     }
+    if (request && store__first(s, c, &row, "SELECT count(*), count(lease_until) FROM tasks WHERE job_id = ?1", "s",
+                                id) == STORE_OK) {
+        if (sql_int64(row, 0) > 0)
+            json_object_set_new(
+                request, "tasks",
+                json_pack("{s:I, s:I}", "parts", (json_int_t)sql_int64(row, 0), "left", (json_int_t)sql_int64(row, 1)));
+        sql_reset(row);
+    }
+    if (request && s->task_bytes > 0) json_object_set_new(request, "task_bytes", json_integer(s->task_bytes));
     store__read_end(s, c);
     return request;
 }
 
 static enum store_result look_up(struct store *s, const char *sql, const char *value)
 {
-    sqlite3_stmt *row;
+    struct statement *row;
     struct connection *c = store__read(s);
     if (!c) return STORE_FAILED;
     enum store_result result = store__first(s, c, &row, sql, "s", value);
-    if (result == STORE_OK) sqlite3_reset(row);
+    if (result == STORE_OK) sql_reset(row);
     store__read_end(s, c);
     return result;
 }
@@ -255,7 +390,19 @@ enum store_result store_release(struct store *s, const struct store_claim *c)
                         "UPDATE jobs SET status = 'queued', step = NULL, current_step = 'waiting to continue',"
                         " lease_until = 0, attempt = attempt - 1, epoch = epoch + 1, worker = NULL" MINE,
                         "si", c->id, c->epoch);
-    return store__end(s, result == STORE_OK && !changed ? STORE_CONFLICT : result);
+    return store__end(s, result == STORE_OK && !changed ? store__task_release(s, c) : result);
+}
+
+/* A task that fails fails its job: so does what it is part of. */
+static enum store_result fail_with_task(struct store *s, const struct store_claim *c, const char *error,
+                                        const char *advice, int *changed)
+{
+    enum store_result result = store__task_holds(s, c);
+    if (result != STORE_OK) return result;
+    return store__run(s, &s->writer, changed,
+                      "UPDATE jobs SET ended_in = status, status = 'failed', step = NULL, current_step = 'failed',"
+                      " lease_until = NULL, completed_at = ?2, error = ?3, error_advice = ?4 WHERE id = ?1",
+                      "siss", c->id, store__wall(), error, advice);
 }
 
 static enum store_result finish(struct store *s, const struct store_claim *c, const char *status, const char *error,
@@ -269,6 +416,10 @@ static enum store_result finish(struct store *s, const struct store_claim *c, co
                    "UPDATE jobs SET ended_in = status, status = ?3, step = NULL, current_step = ?3, lease_until = NULL,"
                    " completed_at = ?4, error = ?5, error_advice = ?6" MINE,
                    "sisiss", c->id, c->epoch, status, store__wall(), error, advice);
+    if (result == STORE_OK && !changed && strcmp(status, "failed") == 0)
+        result = fail_with_task(s, c, error, advice, &changed);
+    if (result == STORE_OK && changed && strcmp(status, "cancelled") == 0) /* the parts go, and so do their tasks */
+        result = store__run(s, &s->writer, NULL, "DELETE FROM tasks WHERE job_id = ?1", "s", c->id);
     if (result == STORE_OK && changed)
         result = store__run(s, &s->writer, NULL,
                             "UPDATE outputs SET status = ?2 WHERE job_id = ?1 AND status <> 'completed'", "ss", c->id,

@@ -12,15 +12,17 @@
 
 #include "service/store/store.h"
 
-#define LEASE_SECONDS 30
-#define HEARTBEAT_SECONDS 10
+#define LEASE_SECONDS 30 /* unless store_set_lease said otherwise */
 
 struct store_claim {
     char id[STORE_ID_SIZE];
     int64_t epoch;
-    int attempt; /* 1 for the first */
+    int attempt;     /* 1 for the first */
+    int part, parts; /* a task: this part of the job alone; 0: the job */
 };
 
+void store_set_lease(struct store *store, int seconds); /* before any claim */
+int store_lease(const struct store *store);
 /* For simulations: milliseconds that never go back, instead of CLOCK_MONOTONIC. Before any claim. */
 void store_set_clock(struct store *store, int64_t (*now)(void *ctx), void *ctx);
 
@@ -28,6 +30,32 @@ void store_set_clock(struct store *store, int64_t (*now)(void *ctx), void *ctx);
  * *claim had used up its max_attempts and is failed now, with the cause: tell, and ask again. */
 enum store_result store_claim_next(struct store *store, const char *worker, int max_attempts,
                                    struct store_claim *claim);
+/* The same for a worker that does not take everything: asked for each job that waits, up to some hundred.
+ * job: {split (it has tasks), id, source_type, requested, gguf_quant_types, config, options, estimated_disk_gb, cancel (its worker died, and it
+ * is to end)}. */
+typedef bool store_suits_fn(void *ctx, const json_t *job);
+enum store_result store_claim_suited(struct store *store, const char *worker, int max_attempts, store_suits_fn *suits,
+                                     void *ctx, struct store_claim *claim);
+/*
+ * One job over many workers. Who has claimed a job divides it: its tasks are then claimed, prolonged, given back and failed with the
+ * functions for jobs. The transaction that ends the last task makes the job itself wait again: who claims it then puts
+ * the parts together. A task's claim holds while its job is in parts, and no longer.
+ *
+ * store_split: the claim is over with it, and not counted as an attempt. A job that was divided before keeps its tasks.
+ * store_task_done: NOT_FOUND: the claim is no task's. Said twice it is as said once.
+ */
+enum { STORE_MOST_PARTS = 10000 };
+enum store_result store_split(struct store *store, const struct store_claim *claim, int parts);
+enum store_result store_task_done(struct store *store, const struct store_claim *claim);
+/* Is the claim a task's, whoever has it? False when that cannot be told. */
+bool store_claim_is_task(struct store *store, const struct store_claim *claim);
+/* Bytes of outputs that a task is to have about; 0: jobs are not divided. Before any claim. */
+void store_set_task_bytes(struct store *store, int64_t bytes);
+
+/* Is the claim the job's? Reads only: a moment later it may be lost. */
+bool store_claim_holds(struct store *store, const struct store_claim *claim);
+/* Did this very claim complete the job? (Its answer may have been lost.) */
+bool store_claim_completed(struct store *store, const struct store_claim *claim);
 /* Prolongs the lease. *cancel: somebody wishes the job to end. CONFLICT: the claim is lost. */
 enum store_result store_heartbeat(struct store *store, const struct store_claim *claim, bool *cancel);
 /* A running state (downloading … verifying) and what goes with it; NULL and negative values change nothing. */

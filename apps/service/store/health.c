@@ -38,8 +38,10 @@ static enum store_result write_something(struct store *s)
 {
     enum store_result result = store__begin(s);
     if (result != STORE_OK) return result;
-    result = store__run(s, &s->writer, NULL, "INSERT OR REPLACE INTO meta(name, value) VALUES('ping', ?1)", "i",
-                        store__wall());
+    result = store__run(s, &s->writer, NULL,
+                        "INSERT INTO meta(name, value) VALUES('ping', ?1) ON CONFLICT(name) DO UPDATE SET"
+                        " value = excluded.value",
+                        "i", store__wall());
     return store__end(s, result);
 }
 
@@ -50,25 +52,24 @@ enum store_result store_state(struct store *s)
     return atomic_load(&s->latest_write) == STORE_OK ? STORE_OK : write_something(s);
 }
 
-static int wants_to_stop(void *stop)
-{
-    return atomic_load((atomic_bool *)stop);
-}
-
 enum store_result store_check(struct store *s, atomic_bool *stop)
 {
-    sqlite3_stmt *row;
+    struct statement *row;
     struct connection *c = store__read(s);
     if (!c) return store_failure();
-    sqlite3_progress_handler(c->db, 10000, wants_to_stop, stop);
+    if (s->driver != &store__sqlite) { /* its pages are its own server's */
+        store__read_end(s, c);
+        return STORE_OK;
+    }
+    store__sqlite_stop_at(c, stop);
     enum store_result result = store__first(s, c, &row, "PRAGMA quick_check(1)", "");
     if (result == STORE_OK && strcmp(store__text(row, 0), "ok") != 0) {
         char why[256];
         snprintf(why, sizeof why, "database: %.200s", store__text(row, 0));
         result = store__failed(s, STORE_DAMAGED, why);
     }
-    if (row) sqlite3_reset(row);
-    sqlite3_progress_handler(c->db, 0, NULL, NULL);
+    if (row) sql_reset(row);
+    store__sqlite_stop_at(c, NULL);
     store__read_end(s, c);
     return result;
 }
@@ -83,6 +84,7 @@ void store_keep_reserve(struct store *s)
     char path[4096];
     struct stat info;
     struct statvfs fs;
+    if (s->driver != &store__sqlite) return; /* on this disk there is nothing to be written then */
     reserve_path(s, path);
     if (stat(path, &info) == 0 && (uint64_t)info.st_blocks * 512 >= RESERVE_BYTES) return;
     if (statvfs(s->folder, &fs) != 0 || (uint64_t)fs.f_bavail * fs.f_frsize < 4 * (uint64_t)RESERVE_BYTES) return;

@@ -48,7 +48,7 @@ static const struct {
               {"ended_in", 't', true},
               {"requested", 'j', false}};
 
-static json_t *job_row(sqlite3_stmt *row, bool brief)
+static json_t *job_row(struct statement *row, bool brief)
 {
     json_t *job = json_object();
     for (int i = 0; job && i < (int)(sizeof fields / sizeof *fields); i++) {
@@ -63,7 +63,7 @@ static json_t *job_row(sqlite3_stmt *row, bool brief)
     return job;
 }
 
-static json_t *whole_row(struct store *s, struct connection *c, sqlite3_stmt *row)
+static json_t *whole_row(struct store *s, struct connection *c, struct statement *row)
 {
     json_t *job = job_row(row, false);
     if (job && !json_is_array(json_object_get(job, "requested")))
@@ -77,12 +77,12 @@ static json_t *whole_row(struct store *s, struct connection *c, sqlite3_stmt *ro
 static json_t *get(struct store *s, const char *id, bool brief)
 {
     struct connection *c = store__read(s);
-    sqlite3_stmt *row;
+    struct statement *row;
     json_t *job = NULL;
     if (!c) return NULL;
     if (store__first(s, c, &row, JOB_COLUMNS " FROM jobs WHERE id = ?1", "s", id) == STORE_OK) {
         job = brief ? job_row(row, true) : whole_row(s, c, row);
-        sqlite3_reset(row);
+        sql_reset(row);
     }
     store__read_end(s, c);
     return job;
@@ -103,7 +103,7 @@ struct filter {
     char *like;
 };
 
-static void bind_filter(void *ctx, sqlite3_stmt *statement)
+static void bind_filter(void *ctx, struct statement *statement)
 {
     const struct filter *f = ctx;
     store__bind(statement, "ss", f->status, f->like);
@@ -125,7 +125,7 @@ json_t *store_jobs(struct store *s, const struct job_filter *filter, enum store_
         .table = "jobs",
         .count_sql = "SELECT count(*) FROM jobs",
         .n_bound = 2,
-        .where = "(?1 IS NULL OR instr(?1, ',' || status || ',') > 0) AND (?2 IS NULL OR name LIKE ?2 ESCAPE '\\'"
+        .where = "(?1 IS NULL OR ?1 LIKE '%,' || status || ',%') AND (?2 IS NULL OR name LIKE ?2 ESCAPE '\\'"
                  " OR description LIKE ?2 ESCAPE '\\' OR source_model LIKE ?2 ESCAPE '\\')",
         .bind = bind_filter,
         .ctx = &f,
@@ -148,7 +148,7 @@ json_t *store_job_counts(struct store *s)
                                          "verifying", "completed",   "failed",    "cancelled"};
     struct connection *c = store__read(s);
     json_t *counts = json_object();
-    sqlite3_stmt *row;
+    struct statement *row;
     if (!c) goto fail;
     for (int i = 0; i < 9; i++)
         json_object_set_new(counts, states[i], json_integer(0));
@@ -165,13 +165,12 @@ fail:
 double store_queue_age(struct store *s)
 {
     struct connection *c = store__read(s);
-    sqlite3_stmt *row;
+    struct statement *row;
     double age = 0;
     if (!c) return 0;
     if (store__first(s, c, &row, "SELECT min(created_at) FROM jobs WHERE status = 'queued'", "") == STORE_OK) {
-        if (sqlite3_column_type(row, 0) == SQLITE_INTEGER)
-            age = (double)(store__wall() - sqlite3_column_int64(row, 0)) / 1000;
-        sqlite3_reset(row);
+        if (sql_type(row, 0) == SQL_INTEGER) age = (double)(store__wall() - sql_int64(row, 0)) / 1000;
+        sql_reset(row);
     }
     store__read_end(s, c);
     return age > 0 ? age : 0;
@@ -180,11 +179,11 @@ double store_queue_age(struct store *s)
 /* Why did a compare-and-set change nothing: no such job, or not in that state? */
 static enum store_result changed_or(struct store *s, enum store_result result, int changed, const char *id)
 {
-    sqlite3_stmt *row;
+    struct statement *row;
     if (result != STORE_OK || changed) return result;
     result = store__first(s, &s->writer, &row, "SELECT 1 FROM jobs WHERE id = ?1", "s", id);
     if (result != STORE_OK) return result;
-    sqlite3_reset(row);
+    sql_reset(row);
     return STORE_CONFLICT;
 }
 
@@ -196,11 +195,13 @@ static enum store_result cancel_once(struct store *s, const char *id)
     result =
         store__run(s, &s->writer, &ended,
                    "UPDATE jobs SET ended_in = status, status = 'cancelled', current_step = 'cancelled', step = NULL,"
-                   " completed_at = ?2, lease_until = NULL, epoch = epoch + 1 WHERE id = ?1 AND status ="
-                   " 'queued'",
+                   " completed_at = ?2, lease_until = NULL, epoch = epoch + 1 WHERE id = ?1 AND (status ="
+                   " 'queued' OR lease_until = " STORE__IN_PARTS ")",
                    "si", id, store__wall());
     if (result == STORE_OK && ended)
         result = store__run(s, &s->writer, NULL, "UPDATE outputs SET status = 'cancelled' WHERE job_id = ?1", "s", id);
+    if (result == STORE_OK && ended)
+        result = store__run(s, &s->writer, NULL, "DELETE FROM tasks WHERE job_id = ?1", "s", id);
     if (result == STORE_OK && !ended)
         result = store__run(s, &s->writer, &wished,
                             "UPDATE jobs SET cancel_requested = 1, current_step = 'cancelling' WHERE id = ?1"
@@ -262,7 +263,7 @@ enum store_result store_set_priority(struct store *s, const char *id, int priori
 enum store_result store_unless_needed(struct store *s, const char *path, bool (*remove)(void *ctx), void *ctx,
                                       char id[STORE_ID_SIZE])
 {
-    sqlite3_stmt *row;
+    struct statement *row;
     enum store_result result = store__begin(s);
     if (result != STORE_OK) return result;
     result = store__first(s, &s->writer, &row,
@@ -270,7 +271,7 @@ enum store_result store_unless_needed(struct store *s, const char *path, bool (*
                           "s", path);
     if (result == STORE_OK) {
         snprintf(id, STORE_ID_SIZE, "%s", store__text(row, 0));
-        sqlite3_reset(row);
+        sql_reset(row);
         return store__end(s, STORE_CONFLICT);
     }
     if (result == STORE_NOT_FOUND) result = remove(ctx) ? STORE_OK : STORE_FAILED;

@@ -44,11 +44,10 @@ static json_t *read_cursor(const char *hex, const char *sort)
     return NULL;
 }
 
-static json_t *next_cursor(const char *sort, sqlite3_stmt *row)
+static json_t *next_cursor(const char *sort, struct statement *row)
 {
-    int n = sqlite3_column_count(row);
-    json_t *value =
-        sqlite3_column_type(row, n - 2) == SQLITE_TEXT ? store__json_text(row, n - 2) : store__json_number(row, n - 2);
+    int n = row->driver->columns(row);
+    json_t *value = sql_type(row, n - 2) == SQL_TEXT ? store__json_text(row, n - 2) : store__json_number(row, n - 2);
     json_t *cursor = json_pack("[s, o, s]", sort, value, store__text(row, n - 1));
     char *text = store__dump(cursor), *hex = text ? to_hex(text) : NULL;
     json_t *result = hex ? json_string(hex) : NULL;
@@ -59,20 +58,20 @@ static json_t *next_cursor(const char *sort, sqlite3_stmt *row)
 }
 
 /* Preparing costs ten times what a short page does, and clients ask for few different pages. The connection owns it. */
-static sqlite3_stmt *prepare(struct store *s, struct connection *c, const char *sql, enum store_result *result)
+static struct statement *prepare(struct store *s, struct connection *c, const char *sql, enum store_result *result)
 {
+    const struct sql_driver *d = c->driver;
     for (int i = 0; i < BUILT; i++)
-        if (c->built[i] && strcmp(sqlite3_sql(c->built[i]), sql) == 0) {
-            sqlite3_clear_bindings(c->built[i]);
+        if (c->built[i] && strcmp(d->sql(c->built[i]), sql) == 0) {
+            d->clear(c->built[i]);
             return c->built[i];
         }
-    sqlite3_stmt *statement = NULL;
-    int rc = sqlite3_prepare_v3(c->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL);
-    if (rc != SQLITE_OK) {
-        *result = store__result(s, c, rc, "list");
+    struct statement *statement = d->prepare(c, sql);
+    if (!statement) {
+        *result = store__failure(s, c, "list");
         return NULL;
     }
-    sqlite3_finalize(c->built[c->oldest]);
+    if (c->built[c->oldest]) d->finalize(c->built[c->oldest]);
     c->built[c->oldest] = statement;
     c->oldest = (c->oldest + 1) % BUILT;
     return statement;
@@ -82,21 +81,21 @@ static int64_t count(struct store *s, struct connection *c, const struct list_qu
 {
     char sql[2048];
     snprintf(sql, sizeof sql, "%s WHERE %s", q->count_sql, q->where);
-    sqlite3_stmt *statement = prepare(s, c, sql, result);
+    struct statement *statement = prepare(s, c, sql, result);
     if (!statement) return 0;
     q->bind(q->ctx, statement);
-    int rc = sqlite3_step(statement);
-    int64_t n = rc == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
-    *result = store__result(s, c, rc, "count");
-    sqlite3_reset(statement);
+    enum sql_step step = sql_step(statement);
+    int64_t n = step == SQL_ROW ? sql_int64(statement, 0) : 0;
+    *result = step == SQL_FAILED ? store__failure(s, c, "count") : STORE_OK;
+    sql_reset(statement);
     return n;
 }
 
 /* The page's statement, bound; one row more than asked for shows whether there is a next page. */
-static sqlite3_stmt *page(struct store *s, struct connection *c, const struct list_query *q,
-                          const struct list_column *by, const json_t *cursor, int limit, enum store_result *result)
+static struct statement *page(struct store *s, struct connection *c, const struct list_query *q,
+                              const struct list_column *by, const json_t *cursor, int limit, enum store_result *result)
 {
-    char sql[4096], after[256] = "1";
+    char sql[4096], after[256] = "1 = 1";
     bool down = q->sort[0] == '-';
     int n = q->n_bound;
     if (cursor) snprintf(after, sizeof after, "(%s, id) %c (?%d, ?%d)", by->sql, down ? '<' : '>', n + 1, n + 2);
@@ -104,25 +103,26 @@ static sqlite3_stmt *page(struct store *s, struct connection *c, const struct li
              "%s, %s AS sort_value, id AS sort_id FROM %s WHERE (%s) AND %s ORDER BY %s %s, id %s LIMIT ?%d OFFSET ?%d",
              q->columns_sql, by->sql, q->table, q->where, after, by->sql, down ? "DESC" : "ASC", down ? "DESC" : "ASC",
              n + 3, n + 4);
-    sqlite3_stmt *statement = prepare(s, c, sql, result);
+    struct statement *statement = prepare(s, c, sql, result);
     if (!statement) return NULL;
     q->bind(q->ctx, statement);
     const json_t *value = json_array_get(cursor, 1);
-    if (json_is_string(value)) sqlite3_bind_text(statement, n + 1, json_string_value(value), -1, SQLITE_TRANSIENT);
-    if (json_is_integer(value)) sqlite3_bind_int64(statement, n + 1, json_integer_value(value));
-    if (json_is_real(value)) sqlite3_bind_double(statement, n + 1, json_real_value(value));
-    if (cursor) sqlite3_bind_text(statement, n + 2, json_string_value(json_array_get(cursor, 2)), -1, SQLITE_TRANSIENT);
-    sqlite3_bind_int(statement, n + 3, limit + 1);
-    sqlite3_bind_int(statement, n + 4, cursor ? 0 : q->offset);
+    const struct sql_driver *d = c->driver;
+    if (json_is_string(value)) d->bind_text(statement, n + 1, json_string_value(value));
+    if (json_is_integer(value)) d->bind_integer(statement, n + 1, json_integer_value(value));
+    if (json_is_real(value)) d->bind_real(statement, n + 1, json_real_value(value));
+    if (cursor) d->bind_text(statement, n + 2, json_string_value(json_array_get(cursor, 2)));
+    d->bind_integer(statement, n + 3, limit + 1);
+    d->bind_integer(statement, n + 4, cursor ? 0 : q->offset);
     return statement;
 }
 
-static json_t *rows(struct store *s, struct connection *c, const struct list_query *q, sqlite3_stmt *statement,
+static json_t *rows(struct store *s, struct connection *c, const struct list_query *q, struct statement *statement,
                     int limit, json_t **next, enum store_result *result)
 {
     json_t *list = json_array();
-    int rc = SQLITE_ROW;
-    for (int i = 0; list && (rc = sqlite3_step(statement)) == SQLITE_ROW; i++) {
+    enum sql_step step = SQL_ROW;
+    for (int i = 0; list && (step = sql_step(statement)) == SQL_ROW; i++) {
         if (i == limit) break; /* only shows that there is more */
         json_t *row = q->row(s, c, statement);
         if (!row || json_array_append_new(list, row) != 0) {
@@ -131,11 +131,12 @@ static json_t *rows(struct store *s, struct connection *c, const struct list_que
         }
         if (i + 1 == limit) *next = next_cursor(q->sort, statement);
     }
-    if (rc == SQLITE_DONE && *next) { /* the page was the last */
+    if (step == SQL_DONE && *next) { /* the page was the last */
         json_decref(*next);
         *next = NULL;
     }
-    if (*result == STORE_OK) *result = list ? store__result(s, c, rc, "list") : STORE_FAILED;
+    if (*result == STORE_OK && !list) *result = STORE_FAILED;
+    if (*result == STORE_OK && step == SQL_FAILED) *result = store__failure(s, c, "list");
     return list;
 }
 
@@ -145,9 +146,9 @@ static json_t *answer(struct store *s, struct connection *c, const struct list_q
     int limit = q->limit > 0 && q->limit <= 200 ? q->limit : q->limit > 200 ? 200 : 50;
     json_t *next = NULL, *list = NULL;
     int64_t total = count(s, c, q, result);
-    sqlite3_stmt *statement = *result == STORE_OK ? page(s, c, q, by, cursor, limit, result) : NULL;
+    struct statement *statement = *result == STORE_OK ? page(s, c, q, by, cursor, limit, result) : NULL;
     if (statement) list = rows(s, c, q, statement, limit, &next, result);
-    if (statement) sqlite3_reset(statement);
+    if (statement) sql_reset(statement);
     if (*result == STORE_OK && list)
         return json_pack("{s:o, s:I, s:o}", q->key, list, "total", (json_int_t)total, "next_cursor",
                          next ? next : json_null());

@@ -28,7 +28,7 @@ json_t *store__url(const char *folder, const char *id, const char *kind, const c
 
 json_t *store__files(struct store *s, struct connection *c, const char *path, const char *url)
 {
-    sqlite3_stmt *row;
+    struct statement *row;
     json_t *list = json_array();
     enum store_result result =
         store__first(s, c, &row,
@@ -48,7 +48,7 @@ json_t *store__files(struct store *s, struct connection *c, const char *path, co
     return NULL;
 }
 
-static json_t *output_row(struct store *s, struct connection *c, sqlite3_stmt *row, const char *job)
+static json_t *output_row(struct store *s, struct connection *c, struct statement *row, const char *job)
 {
     bool done = strcmp(store__text(row, 10), "completed") == 0, folder = done && !*store__text(row, 11);
     json_t *url = done ? store__url("quantize/jobs", job, "outputs", store__text(row, 1)) : json_null(),
@@ -64,7 +64,7 @@ static json_t *output_row(struct store *s, struct connection *c, sqlite3_stmt *r
 
 json_t *store__outputs(struct store *s, struct connection *c, const char *job)
 {
-    sqlite3_stmt *row;
+    struct statement *row;
     json_t *list = json_array();
     enum store_result result =
         store__first(s, c, &row,
@@ -81,9 +81,9 @@ json_t *store__outputs(struct store *s, struct connection *c, const char *job)
 
 static bool exists(struct store *s, struct connection *c, const char *id)
 {
-    sqlite3_stmt *row;
+    struct statement *row;
     if (store__first(s, c, &row, "SELECT 1 FROM jobs WHERE id = ?1", "s", id) != STORE_OK) return false;
-    sqlite3_reset(row);
+    sql_reset(row);
     return true;
 }
 
@@ -97,23 +97,23 @@ json_t *store_outputs(struct store *s, const char *id)
 }
 
 /* Columns: path, name, size, sha256, the variant's id and when it was published. */
-enum store_result store__file(struct store *s, sqlite3_stmt *row, struct store_file *file)
+enum store_result store__file(struct store *s, struct statement *row, struct store_file *file)
 {
     snprintf(file->path, sizeof file->path, "%s/%.1000s", s->folder, store__text(row, 0));
     snprintf(file->name, sizeof file->name, "%s", store__text(row, 1));
-    file->size = (uint64_t)sqlite3_column_int64(row, 2);
+    file->size = (uint64_t)sql_int64(row, 2);
     snprintf(file->sha256, sizeof file->sha256, "%s", store__text(row, 3));
     snprintf(file->variant, sizeof file->variant, "%s", store__text(row, 4));
-    file->published = sqlite3_column_int64(row, 5) / 1000;
-    enum store_result result = sqlite3_column_type(row, 0) == SQLITE_NULL ? STORE_CONFLICT : STORE_OK;
-    sqlite3_reset(row);
+    file->published = sql_int64(row, 5) / 1000;
+    enum store_result result = sql_type(row, 0) == SQL_NULL ? STORE_CONFLICT : STORE_OK;
+    sql_reset(row);
     return result;
 }
 
 enum store_result store_output_file(struct store *s, const char *job, const char *output, struct store_file *file)
 {
     struct connection *c = store__read(s);
-    sqlite3_stmt *row;
+    struct statement *row;
     if (!c) return STORE_FAILED;
     enum store_result result =
         store__first(s, c, &row,
@@ -137,7 +137,7 @@ enum store_result store_output_file(struct store *s, const char *job, const char
 enum store_result store_parts(struct store *s, const struct store_file *folder, struct store_part **files, size_t *n)
 {
     struct connection *c = store__read(s);
-    sqlite3_stmt *row;
+    struct statement *row;
     size_t room = 0;
     *files = NULL;
     *n = 0;
@@ -149,7 +149,7 @@ enum store_result store_parts(struct store *s, const struct store_file *folder, 
         if (*n == room) {
             struct store_part *more = realloc(*files, (room = room * 2 + 16) * sizeof **files);
             if (!more) {
-                sqlite3_reset(row);
+                sql_reset(row);
                 result = store__failed(s, STORE_FAILED, "out of memory");
                 break;
             }
@@ -157,7 +157,7 @@ enum store_result store_parts(struct store *s, const struct store_file *folder, 
         }
         struct store_part *part = &(*files)[(*n)++];
         snprintf(part->name, sizeof part->name, "%s", store__text(row, 0));
-        part->size = (uint64_t)sqlite3_column_int64(row, 1);
+        part->size = (uint64_t)sql_int64(row, 1);
         snprintf(part->sha256, sizeof part->sha256, "%s", store__text(row, 2));
     }
     store__read_end(s, c);
@@ -171,7 +171,7 @@ enum store_result store_part_file(struct store *s, const struct store_file *fold
                                   struct store_file *file)
 {
     struct connection *c = store__read(s);
-    sqlite3_stmt *row;
+    struct statement *row;
     if (!c) return STORE_FAILED;
     enum store_result result = store__first(
         s, c, &row,
@@ -186,7 +186,7 @@ enum store_result store_part_file(struct store *s, const struct store_file *fold
 enum store_result store_published_folder(struct store *s, const char *job, char *path, size_t size)
 {
     struct connection *c = store__read(s);
-    sqlite3_stmt *row;
+    struct statement *row;
     if (!c) return STORE_FAILED;
     enum store_result result =
         store__first(s, c, &row, "SELECT path FROM variants WHERE job_id = ?1 LIMIT 1", "s", job);
@@ -194,7 +194,7 @@ enum store_result store_published_folder(struct store *s, const char *job, char 
         const char *file = store__text(row, 0), *slash = strrchr(file, '/');
         int n = snprintf(path, size, "%s/%.*s", s->folder, slash ? (int)(slash - file) : 0, file);
         if (n < 0 || (size_t)n >= size) result = STORE_FAILED;
-        sqlite3_reset(row);
+        sql_reset(row);
     }
     store__read_end(s, c);
     return result;
@@ -233,7 +233,7 @@ enum store_result store_log_append(struct store *s, const char *id, const char *
 json_t *store_log(struct store *s, const char *id, int64_t after, int limit)
 {
     struct connection *c = store__read(s);
-    sqlite3_stmt *row;
+    struct statement *row;
     json_t *lines = json_array();
     bool there = c && exists(s, c, id);
     int64_t next = after;
@@ -244,7 +244,7 @@ json_t *store_log(struct store *s, const char *id, int64_t after, int limit)
                              "sii", id, after, (int64_t)limit)
               : STORE_FAILED;
     for (; result == STORE_OK; result = store__next(s, c, row)) {
-        next = sqlite3_column_int64(row, 0);
+        next = sql_int64(row, 0);
         json_array_append_new(lines, json_pack("{s:I, s:o, s:o, s:o}", "id", (json_int_t)next, "time",
                                                store__json_time(row, 1), "level", store__json_text(row, 2), "line",
                                                store__json_text(row, 3)));

@@ -1,4 +1,5 @@
 /* What was published: models (by source) and their variants (files). */
+#include "service/artifacts/artifacts.h"
 #include "service/artifacts/dir.h"
 #include "service/store/sql.h"
 
@@ -22,7 +23,7 @@ static double number_of(const json_t *o, const char *key)
 /* The job's source as a model; made when it is new. */
 static enum store_result model_of(struct store *s, const char *job, const json_t *published, char id[STORE_ID_SIZE])
 {
-    sqlite3_stmt *row;
+    struct statement *row;
     char made[STORE_ID_SIZE];
     const char *name = text_of(published, "name");
     const json_t *parameters = json_object_get(published, "parameters");
@@ -136,7 +137,7 @@ enum store_result store__register(struct store *s, const char *job, const char *
                                     : result;
 }
 
-static json_t *variant_row(struct store *s, struct connection *c, sqlite3_stmt *row)
+static json_t *variant_row(struct store *s, struct connection *c, struct statement *row)
 {
     json_t *v = json_object();
     static const char *const names[] = {
@@ -160,7 +161,7 @@ static json_t *variant_row(struct store *s, struct connection *c, sqlite3_stmt *
 
 static json_t *variants_of(struct store *s, struct connection *c, const char *model)
 {
-    sqlite3_stmt *row;
+    struct statement *row;
     json_t *list = json_array();
     enum store_result result = store__first(
         s, c, &row,
@@ -177,7 +178,7 @@ static json_t *variants_of(struct store *s, struct connection *c, const char *mo
 
 static json_t *tags_of(struct store *s, struct connection *c, const char *model)
 {
-    sqlite3_stmt *row;
+    struct statement *row;
     json_t *list = json_array();
     enum store_result result =
         store__first(s, c, &row, "SELECT tag FROM tags WHERE model_id = ?1 ORDER BY tag", "s", model);
@@ -189,7 +190,7 @@ static json_t *tags_of(struct store *s, struct connection *c, const char *model)
 #define MODEL_COLUMNS                                                                                                  \
     "SELECT id, name, source_model, source_type, source_revision, architecture, parameters, created_at, updated_at"
 
-static json_t *model_row(struct store *s, struct connection *c, sqlite3_stmt *row)
+static json_t *model_row(struct store *s, struct connection *c, struct statement *row)
 {
     json_t *tags = tags_of(s, c, store__text(row, 0)), *variants = variants_of(s, c, store__text(row, 0));
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", store__json_text(row, 0), "name",
@@ -205,7 +206,7 @@ struct filter {
     const char *tag;
 };
 
-static void bind_filter(void *ctx, sqlite3_stmt *statement)
+static void bind_filter(void *ctx, struct statement *statement)
 {
     const struct filter *f = ctx;
     store__bind(statement, "ss", f->like, f->tag);
@@ -242,12 +243,12 @@ json_t *store_models(struct store *s, const struct model_filter *filter, enum st
 json_t *store_model(struct store *s, const char *id)
 {
     struct connection *c = store__read(s);
-    sqlite3_stmt *row;
+    struct statement *row;
     json_t *model = NULL;
     if (!c) return NULL;
     if (store__first(s, c, &row, MODEL_COLUMNS " FROM models WHERE id = ?1", "s", id) == STORE_OK) {
         model = model_row(s, c, row);
-        sqlite3_reset(row);
+        sql_reset(row);
     }
     store__read_end(s, c);
     return model;
@@ -273,8 +274,9 @@ enum store_result store_model_set_tags(struct store *s, const char *id, const js
     if (result == STORE_OK) result = store__run(s, &s->writer, NULL, "DELETE FROM tags WHERE model_id = ?1", "s", id);
     json_array_foreach(tags, i, tag)
         if (result == STORE_OK)
-            result = store__run(s, &s->writer, NULL, "INSERT OR IGNORE INTO tags(model_id, tag) VALUES(?1, ?2)", "ss",
-                                id, json_string_value(tag));
+            result =
+                store__run(s, &s->writer, NULL, "INSERT INTO tags(model_id, tag) VALUES(?1, ?2) ON CONFLICT DO NOTHING",
+                           "ss", id, json_string_value(tag));
     return store__end(s, result);
 }
 
@@ -287,7 +289,7 @@ enum store_result store_model_rename(struct store *s, const char *id, const char
 /* Inside a transaction: the variants' rows go, their jobs' outputs say so. *paths: what lies on the disk. */
 static enum store_result forget(struct store *s, const char *model, const char *variant, json_t *paths)
 {
-    sqlite3_stmt *row;
+    struct statement *row;
     int changed = 0;
     enum store_result result =
         store__first(s, &s->writer, &row, "SELECT path FROM variants WHERE model_id = ?1 AND (?2 IS NULL OR id = ?2)",
@@ -306,6 +308,24 @@ static enum store_result forget(struct store *s, const char *model, const char *
     return result == STORE_OK && variant && !changed ? STORE_NOT_FOUND : result;
 }
 
+void store_set_artifacts(struct store *s, struct artifacts *artifacts)
+{
+    s->artifacts = artifacts;
+}
+
+struct artifacts *store_artifacts(const struct store *s)
+{
+    return s->artifacts;
+}
+
+const char *store_far_name(const struct store *s, const char *path)
+{
+    size_t n = strlen(s->folder);
+    bool far =
+        artifacts_are_far(s->artifacts) && strncmp(path, s->folder, n) == 0 && strncmp(path + n, "/objects/", 9) == 0;
+    return far ? path + n + 1 : NULL;
+}
+
 /* After the commit: a crash in between leaves files that nothing names, never a row without its file.
  * A folder that is empty but for what describes the run goes with its last file. */
 static void remove_files(struct store *s, const json_t *paths)
@@ -315,10 +335,15 @@ static void remove_files(struct store *s, const json_t *paths)
     char path[4200], *slash;
     json_array_foreach(paths, i, item) {
         snprintf(path, sizeof path, "%s/%s", s->folder, json_string_value(item));
+        bool far = store_far_name(s, path) != NULL;
+        if (far) artifacts_remove_later(s->artifacts, json_string_value(item));
         if (unlink(path) != 0) dir_remove(path);
         slash = strrchr(path, '/');
         *slash = '\0';
-        dir_remove_if_bare(path);
+        if (!far)
+            dir_remove_if_bare(path);
+        else if (!store_folder_used(s, path + strlen(s->folder) + 1)) /* here lie copies alone */
+            dir_remove(path);
     }
 }
 
@@ -355,7 +380,7 @@ enum store_result store_variant_delete(struct store *s, const char *model, const
 enum store_result store_variant_file(struct store *s, const char *model, const char *variant, struct store_file *file)
 {
     struct connection *c = store__read(s);
-    sqlite3_stmt *row;
+    struct statement *row;
     if (!c) return STORE_FAILED;
     enum store_result result = store__first(
         s, c, &row,

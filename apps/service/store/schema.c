@@ -2,7 +2,9 @@
  * The tables, by version. A version that was released is never changed: what comes later is a step of
  * its own at the end of the list.
  *
- * jobs.lease_until has three meanings, with one index: 0 waits, > 0 runs until then, NULL has ended.
+ * jobs.lease_until has these meanings, with one index: 0 waits, > 0 runs until then, NULL has ended, STORE__IN_PARTS: nobody has
+ * it, and its tasks are what is to be done. tasks.lease_until: the same without the last. An epoch is one of the job's or of one
+ * of its tasks, never of two.
  */
 #include "service/store/sql.h"
 
@@ -58,29 +60,69 @@ static const char *const steps[] = {
     " variant_id TEXT NOT NULL REFERENCES variants(id) ON DELETE CASCADE, position INTEGER NOT NULL, name TEXT NOT NULL,"
     " size INTEGER NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY(variant_id, position)) STRICT, WITHOUT ROWID;"
     "CREATE UNIQUE INDEX files_by_name ON files(variant_id, name);",
+    "CREATE TABLE workers(" /* on other machines */
+    " id TEXT PRIMARY KEY, name TEXT NOT NULL, version TEXT NOT NULL, slots INTEGER NOT NULL, labels TEXT NOT NULL,"
+    " machine TEXT NOT NULL, started_at INTEGER NOT NULL, seen_at INTEGER NOT NULL, draining INTEGER NOT NULL DEFAULT 0)"
+    " STRICT, WITHOUT ROWID;",
+    "CREATE TABLE tasks(" /* of jobs that are made in parts */
+    " job_id TEXT NOT NULL REFERENCES jobs(id) ON DELETE CASCADE, n INTEGER NOT NULL, parts INTEGER NOT NULL,"
+    " epoch INTEGER NOT NULL DEFAULT 0, attempt INTEGER NOT NULL DEFAULT 0, lease_until INTEGER DEFAULT 0, worker TEXT,"
+    " PRIMARY KEY(job_id, n)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX tasks_waiting ON tasks(lease_until) WHERE lease_until IS NOT NULL;"
+    "CREATE INDEX tasks_by_epoch ON tasks(job_id, epoch);",
 };
+
+static const int newest = sizeof steps / sizeof *steps;
+
+/* Which version the tables are of: SQLite has a place of its own for that. */
+static enum store_result version_of(struct store *s, struct connection *c, int *version)
+{
+    struct statement *row;
+    bool lite = s->driver == &store__sqlite;
+    *version = 0;
+    enum store_result result =
+        store__first(s, c, &row, lite ? "PRAGMA user_version" : "SELECT to_regclass('meta') IS NOT NULL", "");
+    if (result != STORE_OK) return result;
+    int64_t value = sql_int64(row, 0);
+    sql_reset(row);
+    if (lite) *version = (int)value;
+    if (lite || !value) return STORE_OK;
+    result = store__first(s, c, &row, "SELECT value FROM meta WHERE name = 'version'", "");
+    if (result != STORE_OK) return result == STORE_NOT_FOUND ? STORE_OK : result;
+    *version = (int)sql_int64(row, 0);
+    sql_reset(row);
+    return STORE_OK;
+}
 
 static enum store_result take_step(struct store *s, int version)
 {
-    char pragma[64];
-    int rc = sqlite3_exec(s->writer.db, steps[version], NULL, NULL, NULL);
-    snprintf(pragma, sizeof pragma, "PRAGMA user_version=%d", version + 1);
-    if (rc == SQLITE_OK) rc = sqlite3_exec(s->writer.db, pragma, NULL, NULL, NULL);
-    return store__result(s, &s->writer, rc, "migrate");
+    char note[160];
+    if (s->driver == &store__sqlite)
+        snprintf(note, sizeof note, "PRAGMA user_version=%d", version + 1);
+    else
+        snprintf(
+            note, sizeof note,
+            "INSERT INTO meta(name, value) VALUES('version', %d) ON CONFLICT(name) DO UPDATE SET value = excluded.value",
+            version + 1);
+    if (s->driver->script(&s->writer, steps[version]) && s->driver->script(&s->writer, note)) return STORE_OK;
+    return store__failure(s, &s->writer, "migrate");
+}
+
+bool store__is_newest(struct store *s, struct connection *c)
+{
+    int version;
+    return version_of(s, c, &version) == STORE_OK && version == newest;
 }
 
 enum store_result store__migrate(struct store *s)
 {
-    const int newest = sizeof steps / sizeof *steps;
-    sqlite3_stmt *statement;
+    int version;
     enum store_result result = store__begin(s);
     if (result != STORE_OK) return result;
-    result = store__first(s, &s->writer, &statement, "PRAGMA user_version", "");
-    int version = result == STORE_OK ? sqlite3_column_int(statement, 0) : 0;
-    if (statement) sqlite3_reset(statement);
-    if (version > newest)
+    result = version_of(s, &s->writer, &version);
+    if (result == STORE_OK && version > newest)
         result = store__failed(s, STORE_FAILED, "the database was made by a later version of this program");
-    for (; version < newest && result == STORE_OK; version++)
+    for (; result == STORE_OK && version < newest; version++)
         result = take_step(s, version);
     return store__end(s, result);
 }

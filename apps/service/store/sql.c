@@ -1,7 +1,6 @@
 /* Statements, transactions and failures, in one place. */
 #include "service/store/sql.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,41 +34,13 @@ void store_why(struct store *s, char *why, size_t size)
     pthread_mutex_unlock(&s->pool);
 }
 
-static bool means_full(int error)
+enum store_result store__failure(struct store *s, struct connection *c, const char *what)
 {
-    return error == ENOSPC || error == EDQUOT || error == EFBIG;
-}
-
-/* The errno of the latest failure in one of the connection's files. */
-static int errno_of(sqlite3 *db, int which)
-{
-    sqlite3_file *file = NULL;
-    int error = 0;
-    if (sqlite3_file_control(db, "main", which, &file) == SQLITE_OK && file && file->pMethods)
-        file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &error);
-    return error;
-}
-
-/* SQLite says SQLITE_FULL only for ENOSPC in a write; a quota, a limit, or shared memory that cannot grow are
- * I/O errors to it, and only errno says why. */
-static bool is_full(struct connection *c, int rc)
-{
-    if ((rc & 0xff) == SQLITE_FULL) return true;
-    if ((rc & 0xff) != SQLITE_IOERR || !c->db) return false;
-    return means_full(sqlite3_system_errno(c->db)) || means_full(errno_of(c->db, SQLITE_FCNTL_FILE_POINTER)) ||
-           means_full(errno_of(c->db, SQLITE_FCNTL_JOURNAL_POINTER));
-}
-
-enum store_result store__result(struct store *s, struct connection *c, int rc, const char *what)
-{
-    char why[256];
-    if (rc == SQLITE_OK || rc == SQLITE_ROW || rc == SQLITE_DONE) return STORE_OK;
-    if ((rc & 0xff) == SQLITE_CONSTRAINT) return STORE_CONFLICT;
-    snprintf(why, sizeof why, "database: %.60s: %s", what, c->db ? sqlite3_errmsg(c->db) : sqlite3_errstr(rc));
-    if (is_full(c, rc)) return store__failed(s, STORE_FULL, why);
-    if ((rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB) return store__failed(s, STORE_DAMAGED, why);
-    bool busy = (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED;
-    return store__failed(s, busy ? STORE_BUSY : STORE_FAILED, why);
+    char why[256], said[180];
+    enum store_result result = c->driver->failure(c, said, sizeof said);
+    if (result == STORE_CONFLICT) return result;
+    snprintf(why, sizeof why, "database: %.60s: %s", what, said);
+    return store__failed(s, result, why);
 }
 
 const char *store_result_text(enum store_result result)
@@ -86,22 +57,20 @@ const char *store_result_text(enum store_result result)
     return (unsigned)result < sizeof texts / sizeof *texts ? texts[result] : "unknown";
 }
 
-sqlite3_stmt *store__statement(struct store *s, struct connection *c, const char *sql)
+struct statement *store__statement(struct store *s, struct connection *c, const char *sql)
 {
     for (int i = 0; i < c->n; i++)
         if (c->cache[i].sql == sql) {
-            sqlite3_reset(c->cache[i].statement);
-            sqlite3_clear_bindings(c->cache[i].statement);
+            c->driver->clear(c->cache[i].statement);
             return c->cache[i].statement;
         }
     if (c->n == STATEMENTS) {
         store__failed(s, STORE_FAILED, "database: too many statements");
         return NULL;
     }
-    sqlite3_stmt *statement = NULL;
-    int rc = sqlite3_prepare_v3(c->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL);
-    if (rc != SQLITE_OK) {
-        store__result(s, c, rc, sql);
+    struct statement *statement = c->driver->prepare(c, sql);
+    if (!statement) {
+        store__failure(s, c, sql);
         return NULL;
     }
     c->cache[c->n].sql = sql;
@@ -109,27 +78,29 @@ sqlite3_stmt *store__statement(struct store *s, struct connection *c, const char
     return statement;
 }
 
-/* The first failure (memory, or a text beyond SQLite's limit). */
-static int bind_all(sqlite3_stmt *statement, const char *format, va_list values)
+/* A failure (memory, or a text beyond the database's limit) is told by the next step. */
+static void bind_all(struct statement *s, const char *format, va_list values)
 {
-    int rc = SQLITE_OK;
-    for (int i = 1; *format && rc == SQLITE_OK; format++, i++) {
+    const struct sql_driver *d = s->driver;
+    for (int i = 1; *format; format++, i++) {
         double number;
         switch (*format) {
-        case 's': rc = sqlite3_bind_text(statement, i, va_arg(values, const char *), -1, SQLITE_TRANSIENT); break;
-        case 'i': rc = sqlite3_bind_int64(statement, i, va_arg(values, int64_t)); break;
-        case 'd': rc = sqlite3_bind_double(statement, i, va_arg(values, double)); break;
+        case 's': d->bind_text(s, i, va_arg(values, const char *)); break;
+        case 'i': d->bind_integer(s, i, va_arg(values, int64_t)); break;
+        case 'd': d->bind_real(s, i, va_arg(values, double)); break;
         case 'D':
             number = va_arg(values, double);
-            if (number >= 0) rc = sqlite3_bind_double(statement, i, number);
+            if (number >= 0)
+                d->bind_real(s, i, number);
+            else
+                d->bind_no_real(s, i);
             break;
-        default: break;
+        default: d->bind_text(s, i, NULL); break;
         }
     }
-    return rc;
 }
 
-void store__bind(sqlite3_stmt *statement, const char *format, ...)
+void store__bind(struct statement *statement, const char *format, ...)
 {
     va_list values;
     va_start(values, format);
@@ -141,40 +112,40 @@ enum store_result store__run(struct store *s, struct connection *c, int *changed
                              ...)
 {
     va_list values;
-    sqlite3_stmt *statement = store__statement(s, c, sql);
+    enum sql_step step;
+    struct statement *statement = store__statement(s, c, sql);
     if (!statement) return store_failure();
     va_start(values, format);
-    int rc = bind_all(statement, format, values);
+    bind_all(statement, format, values);
     va_end(values);
-    if (rc != SQLITE_OK) return store__result(s, c, rc, sql);
     do
-        rc = sqlite3_step(statement);
-    while (rc == SQLITE_ROW);
-    enum store_result result = store__result(s, c, rc, sql);
-    if (changed) *changed = rc == SQLITE_DONE ? sqlite3_changes(c->db) : 0;
-    sqlite3_reset(statement);
+        step = sql_step(statement);
+    while (step == SQL_ROW);
+    enum store_result result = step == SQL_DONE ? STORE_OK : store__failure(s, c, sql);
+    if (changed) *changed = step == SQL_DONE ? c->driver->changed(statement) : 0;
+    sql_reset(statement);
     return result;
 }
 
-enum store_result store__next(struct store *s, struct connection *c, sqlite3_stmt *statement)
+enum store_result store__next(struct store *s, struct connection *c, struct statement *statement)
 {
-    int rc = sqlite3_step(statement);
-    if (rc == SQLITE_ROW) return STORE_OK;
-    enum store_result result = store__result(s, c, rc, "read");
-    sqlite3_reset(statement);
-    return result == STORE_OK ? STORE_NOT_FOUND : result;
+    enum sql_step step = sql_step(statement);
+    if (step == SQL_ROW) return STORE_OK;
+    enum store_result result = step == SQL_DONE ? STORE_NOT_FOUND : store__failure(s, c, "read");
+    sql_reset(statement);
+    return result;
 }
 
-enum store_result store__first(struct store *s, struct connection *c, sqlite3_stmt **statement, const char *sql,
+enum store_result store__first(struct store *s, struct connection *c, struct statement **statement, const char *sql,
                                const char *format, ...)
 {
     va_list values;
     *statement = store__statement(s, c, sql);
     if (!*statement) return store_failure();
     va_start(values, format);
-    int rc = bind_all(*statement, format, values);
+    bind_all(*statement, format, values);
     va_end(values);
-    return rc == SQLITE_OK ? store__next(s, c, *statement) : store__result(s, c, rc, sql);
+    return store__next(s, c, *statement);
 }
 
 /* What was refused for its sense says nothing about the disk. */
@@ -189,7 +160,7 @@ enum store_result store__begin(struct store *s)
     if (atomic_load(&s->damaged)) return store__failed(s, STORE_DAMAGED, "the database is damaged");
     if (!store__is_there(s)) return store__failed(s, STORE_GONE, "the data folder was removed or replaced");
     pthread_mutex_lock(&s->writing);
-    enum store_result result = store__run(s, &s->writer, NULL, "BEGIN IMMEDIATE", "");
+    enum store_result result = store__run(s, &s->writer, NULL, s->driver->begin_write, "");
     if (result != STORE_OK) note_write(s, result);
     if (result != STORE_OK) pthread_mutex_unlock(&s->writing);
     return result;
@@ -200,10 +171,10 @@ enum store_result store__end(struct store *s, enum store_result result)
 {
     struct connection *c = &s->writer;
     if (result == STORE_OK) result = store__run(s, c, NULL, "COMMIT", "");
-    if (!sqlite3_get_autocommit(c->db)) {
+    if (c->driver->in_transaction(c)) {
         for (int i = 0; i < c->n; i++)
-            sqlite3_reset(c->cache[i].statement);
-        sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
+            sql_reset(c->cache[i].statement);
+        c->driver->script(c, "ROLLBACK");
     }
     note_write(s, result);
     pthread_mutex_unlock(&s->writing);
@@ -221,14 +192,14 @@ struct connection *store__read(struct store *s)
     }
     c->taken = true;
     pthread_mutex_unlock(&s->pool);
-    if (store__run(s, c, NULL, "BEGIN", "") == STORE_OK) return c;
+    if (store__run(s, c, NULL, s->driver->begin_read, "") == STORE_OK) return c;
     store__read_end(s, c);
     return NULL;
 }
 
 void store__read_end(struct store *s, struct connection *c)
 {
-    if (!sqlite3_get_autocommit(c->db)) store__run(s, c, NULL, "COMMIT", "");
+    if (c->driver->in_transaction(c)) store__run(s, c, NULL, "COMMIT", "");
     pthread_mutex_lock(&s->pool);
     c->taken = false;
     pthread_cond_signal(&s->returned);

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 struct store;
+struct artifacts;
 
 enum store_result {
     STORE_OK,
@@ -41,9 +42,38 @@ enum store_result {
  * Refused: a network file system, a folder that another process uses, a database of a later program, a
  * damaged one (checked after an unclean end). `why` gets the reason, for people. */
 bool store_open(const char *folder, struct store **store, char *why, size_t size);
+/* The same with the database at url (postgresql://…), which several services may share, each with a folder of its own or, on
+ * machines of their own, with one that they share. NULL: SQLite, in the folder. name: of this service among them; NULL: the
+ * machine's. Both stay the caller's, until the end. */
+bool store_open_at(const char *url, const char *name, const char *folder, struct store **store, char *why, size_t size);
+/* To look at it alone, beside a service that may run: nothing is made, marked, locked or brought up to a later version (which is
+ * refused). Only what reads may be called. */
+bool store_look(const char *url, const char *folder, struct store **store, char *why, size_t size);
+/* The folder's own database, to be moved: also one that was moved before, which nothing else opens. */
+bool store_open_moved(const char *folder, struct store **store, char *why, size_t size);
+/* Brings all of `from`, a folder's own database, to `to`, an empty one that services share, in one transaction, compares every
+ * row, and marks `from` as moved. *before: that had been done already, and both are the same. *rows: {table: n}, the
+ * caller's. False: why; nothing was changed. */
+bool store_migrate(struct store *from, struct store *to, bool *before, json_t **rows, char *why, size_t size);
+bool store_is_shared(const struct store *store); /* may others have the database too? */
+/* Tells the other services on a shared database that something happened to a job; nothing where there are none. */
+void store_notify(struct store *store, const char *kind, const char *job_id);
+/* From now on `heard` is called, in a thread of its own, for what the others tell; after a time in which nothing could be
+ * heard, with the kind "resync" and "". Until the store closes. True where there are no others. */
+typedef void store_heard_fn(void *ctx, const char *kind, const char *job_id);
+bool store_listen(struct store *store, store_heard_fn *heard, void *ctx);
+void store_listen_end(struct store *store);
+/* As which the workers of this process claim. */
+const char *store_embedded_name(const struct store *store);
 /* No other call may be running. NULL-safe; sets *store to NULL. */
 void store_close(struct store **store);
-const char *store_folder(const struct store *store);     /* absolute */
+const char *store_folder(const struct store *store); /* absolute */
+/* Where files lie whose names begin with "objects/" (artifacts/artifacts.h). Before anything else; the caller's, until the end.
+ * What is deleted from the registry is removed there, too. */
+void store_set_artifacts(struct store *store, struct artifacts *artifacts);
+struct artifacts *store_artifacts(const struct store *store);
+/* The file's name relative to the store's folder, if it lies in a bucket; NULL: it lies in the folder. */
+const char *store_far_name(const struct store *store, const char *path);
 const char *store_result_text(enum store_result result); /* "not found", … */
 /* Is the database usable? Writes only when the latest write failed, to see whether the next one would. */
 enum store_result store_state(struct store *store);
@@ -102,6 +132,9 @@ struct job_filter {
 json_t *store_jobs(struct store *store, const struct job_filter *filter, enum store_result *result);
 /* {"queued": 3, "quantizing": 1, …}: all nine states. */
 json_t *store_job_counts(struct store *store);
+/* Jobs, and tasks of jobs, that somebody may claim now, in the queue's order: [{id, epoch}], `most` of them; of a task the epoch is
+ * -1 - its part. The caller's; NULL: failed. */
+json_t *store_waiting(struct store *store, int most);
 /* Seconds that the oldest queued job has waited; 0: none. */
 double store_queue_age(struct store *store);
 
@@ -174,8 +207,19 @@ enum store_result store_variant_delete(struct store *store, const char *model_id
 enum store_result store_variant_file(struct store *store, const char *model_id, const char *variant,
                                      struct store_file *file);
 
+/* Every published file: [{job_id, name (relative to the data folder), size, sha256}]. NULL: failed. The caller's. */
+json_t *store_published(struct store *store);
+bool store_is_published(struct store *store, const char *name); /* true also where it cannot be told */
+/* Outputs that count as completed and are not in the registry: [{job_id, path, name}]. NULL: failed. The caller's. */
+json_t *store_unrecorded(struct store *store);
+
 /* TOKENS: only the SHA-256 of a secret comes here (64 hexadecimal digits). */
-enum store_scope { SCOPE_NONE, SCOPE_READ, SCOPE_SUBMIT, SCOPE_ADMIN };
+/* A worker's token is good for what workers do and nothing else: it is no step between others. */
+enum store_scope { SCOPE_NONE, SCOPE_READ, SCOPE_SUBMIT, SCOPE_ADMIN, SCOPE_WORKER };
+extern const char *const store_scope_names[]; /* "none", "read" … "worker", NULL */
+/* SCOPE_NONE: it names none that a token can have. */
+enum store_scope store_scope_named(const char *name);
+bool store_scope_allows(enum store_scope has, enum store_scope wanted);
 enum store_result store_token_add(struct store *store, const char *name, enum store_scope scope, const char *sha256,
                                   char id[STORE_ID_SIZE]); /* CONFLICT: the name or the secret is there already */
 /* NOT_FOUND: SCOPE_NONE and id "". One lookup by index, no write. */
@@ -187,6 +231,15 @@ enum store_result store_tokens_used(struct store *store, char (*ids)[STORE_ID_SI
 enum store_result store_token_remove(struct store *store, const char *id, bool one_must_stay);
 bool store_token_known(struct store *store, const char *id); /* true when that is unknown */
 int store_token_count(struct store *store);                  /* -1: failed */
+
+/* WORKERS on other machines. who: {name, version, slots, labels [..], machine {..}}. */
+enum store_result store_worker_add(struct store *store, const json_t *who, char id[STORE_ID_SIZE]);
+/* It said something. machine NULL: as it was. NOT_FOUND: it has to introduce itself anew. */
+enum store_result store_worker_seen(struct store *store, const char *id, const json_t *machine, bool draining);
+enum store_result store_worker_remove(struct store *store, const char *id);
+/* [{id, name, version, slots, labels, machine, started_at, seconds_silent, draining, tasks [{job_id, name, status,
+ * progress, attempt}]}] */
+json_t *store_workers(struct store *store);
 
 /* EVENTS: raises the stored high-water mark by n and returns the first id of the block; 0: failed. */
 uint64_t store_event_block(struct store *store, unsigned n);

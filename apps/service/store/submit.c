@@ -91,12 +91,12 @@ static bool is_missing(const json_t *request)
 
 static enum store_result count_waiting(struct store *s, int64_t *n)
 {
-    sqlite3_stmt *row;
+    struct statement *row;
     enum store_result result =
         store__first(s, &s->writer, &row, "SELECT count(*) FROM jobs WHERE status = 'queued'", "");
     if (result != STORE_OK) return result;
-    *n = sqlite3_column_int64(row, 0);
-    sqlite3_reset(row);
+    *n = sql_int64(row, 0);
+    sql_reset(row);
     return STORE_OK;
 }
 
@@ -132,7 +132,7 @@ static enum store_result add_job(struct store *s, const char *id, const json_t *
 static enum store_result replay(struct store *s, const char *token_id, const char *key, const char *body, size_t n,
                                 char (*ids)[STORE_ID_SIZE])
 {
-    sqlite3_stmt *row;
+    struct statement *row;
     enum store_result result = store__run(s, &s->writer, NULL, "DELETE FROM submissions WHERE created_at < ?1", "i",
                                           store__wall() - KEY_LIFE_MS);
     if (result == STORE_OK)
@@ -149,7 +149,7 @@ static enum store_result replay(struct store *s, const char *token_id, const cha
         if (strlen(ids[i]) != STORE_ID_SIZE - 1) result = store__failed(s, STORE_FAILED, "out of memory");
     }
     json_decref(first);
-    sqlite3_reset(row);
+    sql_reset(row);
     return result;
 }
 

@@ -2,6 +2,22 @@
 #include "service/store/sql.h"
 
 #include <stdio.h>
+#include <string.h>
+
+const char *const store_scope_names[] = {"none", "read", "submit", "admin", "worker", NULL};
+
+enum store_scope store_scope_named(const char *name)
+{
+    for (int i = SCOPE_READ; name && store_scope_names[i]; i++)
+        if (strcmp(store_scope_names[i], name) == 0) return (enum store_scope)i;
+    return SCOPE_NONE;
+}
+
+bool store_scope_allows(enum store_scope has, enum store_scope wanted)
+{
+    if (has == SCOPE_WORKER || wanted == SCOPE_WORKER) return has == wanted || has == SCOPE_ADMIN;
+    return has >= wanted;
+}
 
 enum store_result store_token_add(struct store *s, const char *name, enum store_scope scope, const char *sha256,
                                   char id[STORE_ID_SIZE])
@@ -30,31 +46,35 @@ enum store_result store_tokens_used(struct store *s, char (*ids)[STORE_ID_SIZE],
 enum store_scope store_token_check(struct store *s, const char *sha256, char id[STORE_ID_SIZE])
 {
     struct connection *c = store__read(s);
-    sqlite3_stmt *row;
+    struct statement *row;
     enum store_scope scope = SCOPE_NONE;
     id[0] = '\0';
     if (!c) return SCOPE_NONE;
     if (store__first(s, c, &row, "SELECT id, scope FROM tokens WHERE sha256 = ?1", "s", sha256) == STORE_OK) {
         snprintf(id, STORE_ID_SIZE, "%s", store__text(row, 0));
-        scope = (enum store_scope)sqlite3_column_int(row, 1);
-        sqlite3_reset(row);
+        scope = (enum store_scope)(int)sql_int64(row, 1);
+        sql_reset(row);
     }
     store__read_end(s, c);
     return scope;
 }
 
+static const char *scope_name(int scope)
+{
+    return store_scope_names[scope >= SCOPE_READ && scope <= SCOPE_WORKER ? scope : SCOPE_NONE];
+}
+
 json_t *store_tokens(struct store *s)
 {
-    static const char *const scopes[] = {"none", "read", "submit", "admin"};
     struct connection *c = store__read(s);
-    sqlite3_stmt *row;
+    struct statement *row;
     if (!c) return NULL;
     json_t *list = json_array();
     enum store_result result =
         store__first(s, c, &row, "SELECT id, name, scope, created_at, last_used_at FROM tokens ORDER BY id", "");
     for (; result == STORE_OK && list; result = store__next(s, c, row))
         json_array_append_new(list, json_pack("{s:o, s:o, s:s, s:o, s:o}", "id", store__json_text(row, 0), "name",
-                                              store__json_text(row, 1), "scope", scopes[sqlite3_column_int(row, 2) & 3],
+                                              store__json_text(row, 1), "scope", scope_name((int)sql_int64(row, 2)),
                                               "created_at", store__json_time(row, 3), "last_used_at",
                                               store__json_time(row, 4)));
     store__read_end(s, c);
@@ -65,12 +85,12 @@ json_t *store_tokens(struct store *s)
 
 static enum store_result is_the_last(struct store *s, const char *id, bool *last)
 {
-    sqlite3_stmt *row;
+    struct statement *row;
     enum store_result result =
         store__first(s, &s->writer, &row, "SELECT count(*) = 0 FROM tokens WHERE id <> ?1", "s", id);
     if (result != STORE_OK) return result;
-    *last = sqlite3_column_int(row, 0);
-    sqlite3_reset(row);
+    *last = (int)sql_int64(row, 0);
+    sql_reset(row);
     return STORE_OK;
 }
 
@@ -89,12 +109,12 @@ enum store_result store_token_remove(struct store *s, const char *id, bool one_m
 int store_token_count(struct store *s)
 {
     struct connection *c = store__read(s);
-    sqlite3_stmt *row;
+    struct statement *row;
     int n = -1;
     if (!c) return -1;
     if (store__first(s, c, &row, "SELECT count(*) FROM tokens", "") == STORE_OK) {
-        n = sqlite3_column_int(row, 0);
-        sqlite3_reset(row);
+        n = (int)sql_int64(row, 0);
+        sql_reset(row);
     }
     store__read_end(s, c);
     return n;
@@ -103,10 +123,10 @@ int store_token_count(struct store *s)
 bool store_token_known(struct store *s, const char *id)
 {
     struct connection *c = store__read(s);
-    sqlite3_stmt *row;
+    struct statement *row;
     if (!c) return true;
     enum store_result result = store__first(s, c, &row, "SELECT 1 FROM tokens WHERE id = ?1", "s", id);
-    if (result == STORE_OK) sqlite3_reset(row);
+    if (result == STORE_OK) sql_reset(row);
     store__read_end(s, c);
     return result != STORE_NOT_FOUND;
 }

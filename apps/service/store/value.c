@@ -8,9 +8,9 @@
 #include <sys/random.h>
 #include <time.h>
 
-const char *store__text(sqlite3_stmt *statement, int column)
+const char *store__text(struct statement *statement, int column)
 {
-    const char *text = (const char *)sqlite3_column_text(statement, column);
+    const char *text = sql_text(statement, column);
     return text ? text : "";
 }
 
@@ -25,28 +25,28 @@ static json_t *plain_text(const char *text)
     return value ? value : json_null();
 }
 
-json_t *store__json_text(sqlite3_stmt *statement, int column)
+json_t *store__json_text(struct statement *statement, int column)
 {
-    const char *text = (const char *)sqlite3_column_text(statement, column);
+    const char *text = sql_text(statement, column);
     json_t *value = text ? json_string(text) : NULL;
     return value ? value : text ? plain_text(text) : json_null();
 }
 
-json_t *store__json_number(sqlite3_stmt *statement, int column)
+json_t *store__json_number(struct statement *statement, int column)
 {
-    switch (sqlite3_column_type(statement, column)) {
-    case SQLITE_INTEGER: return json_integer(sqlite3_column_int64(statement, column));
-    case SQLITE_FLOAT: return json_real(sqlite3_column_double(statement, column));
+    switch (sql_type(statement, column)) {
+    case SQL_INTEGER: return json_integer(sql_int64(statement, column));
+    case SQL_REAL: return json_real(sql_real(statement, column));
     default: return json_null();
     }
 }
 
-json_t *store__json_time(sqlite3_stmt *statement, int column)
+json_t *store__json_time(struct statement *statement, int column)
 {
     char text[40], day[24];
     struct tm tm;
-    if (sqlite3_column_type(statement, column) != SQLITE_INTEGER) return json_null();
-    int64_t ms = sqlite3_column_int64(statement, column);
+    if (sql_type(statement, column) != SQL_INTEGER) return json_null();
+    int64_t ms = sql_int64(statement, column);
     time_t seconds = (time_t)(ms / 1000);
     if (!gmtime_r(&seconds, &tm)) return json_null();
     strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm);
@@ -54,9 +54,9 @@ json_t *store__json_time(sqlite3_stmt *statement, int column)
     return json_string(text);
 }
 
-json_t *store__json_parsed(sqlite3_stmt *statement, int column)
+json_t *store__json_parsed(struct statement *statement, int column)
 {
-    const char *text = (const char *)sqlite3_column_text(statement, column);
+    const char *text = sql_text(statement, column);
     json_t *value = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
     return value ? value : json_null();
 }

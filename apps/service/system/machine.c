@@ -63,6 +63,15 @@ uint64_t machine_own_memory(void)
     return line_value("/proc/self/status", "VmRSS", value, sizeof value) ? strtoull(value, NULL, 10) * 1024 : 0;
 }
 
+bool machine_process_memory(int pid, uint64_t *resident, uint64_t *most)
+{
+    char path[64], value[64];
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    *resident = line_value(path, "VmRSS", value, sizeof value) ? strtoull(value, NULL, 10) * 1024 : 0;
+    *most = line_value(path, "VmHWM", value, sizeof value) ? strtoull(value, NULL, 10) * 1024 : 0;
+    return *resident > 0;
+}
+
 static uint64_t bytes_under(int parent, const char *name, int depth)
 {
     uint64_t sum = 0;

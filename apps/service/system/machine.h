@@ -10,6 +10,8 @@
 json_t *machine_cpu(void); /* {name, levels, threads, load} */
 void machine_memory(uint64_t *total, uint64_t *available);
 uint64_t machine_own_memory(void); /* resident bytes of this process */
+/* Resident bytes of another process, and the most that it ever had. false: it is not there. */
+bool machine_process_memory(int pid, uint64_t *resident, uint64_t *most);
 /* Bytes of the files under a folder, four folders deep. */
 uint64_t machine_folder_bytes(const char *folder);
 /* The program that reports NVIDIA cards, or NULL. */

@@ -1,0 +1,65 @@
+/*
+ * One job over many workers. Who claims a job estimates it; when its outputs are large and their tensors do not depend on
+ * each other, it is divided and given back. Its parts are claimed like jobs. Each is made in the folder of its own attempt, where
+ * it stays; whoever claims the job when all are done takes the finished tensors from all of its folders (earlier.c), and
+ * verifies, reports and publishes as ever.
+ */
+#include "service/runner/run.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static int parts_for(const struct run *run)
+{
+    const json_t *tasks = json_object_get(run->request, "tasks");
+    double each = json_number_value(json_object_get(run->request, "task_bytes"));
+    if (json_integer_value(json_object_get(tasks, "left")) > 0)
+        return (int)json_integer_value(json_object_get(tasks, "parts"));
+    if (tasks || !run->divisible || each < 1) return 0;
+    double parts = run->bytes / each + 1;
+    return parts < STORE_MOST_PARTS ? (int)parts : STORE_MOST_PARTS;
+}
+
+bool run__split(struct run *run)
+{
+    char text[80];
+    struct worker_link *link = run->scheduler->link;
+    int parts = link->apart ? 0 : parts_for(run);
+    if (parts < 2) return false;
+    snprintf(text, sizeof text, "divided into %d parts", parts);
+    run__log(run, "info", text);
+    pthread_mutex_lock(&run->lock_live);
+    run->ending = true; /* the claim is over with the next word */
+    pthread_mutex_unlock(&run->lock_live);
+    enum store_result result = link->operations->split(link, &run->claim, parts);
+    pthread_mutex_lock(&run->lock_live);
+    run->ending = false;
+    pthread_mutex_unlock(&run->lock_live);
+    run->handed_over = result == STORE_OK;
+    return run->handed_over; /* otherwise it is made here, or ends as the next heartbeat says */
+}
+
+void run__part(struct run *run)
+{
+    char why[300];
+    struct worker_link *link = run->scheduler->link;
+    if (!run__may_go_on(run) || !run__download(run) || !run__may_go_on(run) || !run__quantize(run) ||
+        !run__may_go_on(run))
+        return;
+    pthread_mutex_lock(&run->lock_live);
+    run->ending = true;
+    pthread_mutex_unlock(&run->lock_live);
+    enum store_result result = STORE_BUSY;
+    for (int i = 0; i < 20 && result != STORE_OK && result != STORE_CONFLICT && run__may_go_on(run); i++) {
+        result = link->operations->part_done(link, &run->claim);
+        if (result != STORE_OK && result != STORE_CONFLICT) usleep(200000);
+    }
+    run->handed_over = result == STORE_OK;
+    if (result == STORE_OK) return;
+    pthread_mutex_lock(&run->lock_live);
+    run->lost |= result == STORE_CONFLICT;
+    pthread_mutex_unlock(&run->lock_live);
+    if (result == STORE_CONFLICT || !run__may_go_on(run)) return;
+    link->operations->why(link, why, sizeof why);
+    run__fail(run, why, NULL);
+}
