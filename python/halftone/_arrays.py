@@ -145,11 +145,12 @@ def view(given: Any, what: str, writable: bool = False) -> View:
     return v
 
 
-def floats(given: Any, what: str) -> View:
-    """Floats of 32 bits."""
+def floats(given: Any, what: str, kinds: tuple[str, ...] = ("f32",)) -> View:
+    """Floats of 32 bits, or of one of these kinds."""
     v = view(given, what)
-    if v.dtype != "f32":
-        raise v.fail(f"expected floats of 32 bits, got {v.dtype}")
+    if v.dtype not in kinds:
+        expected = "floats of 32 bits" if kinds == ("f32",) else " or ".join(kinds)
+        raise v.fail(f"expected {expected}, got {v.dtype}")
     return v
 
 

@@ -150,6 +150,7 @@ class Matrix(Sized):
         ("progress", RowsFn),
         ("ctx", C.c_void_p),
         ("n_experts", C.c_int64),
+        ("x_dtype", C.c_char_p),
     ]
 
 
@@ -306,9 +307,32 @@ _CALLS: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
+def _check_whole(path: str) -> None:
+    """Refuses a library that is cut off: the system's loader would be killed by it."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(64)
+            if head[:5] != b"\x7fELF\x02" or len(head) < 64:
+                return  # the loader says what it is not
+            at, sections = (int.from_bytes(head[i : i + 8], "little") for i in (32, 40))
+            segment, n, section, m = (int.from_bytes(head[i : i + 2], "little") for i in (54, 56, 58, 60))
+            ends = [at + segment * n, sections + section * m]
+            file.seek(at)
+            table = file.read(segment * n)
+    except OSError:
+        return  # it is looked for elsewhere, or the loader says why not
+    for entry in range(0, len(table) - 55, segment or 56):  # p_offset, p_filesz
+        offset, length = (int.from_bytes(table[entry + i : entry + i + 8], "little") for i in (8, 32))
+        ends.append(offset + length)
+    if size < max(ends):
+        raise errors.LibraryError(f"the library cannot be loaded: it has {size} bytes of {max(ends)}", path)
+
+
 def _load() -> C.CDLL:
     """The library of the package, or the one that HALFTONE_LIBRARY names."""
     path = os.environ.get("HALFTONE_LIBRARY") or str(Path(__file__).parent / "libhalftone.so")
+    _check_whole(path)
     try:
         library = C.CDLL(path)
     except OSError as error:

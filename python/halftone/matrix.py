@@ -97,7 +97,7 @@ def quantize_matrix(
     scheme: str,
     x: Any,
     *,
-    dtype: str = "bf16",
+    dtype: str | None = None,
     importance: Any = None,
     amax: float = 0.0,
     threads: int = 0,
@@ -107,17 +107,19 @@ def quantize_matrix(
 
     Args:
         scheme: ``"nf4"``, or with options, ``"gptq:bits=3,group=64"`` (:func:`halftone.schemes` lists them).
-        x: float32 of shape (n_out, n_in), contiguous: NumPy, PyTorch or a buffer.
-        dtype: of the model that it belongs to: ``"f32"``, ``"f16"`` or ``"bf16"``.
+        x: float32, float16 or bfloat16 of shape (n_out, n_in), contiguous: NumPy, PyTorch or a buffer.
+        dtype: of the model that it belongs to: ``"f32"``, ``"f16"`` or ``"bf16"``; None: that of ``x``, bf16 for float32.
         importance: float32 of shape (n_in,), not negative.
         amax: largest magnitude of all matrices that are fused with it; 0: of this one alone.
         threads: 0 takes every core.
         progress: is told the rows that are done.
     """
-    given = _arrays.floats(x, "x")
+    given = _arrays.floats(x, "x", ("f32", "f16", "bf16"))
     if len(given.shape) != 2:
         raise given.fail(f"expected a matrix, got the shape {given.shape}")
+    dtype = dtype or (given.dtype if given.dtype != "f32" else "bf16")
     name, matrix = _request(scheme, given.shape[0], given.shape[1], dtype, threads)
+    matrix.x_dtype = given.dtype.encode()
     weights = None if importance is None else _arrays.floats(importance, "importance")
     if weights is not None:
         if weights.shape != given.shape[1:]:
@@ -156,6 +158,21 @@ def _take(matrix: QuantizedMatrix, part: _l.Part) -> _arrays.View:
         raise v.fail(f"expected {wanted[0]} of the shape {wanted[1]}, got {v.dtype} of {v.shape}")
     part.shape[0], part.n_bytes = n_bytes, n_bytes
     return v
+
+
+def parts_of(matrix: QuantizedMatrix) -> dict[str, str]:
+    """The dtypes of a matrix's parts, by suffix, as its scheme says."""
+    return {_l.text(part.suffix): _l.text(part.dtype) for part in _parts(*_request_of(matrix))}
+
+
+def _request_of(matrix: QuantizedMatrix) -> tuple[bytes, _l.Matrix]:
+    return _request(matrix.scheme, matrix.n_out, matrix.n_in, matrix.dtype, 0)
+
+
+def check_parts(matrix: QuantizedMatrix) -> None:
+    """Refuses parts that are not as the scheme says."""
+    for part in _parts(*_request_of(matrix)):
+        _take(matrix, part)
 
 
 def dequantize(

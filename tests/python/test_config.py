@@ -1,29 +1,34 @@
 """One-command quantization: configurations, and what becomes of methods."""
 import logging
+import os
 from pathlib import Path
 
 import halftone
 import pytest
 from halftone import ModelParams, QuantizationConfig
 
+# Neither NumPy nor PyTorch has a part in it.
+pytestmark = pytest.mark.skipif(os.environ["HT_WITH"] != "bare", reason="run in the bare environment")
+
 
 def config(model, output, **members):
-    return QuantizationConfig(model=ModelParams(model_name=model), output_path=output, calibration_samples=2, **members)
+    members = {"calibration_samples": 12, "options": {"ctx": 64}, **members}  # a short text
+    return QuantizationConfig(model=ModelParams(model_name=model), output_path=output, **members)
 
 
 def test_as_the_guide_has_it(model, tmp_path):
     c = QuantizationConfig(
         model=ModelParams(model_name=str(model)), method="awq_q4_0", output_path=str(tmp_path / "model.gguf"),
-        output_format="gguf", calibration_samples=2)
+        output_format="gguf", calibration_samples=12, options={"ctx": 64})
     result = halftone.quantize(c)
     assert 3.2 < result["compression_ratio"] < 3.3
     assert result["output_size"] == (tmp_path / "model.gguf").stat().st_size
     assert result["original_size"] == result["source"]["bytes"] and result["output_path"] == str(tmp_path / "model.gguf")
-    assert result["recipe"]["method"] == "awq_q4_0" and "weighted by the activations" in result["notes"][0]
+    assert result["recipe"]["method"] == "awq_q4_0" and "AWQ's scales" in result["notes"][0]
 
 
 @pytest.mark.parametrize("method, path, made, ratio", [
-    ("awq_q4_1", "a.gguf", "Q4_1", 2.9), ("awq_f16", "a.gguf", "F16", 0.99), ("bnb_4bit", "a.safetensors", "nf4", 2.0),
+    ("awq_q4_1", "a.gguf", "awq_Q4_1", 2.9), ("awq_f16", "a.gguf", "awq_F16", 0.99), ("bnb_4bit", "a.safetensors", "nf4", 2.0),
     ("bnb_8bit", "a.pytorch", "int8", 1.5), ("q4_0", "a.gguf", "Q4_0", 3.2), ("q8_0", "a.gguf", "Q8_0", 1.8),
     ("f16", "a.safetensors", "F16", 0.9), ("Q5_K_M", "a.gguf", "Q5_K_M", 2.6),
 ])
@@ -47,8 +52,8 @@ def test_batch(model, tmp_path, caplog):
 
 def test_recipe(model, tmp_path):
     recipe = Path(model).parent / "production/balanced.yaml"
-    result = halftone.quantize(model, output=tmp_path / "m.gguf", config=recipe, chunks=2)
-    assert result["outputs"][0]["type"] == "Q4_0"
+    result = halftone.quantize(model, output=tmp_path / "m.gguf", config=recipe, chunks=12, ctx=64)
+    assert result["outputs"][0]["type"] == "awq_Q4_0"
 
 
 def test_refused(model, tmp_path):

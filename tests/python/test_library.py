@@ -25,6 +25,34 @@ def test_other_library():
     assert "LibraryError" in done.stderr and "another version" in done.stderr
 
 
+def test_library_of_another_version(tmp_path):
+    """The very library, but for the number that it says."""
+    data = Path(os.environ.get("HALFTONE_LIBRARY") or Path(halftone.__file__).parent / "libhalftone.so").read_bytes()
+    own = halftone.__version__.encode() + b"\0"
+    assert own in data
+    (tmp_path / "libhalftone.so").write_bytes(data.replace(own, b"9" + own[1:]))
+    package = Path(halftone.__file__).parent  # what the library needs lies there, or where auditwheel has put it
+    folders = os.pathsep.join(map(str, (package, package.with_name("halftone.libs"))))
+    done = run("import halftone", HALFTONE_LIBRARY=str(tmp_path / "libhalftone.so"), LD_LIBRARY_PATH=folders)
+    assert "LibraryError" in done.stderr and f"the package of {halftone.__version__}" in done.stderr, done.stderr
+
+
+def test_half_a_library(tmp_path):
+    library = Path(os.environ.get("HALFTONE_LIBRARY") or Path(halftone.__file__).parent / "libhalftone.so")
+    data = library.read_bytes()
+    for size in (0, 10, 100, 5000, len(data) // 2, len(data) - 100):
+        (tmp_path / "libhalftone.so").write_bytes(data[:size])
+        done = run("import halftone", HALFTONE_LIBRARY=str(tmp_path / "libhalftone.so"), LD_PRELOAD="")
+        assert done.returncode == 1 and "LibraryError" in done.stderr and "cannot be loaded" in done.stderr
+
+
+@pytest.mark.skipif("asan" in os.environ.get("HALFTONE_LIBRARY", ""), reason="a library under a sanitizer is slow")
+def test_import_takes_little_time():
+    """Less than 50 ms of processor time, the least of ten."""
+    code = "import time; t = time.process_time(); import halftone; print(time.process_time() - t)"
+    assert min(float(run(code).stdout) for _ in range(10)) < 0.05
+
+
 def test_import_is_light():
     code = "import sys, halftone; print(sorted({'torch', 'numpy', 'tqdm', 'dataclasses', 'json'} & set(sys.modules)))"
     before = "import sys; print(sorted({'torch', 'numpy', 'tqdm', 'dataclasses', 'json'} & set(sys.modules)))"

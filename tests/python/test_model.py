@@ -1,5 +1,7 @@
 """Open models: tensors, tokens, logits, text; threads, forks and closed handles."""
+import array
 import os
+import signal
 import threading
 
 import halftone
@@ -54,6 +56,20 @@ def test_logits_go_on(model):
             m.logits([m.vocabulary + 1])
 
 
+def test_long_logits(model):
+    """More tokens than the engine takes at once: the same as in two calls, whichever rows are asked for."""
+    with halftone.Model(model) as m:
+        ids = (m.tokenizer.encode(TEXT, around=True) * 300)[:700]
+        whole = bytes(m.logits(ids, kind="buffer"))
+        row = m.vocabulary * 4
+        assert whole[: 512 * row] == bytes(m.logits(ids[:512], kind="buffer"))
+        assert whole[512 * row :] == bytes(m.logits(ids[512:], at=512, kind="buffer"))
+        for n in (1, 189):
+            assert whole[-n * row :] == bytes(m.logits(ids, n=n, kind="buffer"))
+        with pytest.raises(halftone.HalftoneError, match="context"):
+            m.logits(ids * 2)
+
+
 def test_generate(model):
     with halftone.Model(model) as m:
         text = m.generate(TEXT, 8)
@@ -105,15 +121,58 @@ def test_two_threads(model):
         assert len(done) + len(refused) == 12 and done
 
 
-def test_forked(model):
-    m = halftone.Model(model)
+def test_interrupted(model):
+    """Ctrl-C during a call: it ends at once, and the model can be used again."""
+    with halftone.Model(model) as m:
+        ids = (m.tokenizer.encode(TEXT, around=True) * 400)[:1000]
+        expected = m.logits(ids[:5], kind="buffer")
+        # again and again: a text may come to its end before
+        for call in (lambda: [m.logits(ids, n=1) for _ in range(1000)], lambda: [list(m.generate(TEXT, 100000, ctx=100000)) for _ in range(1000)]):
+            timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+            timer.start()
+            with pytest.raises(KeyboardInterrupt):
+                call()
+            timer.join()
+        assert bytes(m.logits(ids[:5], kind="buffer")) == bytes(expected)
+
+
+def in_a_child(work):
+    """Is what work() gives true in a forked process?"""
     child = os.fork()
     if child == 0:
         try:
-            m.n_layers
-        except halftone.UsageError as error:
-            os._exit(0 if "forked" in str(error) else 2)
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert m.n_layers == 8
+            os._exit(0 if work() else 2)
+        except BaseException:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def refused_as_forked(call):
+    try:
+        call()
+    except halftone.UsageError as error:
+        return "forked" in str(error)
+    return False
+
+
+def test_forked(model, tmp_path):
+    """Handles of the parent are refused in a child; what the child opens works, and the parent's still work."""
+    m, alone, job = halftone.Model(model), halftone.Tokenizer(model), halftone.Job("quantize")
+    text, tokenizer, ids = m.generate(TEXT, 4), m.tokenizer, m.tokenizer.encode(TEXT)
+    m.logits(ids, n=1)  # threads have run
+    for call in (lambda: m.n_layers, lambda: m.logits(ids), lambda: next(text), lambda: tokenizer.encode("a"), lambda: alone.encode("a"),
+                 lambda: m.generate(TEXT), lambda: job.set("type", "Q4_0"), lambda: m.tensors["lm_head.weight"].read(0, 1)):
+        assert in_a_child(lambda call=call: refused_as_forked(call))
+
+    def own():
+        m.close()
+        with halftone.Model(model) as new:
+            new.logits(ids, n=1)
+            packed = halftone.encode("q4_k", memoryview(array.array("f", [0.5] * 4096)).cast("B").cast("f", (16, 256)))
+            return halftone.quantize(model, "Q4_0", tmp_path) and memoryview(packed).nbytes == 16 * 144
+
+    assert in_a_child(own)
+    assert m.n_layers == 8 and "".join(text) and alone.encode("a")
+    job.close()
+    alone.close()
     m.close()

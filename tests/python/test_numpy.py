@@ -57,3 +57,14 @@ def test_matrix():
         back = halftone.dequantize(q)
         assert back.shape == x.shape and np.sqrt(((back - x) ** 2).mean()) < 0.2, scheme.name
         assert 4 < q.bits_per_weight < 9, scheme.name
+
+
+def test_matrix_in_16_bits():
+    """The bytes are those of the same numbers in 32 bits, and the dtype is the model's."""
+    half = np.random.default_rng(1).standard_normal((64, 256)).astype(np.float16)
+    a, b = halftone.quantize_matrix("nf4", half), halftone.quantize_matrix("nf4", half.astype(np.float32), dtype="f16")
+    assert a.dtype == b.dtype == "f16" and halftone.quantize_matrix("nf4", half.astype(np.float32)).dtype == "bf16"
+    assert all(np.array_equal(a.parts[s], part) for s, part in b.parts.items())
+    half[2, 7] = np.nan
+    with pytest.raises(halftone.NonFiniteError, match="row 2, column 7"):
+        halftone.quantize_matrix("nf4", half)

@@ -63,6 +63,19 @@ def test_size_counts_scales(mode, bits):
     assert LayerQuantizer().get_quantized_size_ratio(linear()) == 1
 
 
+def test_given_in_16_bits():
+    """Weights go to the library as they are, and the bytes are those of the same numbers in 32 bits."""
+    for dtype, name in ((torch.bfloat16, "bf16"), (torch.float16, "f16")):
+        x = linear().weight.detach().to(dtype)
+        for scheme in halftone.schemes():
+            if scheme.can_write:
+                a, b = halftone.quantize_matrix(scheme.name, x), halftone.quantize_matrix(scheme.name, x.float(), dtype=name)
+                assert a.dtype == name and all(torch.equal(a.parts[s].view(torch.uint8), p.view(torch.uint8)) for s, p in b.parts.items())
+    x[3, 5] = float("inf")
+    with pytest.raises(halftone.NonFiniteError, match="row 3, column 5"):
+        halftone.quantize_matrix("nf4", x)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_back(mode):
     layer = linear()

@@ -65,6 +65,11 @@ class QuantizedLinear(nn.Module):
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=bias.requires_grad)
 
     @property
+    def part_dtypes(self) -> dict[str, str]:
+        """The parts' dtypes, as checkpoints name them."""
+        return dict(self._dtypes)
+
+    @property
     def parts(self) -> dict[str, torch.Tensor]:
         return {suffix: getattr(self, name).detach() for suffix, name in self._names.items()}
 
@@ -134,4 +139,4 @@ class DynamicLinear(Int8Linear):
 
 
 def quantize_weight(scheme: str, weight: torch.Tensor) -> QuantizedMatrix:
-    return quantize_matrix(scheme, weight.float().contiguous(), dtype=DTYPES[weight.dtype])
+    return quantize_matrix(scheme, weight.contiguous(), dtype=DTYPES[weight.dtype])

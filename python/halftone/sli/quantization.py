@@ -14,7 +14,6 @@ was only where the mode is NONE or ``llm_int8_skip_modules`` says so.
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 import logging
 import re
@@ -37,6 +36,7 @@ from ._linear import (
     quantize_weight,
     weight_of,
 )
+from ._modules import rebuilt
 
 logger = logging.getLogger(__name__)
 
@@ -158,15 +158,6 @@ def _mode(mode: str | QuantizationMode) -> QuantizationMode:
         ) from None
 
 
-def _rebuilt(module: nn.Module, replaced: dict[int, nn.Module]) -> nn.Module:
-    """The module with others in the place of some of its own. What is not replaced is shared with the original."""
-    memo: dict[int, Any] = dict(replaced)
-    for tensor in (*module.parameters(), *module.buffers()):
-        memo[id(tensor)] = tensor
-    result: nn.Module = copy.deepcopy(module, memo)
-    return result
-
-
 class LayerQuantizer:
     """Quantizes layers, and turns them back.
 
@@ -204,7 +195,7 @@ class LayerQuantizer:
         found = [(n, m) for n, m in layer.named_modules(prefix=layer_name) if is_linear(m)]
         if not found:
             raise errors.UnsupportedError(f"there is no Linear in this {type(layer).__name__}", layer_name)
-        return _rebuilt(layer, {id(m): self._quantize(m, n) for n, m in found if not self.config.skips(n)})
+        return rebuilt(layer, {id(m): self._quantize(m, n) for n, m in found if not self.config.skips(n)})
 
     def _quantize(self, layer: nn.Module, name: str) -> nn.Module:
         weight, c = weight_of(layer, name), self.config
@@ -234,7 +225,7 @@ class LayerQuantizer:
         found = [m for m in layer.modules() if _quantized(m)]
         if not found:
             raise errors.UsageError("nothing in it is quantized", type(layer).__name__)
-        return _rebuilt(layer, {id(m): self._dequantize(m) for m in found})
+        return rebuilt(layer, {id(m): self._dequantize(m) for m in found})
 
     def _dequantize(self, layer: nn.Module) -> nn.Linear:
         weight = layer.dequantized() if isinstance(layer, QuantizedLinear) else _bitsandbytes.dequantized(layer)
@@ -318,7 +309,7 @@ class AdaptiveQuantizer:
             raise errors.UsageError("no Linear of it is to be quantized", type(model).__name__)
         if id(model) in replaced:
             return replaced[id(model)]
-        return _rebuilt(model, replaced)
+        return rebuilt(model, replaced)
 
     @staticmethod
     def _linears(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
