@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""The official clients of OpenAI and Ollama, unmodified, against our service: every method that we serve, whole and streamed,
-and their own kinds of errors. And the probabilities that the endpoint tells are those that `halftone eval` sums up.
+"""The official clients of OpenAI and Ollama in Python and JavaScript and LangChain's classes for both, unmodified, against our
+service: every method that we serve, whole and streamed, and their own kinds of errors. And the probabilities that the endpoint
+tells are those that `halftone eval` sums up.
 
-Environment: HT_CLI, HT_CLIENTS_PYTHON. Exit status: 0 passed, 1 failed, 77 skipped.
+Environment: HT_CLI, HT_CLIENTS_PYTHON, HT_CLIENTS_NODE. Exit status: 0 passed, 1 failed, 77 skipped.
 """
+import asyncio
 import json
 import math
 import os
@@ -14,13 +16,16 @@ import sys
 import tempfile
 import threading
 import time
+from typing import Literal
 
 python = os.environ.get("HT_CLIENTS_PYTHON")
 if python and pathlib.Path(python).parent != pathlib.Path(sys.executable).parent:
     os.execv(python, [python, *sys.argv])
 try:
+    import langchain_served
     import ollama
     import openai
+    import pydantic
 except ImportError as missing:
     print(f"SKIPPED check_served: the Python package {missing.name} is not here")
     sys.exit(77)
@@ -30,6 +35,7 @@ CLI = os.environ.get("HT_CLI", str(ROOT / "build" / "halftone"))
 MODEL = ROOT / "examples" / "model"
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 8}, "count": {"type": "integer"}},
           "required": ["name", "count"], "additionalProperties": False}
+LOOK = {"type": "function", "function": {"name": "look", "description": "Looks at x.", "parameters": {"type": "object"}}}
 failures = 0
 HELLO = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Tell me about the sea."}]
 
@@ -51,6 +57,11 @@ def raises(what, kind, call, **members):
     check(f"{what}: an error", False, result)
 
 
+class Thing(pydantic.BaseModel):
+    name: Literal["sea", "land"]
+    count: int
+
+
 class Served:
     def __init__(self, models, *arguments):
         self.data = tempfile.mkdtemp(prefix="halftone-served-")
@@ -69,7 +80,7 @@ class Served:
 def openai_client(port):
     c = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="any", max_retries=0)
     names = [m.id for m in c.models.list()]
-    check("models", sorted(names) == ["lines", "vectors"], names)
+    check("models", sorted(names) == ["caller", "lines", "vectors"], names)
     check("a model", c.models.retrieve("lines").id == "lines")
     say = dict(model="lines", messages=HELLO, max_tokens=20, seed=4, temperature=0.8)
     whole = c.chat.completions.create(**say, logprobs=True, top_logprobs=2)
@@ -82,6 +93,16 @@ def openai_client(port):
     kind = {"type": "json_schema", "json_schema": {"name": "thing", "strict": True, "schema": SCHEMA}}
     made = c.chat.completions.create(**dict(say, max_tokens=200), response_format=kind).choices[0]
     check("chat: a schema", made.finish_reason == "stop" and set(json.loads(made.message.content)) == {"name", "count"}, made)
+    parsed = c.chat.completions.parse(**dict(say, max_tokens=200), response_format=Thing).choices[0].message.parsed
+    check("chat: a class", isinstance(parsed, Thing), parsed)
+    with c.chat.completions.stream(**say) as events:
+        deltas = [e.delta for e in events if e.type == "content.delta"]
+        check("chat: the stream helper", "".join(deltas) == whole.choices[0].message.content, deltas)
+    raw = c.chat.completions.with_raw_response.create(**say)
+    check("chat: the raw answer", raw.status_code == 200 and raw.parse().choices[0].message.content == whole.choices[0].message.content)
+    call = {"type": "json_schema", "json_schema": {"name": "call", "schema": langchain_served.CALL}}
+    called = c.chat.completions.create(model="caller", messages=HELLO, max_tokens=900, seed=7, response_format=call, tools=[LOOK]).choices[0]
+    check("chat: a call of a tool", called.finish_reason == "tool_calls" and "x" in json.loads(called.message.tool_calls[0].function.arguments), called)
     text = c.completions.create(model="lines", prompt="Once upon", max_tokens=8, logprobs=2, echo=True, stop=["zzz"])
     check("completion", text.choices[0].text.startswith("Once upon"), text)
     pieces = list(c.completions.create(model="lines", prompt="Once upon", max_tokens=8, seed=1, stream=True))
@@ -104,9 +125,33 @@ def openai_client(port):
         next(iter(stream))  # and leaves
 
 
+async def both_at_once(port):
+    """The asynchronous clients."""
+    async with openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="any", max_retries=0) as c:
+        say = dict(model="lines", messages=HELLO, max_tokens=12, temperature=0)
+        one, other, stream = await asyncio.gather(c.chat.completions.create(**say), c.chat.completions.create(**say), c.chat.completions.create(**say, stream=True))
+        streamed = "".join([p.choices[0].delta.content or "" async for p in stream])
+        check("AsyncOpenAI", one.choices[0].message.content == other.choices[0].message.content == streamed, streamed)
+        check("AsyncOpenAI: models", len([m async for m in c.models.list()]) == 3)
+    c = ollama.AsyncClient(host=f"http://127.0.0.1:{port}")
+    say = dict(model="lines", messages=HELLO, options={"num_predict": 12, "temperature": 0})
+    whole, stream = await asyncio.gather(c.chat(**say), c.chat(**say, stream=True))
+    check("AsyncClient", "".join([p.message.content async for p in stream]) == whole.message.content)
+    check("AsyncClient: embed", len((await c.embed(model="vectors", input="a")).embeddings) == 1)
+
+
+def javascript(port):
+    modules = os.environ.get("HT_CLIENTS_NODE")
+    if not modules or not shutil.which("node"):
+        return print("SKIPPED check_served: the JavaScript clients are not here (node, npm)")
+    done = subprocess.run(["node", str(ROOT / "tests/parity/served.mjs"), str(port)], capture_output=True, text=True, timeout=300)
+    print(done.stdout, end="")
+    check("the JavaScript clients", done.returncode == 0, done.stderr[-1500:])
+
+
 def ollama_client(port):
     c = ollama.Client(host=f"http://127.0.0.1:{port}")
-    check("list", sorted(m.model for m in c.list().models) == ["lines:latest", "vectors:latest"])
+    check("list", sorted(m.model for m in c.list().models) == ["caller:latest", "lines:latest", "vectors:latest"])
     options = {"num_predict": 12, "seed": 5}
     whole = c.generate(model="lines", prompt="Once", options=options)
     check("generate", whole.done and whole.eval_count == 12 and whole.total_duration > 0, whole)
@@ -134,7 +179,7 @@ def ollama_client(port):
     check("create of a file", c.generate(model="brought", prompt="Once", options=options).eval_count == 12)
     for name in ("mine:1", "small", "brought"):
         c.delete(name)
-    check("delete", sorted(m.model for m in c.list().models) == ["lines:latest", "vectors:latest"])
+    check("delete", sorted(m.model for m in c.list().models) == ["caller:latest", "lines:latest", "vectors:latest"])
     check("pull: it is here", c.pull("lines").status == "success")
     check("unload", c.generate(model="lines", prompt="", keep_alive=0).done_reason == "unload")
     for what, call, status in (("chat", lambda: c.chat(model="nothing", messages=HELLO), 404), ("delete", lambda: c.delete("nothing"), 404),
@@ -163,6 +208,10 @@ work = pathlib.Path(tempfile.mkdtemp(prefix="halftone-served-"))
 models = work / "models"
 shutil.copytree(MODEL, models / "lines")
 shutil.copytree(MODEL, models / "vectors")
+shutil.copytree(MODEL, models / "caller")
+(models / "caller" / "chat_template.jinja").write_text(
+    "{% for t in tools or [] %}{{ t | tojson }}\n{% endfor %}{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}"
+    "{% for c in m.tool_calls or [] %}{{ c.function.name }}({{ c.function.arguments.x }}){% endfor %}\n{% endfor %}assistant:")
 (models / "vectors" / "1_Pooling").mkdir()
 (models / "vectors" / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
 served = Served(models, "--run-exact", "1")
@@ -170,6 +219,9 @@ start = time.monotonic()
 try:
     openai_client(served.port)
     ollama_client(served.port)
+    asyncio.run(both_at_once(served.port))
+    javascript(served.port)
+    langchain_served.run(check, served.port)
     same_as_eval(served.port)
 finally:
     served.close()

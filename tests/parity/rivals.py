@@ -1,15 +1,14 @@
 """Folders as the programs that quantize write them, each with its own quantizer, packer and configuration, and the model's
 weights as that program decodes them from the folder: rows of check_packed_logits.py that need the Python of GPTQModel."""
-import importlib.machinery
 import json
 import logging
 import os
 import pathlib
 import shutil
-import sys
 import types
 
 import clients
+from no_datasets import without_datasets
 import torch
 from compressed_tensors.compressors import ModelCompressor
 from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme, apply_quantization_config
@@ -50,19 +49,6 @@ def gptqmodel(**options):
 
 
 # ---- AutoRound: rounds to nearest and exports; its own layers load its own form, GPTQModel's the others ----
-
-def without_datasets():
-    """AutoRound asks for `datasets` when it is imported, and needs it to calibrate alone."""
-    class Nothing(types.ModuleType):
-        def __getattr__(self, name):
-            if name.startswith("__"):
-                raise AttributeError(name)
-            return type(name, (), {})
-
-    if "datasets" not in sys.modules:
-        sys.modules["datasets"] = Nothing("datasets")
-        sys.modules["datasets"].__spec__ = importlib.machinery.ModuleSpec("datasets", None)
-
 
 def auto_round(form, **options):
     def make(source, folder):

