@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TypeVar
 
 from . import errors
@@ -13,42 +13,62 @@ from . import errors
 T = TypeVar("T")
 
 
-def interruptible(call: Callable[[], T], cancel: Callable[[], None]) -> T:
+def interruptible(call: Callable[[], T], cancel: Callable[[], None], *uses: AbstractContextManager[None]) -> T:
     """Makes a call of the library in a thread of its own, while the main thread waits for it or for Ctrl-C.
 
     The interpreter runs signal handlers in the main thread alone, and not while that is inside a call. What a handler
-    raises cancels the call, and is raised when the call has ended.
+    raises cancels the call, and is raised when the call has ended. Handlers raise anywhere, even while the thread is
+    being started: so the thread itself holds the handles that it uses (`uses`), and asks first whether anybody waits.
     """
     if threading.current_thread() is not threading.main_thread():
-        return call()
-    ended = threading.Event()
+        return _with(uses, call)
+    ended, guard = threading.Event(), threading.Lock()
     results: list[T] = []
     failures: list[BaseException] = []
     interrupt: BaseException | None = None
+    begun = given_up = started = False
 
     def work() -> None:
+        nonlocal begun
+        with guard:
+            if given_up:
+                return
+            begun = True
         try:
-            results.append(call())
+            results.append(_with(uses, call))
         except BaseException as failure:
             failures.append(failure)
         finally:
             ended.set()
 
     thread = threading.Thread(target=work, name="halftone", daemon=True)
-    thread.start()
-    while not ended.is_set():
+    while True:
         try:
+            if not started:
+                started = True
+                thread.start()
             if interrupt is not None:
+                with guard:
+                    given_up = not begun
+                if given_up:
+                    break
                 cancel()
-            ended.wait(0.2)  # a signal that another thread took wakes nobody
+            if ended.wait(0.2):  # a signal that another thread took wakes nobody
+                break
         except BaseException as raised:
             interrupt = interrupt or raised
-    thread.join()
     if interrupt is not None:
         raise interrupt
     if failures:
         raise failures[0]
     return results[0]
+
+
+def _with(uses: tuple[AbstractContextManager[None], ...], call: Callable[[], T]) -> T:
+    with ExitStack() as stack:
+        for use in uses:
+            stack.enter_context(use)
+        return call()
 
 
 class Handle:

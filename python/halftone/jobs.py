@@ -89,18 +89,19 @@ class Job:
             self._lines.append((level, _l.text(line)))
 
         on_progress, on_log = _l.ProgressFn(tell), _l.LogFn(log)
-        with self._use.use():
+
+        def work() -> int:
             _l.lib.ht_job_on_progress(self._handle, on_progress, None)
             _l.lib.ht_job_on_log(self._handle, on_log, None)
             try:
-                code = _call.interruptible(
-                    lambda: call(self._handle, *before, C.byref(out), C.byref(diag)), self.cancel
-                )
+                return call(self._handle, *before, C.byref(out), C.byref(diag))
             finally:
                 _l.lib.ht_job_on_progress(self._handle, _l.ProgressFn(), None)
                 _l.lib.ht_job_on_log(self._handle, _l.LogFn(), None)
                 listener.close()
                 self._hand_over()
+
+        code = _call.interruptible(work, self.cancel, self._use.use())
         if listener.raised is not None:
             raise listener.raised
         _l.check(code, diag)

@@ -228,10 +228,11 @@ class Generation(Iterator[str]):
 
     def _begin(self, call: Any, *arguments: Any) -> None:
         diag = _l.Diag()
-        with self._use.use():
-            code = _call.interruptible(
-                lambda: call(self._handle, *arguments, C.byref(diag)), lambda: _l.lib.ht_generator_cancel(self._handle)
-            )
+        code = _call.interruptible(
+            lambda: call(self._handle, *arguments, C.byref(diag)),
+            lambda: _l.lib.ht_generator_cancel(self._handle),
+            self._use.use(),
+        )
         _l.check(code, diag)
 
     def __iter__(self) -> Generation:
@@ -240,16 +241,18 @@ class Generation(Iterator[str]):
     def __next__(self) -> str:
         if self._use.closed:
             raise StopIteration
-        piece, n, diag = C.c_void_p(), C.c_size_t(), _l.Diag()
-        with self._use.use():
-            code = _call.interruptible(
-                lambda: _l.lib.ht_generator_next(self._handle, C.byref(piece), C.byref(n), C.byref(diag)),
-                lambda: _l.lib.ht_generator_cancel(self._handle),
-            )
-            _l.check(code, diag)
-            if not n.value:
-                raise StopIteration
-            return C.string_at(piece.value or 0, n.value).decode("utf-8", "replace")
+        diag = _l.Diag()
+
+        def piece() -> tuple[int, bytes]:
+            at, n = C.c_void_p(), C.c_size_t()
+            code = _l.lib.ht_generator_next(self._handle, C.byref(at), C.byref(n), C.byref(diag))
+            return code, C.string_at(at.value, n.value) if at.value else b""
+
+        code, text = _call.interruptible(piece, lambda: _l.lib.ht_generator_cancel(self._handle), self._use.use())
+        _l.check(code, diag)
+        if not text:
+            raise StopIteration
+        return text.decode("utf-8", "replace")
 
     @property
     def stats(self) -> dict[str, Any]:
@@ -397,16 +400,13 @@ class Model:
             raise errors.UsageError(f"expected 1 to {len(array)} rows of logits, got {count}", "n")
         result, where = _arrays.new(kind, "f32", (count, self.vocabulary))
         diag = _l.Diag()
-        with self._use.use():
-            try:
-                code = _call.interruptible(
-                    lambda: _l.lib.ht_model_logits(
-                        self._handle, array, len(array), at, count, where, C.byref(diag)
-                    ),
-                    lambda: _l.lib.ht_model_cancel(self._handle, True),
-                )
-            finally:
-                _l.lib.ht_model_cancel(self._handle, False)
+
+        def compute() -> int:
+            _l.lib.ht_model_cancel(self._handle, False)  # what was meant for a call before
+            code: int = _l.lib.ht_model_logits(self._handle, array, len(array), at, count, where, C.byref(diag))
+            return code
+
+        code = _call.interruptible(compute, lambda: _l.lib.ht_model_cancel(self._handle, True), self._use.use())
         _l.check(code, diag)
         return result
 

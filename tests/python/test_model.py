@@ -136,6 +136,32 @@ def test_interrupted(model):
         assert bytes(m.logits(ids[:5], kind="buffer")) == bytes(expected)
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_interrupted_at_once(model, monkeypatch, begun):
+    """Ctrl-C just as the call's thread is started: it does not go on behind the caller, who may close what it uses."""
+    start, raised = threading.Thread.start, []
+
+    def interrupted(thread):
+        if thread.name != "halftone" or raised:
+            return start(thread)
+        raised.append(thread)
+        if begun:
+            start(thread)
+        raise KeyboardInterrupt
+
+    for call in (lambda m: m.logits(list(range(3, 259)) * 3), lambda m: list(m.generate(TEXT * 20, 1000)), lambda m: next(m.generate(TEXT * 20, 9))):
+        with halftone.Model(model) as m:
+            expected = bytes(m.logits([1, 2], kind="buffer"))
+            raised.clear()
+            with monkeypatch.context() as patch:
+                patch.setattr(threading.Thread, "start", interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    call(m)
+            assert len(raised) == 1 and m._use._users == 0
+            assert not any(thread.name == "halftone" and thread.is_alive() for thread in threading.enumerate() if thread not in raised)
+            assert bytes(m.logits([1, 2], kind="buffer")) == expected
+
+
 def in_a_child(work):
     """Is what work() gives true in a forked process?"""
     child = os.fork()
