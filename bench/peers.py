@@ -1,29 +1,34 @@
 #!/usr/bin/env python3
-"""Loss at the same bits, ours beside AutoRound's, GPTQModel's, bitsandbytes' and hqq's in one run: each makes its own file of the same
-model, with the same calibration text, and `halftone compare` reads all of them and measures their divergence from the source.
+"""Loss at the same bits, ours beside llama.cpp's, AutoRound's, GPTQModel's, bitsandbytes' and hqq's in one run: each makes its own file
+of the same model, with the same calibration text, and `halftone compare` reads all of them and measures their divergence from the source.
 
     eval "$(tests/parity/setup.sh)"      # installs the rivals, once
     HT_CLI=build/halftone bench/peers.py MODEL --calibration FILE --text FILE [--text FILE …] [--ctx 256] [--chunks 200]
-        [--rows gptq,nf4,Q4_K_M,…] [--iters 200] [--plot size.svg]
+        [--rows gptq,nf4,Q4_K_M,…] [--rivals llama.cpp,AutoRound,…] [--iters 200] [--plot size.svg]
 
 MODEL is a folder with BF16 weights; --iters are AutoRound's rounds of tuning (several: 200,1000). A line a file: bytes, mean
 divergence and its standard error on each text, processor seconds and peak memory of making it. Text that is calibrated on is given
-to all as windows of --ctx tokens that begin with BOS. What a rival cannot make is said, with its last words; the exit status is 1
-where a rival loses less than we do.
+to all as windows of --ctx tokens that begin with BOS. llama.cpp's files are those of `--effort fast` with importance of that text, which
+are llama-quantize's byte for byte (`tests/parity/check_encode.py`). hqq writes no file that others read: its bytes are counted from what
+it packs. What a rival cannot make is said, with its last words; the exit status is 1 where a rival loses less than we do.
+`--json FILE` keeps the rows, and `bench/loss_plot.py` draws them.
 """
 import argparse
 import json
 import os
 import pathlib
-import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 
+import loss_plot
 import machine
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+COUNTED = "counted_bytes"  # of a folder that is not what its maker would ship
 
 # ---- the rivals: each is run in a process of its own, which is `peers.py --make RIVAL MODEL FOLDER …` ----
 
@@ -81,14 +86,19 @@ def by_hqq(model, folder, bits, group):
     from hqq.core.quantize import BaseQuantizeConfig, HQQLinear
     source, tokenizer = loaded(model)
     config = dict(BaseQuantizeConfig(nbits=bits, group_size=group, axis=1))
-    source = source.float()
+    source, packed = source.float(), 0
     for name, module in list(source.named_modules()):
         if isinstance(module, torch.nn.Linear) and name != "lm_head":
             copy = torch.nn.Linear(module.in_features, module.out_features, bias=False)
             copy.weight.data = module.weight.data.clone()
             layer = HQQLinear(copy, json.loads(json.dumps(config)), compute_dtype=torch.float32, device="cpu")
             module.weight.data = layer.dequantize()
+            parts = (layer.meta["scale"], layer.meta["zero"])  # which are saved in 16 bits
+            packed += layer.W_q.numel() * layer.W_q.element_size() + sum(2 * part.numel() for part in parts)
+        elif isinstance(module, (torch.nn.Linear, torch.nn.Embedding)):
+            packed += 2 * module.weight.numel()
     source.save_pretrained(folder)
+    (pathlib.Path(folder) / COUNTED).write_text(str(packed))
     tokenizer.save_pretrained(folder)
 
 
@@ -122,7 +132,7 @@ ROWS = {
     "hqq": ("awq:group=64", ["hqq 4 bits g64"]),
 }
 for mix in ("Q2_K_S", "Q3_K_M", "Q4_K_M", "Q4_0"):
-    ROWS[mix] = (mix, [f"AutoRound {mix}"])
+    ROWS[mix] = (mix, [f"llama.cpp {mix}", f"AutoRound {mix}"])
 
 
 def arguments():
@@ -133,10 +143,22 @@ def arguments():
     p.add_argument("--ctx", type=int, default=256)
     p.add_argument("--chunks", type=int, default=200)
     p.add_argument("--rows", default=",".join(ROWS))
+    p.add_argument("--rivals", help="only these programs: llama.cpp,AutoRound,GPTQModel,bitsandbytes,hqq")
     p.add_argument("--iters", default="200")
-    p.add_argument("--plot", help="an SVG file: size against loss")
+    p.add_argument("--plot", metavar="FILE.svg", help="draw size against loss, with bench/loss_plot.py")
     p.add_argument("--make", nargs=3, help=argparse.SUPPRESS)  # a rival, its iterations, a folder
-    return p.parse_args()
+    a = p.parse_args()
+    if unknown := [key for key in a.rows.split(",") if key not in ROWS]:
+        p.error(f"--rows: there is no {unknown[0]}; there are {', '.join(ROWS)}")
+    programs = {name.split()[0] for _, names in ROWS.values() for name in names}
+    if a.rivals and (unknown := set(a.rivals.split(",")) - programs):
+        p.error(f"--rivals: there is no {min(unknown)}; there are {', '.join(sorted(programs))}")
+    if not a.make and not a.text:
+        p.error("--text is missing: what is measured on")
+    for file in (a.model, a.calibration, *a.text):
+        if not os.path.exists(file):
+            p.error(f"{file} does not exist")
+    return a
 
 
 def make_theirs(a):
@@ -147,6 +169,12 @@ def make_theirs(a):
     if rival in (by_autoround, by_gptqmodel):
         options = {**options, "text": a.calibration, "ctx": a.ctx}
     rival(a.model, folder, **options)
+
+
+def last_words(log):
+    """The last line that says something, without what a terminal would have drawn over it."""
+    lines = [line.rsplit("\r", 1)[-1].strip() for line in log.splitlines()]
+    return next((line[:200] for line in reversed(lines) if line), "no words")
 
 
 def run(command, folder):
@@ -161,20 +189,22 @@ def run(command, folder):
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
-        return (log.read_text(errors="replace").strip().splitlines() or ["no words"])[-1][:200]
+        return last_words(log.read_text(errors="replace"))
     made = sorted(folder.rglob("*.gguf")) or sorted({p.parent for p in folder.rglob("config.json")})
     if not made:
         return "nothing was written"
     return str(made[0]), used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3
 
 
-def ours(a, spec, folder):
-    best = ["--effort", "best"] if "@" not in spec and spec != "awq:group=64" else []
+def ours(a, spec, folder, effort="best"):
+    best = ["--effort", effort] if "@" not in spec and spec != "awq:group=64" else []
     calibration = ["--calibration", a.calibration, "--ctx", str(a.ctx), "--chunks", "100000"] if best or "@" in spec else []
     return run([os.environ["HT_CLI"], "quantize", a.model, "-t", spec, "-o", str(folder), "--quiet", *best, *calibration], folder)
 
 
 def theirs(a, name, iters, folder):
+    if name.startswith("llama.cpp "):
+        return ours(a, name.removeprefix("llama.cpp "), folder, "fast")
     python = os.environ.get("HT_GPTQMODEL_PYTHON", sys.executable)
     return run([python, __file__, a.model, "--calibration", a.calibration, "--ctx", str(a.ctx), "--make", name, iters, str(folder)],
                folder)
@@ -182,6 +212,8 @@ def theirs(a, name, iters, folder):
 
 def size_of(path):
     path = pathlib.Path(path)
+    if (path / COUNTED).exists():
+        return int((path / COUNTED).read_text())
     return sum(f.stat().st_size for f in path.glob("*.safetensors")) if path.is_dir() else path.stat().st_size
 
 
@@ -191,44 +223,42 @@ def measured(a, text, paths):
                            "--chunks", str(a.chunks), "--json", "--quiet"], capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
-    return {p: (m["kld"]["mean"], m["kld"]["mean_error"])
-            for p, m in zip(paths, json.loads(done.stdout.splitlines()[-1])["models"])}
+    models = json.loads(done.stdout.splitlines()[-1])["models"]
+    return {m["model"]: (m["kld"]["mean"], m["kld"]["mean_error"]) for m in models}
 
 
 def row(a, key, work):
-    """The lines of a row: (who, bytes, losses by text, seconds, memory)."""
+    """What a row has: (program, who, result of `run`), ours first."""
     spec, rivals = ROWS[key]
-    made = [("halftone " + spec, ours(a, spec, work / key / "ours"))]
+    made = [("halftone", "halftone " + spec, ours(a, spec, work / key / "ours"))]
     for name in rivals:
+        if a.rivals and name.split()[0] not in a.rivals.split(","):
+            continue
         for iters in a.iters.split(",") if name.startswith("AutoRound") else ["-"]:
             said = name + ("" if iters == "-" else f", {iters} iterations")
-            made.append((said, theirs(a, name, iters, work / key / f"{name}-{iters}".replace(" ", "-"))))
-    for said, result in made:
+            made.append((name.split()[0], said, theirs(a, name, iters, work / key / f"{name}-{iters}".replace(" ", "-"))))
+    return made
+
+
+def tell(a, key, made):
+    """Measures a row's files and prints them: the losses on the first text, ours first, and None for what is not there."""
+    paths = [result[0] for _, _, result in made if not isinstance(result, str)]
+    by_text = [measured(a, text, paths) for text in a.text] if paths else []
+    out = []
+    for program, said, result in made:
         if isinstance(result, str):
             print(f"  {said:36s} not made: {result}", flush=True)
-    made = [(said, result) for said, result in made if not isinstance(result, str)]
-    losses = [measured(a, text, [r[0] for _, r in made]) for text in a.text]
-    return [(said, size_of(path), [by[path] for by in losses], seconds, memory) for said, (path, seconds, memory) in made]
-
-
-def plot(path, points):
-    """Bytes across, divergence up, both as logarithms: what ours and theirs reach."""
-    import math
-    left, width, top, height = 70, 560, 20, 340
-    xs, ys = [math.log(p[1]) for p in points], [math.log(p[2]) for p in points]
-    x0, x1, y0, y1 = min(xs) - .03, max(xs) + .2, min(ys) - .2, max(ys) + .2
-    out = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 660 420" font-family="sans-serif" font-size="11">',
-           '<rect width="660" height="420" fill="#fff"/>',
-           f'<text x="{left + width / 2}" y="408" text-anchor="middle">megabytes of weights</text>',
-           f'<text x="16" y="{top + height / 2}" text-anchor="middle" transform="rotate(-90 16 {top + height / 2})">'
-           'mean divergence from the source</text>',
-           f'<path d="M{left} {top}V{top + height}H{left + width}" fill="none" stroke="#888"/>']
-    for (said, size, loss), x, y in zip(points, xs, ys):
-        px, py = left + (x - x0) / (x1 - x0) * width, top + (y1 - y) / (y1 - y0) * height
-        mine = said.startswith("halftone")
-        out.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="4" fill="{"#0a6" if mine else "#c60"}"/>'
-                   f'<text x="{px + 6:.1f}" y="{py + 4:.1f}" fill="{"#064" if mine else "#742"}">{said}: {size / 1e6:.2f}, {loss:.4f}</text>')
-    pathlib.Path(path).write_text("\n".join(out) + "\n</svg>\n")
+            machine.row(row=key, who=said, program=program, not_made=result)
+            out.append(None)
+            continue
+        path, seconds, memory = result
+        losses, size = [by[path] for by in by_text], size_of(path)
+        print(f"  {said:36s} {size:10d} bytes " + " ".join(f" {mean:.6f} ± {error:.6f}" for mean, error in losses)
+              + f"  {seconds:7.1f} s of processor time, {memory:5.0f} MB", flush=True)
+        machine.row(row=key, who=said, program=program, kind="gguf" if path.endswith(".gguf") else "folder", bytes=size,
+                    losses=[mean for mean, _ in losses], errors=[error for _, error in losses], processor_seconds=seconds, peak_mb=memory)
+        out.append(losses[0][0])
+    return out
 
 
 def main():
@@ -239,20 +269,18 @@ def main():
     if a.make:
         return make_theirs(a)
     machine.begin("peers")
-    worse, points = 0, []
+    worse = 0
     with tempfile.TemporaryDirectory(prefix="halftone-peers-") as work:
         for key in a.rows.split(","):
             start = time.monotonic()
-            lines = row(a, key, pathlib.Path(work))
+            made = row(a, key, pathlib.Path(work))
             print(f"{key} ({time.monotonic() - start:.0f} s)")
-            for said, size, losses, seconds, memory in lines:
-                print(f"  {said:36s} {size:10d} bytes " + " ".join(f" {mean:.6f} ± {error:.6f}" for mean, error in losses)
-                      + f"  {seconds:7.1f} s of processor time, {memory:5.0f} MB", flush=True)
-                machine.row(row=key, who=said, bytes=size, losses=[mean for mean, _ in losses], processor_seconds=seconds, peak_mb=memory)
-                worse += losses[0][0] < lines[0][2][0][0]
-                points.append((said, size, losses[0][0]))
-    if a.plot:
-        plot(a.plot, points)
+            mine, *others = tell(a, key, made)
+            worse += mine is None or any(other is not None and other < mine for other in others)
+            shutil.rmtree(pathlib.Path(work) / key)
+    points = [r for r in machine.report["rows"] if "not_made" not in r]
+    if a.plot and points:
+        pathlib.Path(a.plot).write_text(loss_plot.picture(points), encoding="utf-8")
     sys.exit(1 if worse else 0)
 
 
