@@ -104,8 +104,9 @@ static void show(const struct command *c, const json_t *report, const struct arg
 {
     const json_t *part = json_object_get(report, "part");
     if (part) {
-        printf("part %d of %d: %d tensors; --resume or --take-from completes them\n", (int)number_of(part, "number"),
-               (int)number_of(part, "of"), (int)number_of(part, "tensors"));
+        printf("part %d of %d: %d tensors, of %d some rows only; --resume or --take-from completes them\n",
+               (int)number_of(part, "number"), (int)number_of(part, "of"), (int)number_of(part, "tensors"),
+               (int)number_of(part, "cut"));
         return;
     }
     print_report(report, !args->dry_run);

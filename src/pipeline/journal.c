@@ -1,15 +1,11 @@
 /*
  * Text, so that a person can read it:
- *     halftone journal 3
+ *     halftone journal 4
  *     program <version>
  *     source <sha256 of what the source is, where it lies> <sha256 of what it is anywhere>
  *     recipe <sha256 of what decides the bytes of the outputs>
  *     part <inode> <time of birth> <file>                    one for each file, in the plan's order
- *     done <weight> <sum of squares> <outputs> <readings> <check>
- * where an output is <error> <low> <high>, the latter being the sum of the bytes that were written, and readings are
- * their number and then <tensor> <bytes> <places> <low> <high> for each. Floats are hexadecimal: exact. A line of a
- * tensor counts when it is whole and its check, the sum of the line before it, is right; what a crash cut off is made
- * again.
+ * and then a line for each tensor of which something is finished: journal_lines.c.
  */
 #include "pipeline/journal_parts.h"
 #include "base/hash.h"
@@ -18,14 +14,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-enum { WINDOW = HT__JOURNAL_WINDOW };
 
 /* Every byte of the outputs' heads, which carry each tensor's type, shape and place, the importance, and the effort. */
 static enum ht_err recipe_hash(const struct ht__plan *plan, char hex[65], struct ht_diag *diag)
@@ -61,7 +53,7 @@ enum ht_err ht__journal_init(struct ht__journal *j, const struct ht__plan *plan,
     return recipe_hash(plan, j->recipe, diag);
 }
 
-/* ---- lines ------------------------------------------------------------------------------------ */
+/* ---- the head -------------------------------------------------------------------------------- */
 
 /* A file that was made anew has another inode or another time of birth, where the file system keeps one. */
 void ht__journal_put_part(struct ht__buf *out, int fd, const char *name)
@@ -76,106 +68,6 @@ void ht__journal_put_part(struct ht__buf *out, int fd, const char *name)
 static void put_head(struct ht__buf *out, const struct ht__journal *j)
 {
     ht__buf_printf(out, HT__JOURNAL_BEGIN "%s %s\nrecipe %s\n", j->source, j->content, j->recipe);
-}
-
-static uint64_t check_of(const unsigned char *line, size_t n)
-{
-    struct ht__sum sum = {0};
-    ht__sum_add(&sum, 0, line, n);
-    return sum.low ^ sum.high;
-}
-
-static void put_tensor(struct ht__buf *out, const struct ht__plan *plan, uint32_t weight,
-                       const struct ht__tensor_stats *s)
-{
-    const struct ht__reading *readings = (const struct ht__reading *)(const void *)s->readings.data;
-    size_t start = out->len, n = s->readings.len / sizeof *readings;
-    ht__buf_printf(out, "done %u %a", weight, s->sum_squares);
-    for (size_t o = 0; o < plan->n_outputs; o++)
-        ht__buf_printf(out, " %a %" PRIx64 " %" PRIx64, s->errors[o], s->written[o].low, s->written[o].high);
-    ht__buf_printf(out, " %zx", n);
-    for (size_t i = 0; i < n; i++) {
-        const struct ht__sum *sum = &readings[i].sum;
-        ht__buf_printf(out, " %x %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64, readings[i].tensor, sum->bytes,
-                       sum->places, sum->low, sum->high);
-    }
-    if (!out->failed) ht__buf_printf(out, " %" PRIx64 "\n", check_of(out->data + start, out->len - start));
-}
-
-struct line {
-    char *at;
-    bool bad;
-};
-
-static uint64_t take_number(struct line *line, int base)
-{
-    char *end;
-    uint64_t value = strtoull(line->at, &end, base);
-    line->bad |= end == line->at;
-    line->at = end;
-    return value;
-}
-
-static double take_float(struct line *line)
-{
-    char *end;
-    double value = strtod(line->at, &end);
-    line->bad |= end == line->at;
-    line->at = end;
-    return value;
-}
-
-static void take_readings(struct line *line, const struct ht__plan *plan, struct ht__buf *readings)
-{
-    uint64_t n = take_number(line, 16);
-    for (uint64_t i = 0; i < n && !line->bad; i++) {
-        uint64_t tensor = take_number(line, 16);
-        struct ht__sum sum = {.bytes = take_number(line, 16)};
-        sum.places = take_number(line, 16);
-        sum.low = take_number(line, 16);
-        sum.high = take_number(line, 16);
-        line->bad |= tensor >= plan->checkpoint->n_tensors;
-        if (!line->bad) ht__reading_add(readings, (uint32_t)tensor, &sum);
-    }
-}
-
-bool ht__journal_line_is_whole(char *text)
-{
-    char *last = strrchr(text, ' '), *end;
-    if (!last) return false;
-    uint64_t check = strtoull(last + 1, &end, 16);
-    return *end == '\0' && end != last + 1 && check == check_of((unsigned char *)text, (size_t)(last - text));
-}
-
-void ht__journal_forget(struct ht__journal *j, const struct ht__plan *plan, struct ht__tensor_stats *s, uint64_t weight)
-{
-    j->finished[weight] = false;
-    s->sum_squares = 0;
-    s->readings.len = 0;
-    for (size_t o = 0; o < plan->n_outputs; o++) {
-        s->errors[o] = 0;
-        s->written[o] = (struct ht__sum){0};
-    }
-}
-
-/* One line after the head; false when it is not one of ours. */
-bool ht__journal_parse(struct ht__journal *j, const struct ht__plan *plan, char *text, struct ht__tensor_stats *stats)
-{
-    if (strncmp(text, "done ", 5) != 0 || !ht__journal_line_is_whole(text)) return false;
-    struct line line = {text + 5, false};
-    uint64_t weight = take_number(&line, 10);
-    if (line.bad || weight >= plan->n_items || j->finished[weight]) return false;
-    struct ht__tensor_stats *s = &stats[weight];
-    s->sum_squares = take_float(&line);
-    for (size_t o = 0; o < plan->n_outputs; o++) {
-        s->errors[o] = take_float(&line);
-        s->written[o].low = take_number(&line, 16);
-        s->written[o].high = take_number(&line, 16);
-    }
-    take_readings(&line, plan, &s->readings);
-    j->finished[weight] = !line.bad && !s->readings.failed;
-    if (!j->finished[weight]) ht__journal_forget(j, plan, s, weight);
-    return j->finished[weight];
 }
 
 /* ---- taking up an earlier run ----------------------------------------------------------------- */
@@ -226,90 +118,101 @@ static enum ht_err check_parts(const struct ht__journal *j, const struct ht__pla
     return err;
 }
 
+/* ---- what is finished ------------------------------------------------------------------------- */
+
+enum ht_err ht__journal_open(struct ht__journal *j, struct ht__plan *plan, struct ht_diag *diag)
+{
+    j->finished = ht__arena_array(&plan->arena, plan->n_items, sizeof *j->finished);
+    j->done = ht__arena_array(&plan->arena, plan->n_items, sizeof *j->done);
+    if (!j->finished || !j->done) return ht__fail_memory(diag, "plan");
+    for (size_t i = 0; i < plan->n_items; i++)
+        ht__row_set_init(&j->done[i], plan->run.alloc);
+    return HT_OK;
+}
+
+void ht__journal_forget(struct ht__journal *j, const struct ht__plan *plan, struct ht__tensor_stats *stats, size_t item)
+{
+    struct ht__tensor_stats *s = &stats[item];
+    j->finished[item] = false;
+    ht__row_set_clear(&j->done[item]);
+    s->sum_squares = 0;
+    s->readings.len = 0;
+    for (size_t o = 0; o < plan->n_outputs; o++) {
+        s->errors[o] = 0;
+        s->written[o] = (struct ht__sum){0};
+    }
+}
+
+bool ht__journal_add_entry(struct ht__journal *j, const struct ht__plan *plan, struct ht__tensor_stats *stats,
+                           const struct ht__journal_entry *e)
+{
+    struct ht__tensor_stats *s = &stats[e->item];
+    struct ht__row_set *done = &j->done[e->item];
+    const struct ht__reading *readings = (const struct ht__reading *)(const void *)e->stats.readings.data;
+    for (size_t i = 0; i < ht__row_set_size(&e->rows); i++)
+        ht__row_set_add(done, ht__row_set_at(&e->rows, i));
+    for (size_t i = 0; i < e->stats.readings.len / sizeof *readings; i++)
+        ht__reading_add(&s->readings, readings[i].tensor, &readings[i].sum);
+    s->sum_squares += e->stats.sum_squares;
+    for (size_t o = 0; o < plan->n_outputs; o++) {
+        s->errors[o] += e->stats.errors[o];
+        ht__sum_merge(&s->written[o], &e->stats.written[o]);
+    }
+    int64_t n = plan->items[e->item].rows->n_rows;
+    j->finished[e->item] = ht__row_set_count(done, (struct ht__row_span){0, n}) == n;
+    if (!done->spans.failed && !s->readings.failed) return true;
+    ht__journal_forget(j, plan, stats, e->item);
+    return false;
+}
+
+/* In the journal of one run; a later line says all that earlier ones said. */
+static bool take_entry(struct ht__journal *j, const struct ht__plan *plan, struct ht__tensor_stats *stats,
+                       const struct ht__journal_entry *e)
+{
+    if (!ht__row_set_holds(&e->rows, &j->done[e->item])) return false;
+    ht__journal_forget(j, plan, stats, e->item);
+    return ht__journal_add_entry(j, plan, stats, e);
+}
+
 enum ht_err ht__journal_load(struct ht__journal *j, const struct ht__plan *plan, struct ht__tensor_stats *stats,
                              bool *found, struct ht_diag *diag)
 {
+    struct ht__journal_entry entry;
     struct ht__buf buf;
     *found = false;
     if (!ht__path_exists(j->path)) return HT_OK;
     ht__buf_init(&buf, plan->run.alloc);
-    enum ht_err err = ht__file_load(j->path, HT__JOURNAL_MOST, &buf, diag);
+    enum ht_err err = ht__journal_entry_open(&entry, plan, diag);
+    if (err == HT_OK) err = ht__file_load(j->path, HT__JOURNAL_MOST, &buf, diag);
     char *text = err == HT_OK ? (char *)(uintptr_t)ht__buf_text(&buf) : NULL;
     if (err == HT_OK && buf.failed) err = ht__fail_memory(diag, j->path);
     if (err == HT_OK) err = check_head(j, &text, diag);
     if (err == HT_OK) err = check_parts(j, plan, &text, found, diag);
     for (char *newline; err == HT_OK && *found && (newline = strchr(text, '\n')) != NULL; text = newline + 1) {
         *newline = '\0';
-        if (!ht__journal_parse(j, plan, text, stats)) break;
+        if (!ht__journal_parse(plan, text, &entry) || !take_entry(j, plan, stats, &entry)) break;
     }
+    ht__journal_entry_close(&entry, plan);
     ht__buf_close(&buf);
     return err;
-}
-
-/* The sum of a tensor's bytes in a .part. */
-static enum ht_err sum_part(const struct ht__plan_file *file, const struct ht__extent *e, uint64_t base,
-                            unsigned char *window, struct ht__sum *sum, struct ht_diag *diag)
-{
-    const struct ht__file in = {.fd = file->out.fd, .size = file->size};
-    for (uint64_t at = 0, n; at < e->n_bytes; at += n) {
-        n = e->n_bytes - at < WINDOW ? e->n_bytes - at : WINDOW;
-        HT_TRY(ht__file_read(&in, e->offset + at, window, n, diag));
-        ht__sum_add(sum, base + at, window, n);
-    }
-    return HT_OK;
-}
-
-size_t ht__journal_pieces(const struct ht__plan *plan, const struct ht__plan_output *out, size_t weight,
-                          struct ht__journal_piece pieces[HT__SCHEME_PARTS])
-{
-    struct ht__place place = out->places[weight];
-    const struct ht__plan_file *file = &out->files[place.file];
-    const struct ht__packed *packed = out->packed ? out->packed[weight] : NULL;
-    size_t n = 0;
-    if (!ht__item_in(plan, out, weight)) return 0;
-    if (!packed) pieces[n++] = (struct ht__journal_piece){&file->entries[place.entry], 0};
-    for (int i = 0; packed && i < packed->n_parts; i++)
-        if (packed->entry[i] != UINT32_MAX)
-            pieces[n++] = (struct ht__journal_piece){&file->entries[packed->entry[i]], packed->base[i]};
-    return n;
-}
-
-enum ht_err ht__journal_check_tensor(struct ht__journal *j, const struct ht__plan *plan, struct ht__tensor_stats *stats,
-                                     size_t weight, unsigned char *window, uint64_t *done, struct ht_diag *diag)
-{
-    for (size_t o = 0; o < plan->n_outputs; o++) {
-        const struct ht__plan_output *out = &plan->outputs[o];
-        const struct ht__plan_file *file = &out->files[out->places[weight].file];
-        struct ht__journal_piece pieces[HT__SCHEME_PARTS];
-        struct ht__sum sum = {0};
-        size_t n = ht__journal_pieces(plan, out, weight, pieces);
-        for (size_t i = 0; i < n; i++) {
-            HT_TRY(sum_part(file, pieces[i].extent, pieces[i].base, window, &sum, diag));
-            *done += pieces[i].extent->n_bytes;
-        }
-        if (n == 0 || (sum.low == stats[weight].written[o].low && sum.high == stats[weight].written[o].high)) continue;
-        ht__log_printf(plan->run.log, HT__LOG_WARNING, "%s: %s is not as it was written; the tensor is made anew",
-                       file->out.part_path, pieces[0].extent->name);
-        ht__journal_forget(j, plan, &stats[weight], weight);
-        break;
-    }
-    return HT_OK;
 }
 
 enum ht_err ht__journal_check(struct ht__journal *j, const struct ht__plan *plan, struct ht__tensor_stats *stats,
                               struct ht_diag *diag)
 {
     struct ht__progress progress;
-    size_t n = plan->n_items, found = 0, kept = 0;
+    uint32_t n = (uint32_t)plan->n_items, found = 0, kept = 0;
     uint64_t done = 0;
-    unsigned char *window = ht__new_aligned(plan->run.alloc, WINDOW);
+    unsigned char *window = ht__new_aligned(plan->run.alloc, HT__JOURNAL_WINDOW);
     enum ht_err err = window ? HT_OK : ht__fail_memory(diag, "journal");
     ht__progress_begin(&progress, &plan->run, "check", "bytes", plan->out_bytes);
-    for (size_t w = 0; err == HT_OK && w < n; w++) {
-        if (!j->finished[w]) continue;
+    for (uint32_t w = 0; err == HT_OK && w < n; w++) {
+        bool same;
+        if (ht__row_set_size(&j->done[w]) == 0) continue;
         found++;
-        err = ht__journal_check_tensor(j, plan, stats, w, window, &done, diag);
-        kept += j->finished[w];
+        err = ht__journal_check_rows(plan, w, &j->done[w], &stats[w], window, &done, &same, diag);
+        if (err == HT_OK && !same) ht__journal_forget(j, plan, stats, w);
+        kept += err == HT_OK && same;
         if (err == HT_OK && ht__progress_tell(&progress, done, ht__item_any(plan, w)->name))
             err = ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
     }
@@ -317,8 +220,8 @@ enum ht_err ht__journal_check(struct ht__journal *j, const struct ht__plan *plan
     if (err == HT_OK)
         ht__log_printf(
             plan->run.log, HT__LOG_INFO,
-            "continuing an earlier run: %zu of %zu tensors are finished, %zu read back differ from what was written",
-            kept, n, found - kept);
+            "continuing an earlier run: %u of %u tensors are finished, %u read back differ from what was written", kept,
+            n, found - kept);
     return err;
 }
 
@@ -365,7 +268,7 @@ enum ht_err ht__journal_start(struct ht__journal *j, const struct ht__plan *plan
             ht__journal_put_part(&text, plan->outputs[i].files[f].out.fd,
                                  ht__path_base(plan->outputs[i].files[f].path));
     for (uint32_t i = 0; i < plan->n_items; i++)
-        if (j->finished[i]) put_tensor(&text, plan, i, &stats[i]);
+        if (ht__row_set_size(&j->done[i]) > 0) ht__journal_put_tensor(&text, plan, i, &j->done[i], &stats[i]);
     enum ht_err err = text.failed ? ht__fail_memory(diag, j->path) : replace(j, &text, diag);
     ht__buf_close(&text);
     return err;
@@ -377,14 +280,17 @@ enum ht_err ht__journal_add(struct ht__journal *j, const struct ht__plan *plan, 
     struct ht__buf text;
     ht__buf_init(&text, plan->run.alloc);
     for (size_t i = 0; i < n; i++)
-        put_tensor(&text, plan, weights[i], &stats[weights[i]]);
+        ht__journal_put_tensor(&text, plan, weights[i], &j->done[weights[i]], &stats[weights[i]]);
     enum ht_err err = text.failed ? ht__fail_memory(diag, j->path) : put(j, text.data, text.len, diag);
     ht__buf_close(&text);
     return err;
 }
 
-void ht__journal_close(struct ht__journal *j, bool keep)
+void ht__journal_close(struct ht__journal *j, const struct ht__plan *plan, bool keep)
 {
+    for (size_t i = 0; j->done && i < plan->n_items; i++)
+        ht__row_set_close(&j->done[i]);
+    j->done = NULL;
     if (j->fd < 0) return;
     close(j->fd);
     j->fd = -1;

@@ -1,5 +1,5 @@
 /*
- * The journal of a run: which tensors are finished and safely on the disk, so that --resume continues
+ * The journal of a run: which tensors, or rows of them, are finished and safely on the disk, so that --resume continues
  * a killed run. It lies beside the first output as "<file>.journal" and goes when the run ends. Whoever has
  * locked that output's .part owns the journal too.
  */
@@ -13,10 +13,13 @@ struct ht__tensor_stats;
 struct ht__journal {
     int fd; /* -1: no journal */
     char path[4096];
-    bool *finished;                           /* by weight; in the plan's arena */
+    bool *finished;           /* by item: every row was finished when this run began; in the plan's arena */
+    struct ht__row_set *done; /* by item: rows that are finished; in the plan's arena */
     char source[65], content[65], recipe[65]; /* what the run is: hashes */
 };
 
+/* Nothing is finished. */
+HT_MUST_CHECK enum ht_err ht__journal_open(struct ht__journal *journal, struct ht__plan *plan, struct ht_diag *diag);
 /* The path of the plan's journal. */
 HT_MUST_CHECK enum ht_err ht__journal_init(struct ht__journal *journal, const struct ht__plan *plan,
                                            struct ht_diag *diag);
@@ -47,6 +50,6 @@ HT_MUST_CHECK enum ht_err ht__journal_add(struct ht__journal *journal, const str
                                           const struct ht__tensor_stats *stats, const uint32_t *weights, size_t n,
                                           struct ht_diag *diag);
 /* keep: the file stays, for --resume. */
-void ht__journal_close(struct ht__journal *journal, bool keep);
+void ht__journal_close(struct ht__journal *journal, const struct ht__plan *plan, bool keep);
 
 #endif

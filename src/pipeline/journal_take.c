@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -88,7 +87,7 @@ static enum ht_err copy(struct taking *t, int from, const struct ht__output *to,
                         struct ht_diag *diag)
 {
     while (n > 0) {
-        loff_t in = (loff_t)at, out = (loff_t)at;
+        off_t in = (off_t)at, out = (off_t)at;
         size_t ask = n < (1u << 30) ? (size_t)n : 1u << 30;
         ssize_t done = copy_file_range(from, &in, to->fd, &out, ask, 0); /* shares or moves them below this program */
         if (done < 0) { /* this file system does not, or not between these files */
@@ -107,54 +106,67 @@ static enum ht_err copy(struct taking *t, int from, const struct ht__output *to,
     return HT_OK;
 }
 
-static enum ht_err copy_tensor(struct taking *t, size_t weight, bool *whole, struct ht_diag *diag)
+static enum ht_err copy_rows(struct taking *t, uint32_t item, struct ht__row_span rows, bool *whole,
+                             struct ht_diag *diag)
 {
-    *whole = true;
     for (size_t o = 0; o < t->plan->n_outputs; o++) {
         struct ht__plan_output *out = &t->plan->outputs[o];
         struct ht__journal_piece pieces[HT__SCHEME_PARTS];
-        size_t n = ht__journal_pieces(t->plan, out, weight, pieces);
-        uint32_t file = out->places[weight].file;
+        size_t n = ht__journal_pieces(t->plan, out, item, rows, pieces);
+        uint32_t file = out->places[item].file;
         for (size_t i = 0; *whole && i < n; i++)
-            HT_TRY(copy(t, t->fds[o][file], &out->files[file].out, pieces[i].extent->offset, pieces[i].extent->n_bytes,
-                        whole, diag));
+            HT_TRY(copy(t, t->fds[o][file], &out->files[file].out, pieces[i].extent->offset + pieces[i].offset,
+                        pieces[i].n_bytes, whole, diag));
     }
     return HT_OK;
 }
 
-/* False: the line is none, or was cut off. One that this run has finished already is passed over. */
-static bool next_tensor(struct taking *t, char *text, size_t *weight)
+/* Does this run lack something that the entry has, all of it or as much as it has itself? */
+static bool is_wanted(const struct taking *t, const struct ht__journal_entry *e)
 {
-    if (strncmp(text, "done ", 5) != 0 || !ht__journal_line_is_whole(text)) return false;
-    uint64_t n = strtoull(text + 5, NULL, 10);
-    *weight = SIZE_MAX;
-    if (n >= t->plan->n_items) return false;
-    if (t->journal->finished[n]) return true;
-    *weight = (size_t)n;
-    return ht__journal_parse(t->journal, t->plan, text, t->stats);
+    const struct ht__row_set *mine = &t->journal->done[e->item];
+    if (t->journal->finished[e->item]) return false;
+    return !ht__row_set_meets(mine, &e->rows) || ht__row_set_holds(&e->rows, mine);
 }
 
-static enum ht_err take_tensors(struct taking *t, char *text, struct ht_diag *diag)
+/* What lies here where the entry's rows go is no longer what it was. */
+static enum ht_err take_entry(struct taking *t, const struct ht__journal_entry *e, uint64_t *done, struct ht_diag *diag)
+{
+    bool whole = true;
+    if (ht__row_set_meets(&t->journal->done[e->item], &e->rows))
+        ht__journal_forget(t->journal, t->plan, t->stats, e->item);
+    for (size_t i = 0; whole && i < ht__row_set_size(&e->rows); i++)
+        HT_TRY(copy_rows(t, e->item, ht__row_set_at(&e->rows, i), &whole, diag));
+    if (whole) HT_TRY(ht__journal_check_rows(t->plan, e->item, &e->rows, &e->stats, t->window, done, &whole, diag));
+    if (!whole) return HT_OK;
+    if (!ht__journal_add_entry(t->journal, t->plan, t->stats, e)) return ht__fail_memory(diag, "journal");
+    t->taken++;
+    return HT_OK;
+}
+
+static enum ht_err take_tensors(struct taking *t, char *text, struct ht__journal_entry *entry, struct ht_diag *diag)
 {
     struct ht__progress progress;
     uint64_t done = 0;
-    size_t weight;
-    bool whole;
     ht__progress_begin(&progress, &t->plan->run, "assemble", "bytes", t->plan->out_bytes);
     for (char *newline; (newline = strchr(text, '\n')) != NULL; text = newline + 1) {
         *newline = '\0';
-        if (!next_tensor(t, text, &weight)) break;
-        if (weight == SIZE_MAX) continue;
-        enum ht_err err = copy_tensor(t, weight, &whole, diag);
-        if (err == HT_OK && whole)
-            err = ht__journal_check_tensor(t->journal, t->plan, t->stats, weight, t->window, &done, diag);
-        if (err != HT_OK || !whole) ht__journal_forget(t->journal, t->plan, &t->stats[weight], weight);
-        HT_TRY(err);
-        t->taken += t->journal->finished[weight];
-        if (ht__progress_tell(&progress, done, ht__item_any(t->plan, weight)->name))
+        if (!ht__journal_parse(t->plan, text, entry)) break; /* cut off, or not ours */
+        if (!is_wanted(t, entry)) continue;
+        HT_TRY(take_entry(t, entry, &done, diag));
+        if (ht__progress_tell(&progress, done, ht__item_any(t->plan, entry->item)->name))
             return ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled");
     }
     return HT_OK;
+}
+
+static enum ht_err take_all(struct taking *t, char *text, struct ht_diag *diag)
+{
+    struct ht__journal_entry entry;
+    enum ht_err err = ht__journal_entry_open(&entry, t->plan, diag);
+    if (err == HT_OK) err = take_tensors(t, text, &entry, diag);
+    ht__journal_entry_close(&entry, t->plan);
+    return err;
 }
 
 static enum ht_err take(struct taking *t, char *text, struct ht_diag *diag)
@@ -168,7 +180,7 @@ static enum ht_err take(struct taking *t, char *text, struct ht_diag *diag)
         say(t, "the files there are not those that its journal tells of");
         return HT_OK;
     }
-    HT_TRY(take_tensors(t, text, diag));
+    HT_TRY(take_all(t, text, diag));
     ht__log_printf(t->plan->run.log, HT__LOG_INFO, "%zu finished tensors are taken from %s", t->taken, t->folder);
     return HT_OK;
 }

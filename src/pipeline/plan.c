@@ -190,6 +190,32 @@ int64_t ht__plan_chunk_rows(const struct ht__plan *plan, uint32_t item)
     return rows > weight->ne[1] ? weight->ne[1] : rows;
 }
 
+int64_t ht__plan_chunk_begin(const struct ht__plan *plan, uint32_t item, int64_t row)
+{
+    int64_t matrix = ht__item_any(plan, item)->ne[1];
+    return row - row % matrix % ht__plan_chunk_rows(plan, item);
+}
+
+int64_t ht__plan_chunk_end(const struct ht__plan *plan, uint32_t item, int64_t row)
+{
+    int64_t n_rows = plan->items[item].rows->n_rows, matrix = ht__item_any(plan, item)->ne[1];
+    int64_t end = ht__plan_chunk_begin(plan, item, row) + ht__plan_chunk_rows(plan, item);
+    int64_t matrix_end = (row / matrix + 1) * matrix;
+    if (end > matrix_end) end = matrix_end;
+    return end < n_rows ? end : n_rows;
+}
+
+bool ht__plan_item_divisible(const struct ht__plan *plan, uint32_t item)
+{
+    for (size_t o = 0; o < plan->n_outputs; o++) {
+        const struct ht__packed *p = plan->outputs[o].packed ? plan->outputs[o].packed[item] : NULL;
+        if (p && p->flags & (HT__SCHEME_NEEDS_AMAX | HT__SCHEME_SHARED)) return false;
+        for (int i = 0; p && i < p->n_parts; i++)
+            if (p->parts[i].place != HT__PART_ROWS) return false;
+    }
+    return true;
+}
+
 /*
  * A worker holds a strip as floats, as read, decoded again, and encoded, and row sources may need as much once more
  * for a transform: five times its floats bounds it. Of a whole chunk it has each scheme's codes, and their parts, which

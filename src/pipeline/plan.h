@@ -10,6 +10,7 @@
 #include "formats/container.h"
 #include "formats/imatrix.h"
 #include "pipeline/prune.h"
+#include "pipeline/row_set.h"
 #include "pipeline/settings.h"
 
 /* A tensor as it is read: once, for the outputs of both views where both take the same rows. */
@@ -113,8 +114,9 @@ struct ht__plan {
     uint32_t *order; /* weights of the GGUF view, in the order in which files hold them */
     uint32_t *work;  /* items that some output holds, in order of processing */
     size_t n_work;
-    const char **imatrix_names; /* by weight: under which name its importance was collected */
-    const float **importance;   /* by item: ne[0] floats for each matrix of it, or NULL */
+    struct ht__row_span *ranges; /* by item: the rows that this part makes; NULL: all of them */
+    const char **imatrix_names;  /* by weight: under which name its importance was collected */
+    const float **importance;    /* by item: ne[0] floats for each matrix of it, or NULL */
     /* Importance is that of a text's first pass, until the layers driver has seen the whole text: what it chooses codes on says
      * it, too. text: a hash of that text's tokens. */
     bool importance_later;
@@ -151,6 +153,12 @@ enum { HT__CHUNK_WEIGHTS = 64 << 10 };
 /* Rows that are read and encoded at once, and rows in one chunk of this item, which are as many or a multiple. */
 int64_t ht__plan_strip_rows(const struct ht__plan *plan, uint32_t item);
 int64_t ht__plan_chunk_rows(const struct ht__plan *plan, uint32_t item);
+/* The chunk of this item that the row lies in: its first row, and the one behind it. Chunks lie within one matrix. */
+int64_t ht__plan_chunk_begin(const struct ht__plan *plan, uint32_t item, int64_t row);
+int64_t ht__plan_chunk_end(const struct ht__plan *plan, uint32_t item, int64_t row);
+/* Can some rows of the item be made here and others elsewhere? Not where a scheme looks at the whole matrix, or stores parts
+ * otherwise than row by row. */
+bool ht__plan_item_divisible(const struct ht__plan *plan, uint32_t item);
 
 /* The item as the output holds it; NULL: it does not. */
 static inline const struct ht__weight *ht__item_in(const struct ht__plan *plan, const struct ht__plan_output *out,
@@ -167,6 +175,11 @@ static inline const struct ht__weight *ht__item_any(const struct ht__plan *plan,
 {
     const struct ht__item *i = &plan->items[item];
     return i->in[HT__DIALECT_GGUF] ? i->in[HT__DIALECT_GGUF] : i->in[HT__DIALECT_NATIVE];
+}
+/* The rows of the item that this run makes. */
+static inline struct ht__row_span ht__item_range(const struct ht__plan *plan, size_t item)
+{
+    return plan->ranges ? plan->ranges[item] : (struct ht__row_span){0, plan->items[item].rows->n_rows};
 }
 /* Bytes of one row as the output stores it, by its type. */
 static inline uint64_t ht__item_row_bytes(const struct ht__codec *type, const struct ht__item *item)

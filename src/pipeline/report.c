@@ -325,10 +325,16 @@ static void put_run(struct ht__jw *w, const struct ht__plan *plan, const struct 
 /* Nothing is published by it. */
 static void put_part(struct ht__jw *w, const struct ht__plan *plan)
 {
+    uint64_t cut = 0;
+    for (size_t i = 0; i < plan->n_work; i++) {
+        struct ht__row_span rows = ht__item_range(plan, plan->work[i]);
+        cut += rows.to - rows.from < plan->items[plan->work[i]].rows->n_rows;
+    }
     ht__jw_object(w, "part");
     ht__jw_uint(w, "number", plan->settings->publish.part);
     ht__jw_uint(w, "of", plan->settings->publish.parts);
     ht__jw_uint(w, "tensors", plan->n_work);
+    ht__jw_uint(w, "cut", cut);
     ht__jw_end(w);
 }
 

@@ -108,8 +108,10 @@ static void prefetch_next(const struct ht__stream *s)
     enum { WEIGHTS = 4 };
     const struct ht__plan *plan = s->plan;
     for (size_t i = s->next + 1, n = 0; i < plan->n_work && n < WEIGHTS; i++) {
-        if (s->journal->finished[plan->work[i]] || (s->now && !s->now[plan->work[i]])) continue;
-        ht__rows_prefetch(plan->items[plan->work[i]].rows);
+        uint32_t item = plan->work[i];
+        bool begins = ht__item_range(plan, item).from == 0;
+        if (!begins || s->rows_left[item] == 0 || (s->now && !s->now[item])) continue;
+        ht__rows_prefetch(plan->items[item].rows);
         n++;
     }
 }
@@ -123,27 +125,35 @@ static bool needs_amax(const struct ht__plan *plan, uint32_t item)
     return false;
 }
 
+/* The item's next rows that are not finished. A chunk lies within one matrix: importance changes with the expert. */
+static bool next_rows(const struct ht__stream *s, uint32_t item, struct chunk *chunk)
+{
+    struct ht__row_span rows = ht__item_range(s->plan, item);
+    if (rows.from < s->next_row) rows.from = s->next_row;
+    if (s->surveying ? rows.from >= rows.to : !ht__row_set_gap(&s->journal->done[item], &rows)) return false;
+    int64_t end = ht__plan_chunk_end(s->plan, item, rows.from);
+    *chunk = (struct chunk){item, rows.from, (end < rows.to ? end : rows.to) - rows.from};
+    return true;
+}
+
+/* Is nothing of the item to be done in this call? */
+static bool is_passed(const struct ht__stream *s, uint32_t item)
+{
+    if (s->surveying) return !needs_amax(s->plan, item);
+    return (s->now && !s->now[item]) || (s->next_row == 0 && s->rows_left[item] == 0);
+}
+
 static bool take(struct ht__stream *s, struct chunk *chunk)
 {
     const struct ht__plan *plan = s->plan;
     bool got = false;
     pthread_mutex_lock(&s->lock);
-    while (s->err == HT_OK && s->next < plan->n_work) {
+    for (; s->err == HT_OK && s->next < plan->n_work; s->next++, s->next_row = 0) {
         uint32_t i = plan->work[s->next];
-        const struct ht__weight *w = ht__item_any(plan, i);
-        bool done = s->journal->finished[i] || (s->next_row == 0 && s->rows_left[i] == 0);
-        bool later = (s->now && !s->now[i]) || (s->surveying && !needs_amax(plan, i));
-        if (done || later || s->next_row >= w->rows->n_rows) {
-            s->next++;
-            s->next_row = 0;
-            continue;
-        }
-        /* a chunk lies within one matrix: importance changes with the expert */
+        if (is_passed(s, i) || !next_rows(s, i, chunk)) continue;
         if (s->next_row == 0) prefetch_next(s);
-        int64_t rows = ht__plan_chunk_rows(plan, i), in_matrix = w->ne[1] - s->next_row % w->ne[1];
-        *chunk = (struct chunk){i, s->next_row, rows < in_matrix ? rows : in_matrix};
-        s->next_row += chunk->n_rows;
-        s->tensor = w->name;
+        s->next_row = chunk->row + chunk->n_rows;
+        s->tensor = ht__item_any(plan, i)->name;
         got = true;
         break;
     }
@@ -449,10 +459,12 @@ static enum ht_err finish(struct worker *k, const struct chunk *c, struct sums *
     for (size_t o = 0; o < s->plan->n_outputs; o++)
         ht__sum_merge(&s->result->stats[c->item].written[o], &sums->outputs[o].written);
     s->result->bytes_written += bytes;
+    ht__row_set_add(&s->journal->done[c->item], ht__item_range(s->plan, c->item));
+    failed = s->journal->done[c->item].spans.failed;
     s->fresh[s->n_fresh++] = c->item;
     if (s->checkpoint_seconds == 0) pthread_cond_signal(&s->changed);
     pthread_mutex_unlock(&s->lock);
-    return HT_OK;
+    return failed ? ht__fail_memory(&k->diag, ht__item_any(s->plan, c->item)->name) : HT_OK;
 }
 
 static enum ht_err do_chunk(struct worker *k, const struct chunk *c, struct sums *sums)
@@ -597,9 +609,12 @@ static enum ht_err prepare(struct ht__stream *s, struct ht_diag *diag)
     if (!s->rows_left || !s->fresh) return ht__fail_memory(diag, "plan");
     for (size_t i = 0; i < plan->n_work; i++) {
         uint32_t item = plan->work[i];
-        s->rows_left[item] = plan->items[item].rows->n_rows;
-        s->total += item_weights(plan, item);
-        if (s->journal->finished[item]) s->done += item_weights(plan, item);
+        struct ht__row_span range = ht__item_range(plan, item);
+        int64_t done = ht__row_set_count(&s->journal->done[item], range), n = range.to - range.from;
+        uint64_t row_len = (uint64_t)plan->items[item].rows->row_len;
+        s->rows_left[item] = n - done;
+        s->total += (uint64_t)n * row_len;
+        s->done += (uint64_t)done * row_len;
     }
     s->result->weights_resumed = s->done;
     return HT_OK;
@@ -643,15 +658,12 @@ static enum ht_err survey(struct ht__stream *s, struct worker *workers, int n_wo
         if (needs_amax(plan, plan->work[i])) needed += item_weights(plan, plan->work[i]);
     if (needed == 0) return HT_OK;
     s->amax = ht__arena_array(&plan->arena, plan->n_items, sizeof *s->amax);
-    bool *finished = ht__arena_array(&plan->arena, plan->n_items, sizeof *finished), *journaled = s->journal->finished;
-    if (!s->amax || !finished) return ht__fail_memory(diag, "plan");
-    s->journal->finished = finished; /* partners of what is finished count too */
-    s->surveying = true;
+    if (!s->amax) return ht__fail_memory(diag, "plan");
+    s->surveying = true; /* what is finished too: its partners may not be */
     s->total = needed;
     s->done = 0;
     enum ht_err err = start_and_wait(s, workers, n_workers, diag);
     s->surveying = false;
-    s->journal->finished = journaled;
     s->total = total;
     s->done = done;
     for (size_t o = 0; o < plan->n_outputs; o++)

@@ -162,10 +162,10 @@ static enum ht_err prepare(struct ht__plan *plan, struct ht__stream_result *resu
 {
     size_t n = plan->n_items;
     result->stats = ht__arena_array(&plan->arena, n, sizeof *result->stats);
-    journal->finished = ht__arena_array(&plan->arena, n, sizeof *journal->finished);
     double *errors = ht__arena_array(&plan->arena, n * plan->n_outputs, sizeof *errors);
     struct ht__sum *written = ht__arena_array(&plan->arena, n * plan->n_outputs, sizeof *written);
-    if (!result->stats || !journal->finished || !errors || !written) return ht__fail_memory(diag, "plan");
+    if (!result->stats || !errors || !written) return ht__fail_memory(diag, "plan");
+    HT_TRY(ht__journal_open(journal, plan, diag));
     for (size_t i = 0; i < n; i++) {
         result->stats[i].errors = errors + i * plan->n_outputs;
         result->stats[i].written = written + i * plan->n_outputs;
@@ -317,7 +317,7 @@ static enum ht_err run_part(struct ht__plan *plan, char **json, struct ht_diag *
     if (err == HT_OK && plan->settings->publish.report)
         err = ht__file_publish(plan->settings->publish.report, buf.data, buf.len, diag);
     if (err == HT_OK && json) err = ht__buf_hand_out(&buf, "report", json, diag);
-    ht__journal_close(&journal, keep_for_later(plan, &journal, err));
+    ht__journal_close(&journal, plan, keep_for_later(plan, &journal, err));
     close_result(plan, &result);
     ht__buf_close(&buf);
     return err;
@@ -337,7 +337,7 @@ enum ht_err ht__plan_run(struct ht__plan *plan, char **json, struct ht_diag *dia
     if (err == HT_OK) err = ht__sources_unchanged(plan, diag);
     if (err == HT_OK) err = report_and_publish(plan, &result, &measured, json, diag);
     ht__measured_close(&measured);
-    ht__journal_close(&journal, keep_for_later(plan, &journal, err));
+    ht__journal_close(&journal, plan, keep_for_later(plan, &journal, err));
     close_result(plan, &result);
     return err;
 }
