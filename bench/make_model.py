@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a Hugging Face folder of random BF16 weights in the shape of a 1.1 B-parameter Llama, to measure speed.
 
-    make_model.py FOLDER [layers]
+    make_model.py FOLDER [layers [vocabulary]]
 """
 import json
 import os
@@ -9,13 +9,14 @@ import sys
 
 import numpy
 
-EMBD, HEADS, KV, FF, VOCAB = 2048, 32, 4, 5632, 32000
+EMBD, HEADS, KV, FF = 2048, 32, 4, 5632
 
 
 def main():
     folder, layers = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 22
+    vocab = int(sys.argv[3]) if len(sys.argv) > 3 else 32000
     os.makedirs(folder, exist_ok=True)
-    shapes = {"model.embed_tokens.weight": (VOCAB, EMBD), "model.norm.weight": (EMBD,), "lm_head.weight": (VOCAB, EMBD)}
+    shapes = {"model.embed_tokens.weight": (vocab, EMBD), "model.norm.weight": (EMBD,), "lm_head.weight": (vocab, EMBD)}
     kv = EMBD // HEADS * KV
     for i in range(layers):
         at = f"model.layers.{i}."
@@ -25,7 +26,7 @@ def main():
                    at + "mlp.gate_proj.weight": (FF, EMBD), at + "mlp.up_proj.weight": (FF, EMBD),
                    at + "mlp.down_proj.weight": (EMBD, FF)}
     config = dict(architectures=["LlamaForCausalLM"], model_type="llama", hidden_size=EMBD, intermediate_size=FF,
-                  num_hidden_layers=layers, num_attention_heads=HEADS, num_key_value_heads=KV, vocab_size=VOCAB,
+                  num_hidden_layers=layers, num_attention_heads=HEADS, num_key_value_heads=KV, vocab_size=vocab,
                   max_position_embeddings=2048, rms_norm_eps=1e-5, rope_theta=10000.0, torch_dtype="bfloat16")
     with open(os.path.join(folder, "config.json"), "w") as file:
         json.dump(config, file, indent=1)
