@@ -54,18 +54,30 @@ VEC vi four_of(const int8_t *x)
     return _mm256_set1_epi32(four);
 }
 
-/* As codes - 128 are signed bytes, their magnitudes meet activations with their signs; offsets have
- * none to take off then. */
+/* Sums as they are written: gcc would make trees of them, whose leaves do not fit the registers. */
+#define IN_ORDER(v) __asm__("" : "+x"(v))
+
+/* Codes up to 255 in halves of four bits, whose products cannot overflow: the high halves count sixteen times. */
 VEC void dots_wide(const struct kind f, int n, const vi *c, const int8_t *x, int64_t ldx, vi acc[][GROUPS])
 {
-    const vi ones = _mm256_set1_epi16(1);
+    vi low[TILE], high[TILE];
 #pragma GCC unroll 8
     for (int j = 0; j < f.sub / 4; j++) {
-        vi weights = _mm256_xor_si256(c[j], _mm256_set1_epi8((char)0x80)), sizes = _mm256_abs_epi8(weights);
+        vi low_codes = low_nibbles(c[j]), high_codes = high_nibbles(c[j]);
+#pragma GCC unroll 8
         for (int t = 0; t < n; t++) {
-            vi pairs = _mm256_maddubs_epi16(sizes, _mm256_sign_epi8(four_of(x + t * ldx + 4 * j), weights));
-            acc[t][0] = _mm256_add_epi32(acc[t][0], _mm256_madd_epi16(pairs, ones));
+            vi four = four_of(x + t * ldx + 4 * j);
+            vi l = _mm256_maddubs_epi16(low_codes, four), h = _mm256_maddubs_epi16(high_codes, four);
+            low[t] = j == 0 ? l : _mm256_add_epi16(low[t], l);
+            high[t] = j == 0 ? h : _mm256_add_epi16(high[t], h);
+            IN_ORDER(low[t]);
+            IN_ORDER(high[t]);
         }
+    }
+    for (int t = 0; t < n; t++) {
+        vi sum = _mm256_add_epi32(_mm256_madd_epi16(low[t], _mm256_set1_epi16(1)),
+                                  _mm256_madd_epi16(high[t], _mm256_set1_epi16(16)));
+        acc[t][0] = _mm256_add_epi32(acc[t][0], sum);
     }
 }
 
@@ -85,7 +97,8 @@ VEC void dots(const struct kind f, int n, const struct panel *p, int s, const in
 #pragma GCC unroll 8
             for (int t = 0; t < n; t++) {
                 vi more = _mm256_maddubs_epi16(c[j + i], four_of(x + t * ldx + 4 * (j + i)));
-                pairs[t] = i == 0 ? more : _mm256_adds_epi16(pairs[t], more);
+                pairs[t] = i == 0 ? more : _mm256_add_epi16(pairs[t], more);
+                IN_ORDER(pairs[t]);
             }
         for (int t = 0; t < n; t++)
             acc[t][0] = _mm256_add_epi32(acc[t][0], _mm256_madd_epi16(pairs[t], ones));
@@ -95,7 +108,7 @@ VEC void dots(const struct kind f, int n, const struct panel *p, int s, const in
 /* What is taken off the codes that dots sees. */
 VEC int offset_of(const struct form *f)
 {
-    return f->offset == 128 ? 0 : f->offset;
+    return f->offset;
 }
 
 #include "kernels/x86/matmul8_tmpl.h"
