@@ -4,7 +4,8 @@ of the same model, with the same calibration text, and `halftone compare` reads 
 
     eval "$(tests/parity/setup.sh)"      # installs the rivals, once
     HT_CLI=build/halftone bench/peers.py MODEL --calibration FILE --text FILE [--text FILE …] [--ctx 256] [--chunks 200]
-        [--rows gptq,nf4,Q4_K_M,…] [--rivals llama.cpp,AutoRound,…] [--iters 200] [--plot size.svg]
+        [--rows gptq,nf4,Q4_K_M,…] [--rivals llama.cpp,AutoRound,…] [--iters 200] [--keep DIR]
+        [--plot size.svg]
 
 MODEL is a folder with BF16 weights; --iters are AutoRound's rounds of tuning (several: 200,1000). A line a file: bytes, mean
 divergence and its standard error on each text, processor seconds and peak memory of making it. Text that is calibrated on is given
@@ -14,9 +15,11 @@ it packs. What a rival cannot make is said, with its last words; the exit status
 `--json FILE` keeps the rows, and `bench/loss_plot.py` draws them.
 """
 import argparse
+import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -41,10 +44,26 @@ def windows(tokenizer, text, ctx):
     return [first + ids[i:i + step] for i in range(0, len(ids) - step + 1, step)]
 
 
-def loaded(model):
+def computing():
+    """What torch multiplies fastest: without instructions for BF16 that takes six times as long as floats do."""
     import torch
+    with open("/proc/cpuinfo") as file:
+        return torch.bfloat16 if re.search(r"\b(avx512_bf16|amx_bf16)\b", file.read()) else torch.float32
+
+
+def loaded(model):
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    return AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16), AutoTokenizer.from_pretrained(model)
+    return AutoModelForCausalLM.from_pretrained(model, dtype=computing()), AutoTokenizer.from_pretrained(model)
+
+
+def as_in_source(folder):
+    """Tensors that were left as they were take 16 bits again where the model was computed with in 32."""
+    import torch
+    from safetensors.torch import load_file, save_file
+    for file in pathlib.Path(folder).rglob("*.safetensors"):
+        tensors = {name: t.bfloat16() if t.dtype == torch.float32 and torch.equal(t, t.bfloat16().float()) else t
+                   for name, t in load_file(file).items()}
+        save_file(tensors, file, metadata={"format": "pt"})
 
 
 def by_autoround(model, folder, text, ctx, form, iters, **options):
@@ -58,7 +77,9 @@ def by_autoround(model, folder, text, ctx, form, iters, **options):
     data = torch.utils.data.DataLoader([{"input_ids": w[0], "attention_mask": torch.ones_like(w[0])} for w in found], batch_size=8)
     # torch.compile takes longer than all of the tuning of a small model does
     AutoRound(source, tokenizer, dataset=data, nsamples=len(found), seqlen=ctx, iters=iters, batch_size=8, device_map="cpu",
-              enable_torch_compile=False, low_cpu_mem_usage=False, **options).quantize_and_save(folder, format=form)
+              enable_torch_compile=False, low_cpu_mem_usage=False, amp=computing() == torch.bfloat16,
+              **options).quantize_and_save(folder, format=form)
+    as_in_source(folder)
 
 
 def by_gptqmodel(model, folder, text, ctx, **options):
@@ -67,9 +88,10 @@ def by_gptqmodel(model, folder, text, ctx, **options):
     found = windows(AutoTokenizer.from_pretrained(model), text, ctx)
     data = [{"input_ids": w, "attention_mask": [1] * len(w)} for w in found]
     # pack_impl: the packer that is not compiled first
-    quantized = GPTQModel.load(model, QuantizeConfig(pack_impl="original", **options), device="cpu")
+    quantized = GPTQModel.load(model, QuantizeConfig(pack_impl="original", **options), device="cpu", dtype=computing())
     quantized.quantize(data, batch_size=8)
     quantized.save(folder)
+    as_in_source(folder)
 
 
 def by_bitsandbytes(model, folder, kind):
@@ -146,6 +168,7 @@ def arguments():
     p.add_argument("--rivals", help="only these programs: llama.cpp,AutoRound,GPTQModel,bitsandbytes,hqq")
     p.add_argument("--iters", default="200")
     p.add_argument("--plot", metavar="FILE.svg", help="draw size against loss, with bench/loss_plot.py")
+    p.add_argument("--keep", metavar="DIR", help="leave the files there; those that are there from an earlier run are not made again")
     p.add_argument("--make", nargs=3, help=argparse.SUPPRESS)  # a rival, its iterations, a folder
     a = p.parse_args()
     if unknown := [key for key in a.rows.split(",") if key not in ROWS]:
@@ -182,8 +205,12 @@ def run(command, folder):
     environment = {**os.environ, "PYTHONPATH": os.path.join(os.environ.get("HT_CONVERTER", ""), "gguf-py"),  # AutoRound's GGUF
                    "GPTQMODEL_CPU_WORKERS": "2", "TOKENIZERS_PARALLELISM": "false", "CUDA_VISIBLE_DEVICES": "",
                    "OMP_NUM_THREADS": "1"}  # torch's threads wait by spinning, which would count
+    took = folder.with_name(folder.name + ".took.json")
+    if took.exists():
+        return tuple(json.loads(took.read_text()))
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    log = folder.with_suffix(".log")
+    log = folder.with_name(folder.name + ".log")
     with open(log, "w") as out:
         child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, cwd=folder.parent)
         _, status, used = os.wait4(child.pid, 0)
@@ -193,7 +220,9 @@ def run(command, folder):
     made = sorted(folder.rglob("*.gguf")) or sorted({p.parent for p in folder.rglob("config.json")})
     if not made:
         return "nothing was written"
-    return str(made[0]), used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3
+    result = str(made[0]), used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3
+    took.write_text(json.dumps(result))
+    return result
 
 
 def ours(a, spec, folder, effort="best"):
@@ -270,14 +299,15 @@ def main():
         return make_theirs(a)
     machine.begin("peers")
     worse = 0
-    with tempfile.TemporaryDirectory(prefix="halftone-peers-") as work:
+    with contextlib.nullcontext(os.path.abspath(a.keep)) if a.keep else tempfile.TemporaryDirectory(prefix="halftone-peers-") as work:
         for key in a.rows.split(","):
             start = time.monotonic()
             made = row(a, key, pathlib.Path(work))
             print(f"{key} ({time.monotonic() - start:.0f} s)")
             mine, *others = tell(a, key, made)
             worse += mine is None or any(other is not None and other < mine for other in others)
-            shutil.rmtree(pathlib.Path(work) / key)
+            if not a.keep:
+                shutil.rmtree(pathlib.Path(work) / key)
     points = [r for r in machine.report["rows"] if "not_made" not in r]
     if a.plot and points:
         pathlib.Path(a.plot).write_text(loss_plot.picture(points), encoding="utf-8")
