@@ -192,7 +192,8 @@ def table(rows):
             continue
         errors = row.get("errors") or [None]
         loss = f"{row['losses'][0]:.6f}" + (f" ± {errors[0]:.6f}" if errors[0] is not None else "")
-        out.append(f"| `{row['row']}` | {row['who']} | {row['bytes']:,} | {loss} | {row.get('processor_seconds', 0):.0f} |")
+        seconds = f"{row['processor_seconds']:.0f}" if "processor_seconds" in row else ""
+        out.append(f"| `{row['row']}` | {row['who']} | {row['bytes']:,} | {loss} | {seconds} |")
     return "\n".join(out)
 
 
