@@ -32,7 +32,7 @@ def test_in_place():
     np.ones((2, 256), ">f4"),
     np.array([None] * 256),
     np.float32(1),
-], ids=str)
+], ids=["every other column", "transposed", "float64", "int32", "big-endian", "objects", "a number"])
 def test_refused(x):
     with pytest.raises(halftone.UsageError):
         halftone.encode("q4_k", x)
