@@ -362,7 +362,7 @@ static enum store_result serve_done(struct world *w, const struct store_claim *c
     bool again = false, known = false;
     for (int i = 0; i < j->parts && j->divided; i++) {
         known |= j->tasks[i].epoch == c->epoch;
-        again |= j->tasks[i].epoch == c->epoch && j->tasks[i].state == COMPLETED;
+        again |= j->tasks[i].epoch == c->epoch && j->tasks[i].state == COMPLETED && j->whole.state != COMPLETED;
     }
     if (!known && result == STORE_NOT_FOUND) return STORE_CONFLICT; /* another has it since, or it is cancelled */
     expect(w, result, again || (h && h != &j->whole), "a finished part");
@@ -695,6 +695,16 @@ static void test_simulation(void **state)
     print_message("%llu events\n", (unsigned long long)total);
 }
 
+/* A worker whose part was done long ago tells so once more, when the job is published: its folder was nobody's. */
+static void test_late_words(void **state)
+{
+    static const unsigned seeds[] = {813, 1077};
+    uint64_t total = 0;
+    (void)state;
+    for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++)
+        run_seed(seeds[i], 2500, &total);
+}
+
 static void test_replays(void **state)
 {
     uint64_t total = 0;
@@ -708,6 +718,7 @@ static void test_replays(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_simulation), cmocka_unit_test(test_replays)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_simulation), cmocka_unit_test(test_late_words),
+                                       cmocka_unit_test(test_replays)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

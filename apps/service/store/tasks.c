@@ -147,9 +147,10 @@ enum store_result store_task_done(struct store *s, const struct store_claim *c)
     result = store__run(s, &s->writer, &changed, "UPDATE tasks SET lease_until = NULL" MINE, "si", c->id, c->epoch);
     if (result == STORE_OK && changed) result = count_down(s, c);
     if (result == STORE_OK && !changed) { /* done before, and asked again; or over; or no task */
-        result = number(
-            s, "SELECT CASE WHEN lease_until IS NULL THEN 1 ELSE 0 END FROM tasks WHERE job_id = ?1 AND epoch = ?2", c,
-            &one);
+        result = number(s,
+                        "SELECT CASE WHEN lease_until IS NULL AND NOT EXISTS(SELECT 1 FROM jobs WHERE id = ?1 AND"
+                        " status = 'completed') THEN 1 ELSE 0 END FROM tasks WHERE job_id = ?1 AND epoch = ?2",
+                        c, &one);
         if (result == STORE_OK && !one) result = STORE_CONFLICT;
     }
     return store__end(s, result);
