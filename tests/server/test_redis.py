@@ -210,6 +210,18 @@ class Doorbell(unittest.TestCase):
         self.worker(s, "one")
         self.check(s, id)
 
+    def test_consumers_go(self):
+        """Who was not heard of for long and is owed nothing leaves the group."""
+        s = self.service()
+        until(lambda: redis.ask("EXISTS", TASKS))
+        self.submit(s)
+        until(lambda: redis.entries() == 1)
+        redis.ask("XREADGROUP", "GROUP", GROUP, "owed", "COUNT", "1", "STREAMS", TASKS, ">")
+        redis.ask("XGROUP", "CREATECONSUMER", TASKS, GROUP, "gone")
+        names = lambda: {c[1] for c in redis.ask("XINFO", "CONSUMERS", TASKS, GROUP)}
+        self.assertLessEqual({"gone", "owed"}, names())
+        until(lambda: "gone" not in names(), 60)
+
     def test_guarded(self):
         """Only the owner's word ends an entry: who lost it changes nothing."""
         s = self.service()

@@ -14,6 +14,7 @@ enum {
     MOST_ENTRIES = 10000,
     MOST_WAITING = 5000,
     MOST_TRIES = 5,
+    LONG_IDLE = 3, /* times as long as until an entry is given out anew */
     MOST_RECLAIMED = 1000,
     MOST_DONE = 10000
 };
@@ -24,6 +25,19 @@ static const char acknowledge[] = "local p = redis.call('XPENDING', KEYS[1], ARG
                                   "redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])\n"
                                   "redis.call('XDEL', KEYS[1], ARGV[2])\n"
                                   "return 1\n";
+
+/* A worker that is gone leaves its name in the group. One that nothing is owed to goes, looked at and removed in one breath; who
+ * asks again has it again. */
+static const char forget_idle[] = "local gone = 0\n"
+                                  "for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do\n"
+                                  "  local of = {}\n"
+                                  "  for i = 1, #c, 2 do of[c[i]] = c[i + 1] end\n"
+                                  "  if of['pending'] == 0 and of['idle'] > tonumber(ARGV[2]) then\n"
+                                  "    gone = gone + 1\n"
+                                  "    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], of['name'])\n"
+                                  "  end\n"
+                                  "end\n"
+                                  "return gone\n";
 
 struct done {
     struct done *next;
@@ -171,6 +185,15 @@ static bool reclaim(struct bell *b)
     return true;
 }
 
+/* A user of Redis that may not (of an older file of users) leaves them. */
+static bool forget_consumers(struct bell *b)
+{
+    struct redis_answer a;
+    char idle[24];
+    snprintf(idle, sizeof idle, "%.0f", b->idle_seconds * 1000 * LONG_IDLE);
+    return redis_ask(b->redis, 0, &a, "EVAL", forget_idle, "1", REDIS_TASKS, REDIS_GROUP, idle, NULL);
+}
+
 /* ---- the store and the stream ---- */
 
 static bool add_missing(struct bell *b, const json_t *waiting)
@@ -219,7 +242,7 @@ static json_t *waiting_of(struct bell *b)
 /* whole: the stream is read anew. False: Redis is away. */
 static bool compare(struct bell *b, bool whole)
 {
-    if (whole && !(make_group(b) && read_entries(b) && reclaim(b))) return false;
+    if (whole && !(make_group(b) && read_entries(b) && reclaim(b) && forget_consumers(b))) return false;
     json_t *waiting = waiting_of(b);
     bool done = !waiting || (add_missing(b, waiting) && drop_needless(b, waiting));
     json_decref(waiting);
