@@ -69,6 +69,8 @@ def make_of_admin(at):
     (at / "data/models/stray-0123").mkdir(parents=True)
     (at / "data/models/stray-0123/a.gguf").write_text("left behind")
     yield run("admin", "check", "--data", at / "data", status=1)
+    yield run("admin", "check", "--data", at / "nowhere", status=1)
+    yield run("admin", "migrate", "--data", at / "data", status=2)
 
 
 def make_of_errors(at):

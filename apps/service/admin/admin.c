@@ -18,14 +18,28 @@ struct admin {
     bool json, quick;
 };
 
+static bool told_in_json; /* before the arguments are read, failures are told so too */
+
+/* As every command tells its failures (doc/lines.schema.json). */
+static void tell_in_json(const char *code, const char *where, const char *why)
+{
+    json_t *line = json_pack("{s:s, s:s, s:s, s:s, s:i}", "event", "error", "code", code, "where", where, "message",
+                             why, "offset", -1);
+    if (line) json_dumpf(line, stdout, JSON_COMPACT);
+    puts(line ? "" : "{\"event\": \"error\"}");
+    json_decref(line);
+}
+
 static int usage(const char *why)
 {
+    if (told_in_json) tell_in_json("HT_ERR_USAGE", "", why);
     fprintf(stderr, "halftone admin: %s\n`halftone admin --help` shows how it is used.\n", why);
     return USAGE;
 }
 
 static int failed(const char *what, const char *why)
 {
+    if (told_in_json) tell_in_json(*why ? "HT_ERR_IO" : "HT_ERR_MEMORY", *why ? what : "", *why ? why : what);
     fprintf(stderr, "halftone admin: %s%s%s\n", what, *why ? ": " : "", why);
     return FAILED;
 }
@@ -180,6 +194,8 @@ int admin_run(int argc, char **argv)
         int (*run)(struct admin *a);
     } verbs[] = {{"check", check}, {"migrate", migrate}};
     enum { N_VERBS = sizeof verbs / sizeof *verbs };
+    for (int k = 1; k < argc; k++)
+        told_in_json |= strcmp(argv[k], "--json") == 0;
     struct admin *a = calloc(1, sizeof *a);
     if (!a) return failed("not enough memory", "");
     size_t i = 0;
