@@ -5,9 +5,11 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -401,6 +403,51 @@ class Parts(Far):
         self.assertEqual((last["job_id"], last["attempt"], last.get("part")), (id, 1, None))
         self.assertEqual(last["request"]["tasks"], {"parts": 2, "left": 0})
         self.finish(last["task"], status="cancelled")
+
+
+class Rows(Far):
+    """A job whose largest tensors lie in several of its parts."""
+    OPTIONS = {"threads": "1", "cpu": "scalar", "effort": "best"}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="halftone-test-")
+        cls.model = os.path.join(cls.folder, "lopsided")
+        subprocess.run([sys.executable, os.path.join(ROOT, "tests", "lib", "lopsided_model.py"), cls.model], check=True)
+        cls.s = Service("--workers", "0", "--lease", str(LEASE), "--task-size", "1M", models=[cls.folder])
+        cls.workers = []
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        shutil.rmtree(cls.folder)
+
+    def alone(self, *more):
+        out = tempfile.mkdtemp(dir=self.folder)
+        command = [PROGRAM, "quantize", self.model, "-t", "Q4_K_M,Q8_0", "-o", out, "--quiet", "--report", out + "/report.json"]
+        for name, value in self.OPTIONS.items():
+            command += ["--" + name, value]
+        subprocess.run(command + list(more), check=True, stdout=subprocess.DEVNULL)
+        return out
+
+    def test_killed_in_a_tensor(self):
+        share = ["--artifacts", "file://" + self.s.data, "--models", self.folder]
+        workers = [self.worker(name, *share) for name in ("one", "two", "three")]
+        id = self.submit(["Q4_K_M", "Q8_0"], source_model=self.model, options={**self.OPTIONS, "checkpoint-seconds": "0"})
+        until(lambda: "in parts" in (self.job(id)["current_step"] or ""))
+        dead = until(lambda: next((w for w in workers if w.child()), None))
+        dead.process.kill()
+        job = self.s.wait(id)
+        self.assertEqual(job["status"], "completed", job)
+        out = self.alone()
+        for o in job["outputs"]:
+            with open(os.path.join(out, o["name"]), "rb") as f:
+                self.assertEqual(o["sha256"], sha256(f.read()), o)
+        log = " ".join(line["line"] for line in self.s.get(f"{JOBS}/{id}/log?limit=200").json()["lines"])
+        parts = re.search(r"divided into ([0-9]+) parts", log)[1]
+        with open(os.path.join(self.alone("--part", f"2/{parts}"), "report.json")) as f:
+            self.assertGreaterEqual(json.load(f)["part"]["cut"], 1)
+        until(lambda: self.left_over() == [])
 
 
 class Words(Far):
