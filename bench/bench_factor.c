@@ -128,7 +128,7 @@ static double gram_error(const struct bench *b)
                 sum += product;
                 size += fabs(product);
             }
-            worst = larger(worst, fabs(b->site.gram[i * b->n + j] * TOKENS - sum) / size);
+            worst = larger(worst, fabs(b->site.gram[ht__lower_at(i, j)] * TOKENS - sum) / size);
         }
     return worst;
 }

@@ -319,6 +319,7 @@ enum ht_err ht__calibration_memory(const struct ht__calibration *cal, const stru
         sums += (uint64_t)model->weights[i].ne[0] * (uint64_t)model->weights[i].ne[2];
     besides += ht__checkpoint_memory(model->checkpoint) + model->arena.total + sums * 2 * sizeof(double);
     struct ht__engine_need need = ht__engine_need(model, NULL);
+    if (cal->one_layer) need.least = need.one;
     ht__engine_fit(ht__memory_limit(run), besides, &need, total, matrices);
     return HT_OK;
 }

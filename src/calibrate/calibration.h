@@ -16,8 +16,9 @@ struct ht__calibration {
     struct ht__windows windows; /* the chunks, from the first that is run */
     struct ht__weights_stats layers; /* of the run, after it */
     int n_ctx, n_seqs;
-    int n_vocab; /* of the model */
-    int32_t bos; /* -1: chunks keep their first token */
+    int n_vocab;    /* of the model */
+    int32_t bos;    /* -1: chunks keep their first token */
+    bool one_layer; /* where memory is short, the engine holds one layer at a time: others have more to hold */
 };
 
 /* The settings must outlive it. Close it on failure too. */

@@ -27,7 +27,7 @@ void ht__expert_close(struct ht__expert_stats *e)
 uint64_t ht__expert_bytes(int64_t n_in, int64_t most_held)
 {
     uint64_t n = (uint64_t)n_in, rows = (uint64_t)most_held + 2 * HT__EXPERT_ROWS; /* panels too */
-    return n * n * 2 * sizeof(double) + 2 * rows * n * sizeof(float);
+    return (n * n + (uint64_t)ht__lower_size(n_in)) * sizeof(double) + 2 * rows * n * sizeof(float);
 }
 
 static enum ht_err add_waiting(struct ht__expert_stats *e, const struct ht__ops *ops, struct ht__pool *pool,
@@ -60,15 +60,23 @@ enum ht_err ht__expert_finish(struct ht__expert_stats *e, const struct ht__ops *
     return HT_OK;
 }
 
-/* own * x + (1 - own) * toward, or, without that, the diagonal of x. */
-static void draw(double *x, const double *toward, int64_t n, double own)
+/* n of the numbers of a row: own * x + (1 - own) * toward, or, without that, the diagonal of x. */
+static void draw(double *x, const double *toward, int64_t row, int64_t n, double own)
 {
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < n; j++)
-            if (toward)
-                x[i * n + j] = own * x[i * n + j] + (1 - own) * toward[i * n + j];
-            else if (i != j)
-                x[i * n + j] *= own;
+    for (int64_t j = 0; j < n; j++)
+        if (toward)
+            x[j] = own * x[j] + (1 - own) * toward[j];
+        else if (row != j)
+            x[j] *= own;
+}
+
+static void draw_all(struct ht__site_stats *s, const struct ht__site_stats *all, double own)
+{
+    for (int64_t i = 0; i < s->n_in; i++) {
+        int64_t half = ht__lower_row(i), whole = i * s->n_in;
+        draw(s->gram + half, all ? all->gram + half : NULL, i, i + 1, own);
+        draw(s->cross + whole, all ? all->cross + whole : NULL, i, s->n_in, own);
+    }
 }
 
 void ht__expert_shrink(struct ht__expert_stats *e, const struct ht__expert_stats *all)
@@ -76,9 +84,8 @@ void ht__expert_shrink(struct ht__expert_stats *e, const struct ht__expert_stats
     struct ht__site_stats *s = &e->site;
     double prior = (double)s->n_in / 4, own = (double)s->n_rows / ((double)s->n_rows + prior);
     for (int64_t i = 0; !all && s->n_rows == 0 && i < s->n_in; i++)
-        s->gram[i * (s->n_in + 1)] = s->cross[i * (s->n_in + 1)] = 1; /* nothing is known: all inputs count as much */
-    draw(s->gram, all ? all->site.gram : NULL, s->n_in, own);
-    draw(s->cross, all ? all->site.cross : NULL, s->n_in, own);
+        s->gram[ht__lower_at(i, i)] = s->cross[i * (s->n_in + 1)] = 1; /* nothing is known: all inputs count as much */
+    draw_all(s, all ? &all->site : NULL, own);
     if (!all || s->n_held >= ENOUGH_HELD) return;
     s->n_held = 0;
     ht__site_hold(s, all->site.held_f, all->site.held_q, NULL, all->site.n_held);

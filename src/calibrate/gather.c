@@ -194,7 +194,7 @@ static enum ht_err hand_over(struct gather *g, int32_t layer, ht__gather_fn *don
         k->held = g->sites[i].stats.held_q;
         k->gram = g->sites[i].stats.gram;
         for (uint64_t row = 1, at = 1; row < k->n_in; at += ++row) /* its lower triangle, moved together */
-            memmove(k->gram + at, k->gram + row * k->n_in, (row + 1) * sizeof *k->gram);
+            memmove(k->gram + at, k->gram + ht__lower_row((int64_t)row), (row + 1) * sizeof *k->gram);
     }
     return done(ctx, &out, g->diag);
 }

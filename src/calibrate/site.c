@@ -3,9 +3,11 @@
 #include <string.h>
 
 enum {
-    PANEL = HT__MATMUL_ROWS, /* columns of a product that are made at a time */
+    PANEL = HT__MATMUL_ROWS, /* columns of a product that are made at a time: a strip's of a symmetric one */
     GROUP = 4,               /* panels of a task: each panel of the other side is read once for all of them */
 };
+
+_Static_assert((int)PANEL == (int)HT__LOWER, "a strip is a panel");
 
 static enum ht_err no_memory(struct ht_diag *diag)
 {
@@ -34,7 +36,7 @@ enum ht_err ht__site_open(struct ht__site_stats *s, int64_t n_in, int64_t n_stre
                           const struct ht__alloc *alloc, struct ht_diag *diag)
 {
     *s = (struct ht__site_stats){.alloc = alloc, .n_in = n_in, .n_stream = n_stream, .most_held = most_held};
-    s->gram = doubles(s, n_in, n_in);
+    s->gram = doubles(s, 1, ht__lower_size(n_in));
     s->cross = doubles(s, n_in, n_in);
     s->held_f = floats(s, n_in);
     s->held_q = floats(s, n_in);
@@ -46,7 +48,7 @@ enum ht_err ht__site_open_wanted(struct ht__site_stats *s, int64_t n_in, int64_t
                                  const struct ht__alloc *alloc, struct ht_diag *diag)
 {
     *s = (struct ht__site_stats){.alloc = alloc, .n_in = n_in, .n_stream = n_stream, .most_held = most_held};
-    s->gram = doubles(s, n_in, n_in);
+    s->gram = doubles(s, 1, ht__lower_size(n_in));
     s->held_q = floats(s, n_in);
     return s->gram && s->held_q ? open_stream(s, diag) : no_memory(diag);
 }
@@ -55,25 +57,37 @@ enum ht_err ht__site_open_float(struct ht__site_stats *s, int64_t n_in, int64_t 
                                 const struct ht__alloc *alloc, struct ht_diag *diag)
 {
     *s = (struct ht__site_stats){.alloc = alloc, .n_in = n_in, .most_held = most_held};
-    s->gram = doubles(s, n_in, n_in);
+    s->gram = doubles(s, 1, ht__lower_size(n_in));
     s->held_q = floats(s, n_in);
     return s->gram && s->held_q ? HT_OK : no_memory(diag);
 }
 
-void ht__site_spend(struct ht__site_stats *s)
+void ht__site_spend_cross(struct ht__site_stats *s)
 {
-    ht__free(s->alloc, s->gram);
     ht__free(s->alloc, s->cross);
     ht__free_aligned(s->alloc, s->panels);
-    s->gram = s->cross = NULL;
+    s->cross = NULL;
     s->panels = NULL;
     s->n_panels = 0;
+}
+
+void ht__site_spend_stream(struct ht__site_stats *s)
+{
+    ht__free(s->alloc, s->stream);
+    s->stream = NULL;
+}
+
+void ht__site_spend(struct ht__site_stats *s)
+{
+    ht__site_spend_cross(s);
+    ht__free(s->alloc, s->gram);
+    s->gram = NULL;
 }
 
 void ht__site_close(struct ht__site_stats *s)
 {
     ht__site_spend(s);
-    ht__free(s->alloc, s->stream);
+    ht__site_spend_stream(s);
     ht__free(s->alloc, s->held_f);
     ht__free(s->alloc, s->held_q);
     ht__free(s->alloc, s->held_r);
@@ -121,8 +135,8 @@ static void fill(struct ht__pool *pool, struct panels *p)
 struct products {
     const struct ht__ops *ops;
     const struct panels *a, *b;
-    double *sum;    /* a->n_columns x b->n_columns */
-    bool symmetric; /* a is b: only what lies on and below the diagonal, and some beside it */
+    double *sum;    /* a->n_columns x b->n_columns, */
+    bool symmetric; /* or, where a is b, its lower half */
 };
 
 static int wide(const struct panels *p, int64_t panel)
@@ -133,10 +147,11 @@ static int wide(const struct panels *p, int64_t panel)
 
 static void tile(const struct products *p, int64_t i, int64_t j)
 {
-    int64_t ld = p->b->n_columns, n = p->a->n;
+    int64_t row = i * PANEL, ld = p->symmetric ? ht__lower_columns(row) : p->b->n_columns, n = p->a->n;
+    double *sum = p->sum + (p->symmetric ? ht__lower_row(row) : row * ld);
     if (p->symmetric && i < j) return;
-    p->ops->add_outer(p->sum + i * PANEL * ld + j * PANEL, ld, p->a->at + i * PANEL * n, wide(p->a, i),
-                      p->b->at + j * PANEL * n, wide(p->b, j), n);
+    p->ops->add_outer(sum + j * PANEL, ld, p->a->at + row * n, wide(p->a, i), p->b->at + j * PANEL * n, wide(p->b, j),
+                      n);
 }
 
 static void strip(void *ctx, int64_t task, int thread)
@@ -207,10 +222,7 @@ static void scale(double *x, int64_t n, double by)
 void ht__site_finish(struct ht__site_stats *s)
 {
     double by = s->n_rows ? 1 / (double)s->n_rows : 0;
-    for (int64_t i = 0; i < s->n_in; i++)
-        for (int64_t j = i + 1; j < s->n_in; j++)
-            s->gram[i * s->n_in + j] = s->gram[j * s->n_in + i];
-    scale(s->gram, s->n_in * s->n_in, by);
+    scale(s->gram, ht__lower_size(s->n_in), by);
     scale(s->cross, s->n_in * s->n_in, by);
     scale(s->stream, s->n_in * s->n_stream, by);
 }

@@ -13,14 +13,15 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/pool.h"
+#include "calibrate/lower.h"
 #include "kernels/ops/ops.h"
 
 struct ht__site_stats {
     const struct ht__alloc *alloc;
     int64_t n_in, n_stream; /* columns of f and q; of r (0: it is not looked at) */
     int64_t n_rows;         /* tokens in the products */
-    double *gram;           /* n_in x n_in: q'q */
-    double *cross;          /* n_in x n_in: q'f; NULL */
+    double *gram;           /* q'q, its lower half (lower.h) */
+    double *cross;          /* n_in x n_in: q'f; NULL: see open_wanted, or, where there are held_f, f is q */
     double *stream;         /* n_in x n_stream: q'r; NULL */
     int64_t n_held, most_held;
     float *held_f, *held_q, *held_r; /* held-out rows; held_f NULL like cross, held_r like stream */
@@ -38,8 +39,10 @@ HT_MUST_CHECK enum ht_err ht__site_open_wanted(struct ht__site_stats *site, int6
 HT_MUST_CHECK enum ht_err ht__site_open_float(struct ht__site_stats *site, int64_t n_in, int64_t most_held,
                                               const struct ht__alloc *alloc, struct ht_diag *diag);
 void ht__site_close(struct ht__site_stats *site);
-/* Frees gram, cross and panels, for those who have copied them: the largest of what a site holds. */
+/* Frees gram, cross and panels; cross and panels; stream: for those who have copied them, as they are the largest of what a site holds. */
 void ht__site_spend(struct ht__site_stats *site);
+void ht__site_spend_cross(struct ht__site_stats *site);
+void ht__site_spend_stream(struct ht__site_stats *site);
 
 /* n rows of f, q, and, where the site has n_stream, r. */
 HT_MUST_CHECK enum ht_err ht__site_add(struct ht__site_stats *site, const float *f, const float *q, const float *r,
@@ -47,7 +50,7 @@ HT_MUST_CHECK enum ht_err ht__site_add(struct ht__site_stats *site, const float 
                                        struct ht_diag *diag);
 /* The same rows kept instead, until there are most_held; those behind are dropped. */
 void ht__site_hold(struct ht__site_stats *site, const float *f, const float *q, const float *r, int64_t n);
-/* After the last row: means instead of sums, and all of the symmetric product. */
+/* After the last row: means instead of sums. */
 void ht__site_finish(struct ht__site_stats *site);
 
 #endif

@@ -419,11 +419,12 @@ enum ht_err ht__engine_embed(struct ht__engine *e, const int32_t *tokens, int n_
 
 static void replace_one(const struct ht__engine *e, struct ht__kept_matrix *m)
 {
-    const float *rows = m->weight ? e->replace(e->replace_ctx, m->weight) : NULL;
-    if (!rows) return;
-    m->type = ht__codec_by_name("f32");
-    m->row_bytes = (size_t)m->n_in * sizeof *rows;
-    m->data = (const uint8_t *)rows;
+    struct ht__replacement by = {NULL, NULL};
+    if (m->weight) by = e->replace(e->replace_ctx, m->weight);
+    if (!by.rows) return;
+    m->type = by.type;
+    m->row_bytes = ht__codec_bytes(by.type, (uint64_t)m->n_in);
+    m->data = by.rows;
 }
 
 static void replace_all(const struct ht__engine *e, struct ht__layer *l)
@@ -517,6 +518,16 @@ enum ht_err ht__engine_layer(struct ht__engine *e, int layer, float *x, int n_se
 {
     struct ht__stretch whole = {.layer = layer, .from = HT__MARK_START, .to = HT__MARK_END};
     return ht__engine_stretch(e, &whole, x, n_seqs, n_tokens, diag);
+}
+
+void ht__engine_release(struct ht__engine *e, int layer)
+{
+    ht__weight_store_release(e->weights->store, layer);
+}
+
+void ht__engine_drop_outside(struct ht__engine *e)
+{
+    ht__weight_store_drop_outside(e->weights->store);
 }
 
 void ht__engine_output_input(struct ht__engine *e, const float *x, int n, float *out)

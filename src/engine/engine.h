@@ -111,13 +111,21 @@ struct ht__stretch {
 /* ht__engine_layer from one mark to another. An observer sees what is multiplied in between. */
 HT_MUST_CHECK enum ht_err ht__engine_stretch(struct ht__engine *engine, const struct ht__stretch *stretch, float *x,
                                              int n_seqs, int n_tokens, struct ht_diag *diag);
+/* Gives back memory: of layers' matrices, this one's among them, until they are needed again (ht__engine_need's `turns` at least); of
+ * those outside layers for good: no tokens, and no logits from now on. Nothing where files are mapped. */
+void ht__engine_release(struct ht__engine *engine, int layer);
+void ht__engine_drop_outside(struct ht__engine *engine);
 /* What the output matrix takes of n rows of the residual stream (n_batch at most): n x n_embd. */
 void ht__engine_output_input(struct ht__engine *engine, const float *x, int n, float *out);
 
 /* Other weights in the place of the model's, in ht__engine_stretch and, of the output matrix, in ht__engine_logit_lens:
- * n_out x n_in floats of all matrices of a weight, which must last as long as that runs; NULL: its own. fn NULL: no more
- * of that. */
-typedef const float *ht__replace_fn(void *ctx, const struct ht__weight *weight);
+ * n_out x n_in numbers of all matrices of a weight in some format, which must last as long as that runs; rows NULL: its own. fn
+ * NULL: no more of that. */
+struct ht__replacement {
+    const struct ht__codec *type;
+    const void *rows;
+};
+typedef struct ht__replacement ht__replace_fn(void *ctx, const struct ht__weight *weight);
 void ht__engine_replace(struct ht__engine *engine, ht__replace_fn *fn, void *ctx);
 /*
  * Other inputs of products: n rows of n_in floats, ldx apart, become those of out, which lie together. False: this weight takes

@@ -35,7 +35,7 @@ static uint64_t matrix_bytes(const struct ht__model *model, const struct ht__cod
 struct ht__engine_need ht__engine_need(const struct ht__model *model, const struct ht__codec *const *types)
 {
     struct ht__engine_need need = {0};
-    uint64_t layers[HT__MOST_LAYERS] = {0}, outside = 0, largest = 0;
+    uint64_t layers[HT__MOST_LAYERS] = {0}, outside = 0, largest = 0, smallest = 0;
     for (size_t i = 0; i < model->n_weights; i++) {
         int32_t layer = model->weights[i].slot.layer;
         uint64_t bytes = matrix_bytes(model, types, i);
@@ -45,8 +45,13 @@ struct ht__engine_need ht__engine_need(const struct ht__model *model, const stru
         else
             outside += bytes;
     }
-    for (int i = 0; i < HT__MOST_LAYERS; i++)
+    for (int i = 0; i < HT__MOST_LAYERS; i++) {
         if (layers[i] > largest) largest = layers[i];
+        if (layers[i] && (smallest == 0 || layers[i] < smallest)) smallest = layers[i];
+    }
+    need.turns = model->from_gguf ? 0 : smallest;
+    need.outside = model->from_gguf ? 0 : outside;
+    need.one = outside + largest;
     need.least = outside + 2 * largest < need.all ? outside + 2 * largest : need.all;
     return need;
 }

@@ -15,6 +15,9 @@ struct ht__codec;
 struct ht__engine_need {
     uint64_t all;   /* in memory at once */
     uint64_t least; /* the embedding, the output and two layers: the others are read when they are needed */
+    uint64_t one;   /* the same with one layer: it is waited for whenever another is read */
+    /* what is outside layers, and what ht__engine_release gives back at least; 0: nothing, as files may be mapped */
+    uint64_t outside, turns;
 };
 /* With these types, one for each of the model's weights; or (NULL) as the model itself is. */
 struct ht__engine_need ht__engine_need(const struct ht__model *model, const struct ht__codec *const *types);

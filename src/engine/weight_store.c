@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { STRIP = 4 << 20 }; /* weights that are read, and where need be encoded, between looks at cancellation */
@@ -39,6 +40,7 @@ struct ht__weight_store {
     bool in_place;
     uint8_t *outside; /* the embedding and the output */
     struct slot *slots;
+    uint64_t slot_bytes; /* of one that takes turns */
     int n_slots, n_kept; /* slots 0 … n_kept-1 hold those layers for good; the others take turns */
     pthread_t reader;
     bool started;
@@ -207,6 +209,42 @@ enum ht_err ht__weight_store_layer(struct ht__weight_store *k, int layer, const 
     return err;
 }
 
+/* The whole pages of a slot, whose next reader fills them again. The lock is held. */
+static void empty(struct slot *s, uint64_t n_bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)s->data + page - 1) / page * page;
+    uintptr_t to = ((uintptr_t)s->data + n_bytes) / page * page;
+    s->layer = -1;
+    s->ready = false;
+    if (to > from) (void)madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+void ht__weight_store_release(struct ht__weight_store *k, int layer)
+{
+    int n = k->w->hparams->n_layers;
+    if (k->in_place) return;
+    pthread_mutex_lock(&k->lock);
+    while (k->wanted >= 0)
+        pthread_cond_wait(&k->changed, &k->lock);
+    if (k->n_kept < k->n_slots)
+        for (int i = k->n_kept; i < k->n_slots; i++)
+            empty(&k->slots[i], k->slot_bytes);
+    else
+        for (int i = layer; i <= layer + 1; i++)
+            empty(&k->slots[i % n], k->w->layers[i % n].n_bytes);
+    pthread_mutex_unlock(&k->lock);
+}
+
+void ht__weight_store_drop_outside(struct ht__weight_store *k)
+{
+    struct ht__kept_matrix *parts[] = {&k->w->embedding, &k->w->positions, &k->w->output};
+    if (!k->outside) return;
+    for (int i = 0; i < 3; i++)
+        parts[i]->data = NULL;
+    ht__free_aligned(k->alloc, k->outside);
+    k->outside = NULL;
+}
+
 struct ht__weights_stats ht__weight_store_stats(struct ht__weight_store *k)
 {
     pthread_mutex_lock(&k->lock);
@@ -311,12 +349,13 @@ static enum ht_err plan_slots(struct ht__weight_store *k, uint64_t memory, struc
         if (w->layers[i].n_bytes > largest) largest = w->layers[i].n_bytes;
     uint64_t fit = memory > outside ? (memory - outside) / largest : 0;
     k->n_slots = memory == 0 || fit >= (uint64_t)n ? n : (int)fit;
-    if (k->n_slots < 2 && n > 1)
+    if (k->n_slots < 1)
         return ht__fail(diag, HT_ERR_NO_MEMORY_BUDGET, "--memory", -1,
-                        "the embedding and two layers need %llu MB; %llu MB are allowed",
-                        (unsigned long long)((outside + 2 * largest) >> 20) + 1, (unsigned long long)(memory >> 20));
-    k->n_kept = k->n_slots == n ? n : k->n_slots - 2;
+                        "the embedding and one layer need %llu MB; %llu MB are allowed",
+                        (unsigned long long)((outside + largest) >> 20) + 1, (unsigned long long)(memory >> 20));
+    k->n_kept = k->n_slots == n ? n : k->n_slots > 2 ? k->n_slots - 2 : 0;
     k->stats.taking_turns = k->n_slots < n;
+    k->slot_bytes = largest;
     k->slots = ht__new_array(k->alloc, (size_t)k->n_slots, sizeof *k->slots);
     if (!k->slots) return ht__fail_memory(diag, "layers");
     for (int i = 0; i < k->n_slots; i++) {

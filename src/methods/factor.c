@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PANEL = 64, LANES = 8, TASK_ROWS = 128, DEPTH = 256 };
+enum { PANEL = 64, LANES = 8, TASK_ROWS = 128, DEPTH = 256, TILE = 32 };
 
 /* ---- Cholesky, in place: the panel of columns [first, last) is finished before the next ---- */
 
@@ -120,14 +120,14 @@ static double largest(const struct ht__gram *g, const double *products, int64_t 
 {
     double most = 0;
     for (int64_t i = first; i < first + n && i < g->n; i++)
-        most = fmax(most, products[i * g->n + i]);
+        most = fmax(most, products[ht__lower_at(i, i)]);
     return most;
 }
 
 static struct by_size size_of(const struct ht__gram *g, const double *products, int64_t i, struct ht__order order)
 {
     struct by_size size = {.column = (int32_t)i};
-    if (order.kind != HT__ORDER_NATURAL) size.diagonal = products[i * g->n + i];
+    if (order.kind != HT__ORDER_NATURAL) size.diagonal = products[ht__lower_at(i, i)];
     if (order.kind == HT__ORDER_GROUP) {
         size.first = (int32_t)(i / order.group * order.group);
         size.group = largest(g, products, size.first, order.group);
@@ -149,15 +149,34 @@ static enum ht_err order_columns(struct ht__gram *g, const double *products, str
     return HT_OK;
 }
 
+/* Both halves of a tile: each pair of places was written where the larger column's row is. */
+static void mirror_tile(const struct ht__gram *g, int64_t row, int64_t column)
+{
+    for (int64_t i = row; i < row + TILE && i < g->n; i++)
+        for (int64_t j = column; j < column + TILE && j < i; j++) {
+            float *below = &g->at[i * g->n + j], *above = &g->at[j * g->n + i];
+            if (g->column[i] > g->column[j])
+                *above = *below;
+            else
+                *below = *above;
+        }
+}
+
+/* Row by row of the products, each to the row of its place: so no more than one row is written here and there. */
 static void arrange(struct ht__gram *g, const double *products)
 {
     double sum = 0;
     for (int64_t i = 0; i < g->n; i++) {
-        const double *row = products + (int64_t)g->column[i] * g->n;
-        for (int64_t j = 0; j < g->n; j++)
-            g->at[i * g->n + j] = (float)row[g->column[j]];
-        sum += products[i * (g->n + 1)];
+        const double *row = products + ht__lower_row(i);
+        float *at = g->at + g->place[i] * g->n;
+        for (int64_t j = 0; j <= i; j++)
+            at[g->place[j]] = (float)row[j];
     }
+    for (int64_t row = 0; row < g->n; row += TILE)
+        for (int64_t column = 0; column <= row; column += TILE)
+            mirror_tile(g, row, column);
+    for (int64_t i = 0; i < g->n; i++)
+        sum += products[ht__lower_at(i, i)];
     g->mean = sum / (double)g->n;
 }
 
@@ -196,9 +215,11 @@ static void damp(const struct ht__factor *f)
 static void mirror(const struct ht__factor *f)
 {
     int64_t n = f->gram->n;
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < i; j++)
-            f->root[j * n + i] = f->root[i * n + j];
+    for (int64_t row = 0; row < n; row += TILE)
+        for (int64_t column = 0; column <= row; column += TILE)
+            for (int64_t i = row; i < row + TILE && i < n; i++)
+                for (int64_t j = column; j < column + TILE && j < i; j++)
+                    f->root[j * n + i] = f->root[i * n + j];
 }
 
 static enum ht_err make(struct ht__factor *f, struct room *rooms, struct ht__pool *pool, struct ht_diag *diag)

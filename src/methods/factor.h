@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/pool.h"
+#include "calibrate/lower.h"
 #include "kernels/ops/ops.h"
 
 /* Which columns are worked on first. */
@@ -29,6 +30,7 @@ struct ht__gram {
     float *at;       /* n x n, by places */
     double mean;     /* of the diagonal */
 };
+/* products: their lower half (calibrate/lower.h) */
 HT_MUST_CHECK enum ht_err ht__gram_open(struct ht__gram *gram, const double *products, int64_t n,
                                         struct ht__order order, const struct ht__alloc *alloc, struct ht_diag *diag);
 void ht__gram_close(struct ht__gram *gram);

@@ -119,7 +119,7 @@ static enum ht_err read_rows(const struct ht__weight *w, int64_t n, float *x, st
 }
 
 static enum ht_err one_type(struct sampling *s, const struct ht__weight *w, const struct ht__codec *type, int64_t n,
-                            const struct ht__best *best, const float *x, struct ht_diag *diag)
+                            struct ht__best *best, const float *x, struct ht_diag *diag)
 {
     const struct ht__alloc *alloc = s->plan->run.alloc;
     struct ht__budget_gain *gain = &s->b->gains[w->slot.role][ht__budget_candidate(type)];
@@ -141,7 +141,7 @@ static enum ht_err one_type(struct sampling *s, const struct ht__weight *w, cons
     return HT_OK;
 }
 
-static enum ht_err one_matrix(struct sampling *s, const struct ht__budget_matrix *matrix, const struct ht__best *best,
+static enum ht_err one_matrix(struct sampling *s, const struct ht__budget_matrix *matrix, struct ht__best *best,
                               struct ht_diag *diag)
 {
     const struct ht__weight *w = &s->plan->model->weights[matrix->weight];
@@ -170,7 +170,8 @@ static enum ht_err look_and_choose(struct sampling *s, struct ht_diag *diag)
     bool known;
     HT_TRY(look(s, ops, &known, diag));
     if (!known) return HT_OK;
-    enum ht_err err = ht__best_open(&s->stats, true, order, ops, s->sense->pool, s->plan->run.alloc, &best, diag);
+    enum ht_err err = ht__best_open(&s->stats, HT__BEST_SPEND | ht__best_lean(s->n_in), order, ops, s->sense->pool,
+                                    s->plan->run.alloc, &best, diag);
     for (size_t i = 0; err == HT_OK && i < s->b->n; i++)
         if (is_of_site(s, &s->b->matrices[i])) err = one_matrix(s, &s->b->matrices[i], best, diag);
     ht__best_close(&best);

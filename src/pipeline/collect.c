@@ -67,13 +67,13 @@ static enum ht_err run(struct ht__plan *plan, const struct ht__model *model, str
     return err;
 }
 
-/* That it does not fit is an answer where the plan is an estimate; without a limit there is a default, which is raised
- * to what is needed. */
+/* That it does not fit is an answer where the plan is an estimate, and a rehearsal refuses it by all that the job takes; without a
+ * limit there is a default, which is raised to what is needed. */
 static enum ht_err check_memory(struct ht__plan *plan, const struct ht__model *model, struct ht__calibration *cal,
                                 struct ht_diag *diag)
 {
     uint64_t matrices, limit = ht__memory_limit(&plan->run);
-    bool refuses = plan->run.memory && (plan->purpose == HT__REHEARSE || plan->purpose == HT__RUN);
+    bool refuses = plan->run.memory && plan->purpose == HT__RUN;
     HT_TRY(ht__calibration_memory(cal, &plan->run, model, &plan->collect_memory, &matrices, diag));
     return refuses && plan->collect_memory > limit ? ht__memory_too_small(plan->collect_memory, limit, diag) : HT_OK;
 }

@@ -39,10 +39,13 @@ int ht__layers_seqs(const struct ht__layers *d, size_t chunk)
     return left < (size_t)d->cal.n_seqs ? (int)left : d->cal.n_seqs;
 }
 
-const float *ht__course_weight(void *course, const struct ht__weight *weight)
+struct ht__replacement ht__course_weight(void *course, const struct ht__weight *weight)
 {
     const struct ht__course *c = course;
-    return c->unchosen ? NULL : c->weights[weight - c->plan->model->weights];
+    size_t at = (size_t)(weight - c->plan->model->weights);
+    if (c->unchosen) return (struct ht__replacement){NULL, NULL};
+    if (c->native) return (struct ht__replacement){&ht__codec_f32, c->weights[at]};
+    return (struct ht__replacement){c->out->choices[at].type, c->rows[at]};
 }
 
 enum ht_err ht__layers_tell(struct ht__layers *d, double share, const char *what, struct ht_diag *diag)
@@ -139,7 +142,9 @@ static enum ht_err choose_all(struct ht__layers *d, struct ht__course *c, const 
                               struct ht__site_stats *site, double share, struct ht_diag *diag)
 {
     struct ht__best *best = NULL;
-    enum ht_err err = ht__best_open(site, true, ht__course_order(c), d->ops, d->pool, d->plan->run.alloc, &best, diag);
+    if (ht__best_lean(site->n_in) && stage->site.layer >= 0) ht__engine_release(d->engine, stage->site.layer);
+    enum ht_err err = ht__best_open(site, HT__BEST_SPEND | ht__best_lean(site->n_in), ht__course_order(c), d->ops,
+                                    d->pool, d->plan->run.alloc, &best, diag);
     for (size_t i = 0; err == HT_OK && i < d->plan->n_items; i++)
         if (chosen_at(c, stage, i)) err = ht__course_choose(d, c, i, best, share, diag);
     ht__best_close(&best);
@@ -309,76 +314,11 @@ static enum ht_err end(struct ht__layers *d, struct ht_diag *diag)
 
 /* ---- memory ---- */
 
-int64_t ht__layers_most_held(const struct ht__layers *d)
-{
-    const struct ht__windows *w = &d->cal.windows;
-    int64_t rows = 0;
-    for (size_t i = 0; i < w->n; i++)
-        rows += w->at[i].held_out ? d->cal.n_ctx - 1 : 0;
-    return w->n == 0 || rows > HT__MOST_HELD ? HT__MOST_HELD : rows;
-}
-
-/* Statistics of a site, which are freed as they become floats and two factors, and rows of a pass. The products with the float
- * activations are needed where the residual stream does not say what they are for: see ht__layers_find. Statistics that were
- * kept stay for the next output. */
-static uint64_t site_bytes(const struct ht__layers *d, const struct ht__weight *w)
-{
-    enum { GRAM = sizeof(double) + sizeof(float), FACTORS = 2 * sizeof(float) };
-    enum { CROSS = sizeof(double) + sizeof(float) };
-    bool adds = w->slot.role == HT__ROLE_ATTN_OUTPUT || w->slot.role == HT__ROLE_FFN_DOWN;
-    uint64_t n = (uint64_t)w->ne[0], products = GRAM + (adds && d->says_wanted ? 0 : CROSS);
-    uint64_t rows = (uint64_t)d->cal.n_seqs * (uint64_t)d->cal.n_ctx, embd = (uint64_t)d->n_embd;
-    if (d->plan->settings->importance.stats) products += FACTORS;
-    uint64_t held = (2 * n + embd) * (uint64_t)ht__layers_most_held(d) * sizeof(float);
-    return n * n * products + n * embd * sizeof(double) + held + rows * (6 * n + 5 * embd) * sizeof(float);
-}
-
-/* A matrix as it was, as it becomes, and its candidates; and the layer as it became, for every output: its codes, its floats,
- * and those of the model that is run, which are others where the output is a folder. */
-static uint64_t weight_bytes(const struct ht__layers *d, uint64_t largest, uint64_t layer)
-{
-    enum { CANDIDATES = 6 };
-    uint64_t floats = d->n_courses + d->n_folders;
-    return largest * (2 * sizeof(float) + CANDIDATES) + layer * (d->n_courses * 2 + floats * sizeof(float));
-}
-
-/* Beside the engine: by what the largest layer and the widest input are, whether or not they come together. */
-static uint64_t besides(const struct ht__layers *d)
-{
-    const struct ht__model *m = d->plan->model;
-    uint64_t site = 0, largest = 0, most = 0, layer = 0, experts = 0;
-    int32_t at = -1;
-    for (size_t i = 0; i < m->n_weights; i++) {
-        const struct ht__weight *w = &m->weights[d->plan->order[i]];
-        uint64_t n = (uint64_t)w->rows->n_rows * (uint64_t)w->rows->row_len;
-        if (w->slot.layer != at) layer = 0;
-        at = w->slot.layer;
-        if (at < 0 || w->slot.bias) continue;
-        if (ht__slot_of_experts(w->slot) && w->ne[2] > 1) {
-            uint64_t bytes = ht__layers_expert_bytes(d, w);
-            experts = bytes > experts ? bytes : experts;
-        }
-        layer += n;
-        if (n > largest) largest = n;
-        if (layer > most) most = layer;
-        uint64_t here = ht__slot_site(w->slot).kind != HT__SITE_NONE ? site_bytes(d, w) : 0;
-        site = here > site ? here : site;
-    }
-    /* of the embedding: the chunks that it is judged by in four streams; as many bytes as weights, for every output */
-    const struct ht__weight *e = ht__model_find(m, HT__ROLE_EMBEDDING);
-    uint64_t embedding = e ? (uint64_t)e->rows->n_rows * (uint64_t)e->rows->row_len * d->n_courses : 0;
-    embedding += 4 * HT__MOST_JUDGED * (uint64_t)d->n_embd * sizeof(float);
-    uint64_t streams = (uint64_t)(d->n_tokens * d->n_embd) * sizeof(float) * (1 + d->n_courses + d->n_starts);
-    uint64_t kept = ht__layers_kept_bytes(d, d->most_kept);
-    uint64_t routes = (uint64_t)d->n_tokens * (uint64_t)d->n_used * sizeof(struct ht__route);
-    return embedding + streams + kept + routes + experts + site + weight_bytes(d, largest, most);
-}
-
 /* What is left for the engine, where there is a limit. */
 static struct ht__run engine_run(const struct ht__layers *d)
 {
     struct ht__run run = d->plan->run;
-    uint64_t taken = besides(d);
+    uint64_t taken = ht__layers_besides(d);
     if (run.memory) run.memory = run.memory > taken ? run.memory - taken : 1;
     return run;
 }
@@ -410,6 +350,14 @@ static bool says_wanted(const struct ht__model *m, const struct ht__hparams *h)
     return true;
 }
 
+static bool has_wide_site(const struct ht__model *m)
+{
+    for (size_t i = 0; i < m->n_weights; i++)
+        if (m->weights[i].slot.layer >= 0 && !m->weights[i].slot.bias && ht__best_lean(m->weights[i].ne[0]))
+            return true;
+    return false;
+}
+
 /* The calibration, and the sizes that everything else goes by. */
 static enum ht_err open_text(struct ht__layers *d, struct ht_diag *diag)
 {
@@ -421,6 +369,7 @@ static enum ht_err open_text(struct ht__layers *d, struct ht_diag *diag)
     release_windows(d);
     d->n_embd = h.n_embd;
     d->says_wanted = says_wanted(plan->model, &h);
+    d->cal.one_layer = has_wide_site(plan->model);
     d->n_used = h.n_experts > 0 ? h.n_used : 0;
     d->n_tokens = (int64_t)d->cal.windows.n * d->cal.n_ctx;
     return HT_OK;
@@ -431,7 +380,7 @@ static enum ht_err memory_of_all(const struct ht__layers *d, uint64_t *total, st
     struct ht__run run = engine_run(d);
     uint64_t matrices;
     HT_TRY(ht__calibration_memory(&d->cal, &run, d->plan->model, total, &matrices, diag));
-    *total += besides(d);
+    *total += ht__layers_besides(d);
     return HT_OK;
 }
 
@@ -445,9 +394,23 @@ static enum ht_err settle_memory(struct ht__layers *d, uint64_t *total, struct h
     return memory_of_all(d, total, diag);
 }
 
+/* Where it is more than was allowed: what works when it is allowed, as more experts are looked at together where there is more. */
+static enum ht_err settle_least(struct ht__layers *d, uint64_t *total, struct ht_diag *diag)
+{
+    enum { TRIES = 16, STEP = 1000000 };
+    struct ht__run *run = &d->plan->run;
+    HT_TRY(settle_memory(d, total, diag));
+    for (int i = 0; i < TRIES && run->memory && *total > run->memory; i++) {
+        run->memory = *total + STEP;
+        HT_TRY(settle_memory(d, total, diag));
+    }
+    return HT_OK;
+}
+
 enum ht_err ht__layers_memory(const struct ht__plan *plan, uint64_t *total, struct ht_diag *diag)
 {
-    struct ht__layers d = {.plan = (struct ht__plan *)(uintptr_t)plan};
+    struct ht__plan as = *plan; /* read alone, but for what the run may take */
+    struct ht__layers d = {.plan = &as};
     *total = 0;
     for (size_t i = 0; i < plan->n_outputs; i++)
         if (ht__layers_output(plan, &plan->outputs[i])) {
@@ -458,10 +421,10 @@ enum ht_err ht__layers_memory(const struct ht__plan *plan, uint64_t *total, stru
     if (d.n_courses == 0) return HT_OK;
     if (plan->settings->importance.stats) {
         HT_TRY(ht__layers_kept_memory(plan, total, diag));
-        return *total += besides(&d), HT_OK;
+        return *total += ht__layers_besides(&d), HT_OK;
     }
     enum ht_err err = open_text(&d, diag);
-    if (err == HT_OK) err = settle_memory(&d, total, diag);
+    if (err == HT_OK) err = settle_least(&d, total, diag);
     ht__calibration_close(&d.cal);
     return err;
 }
@@ -475,12 +438,13 @@ static enum ht_err open_course(struct ht__layers *d, struct ht__course *c, struc
     bool folder = out->target->container->dialect == HT__DIALECT_NATIVE;
     *c = (struct ht__course){.out = out, .plan = d->plan};
     out->chosen = c->chosen = ht__arena_array(&d->plan->arena, n, sizeof *c->chosen);
-    c->weights = ht__arena_array(&d->plan->arena, d->plan->model->n_weights, sizeof *c->weights);
-    c->stacks = ht__arena_array(&d->plan->arena, n, sizeof *c->stacks);
-    if (!c->stacks) return ht__fail_memory(diag, "plan");
+    c->rows = ht__arena_array(&d->plan->arena, n, sizeof *c->rows);
+    c->rounded = ht__arena_array(&d->plan->arena, n, sizeof *c->rounded);
+    if (!c->rows || !c->rounded) return ht__fail_memory(diag, "plan");
+    if (folder) c->weights = ht__arena_array(&d->plan->arena, d->plan->model->n_weights, sizeof *c->weights);
     if (folder) c->native = ht__arena_array(&d->plan->arena, n, sizeof *c->native);
     if (folder) c->used = ht__arena_array(&d->plan->arena, n, sizeof *c->used);
-    if (folder && (!c->native || !c->used)) return ht__fail_memory(diag, "plan");
+    if (folder && (!c->weights || !c->native || !c->used)) return ht__fail_memory(diag, "plan");
     c->flow.x = ht__new_array(d->plan->run.alloc, (size_t)d->n_tokens, (size_t)d->n_embd * sizeof(float));
     if (!is_sequential(out))
         c->start = ht__new_array(d->plan->run.alloc, (size_t)d->n_tokens, (size_t)d->n_embd * sizeof(float));
@@ -488,7 +452,7 @@ static enum ht_err open_course(struct ht__layers *d, struct ht__course *c, struc
     d->n_starts += !is_sequential(out);
     d->n_folders += folder;
     if (!is_sequential(out) && !c->start) return ht__fail_memory(diag, "activations");
-    return c->chosen && c->weights && c->flow.x ? HT_OK : ht__fail_memory(diag, "activations");
+    return c->chosen && c->flow.x ? HT_OK : ht__fail_memory(diag, "activations");
 }
 
 enum ht_err ht__courses_open(struct ht__layers *d, struct ht_diag *diag)
@@ -514,6 +478,7 @@ static enum ht_err embed(struct ht__layers *d, struct ht_diag *diag)
                                 ht__layers_rows(d, d->flow.x, c), diag));
     for (size_t i = 0; i < d->n_courses; i++)
         HT_TRY(ht__course_embed(d, &d->courses[i], diag));
+    ht__engine_drop_outside(d->engine);
     return write_layer(d, -1, diag);
 }
 

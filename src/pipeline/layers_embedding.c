@@ -67,7 +67,7 @@ static enum ht_err add_matrix(struct embedding *e, struct ht__site_stats *sum, c
         HT_TRY(ht__layers_read(w, row, many, rows, diag));
         for (int64_t i = 0; norm && i < many * n; i++)
             rows[i] *= norm[i % n];
-        HT_TRY(ht__site_add(sum, rows, rows, NULL, many, e->d->ops, e->d->pool, diag));
+        HT_TRY(ht__site_add(sum, NULL, rows, NULL, many, e->d->ops, e->d->pool, diag));
     }
     return HT_OK;
 }
@@ -83,7 +83,7 @@ static enum ht_err sum_matrices(struct embedding *e, struct ht__site_stats *sum,
         if (!values) return ht__fail_memory(diag, norm->name);
         HT_TRY(ht__layers_read(norm, 0, 1, values, diag));
     }
-    HT_TRY(ht__site_open(sum, e->d->n_embd, 0, 0, e->d->plan->run.alloc, diag));
+    HT_TRY(ht__site_open_float(sum, e->d->n_embd, 0, e->d->plan->run.alloc, diag));
     for (size_t i = 0; i < 2; i++) {
         const struct ht__weight *w = in_first(m, roles[i]);
         if (w && w->ne[0] == e->d->n_embd) HT_TRY(add_matrix(e, sum, w, values, diag));

@@ -162,8 +162,8 @@ static enum ht_err choose_expert(struct look *k, int e, struct ht_diag *diag)
     struct ht__expert_stats *expert = &k->experts[e];
     struct ht__best *best = NULL;
     ht__expert_shrink(expert, k->tokens[0] ? &k->all : NULL);
-    enum ht_err err =
-        ht__best_open(&expert->site, true, ht__course_order(k->c), d->ops, d->pool, d->plan->run.alloc, &best, diag);
+    enum ht_err err = ht__best_open(&expert->site, HT__BEST_SPEND | ht__best_lean(k->n_in), ht__course_order(k->c),
+                                    d->ops, d->pool, d->plan->run.alloc, &best, diag);
     for (size_t i = 0; err == HT_OK && i < d->plan->n_items; i++)
         if (chosen_here(k, i))
             err = ht__course_choose_expert(d, k->c, i, k->first + e, best, expert->site.n_rows, diag);

@@ -24,11 +24,11 @@ static enum ht_err open_site(const struct ht__kept_site *k, const struct ht__all
     *site = (struct ht__site_stats){.alloc = alloc, .n_in = n, .n_rows = (int64_t)k->gram_rows};
     site->n_held = site->most_held = (int64_t)k->n_held;
     site->held_f = site->held_q = k->held;
-    site->gram = site->cross = ht__new_array(alloc, (size_t)n, (size_t)n * sizeof *site->gram);
+    site->gram = ht__new_array(alloc, (size_t)ht__lower_size(n), sizeof *site->gram);
     if (!site->gram) return ht__fail_memory(diag, "activation statistics");
     for (int64_t i = 0, at = 0; i < n; i++)
         for (int64_t j = 0; j <= i; j++, at++)
-            site->gram[i * n + j] = site->gram[j * n + i] = k->gram[at] / (double)k->gram_rows;
+            site->gram[ht__lower_row(i) + j] = k->gram[at] / (double)k->gram_rows;
     return HT_OK;
 }
 
@@ -53,7 +53,8 @@ static enum ht_err choose_at(struct ht__layers *d, struct ht__course *c, const s
 {
     struct ht__best *best = NULL;
     if (!has_work(d, c, k)) return HT_OK;
-    enum ht_err err = ht__best_open(site, false, ht__course_order(c), d->ops, d->pool, d->plan->run.alloc, &best, diag);
+    enum ht_err err = ht__best_open(site, ht__best_lean(site->n_in), ht__course_order(c), d->ops, d->pool,
+                                    d->plan->run.alloc, &best, diag);
     for (size_t i = 0; err == HT_OK && i < d->plan->n_items; i++) {
         if (!takes(d, c, k, i)) continue;
         err = ht__course_choose(d, c, i, best, 0, diag);

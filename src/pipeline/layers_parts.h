@@ -4,6 +4,7 @@
 
 #include "calibrate/calibration.h"
 #include "calibrate/site.h"
+#include "engine/engine.h"
 #include "methods/best.h"
 #include "pipeline/layers_driver.h"
 
@@ -27,10 +28,13 @@ struct ht__course {
     struct ht__plan_output *out;
     struct ht__chosen *chosen; /* out->chosen, to be filled */
     struct ht__flow flow;      /* as the model quantized so far has it */
-    float **weights;           /* by weight: what that model has in the layer at hand; NULL: what the float model has */
-    float **stacks;            /* by item: the same of a stack of experts that is being chosen */
-    float **native;            /* of a folder, by item: the same of its own matrices; otherwise NULL */
-    bool *used;                /* by item: the model that is run has it */
+    /* What that model has in the layer at hand, where it is not what the float model has: by item the encoded rows, which are
+     * those in chosen or in `rounded`; */
+    const void **rows;
+    void **rounded;
+    /* of a folder by weight the floats, and by item the same of its own matrices; otherwise NULL. */
+    float **weights, **native;
+    bool *used; /* by item: the model that is run has it */
     /* Where a site is looked at without what was chosen for those before it in the layer: the stream at the layer's start, and
      * that the layer is run for that just now. NULL: with it. */
     float *start;
@@ -91,8 +95,8 @@ HT_MUST_CHECK enum ht_err ht__layers_kept_memory(const struct ht__plan *plan, ui
 /* The rows of the residual stream x that a pass from this chunk on takes, and how many chunks it takes. */
 float *ht__layers_rows(const struct ht__layers *d, float *x, size_t chunk);
 int ht__layers_seqs(const struct ht__layers *d, size_t chunk);
-/* What the course has in the place of the model's weights, or NULL: an ht__replace_fn. */
-const float *ht__course_weight(void *course, const struct ht__weight *weight);
+/* What the course has in the place of the model's weights: an ht__replace_fn. */
+struct ht__replacement ht__course_weight(void *course, const struct ht__weight *weight);
 /* Share of the pass at hand; HT_ERR_CANCELLED. */
 HT_MUST_CHECK enum ht_err ht__layers_tell(struct ht__layers *d, double share, const char *what, struct ht_diag *diag);
 
@@ -106,6 +110,8 @@ bool ht__layers_can_stop(const struct ht__layers *d, int layer, enum ht__mark ma
 enum ht__mark ht__layers_next_mark(const struct ht__layers *d, int layer, enum ht__mark mark);
 /* Floats a token that are kept at the widest mark that is worth it; bytes for so many of all tokens. */
 int64_t ht__layers_widest_kept(const struct ht__layers *d);
+/* layers_memory.c: bytes beside the engine's. */
+uint64_t ht__layers_besides(const struct ht__layers *d);
 /* Rows that are kept of a site to judge by: those of the windows that are held out, HT__MOST_HELD at most. */
 int64_t ht__layers_most_held(const struct ht__layers *d);
 uint64_t ht__layers_kept_bytes(const struct ht__layers *d, int64_t width);
@@ -154,15 +160,15 @@ HT_MUST_CHECK enum ht_err ht__layers_read(const struct ht__weight *w, int64_t ro
                                           struct ht_diag *diag);
 /* Does the output hold the item in a form that its values change in? */
 bool ht__course_changes(const struct ht__course *course, size_t item);
-/* Makes the item's floats as its encoder would, */
+/* Makes the item's rows, or floats, as its encoder would, */
 HT_MUST_CHECK enum ht_err ht__course_round(struct ht__layers *d, struct ht__course *course, size_t item,
                                            struct ht_diag *diag);
 /* or by the method, with chosen[item], */
 HT_MUST_CHECK enum ht_err ht__course_choose(struct ht__layers *d, struct ht__course *course, size_t item,
-                                            const struct ht__best *best, double share, struct ht_diag *diag);
+                                            struct ht__best *best, double share, struct ht_diag *diag);
 /* or, of a stack, one expert's by the method: n_rows tokens were learnt from; after the last, that it is whole; */
 HT_MUST_CHECK enum ht_err ht__course_choose_expert(struct ht__layers *d, struct ht__course *course, size_t item,
-                                                   int expert, const struct ht__best *best, int64_t n_rows,
+                                                   int expert, struct ht__best *best, int64_t n_rows,
                                                    struct ht_diag *diag);
 void ht__course_chose_experts(struct ht__course *course, size_t item);
 /* or as an earlier run wrote them. */

@@ -21,44 +21,68 @@ enum ht_err ht__layers_read(const struct ht__weight *w, int64_t row, int64_t n, 
     return err;
 }
 
-/* Memory for the item's floats, in its place. */
+/* Memory for the floats of a folder's item, in their place; */
 static float *room(const struct ht__layers *d, struct ht__course *course, size_t item)
 {
     const struct ht__rows *rows = d->plan->items[item].rows;
-    float **place = course->native ? &course->native[item] : &course->weights[item];
+    float **place = &course->native[item];
     return *place = ht__new_array(d->plan->run.alloc, (size_t)rows->n_rows, (size_t)rows->row_len * sizeof **place);
 }
 
-/* Rows of one matrix as the type's encoder makes them, decoded in place. */
-static void round_rows(const struct ht__layers *d, const struct ht__codec *type, float *x, int64_t n_rows, int64_t n,
-                       const float *importance, void *encoded)
+/* for the encoded rows of another's. */
+static uint8_t *room_for_rows(const struct ht__layers *d, struct ht__course *course, size_t item)
 {
-    enum ht__cpu_level level = d->plan->settings->level;
-    ht__encoder(type, level)(x, n_rows, n, type->flags & HT__CODEC_USES_IMPORTANCE ? importance : NULL, encoded);
-    ht__decoder(type, level)(encoded, n_rows * n, x);
+    const struct ht__rows *rows = d->plan->items[item].rows;
+    size_t row_bytes = ht__codec_bytes(course->out->choices[item].type, (uint64_t)rows->row_len);
+    course->rows[item] = course->rounded[item] = ht__new_array(d->plan->run.alloc, (size_t)rows->n_rows, row_bytes);
+    return course->rounded[item];
 }
 
-static enum ht_err round_type(struct ht__layers *d, struct ht__course *course, size_t item, float *x,
-                              struct ht_diag *diag)
+/* Rows of a weight, as its type's encoder makes them. */
+struct rounding {
+    const struct ht__weight *w;
+    const struct ht__codec *type;
+    const float *importance;
+    ht__encode_fn *encode;
+    float *x; /* ROUNDED_AT_ONCE floats, or one row */
+    uint8_t *rows;
+};
+enum { ROUNDED_AT_ONCE = 4 << 20 };
+
+static enum ht_err round_matrix(const struct rounding *r, int64_t matrix, struct ht_diag *diag)
+{
+    int64_t n_in = r->w->ne[0], n_out = r->w->ne[1], most = ROUNDED_AT_ONCE / n_in > 0 ? ROUNDED_AT_ONCE / n_in : 1;
+    const float *importance = r->importance ? r->importance + matrix % r->w->ne[2] * n_in : NULL;
+    for (int64_t row = 0; row < n_out; row += most) {
+        int64_t n = n_out - row < most ? n_out - row : most, at = matrix * n_out + row;
+        HT_TRY(ht__layers_read(r->w, at, n, r->x, diag));
+        r->encode(r->x, n, n_in, r->type->flags & HT__CODEC_USES_IMPORTANCE ? importance : NULL,
+                  r->rows + (size_t)at * ht__codec_bytes(r->type, (uint64_t)n_in));
+    }
+    return HT_OK;
+}
+
+static enum ht_err round_type(struct ht__layers *d, struct ht__course *course, size_t item, struct ht_diag *diag)
 {
     const struct ht__weight *w = ht__item_in(d->plan, course->out, item);
     const struct ht__codec *type = course->out->choices[item].type;
-    const float *importance = d->plan->importance[item];
-    void *encoded = ht__new_array(d->plan->run.alloc, (size_t)w->ne[1], ht__codec_bytes(type, (uint64_t)w->ne[0]));
-    enum ht_err err = encoded ? HT_OK : ht__fail_memory(diag, w->name);
-    if (err == HT_OK) err = ht__layers_read(w, 0, w->rows->n_rows, x, diag);
+    struct rounding r = {.w = w, .type = type, .importance = d->plan->importance[item]};
+    size_t most = (size_t)(w->ne[0] > ROUNDED_AT_ONCE ? w->ne[0] : ROUNDED_AT_ONCE);
+    r.encode = ht__encoder(type, d->plan->settings->level);
+    r.rows = room_for_rows(d, course, item);
+    r.x = ht__new_array(d->plan->run.alloc, most, sizeof *r.x);
+    enum ht_err err = r.rows && r.x ? HT_OK : ht__fail_memory(diag, w->name);
     for (int64_t m = 0; err == HT_OK && m < w->rows->n_rows / w->ne[1]; m++)
-        round_rows(d, type, x + m * w->ne[1] * w->ne[0], w->ne[1], w->ne[0],
-                   importance ? importance + m % w->ne[2] * w->ne[0] : NULL, encoded);
-    ht__free(d->plan->run.alloc, encoded);
+        err = round_matrix(&r, m, diag);
+    ht__free(d->plan->run.alloc, r.x);
     return err;
 }
 
 enum ht_err ht__course_round(struct ht__layers *d, struct ht__course *course, size_t item, struct ht_diag *diag)
 {
+    if (!course->native) return round_type(d, course, item, diag);
     float *x = room(d, course, item);
-    if (!x) return ht__fail_memory(diag, ht__item_any(d->plan, item)->name);
-    return course->native ? ht__native_round(course, item, x, diag) : round_type(d, course, item, x, diag);
+    return x ? ht__native_round(course, item, x, diag) : ht__fail_memory(diag, ht__item_any(d->plan, item)->name);
 }
 
 static enum ht_err open_coder(const struct ht__layers *d, const struct ht__course *course, size_t item,
@@ -71,24 +95,36 @@ static enum ht_err open_coder(const struct ht__layers *d, const struct ht__cours
     return ht__coder_of_type(coder, choice->type, d->plan->settings->level, w->ne[1], w->ne[0], arena, diag);
 }
 
-static enum ht_err choose(struct ht__layers *d, struct ht__course *course, size_t item, const struct ht__best *best,
+/* Rows of one matrix of a weight: struct ht__best_matrix. */
+struct matrix_rows {
+    const struct ht__weight *w;
+    int64_t first;
+};
+
+static enum ht_err read_matrix(const void *ctx, int64_t row, int64_t n, float *dst, struct ht_diag *diag)
+{
+    const struct matrix_rows *m = ctx;
+    return ht__layers_read(m->w, m->first + row, n, dst, diag);
+}
+
+static enum ht_err choose(struct ht__layers *d, struct ht__course *course, size_t item, struct ht__best *best,
                           struct ht__best_matrix *m, struct ht_diag *diag)
 {
     const struct ht__weight *w = ht__item_in(d->plan, course->out, item);
-    float *x = ht__new_array(d->plan->run.alloc, (size_t)w->ne[1], (size_t)w->ne[0] * sizeof *x);
-    m->w = x;
-    m->decoded = room(d, course, item);
+    struct matrix_rows rows = {w, 0};
+    m->read = read_matrix;
+    m->ctx = &rows;
+    if (course->native && !(m->decoded = room(d, course, item))) return ht__fail_memory(diag, w->name);
     m->coded = course->chosen[item].coded = ht__new_array(d->plan->run.alloc, m->coder->size, 1);
-    enum ht_err err = x && m->decoded && m->coded ? HT_OK : ht__fail_memory(diag, w->name);
-    if (err == HT_OK) err = ht__layers_read(w, 0, w->ne[1], x, diag);
-    if (err == HT_OK) err = ht__best_matrix(best, m, diag);
-    ht__free(d->plan->run.alloc, x);
-    return err;
+    if (!m->coded) return ht__fail_memory(diag, w->name);
+    HT_TRY(ht__best_matrix(best, m, diag));
+    if (!course->native) course->rows[item] = m->coded;
+    return HT_OK;
 }
 
 /* Where the scheme's files list the groups of columns: those that go together by the activations. */
 static enum ht_err list_groups(const struct ht__layers *d, const struct ht__course *course, size_t item,
-                               const struct ht__best *best, struct ht_diag *diag)
+                               struct ht__best *best, struct ht_diag *diag)
 {
     const struct ht__scheme_params *params = course->out->choices[item].scheme;
     if (!params || !(ht__scheme_flags(params) & HT__SCHEME_LISTED)) return HT_OK;
@@ -100,7 +136,7 @@ static enum ht_err list_groups(const struct ht__layers *d, const struct ht__cour
     return HT_OK;
 }
 
-enum ht_err ht__course_choose(struct ht__layers *d, struct ht__course *course, size_t item, const struct ht__best *best,
+enum ht_err ht__course_choose(struct ht__layers *d, struct ht__course *course, size_t item, struct ht__best *best,
                               double share, struct ht_diag *diag)
 {
     struct ht__chosen *chosen = &course->chosen[item];
@@ -126,13 +162,12 @@ static enum ht_err open_stack(struct ht__layers *d, struct ht__course *course, s
 {
     const struct ht__weight *w = ht__item_in(d->plan, course->out, item);
     struct ht__chosen *chosen = &course->chosen[item];
-    if (course->stacks[item]) return HT_OK;
-    course->stacks[item] = ht__new_array(d->plan->run.alloc, (size_t)w->rows->n_rows, (size_t)w->ne[0] * sizeof(float));
+    if (chosen->coded) return HT_OK;
     chosen->coded = ht__new_array(d->plan->run.alloc, (size_t)w->ne[2], size);
     chosen->taken = NULL;
     chosen->before = chosen->after = 0;
     chosen->n_experts = chosen->n_few = chosen->n_without = 0;
-    return course->stacks[item] && chosen->coded ? HT_OK : ht__fail_memory(diag, w->name);
+    return chosen->coded ? HT_OK : ht__fail_memory(diag, w->name);
 }
 
 /* The means of the experts so far. */
@@ -150,21 +185,19 @@ static void add_expert(struct ht__chosen *chosen, const struct ht__best_matrix *
 }
 
 enum ht_err ht__course_choose_expert(struct ht__layers *d, struct ht__course *course, size_t item, int expert,
-                                     const struct ht__best *best, int64_t n_rows, struct ht_diag *diag)
+                                     struct ht__best *best, int64_t n_rows, struct ht_diag *diag)
 {
     const struct ht__weight *w = ht__item_in(d->plan, course->out, item);
     const float *importance = d->plan->importance[item];
+    const struct matrix_rows rows = {w, expert * w->ne[1]};
     struct ht__coder coder;
-    struct ht__best_matrix m = {.coder = &coder, .importance = importance ? importance + expert * w->ne[0] : NULL};
+    struct ht__best_matrix m = {.coder = &coder, .read = read_matrix, .ctx = &rows};
+    if (importance) m.importance = importance + expert * w->ne[0];
     struct ht__arena arena;
     ht__arena_init(&arena, d->plan->run.alloc);
-    float *x = ht__arena_raw(&arena, (size_t)(w->ne[0] * w->ne[1]) * sizeof *x);
-    enum ht_err err = x ? open_coder(d, course, item, &coder, &arena, diag) : ht__fail_memory(diag, w->name);
+    enum ht_err err = open_coder(d, course, item, &coder, &arena, diag);
     if (err == HT_OK) err = open_stack(d, course, item, coder.size, diag);
-    if (err == HT_OK) err = ht__layers_read(w, expert * w->ne[1], w->ne[1], x, diag);
     if (err == HT_OK) {
-        m.w = x;
-        m.decoded = course->stacks[item] + expert * w->ne[1] * w->ne[0];
         m.coded = (uint8_t *)course->chosen[item].coded + (size_t)expert * coder.size;
         err = ht__best_matrix(best, &m, diag);
     }
@@ -176,30 +209,25 @@ enum ht_err ht__course_choose_expert(struct ht__layers *d, struct ht__course *co
 /* From now on the model that is run has it. */
 void ht__course_chose_experts(struct ht__course *course, size_t item)
 {
-    course->weights[item] = course->stacks[item];
-    course->stacks[item] = NULL;
+    course->rows[item] = course->chosen[item].coded;
 }
 
-static enum ht_err read_type_back(struct ht__layers *d, struct ht__course *course, size_t item, float *x,
-                                  struct ht_diag *diag)
+static enum ht_err read_type_back(struct ht__layers *d, struct ht__course *course, size_t item, struct ht_diag *diag)
 {
-    const struct ht__rows *rows = d->plan->items[item].rows;
-    const struct ht__codec *type = course->out->choices[item].type;
     const struct ht__plan_file *file = &course->out->files[course->out->places[item].file];
     const struct ht__extent *e = &file->entries[course->out->places[item].entry];
-    uint8_t *encoded = ht__new_array(d->plan->run.alloc, e->n_bytes, 1);
-    enum ht_err err = encoded ? HT_OK : ht__fail_memory(diag, ht__item_any(d->plan, item)->name);
-    if (err == HT_OK) err = ht__output_read(&file->out, e->offset, encoded, e->n_bytes, diag);
-    if (err == HT_OK) ht__decoder(type, d->plan->settings->level)(encoded, rows->n_rows * rows->row_len, x);
-    ht__free(d->plan->run.alloc, encoded);
-    return err;
+    const struct ht__rows *as = d->plan->items[item].rows;
+    uint8_t *rows = room_for_rows(d, course, item);
+    size_t n = (size_t)as->n_rows * ht__codec_bytes(course->out->choices[item].type, (uint64_t)as->row_len);
+    if (!rows) return ht__fail_memory(diag, ht__item_any(d->plan, item)->name);
+    return ht__output_read(&file->out, e->offset, rows, n, diag);
 }
 
 enum ht_err ht__course_read_back(struct ht__layers *d, struct ht__course *course, size_t item, struct ht_diag *diag)
 {
+    if (!course->native) return read_type_back(d, course, item, diag);
     float *x = room(d, course, item);
-    if (!x) return ht__fail_memory(diag, ht__item_any(d->plan, item)->name);
-    return course->native ? ht__native_read_back(course, item, x, diag) : read_type_back(d, course, item, x, diag);
+    return x ? ht__native_read_back(course, item, x, diag) : ht__fail_memory(diag, ht__item_any(d->plan, item)->name);
 }
 
 static void forget(const struct ht__alloc *alloc, float **floats, size_t n)
@@ -215,9 +243,10 @@ void ht__course_forget(struct ht__course *course)
     const struct ht__plan *plan = course->plan;
     forget(plan->run.alloc, course->weights, plan->model->n_weights);
     forget(plan->run.alloc, course->native, plan->n_items);
-    forget(plan->run.alloc, course->stacks, plan->n_items);
-    for (size_t i = 0; course->chosen && i < plan->n_items; i++) {
+    for (size_t i = 0; course->rows && course->rounded && course->chosen && i < plan->n_items; i++) {
+        ht__free(plan->run.alloc, course->rounded[i]);
         ht__free(plan->run.alloc, course->chosen[i].coded);
-        course->chosen[i].coded = NULL;
+        course->rounded[i] = course->chosen[i].coded = NULL;
+        course->rows[i] = NULL;
     }
 }

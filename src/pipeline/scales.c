@@ -200,10 +200,10 @@ static enum ht_err round_all(struct search *k, const struct ht__edge_search *e, 
     return HT_OK;
 }
 
-static const float *rounded(void *ctx, const struct ht__weight *w)
+static struct ht__replacement rounded(void *ctx, const struct ht__weight *w)
 {
     const struct search *k = ctx;
-    return k->trial[w - k->plan->model->weights];
+    return (struct ht__replacement){&ht__codec_f32, k->trial[w - k->plan->model->weights]};
 }
 
 /* ---- scales of an edge ---- */

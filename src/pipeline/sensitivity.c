@@ -167,11 +167,11 @@ enum ht_err ht__sense_errors(const struct ht__sense *s, const struct ht__weight 
 
 /* ---- running ---- */
 
-static const float *in_place(void *ctx, const struct ht__weight *weight)
+static struct ht__replacement in_place(void *ctx, const struct ht__weight *weight)
 {
     struct ht__sense *s = ctx;
     s->asked[index_of(s, weight)] = true;
-    return s->put[index_of(s, weight)];
+    return (struct ht__replacement){&ht__codec_f32, s->put[index_of(s, weight)]};
 }
 
 static enum ht_err carry(struct ht__sense *s, int layer, float *x, bool changed, struct ht_diag *diag)

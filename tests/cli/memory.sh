@@ -80,4 +80,13 @@ for what in --measure "--calibration default"; do
     compare "$what in the smallest" -t Q8_0 $what "${short[@]}" --memory ${n}M
     holds "$what: that is less than all" test "$n" -lt 205
 done
+# codes by calibration: the least is named at once, and an estimate says the same
+best=(-t Q4_K_M --effort best --calibration default --chunks 12 --calibration-length 64)
+n=$(least "${best[@]}")
+holds "codes: the smallest is named ($n)" test -n "$n"
+expect "codes: one less is refused" 4 "$halftone" quantize "$big" "${best[@]}" -o "$work/never" --memory $((n - 1))M
+expect "codes: estimated in the smallest" 0 "$halftone" estimate "$big" "${best[@]}" --memory ${n}M --json
+holds "codes: it fits" grep -q '"fits": true' "$work/out"
+expect "codes: one less does not fit" 0 "$halftone" estimate "$big" "${best[@]}" --memory $((n - 1))M --json
+holds "codes: and it says so" grep -q "the smallest that works is --memory ${n}M" "$work/out"
 finish

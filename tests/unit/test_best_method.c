@@ -81,6 +81,12 @@ static void open_site(struct ht__site_stats *s, const float *other, int n_stream
     ht__site_finish(s);
 }
 
+/* The lower half is all that is kept. */
+static double gram_at(const struct ht__site_stats *s, int i, int j)
+{
+    return s->gram[ht__lower_at(i, j)];
+}
+
 static void near(double got, double want, double scale, double bound)
 {
     if (fabs(got - want) > bound * scale) fail_msg("%g, not %g (of %g)", got, want, scale);
@@ -101,14 +107,13 @@ static void products_are_those_of_all_rows(void **state)
                 stream += j < STREAM ? (double)q[t * N + i] * r[t * STREAM + j] : 0;
                 size += fabs((double)q[t * N + i] * q[t * N + j]) + .1;
             }
-            near(s.gram[i * N + j] * ROWS, gram, size, 1e-5);
+            near(gram_at(&s, i, j) * ROWS, gram, size, 1e-5);
             near(s.cross[i * N + j] * ROWS, cross, size, 1e-5);
             if (j < STREAM) near(s.stream[i * STREAM + j] * ROWS, stream, size, 1e-5);
-            assert_true(s.gram[i * N + j] == s.gram[j * N + i]);
         }
     assert_int_equal(ht__pool_open(1, NULL, &one, NULL), HT_OK);
     open_site(&alone, q, STREAM, one);
-    assert_memory_equal(s.gram, alone.gram, N * N * sizeof *s.gram);
+    assert_memory_equal(s.gram, alone.gram, (size_t)ht__lower_size(N) * sizeof *s.gram);
     assert_memory_equal(s.cross, alone.cross, N * N * sizeof *s.cross);
     ht__site_close(&alone);
     ht__site_close(&s);
@@ -121,6 +126,16 @@ static enum ht_err open_factor(struct ht__factor *factor, struct ht__gram *gram,
     *factor = (struct ht__factor){.root = NULL};
     enum ht_err err = ht__gram_open(gram, products, n, by, NULL, NULL);
     return err == HT_OK ? ht__factor_open(factor, gram, damping, pool, NULL) : err;
+}
+
+/* Of a matrix with all of its numbers. */
+static double *half_of(const double *whole, int n)
+{
+    double *half = calloc((size_t)ht__lower_size(n), sizeof *half);
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j <= i; j++)
+            half[ht__lower_at(i, j)] = whole[i * n + j];
+    return half;
 }
 
 /* H + damping, by places. */
@@ -144,12 +159,13 @@ static void factor_solves(void **state)
         int32_t c = factor.gram->column[i];
         assert_false(seen[c]);
         seen[c] = true;
-        if (i) assert_true(s.gram[c * (N + 1)] >= s.gram[factor.gram->column[i - 1] * (N + 1)]);
+        if (i) assert_true(gram_at(&s, c, c) >= gram_at(&s, factor.gram->column[i - 1], factor.gram->column[i - 1]));
         for (int j = 0; j < N; j++) {
-            double sum = 0, want = s.gram[c * N + factor.gram->column[j]] + (i == j ? factor.damping : 0);
+            double sum = 0, want = gram_at(&s, c, factor.gram->column[j]) + (i == j ? factor.damping : 0);
             for (int k = 0; k <= i && k <= j; k++)
                 sum += (double)factor.root[i * N + k] * factor.root[j * N + k];
-            near(sum, want, s.gram[factor.gram->column[N - 1] * (N + 1)], 1e-5);
+            near(sum, want, gram_at(&s, factor.gram->column[N - 1], factor.gram->column[N - 1]), 1e-5);
+            near(factor.gram->at[i * N + j], want - (i == j ? factor.damping : 0), fabs(want), 1e-6);
             assert_true(factor.root[i * N + j] == factor.root[j * N + i]);
         }
     }
@@ -187,7 +203,9 @@ static void sizes_that_end_within_blocks(void **state)
                 h[i * n + j] = exp(-.1 * abs(i - j)) + (i == j) * (1 + .01 * i);
         for (int i = 0; i < n * n_rows; i++)
             rows[i] = w[i % (MOST_OUT * N)];
-        assert_int_equal(open_factor(&factor, &gram, h, n, .01, act), HT_OK);
+        double *half = half_of(h, n);
+        assert_int_equal(open_factor(&factor, &gram, half, n, .01, act), HT_OK);
+        free(half);
         double top = sqrt(h[n * n - 1] + factor.damping);
         for (int i = 0; i < n; i++)
             for (int j = 0; j <= i; j++) {
@@ -214,24 +232,26 @@ static void sizes_that_end_within_blocks(void **state)
 
 static void what_cannot_be_factored_is_damped_more(void **state)
 {
-    static double singular[N * N];
+    size_t n_numbers = (size_t)ht__lower_size(N);
+    double *singular = calloc(n_numbers, sizeof *singular);
     struct ht__gram gram;
     struct ht__factor factor;
     (void)state;
-    for (int i = 0; i < N * N; i++)
+    for (size_t i = 0; i < n_numbers; i++)
         singular[i] = -1; /* not even positive */
     for (int i = 0; i < N; i++)
-        singular[i * (N + 1)] = 1;
+        singular[ht__lower_at(i, i)] = 1;
     assert_int_equal(open_factor(&factor, &gram, singular, N, .05, act), HT_OK);
     assert_true(factor.damping > 100);
     ht__factor_close(&factor), ht__gram_close(&gram);
-    memset(singular, 0, sizeof singular); /* columns that nothing ever reached */
+    memset(singular, 0, n_numbers * sizeof *singular); /* columns that nothing ever reached */
     assert_int_equal(open_factor(&factor, &gram, singular, N, .05, act), HT_OK);
     ht__factor_close(&factor), ht__gram_close(&gram);
-    singular[3] = NAN;
+    singular[ht__lower_at(0, 3)] = NAN;
     singular[0] = NAN;
     assert_int_equal(open_factor(&factor, &gram, singular, N, .05, act), HT_ERR_NONFINITE);
     ht__factor_close(&factor), ht__gram_close(&gram);
+    free(singular);
 }
 
 /* (w - w^) (H + damping) (w - w^)', of all rows, w^ decoded. */
@@ -332,7 +352,8 @@ static void open_coder(struct ht__coder *coder, const char *name, int n_out, str
 }
 
 /* Are codes chosen one by one? */
-static bool make(const char *name, int n_out, struct ht__site_stats *s, double share, struct ht__best_matrix *m)
+static bool make_as(int how, const char *name, int n_out, struct ht__site_stats *s, double share,
+                    struct ht__best_matrix *m)
 {
     struct ht__best *best;
     struct ht__coder coder;
@@ -343,11 +364,16 @@ static bool make(const char *name, int n_out, struct ht__site_stats *s, double s
     open_coder(&coder, name, n_out, &arena);
     assert_true(coder.size <= sizeof coded);
     *m = (struct ht__best_matrix){.coder = &coder, .w = w, .share = share, .coded = coded, .decoded = decoded};
-    assert_int_equal(ht__best_open(s, false, act, ops, pool, NULL, &best, NULL), HT_OK);
+    assert_int_equal(ht__best_open(s, how, act, ops, pool, NULL, &best, NULL), HT_OK);
     assert_int_equal(ht__best_matrix(best, m, NULL), HT_OK);
     ht__best_close(&best);
     ht__arena_close(&arena);
     return coder.n_codes > 0;
+}
+
+static bool make(const char *name, int n_out, struct ht__site_stats *s, double share, struct ht__best_matrix *m)
+{
+    return make_as(0, name, n_out, s, share, m);
 }
 
 /* Every column has one place; those that come first are the last places. */
@@ -364,7 +390,7 @@ static void columns_have_an_order(void **state)
         assert_int_equal(open_factor(&factor, &gram, s.gram, N, .05, order), HT_OK);
         for (int i = 0; i < N; i++) {
             int before = factor.gram->column[i], here = i + 1 < N ? factor.gram->column[i + 1] : before;
-            double a = s.gram[before * (N + 1)], b = s.gram[here * (N + 1)];
+            double a = gram_at(&s, before, before), b = gram_at(&s, here, here);
             assert_int_equal(factor.gram->place[before], i);
             if (kind == HT__ORDER_NATURAL) assert_int_equal(before, N - 1 - i);
             if (kind == HT__ORDER_ACT || (kind == HT__ORDER_GROUP && (i + 1) % GROUP)) assert_true(a <= b);
@@ -430,24 +456,26 @@ static void few_tokens_are_drawn_to_all(void **state)
     open_expert(&all, ROWS, HELD);
     open_expert(&few, 64, 3);
     open_expert(&none, 0, 0);
-    double own = few.site.gram[5 * N + 7], other = few.site.cross[9 * N + 2];
+    double own = gram_at(&few.site, 5, 7), other = few.site.cross[9 * N + 2];
     ht__expert_shrink(&few, &all);
-    near(few.site.gram[5 * N + 7], (own + all.site.gram[5 * N + 7]) / 2, fabs(own), 1e-9); /* 64 of its own, 64 more */
+    near(gram_at(&few.site, 5, 7), (own + gram_at(&all.site, 5, 7)) / 2, fabs(own), 1e-9); /* 64 of its own, 64 more */
     near(few.site.cross[9 * N + 2], (other + all.site.cross[9 * N + 2]) / 2, fabs(other), 1e-9);
     assert_int_equal(few.site.n_held, HELD);
     assert_memory_equal(few.site.held_q, all.site.held_q, HELD * N * sizeof(float));
     ht__expert_shrink(&none, &all);
-    assert_memory_equal(none.site.gram, all.site.gram, N * N * sizeof *none.site.gram);
+    for (int i = 0; i < N; i++)
+        assert_memory_equal(none.site.gram + ht__lower_row(i), all.site.gram + ht__lower_row(i),
+                            (size_t)(i + 1) * sizeof *none.site.gram);
     ht__expert_close(&none);
 
     open_expert(&alone, 192, HELD); /* 192 of its own, 64 without any relation between columns */
-    double beside = alone.site.gram[3 * N + 4], itself = alone.site.gram[3 * N + 3];
+    double beside = gram_at(&alone.site, 3, 4), itself = gram_at(&alone.site, 3, 3);
     ht__expert_shrink(&alone, NULL);
-    near(alone.site.gram[3 * N + 4], .75 * beside, fabs(beside), 1e-9);
-    near(alone.site.gram[3 * N + 3], itself, itself, 1e-12);
+    near(gram_at(&alone.site, 3, 4), .75 * beside, fabs(beside), 1e-9);
+    near(gram_at(&alone.site, 3, 3), itself, itself, 1e-12);
     open_expert(&none, 0, 0);
     ht__expert_shrink(&none, NULL);
-    assert_true(none.site.gram[3 * N + 3] == 1 && none.site.gram[3 * N + 4] == 0);
+    assert_true(gram_at(&none.site, 3, 3) == 1 && gram_at(&none.site, 3, 4) == 0);
     ht__expert_close(&all), ht__expert_close(&few), ht__expert_close(&none), ht__expert_close(&alone);
 }
 
@@ -461,12 +489,12 @@ static void groups_are_of_columns_alike(void **state)
     int members[N / GROUP] = {0};
     (void)state;
     open_site(&s, q, 0, pool);
-    assert_int_equal(ht__best_open(&s, false, act, ops, pool, NULL, &best, NULL), HT_OK);
+    assert_int_equal(ht__best_open(&s, 0, act, ops, pool, NULL, &best, NULL), HT_OK);
     ht__best_group(best, GROUP, list);
     for (int i = 0; i < N; i++) {
         members[list[i]]++;
         for (int j = 0; j < N; j++)
-            if (list[i] < list[j]) assert_true((float)s.gram[i * (N + 1)] >= (float)s.gram[j * (N + 1)]);
+            if (list[i] < list[j]) assert_true((float)gram_at(&s, i, i) >= (float)gram_at(&s, j, j));
     }
     for (int g = 0; g < N / GROUP; g++)
         assert_int_equal(members[g], GROUP);
@@ -492,6 +520,71 @@ static void the_best_candidate_is_taken(void **state)
             if (codes) assert_string_not_equal(m.taken, "round");
         }
     ht__site_close(&s);
+}
+
+/* One factor at a time gives the same codes; the stream as floats those that are as good. Rows may be read when they are needed. */
+static enum ht_err read_rows(const void *ctx, int64_t row, int64_t n, float *dst, struct ht_diag *diag)
+{
+    const int *most = ctx;
+    if (row + n > *most) return ht__fail(diag, HT_ERR_IO, "file", -1, "it ends here");
+    memcpy(dst, w + row * N, (size_t)(n * N) * sizeof *dst);
+    return HT_OK;
+}
+
+static void memory_can_be_spared(void **state)
+{
+    static const double shares[] = {0, .5};
+    static uint8_t coded[OUT * N];
+    struct ht__site_stats s, spent;
+    struct ht__best_matrix m, lean;
+    (void)state;
+    open_site(&s, q, STREAM, pool);
+    for (size_t k = 0; k < sizeof shares / sizeof shares[0]; k++) {
+        make("q4_k", OUT, &s, shares[k], &m);
+        double before = m.before, after = m.after;
+        memcpy(coded, m.coded, m.coder->size);
+        open_site(&spent, q, STREAM, pool);
+        make_as(HT__BEST_LEAN | HT__BEST_SPEND, "q4_k", OUT, &spent, shares[k], &lean);
+        assert_null(spent.gram);
+        assert_null(spent.cross);
+        assert_null(spent.stream);
+        assert_true(lean.before == before);
+        if (shares[k] == 0) assert_memory_equal(lean.coded, coded, lean.coder->size);
+        near(lean.after, after, after, shares[k] == 0 ? 0 : 5e-3); /* which way codes fall */
+        near(lean.after, held_error(lean.decoded, OUT, q, shares[k]), lean.after, 1e-3);
+        ht__site_close(&spent);
+    }
+    ht__site_close(&s);
+}
+
+static void rows_are_read_when_they_are_needed(void **state)
+{
+    static uint8_t whole[OUT * N], coded[OUT * N];
+    int most = OUT;
+    struct ht__site_stats s;
+    struct ht__best *best;
+    struct ht__coder coder;
+    struct ht__arena arena;
+    struct ht_diag diag = {0};
+    struct ht__best_matrix m = {.coder = &coder, .w = w, .coded = whole}, read = m;
+    (void)state;
+    read.w = NULL;
+    read.read = read_rows;
+    read.ctx = &most;
+    read.coded = coded;
+    ht__arena_init(&arena, NULL);
+    open_coder(&coder, "q4_k", OUT, &arena);
+    open_site(&s, q, 0, pool);
+    assert_int_equal(ht__best_open(&s, 0, act, ops, pool, NULL, &best, NULL), HT_OK);
+    assert_int_equal(ht__best_matrix(best, &m, NULL), HT_OK);
+    assert_int_equal(ht__best_matrix(best, &read, NULL), HT_OK);
+    assert_memory_equal(whole, coded, coder.size);
+    most = OUT - 1;
+    assert_int_equal(ht__best_matrix(best, &read, &diag), HT_ERR_IO);
+    assert_string_equal(diag.message, "it ends here");
+    ht__best_close(&best);
+    ht__site_close(&s);
+    ht__arena_close(&arena);
 }
 
 static const char *const schemes[] = {
@@ -635,6 +728,8 @@ int main(void)
         cmocka_unit_test(few_tokens_are_drawn_to_all),
         cmocka_unit_test(groups_are_of_columns_alike),
         cmocka_unit_test(the_best_candidate_is_taken),
+        cmocka_unit_test(memory_can_be_spared),
+        cmocka_unit_test(rows_are_read_when_they_are_needed),
         cmocka_unit_test(schemes_are_understood),
         cmocka_unit_test(what_is_stored_is_what_was_chosen),
         cmocka_unit_test(schemes_lose_less_than_rounding),
