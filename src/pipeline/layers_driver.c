@@ -397,11 +397,11 @@ static enum ht_err settle_memory(struct ht__layers *d, uint64_t *total, struct h
 /* Where it is more than was allowed: what works when it is allowed, as more experts are looked at together where there is more. */
 static enum ht_err settle_least(struct ht__layers *d, uint64_t *total, struct ht_diag *diag)
 {
-    enum { TRIES = 16, STEP = 1000000 };
+    enum { TRIES = 16 };
     struct ht__run *run = &d->plan->run;
     HT_TRY(settle_memory(d, total, diag));
     for (int i = 0; i < TRIES && run->memory && *total > run->memory; i++) {
-        run->memory = *total + STEP;
+        run->memory = *total;
         HT_TRY(settle_memory(d, total, diag));
     }
     return HT_OK;
