@@ -38,6 +38,13 @@ static void print_text(const json_t *t)
     printf(" (%s)\n", hash);
 }
 
+static void print_part(const json_t *part)
+{
+    if (!part) return;
+    printf("part %.0f of %.0f: %.0f of the %.0f groups of chunks\n", number_of(part, "number"), number_of(part, "of"),
+           number_of(part, "groups"), number_of(part, "groups_of_text"));
+}
+
 static void show(const struct command *c, const json_t *r, const struct arguments *args)
 {
     const json_t *t;
@@ -56,6 +63,7 @@ static void show(const struct command *c, const json_t *r, const struct argument
     putchar('\n');
     json_array_foreach(json_object_get(r, "texts"), i, t)
         print_text(t);
+    print_part(json_object_get(r, "part"));
 }
 
 static enum ht_err run(struct ht_job *job, const struct command *c, const struct arguments *args, char **json,

@@ -1,5 +1,7 @@
 #include "calibrate/gather.h"
 #include "base/progress.h"
+#include "calibrate/groups.h"
+#include "calibrate/merge.h"
 #include "calibrate/site.h"
 
 #include <math.h>
@@ -9,7 +11,8 @@ enum { MOST_SITES = 32, MOST_NAMES = 64, COLUMNS = 256 };
 
 /* A site of the layer at hand. */
 struct site {
-    struct ht__kept_site kept;
+    struct ht__kept_site kept;       /* of the group at hand */
+    struct ht__kept_site whole;      /* of those before it, where they are added */
     const struct ht__weight *adding; /* whose rows are added: those of the others are the same */
     struct ht__site_stats stats;     /* of a dense one */
     const char *names[MOST_NAMES];
@@ -18,20 +21,63 @@ struct site {
 struct gather {
     const struct ht__calibration *cal;
     const struct ht__run *run;
+    const struct ht__gather_share *share;
     struct ht__engine *engine;
     struct ht__pool *pool;
     const struct ht__ops *ops;
+    const struct ht__weight *output; /* NULL: it has none of its own */
     struct ht__progress progress;
-    struct ht__arena arena; /* of the layer */
-    int64_t n_embd, most_held, widest;
-    float *x, *rows; /* residual stream of all tokens; rows of a pass that are not held out */
+    struct ht__arena arena;            /* of the layer */
+    int64_t n_embd, most_held, widest; /* most_held: of a group */
+    float *x, *rows;                   /* residual stream of the share's tokens; rows of a pass that are not held out */
     struct site sites[MOST_SITES];
     size_t n;
-    size_t chunk; /* of the pass at hand */
+    size_t group, chunk; /* of the pass at hand */
     int n_seqs;
     struct ht_diag *diag;
     enum ht_err err; /* of what observers did */
 };
+
+/* ---- groups --------------------------------------------------------------------------------------- */
+
+static size_t group_begin(const struct gather *g, size_t group)
+{
+    return ht__group_begin(g->cal->windows.n, group);
+}
+
+/* Rows that the windows before a chunk hold out, of those that are kept of the text. */
+static int64_t held_before(const struct ht__calibration *cal, size_t chunk)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < chunk; i++)
+        n += cal->windows.at[i].held_out ? cal->n_ctx - 1 : 0;
+    return n < HT__KEPT_HELD ? n : HT__KEPT_HELD;
+}
+
+static int64_t held_of_group(const struct ht__calibration *cal, size_t group)
+{
+    size_t n = cal->windows.n;
+    return held_before(cal, ht__group_begin(n, group + 1)) - held_before(cal, ht__group_begin(n, group));
+}
+
+static int64_t most_of_groups(const struct ht__calibration *cal, const struct ht__gather_share *share)
+{
+    int64_t most = 0;
+    for (size_t i = share->from; i < share->to; i++)
+        if (held_of_group(cal, i) > most) most = held_of_group(cal, i);
+    return most;
+}
+
+struct ht__gather_share ht__gather_whole(const struct ht__calibration *cal)
+{
+    return (struct ht__gather_share){0, ht__groups_of(cal->windows.n), false};
+}
+
+struct ht__gather_share ht__gather_part(const struct ht__calibration *cal, uint32_t part, uint32_t parts)
+{
+    size_t n = ht__groups_of(cal->windows.n);
+    return (struct ht__gather_share){ht__groups_before(n, part - 1, parts), ht__groups_before(n, part, parts), true};
+}
 
 /* ---- sites ---------------------------------------------------------------------------------------- */
 
@@ -53,7 +99,22 @@ static struct site *add_site(struct gather *g, const struct ht__weight *w, const
     if (!good) g->err = ht__fail_memory(g->diag, w->name);
     g->n++;
     if (good && k->dense) g->err = ht__site_open_float(&s->stats, w->ne[0], g->most_held, g->run->alloc, g->diag);
+    s->stats.most_held = held_of_group(g->cal, g->group);
     return g->err == HT_OK ? s : NULL;
+}
+
+/* For the next group. */
+static void clear_site(const struct gather *g, struct site *s)
+{
+    struct ht__kept_site *k = &s->kept;
+    size_t n = (size_t)(k->n_in * k->n_mat);
+    memset(k->rows, 0, (size_t)k->n_mat * sizeof *k->rows);
+    memset(k->squares, 0, n * sizeof *k->squares);
+    memset(k->sums, 0, n * sizeof *k->sums);
+    memset(k->magnitudes, 0, n * sizeof *k->magnitudes);
+    if (s->stats.gram) memset(s->stats.gram, 0, (size_t)ht__lower_size((int64_t)k->n_in) * sizeof *s->stats.gram);
+    s->stats.n_rows = s->stats.n_held = 0;
+    s->stats.most_held = held_of_group(g->cal, g->group);
 }
 
 static void close_sites(struct gather *g)
@@ -161,42 +222,73 @@ static enum ht_err check_finite(const struct gather *g, int layer)
 
 /* ---- layers --------------------------------------------------------------------------------------- */
 
-static int seqs_of(const struct gather *g, size_t chunk)
+/* A pass ends where its group does. */
+static int seqs_of(const struct gather *g, size_t chunk, size_t end)
 {
-    size_t left = g->cal->windows.n - chunk;
+    size_t left = end - chunk;
     return left < (size_t)g->cal->n_seqs ? (int)left : g->cal->n_seqs;
 }
 
 static float *stream(const struct gather *g, size_t chunk)
 {
-    return g->x + (int64_t)chunk * g->cal->n_ctx * g->n_embd;
+    return g->x + (int64_t)(chunk - group_begin(g, g->share->from)) * g->cal->n_ctx * g->n_embd;
+}
+
+/* Chunks of the share. */
+static size_t n_chunks(const struct gather *g)
+{
+    return group_begin(g, g->share->to) - group_begin(g, g->share->from);
 }
 
 static enum ht_err tell(struct gather *g, int layer)
 {
-    uint64_t tokens = g->cal->windows.n * (uint64_t)g->cal->n_ctx,
-             done = (g->chunk + (size_t)g->n_seqs) * (uint64_t)g->cal->n_ctx;
+    uint64_t tokens = n_chunks(g) * (uint64_t)g->cal->n_ctx;
+    size_t chunks = g->chunk + (size_t)g->n_seqs - group_begin(g, g->share->from);
+    uint64_t done = chunks * (uint64_t)g->cal->n_ctx;
     const char *name = g->n ? g->sites[0].adding->name : "";
     bool stop = ht__progress_tell(&g->progress, tokens * (uint64_t)layer + done, name);
     return stop ? ht__fail(g->diag, HT_ERR_CANCELLED, NULL, -1, "cancelled") : HT_OK;
 }
 
-static enum ht_err hand_over(struct gather *g, int32_t layer, ht__gather_fn *done, void *ctx)
+/* What the group at hand has: a gram's lower triangle moved together, of floats. */
+static struct ht__kept_site *of_group(struct site *s)
+{
+    struct ht__kept_site *k = &s->kept;
+    if (!k->dense) return k;
+    k->gram_rows = (uint64_t)s->stats.n_rows;
+    k->n_held = (uint64_t)s->stats.n_held;
+    k->held = s->stats.held_q;
+    k->gram = s->stats.gram;
+    for (uint64_t row = 0, at = 0; row < k->n_in; row++)
+        for (uint64_t j = 0; j <= row; j++, at++)
+            k->gram[at] = (double)(float)k->gram[ht__lower_row((int64_t)row) + (int64_t)j];
+    return k;
+}
+
+static enum ht_err add_group(struct gather *g, struct site *s)
+{
+    uint64_t most = (uint64_t)held_before(g->cal, g->cal->windows.n);
+    if (!s->whole.squares) HT_TRY(ht__merge_begin(&s->kept, most, &g->arena, &s->whole, g->diag));
+    ht__merge_group(&s->whole, of_group(s), most);
+    return HT_OK;
+}
+
+/* A group is over: it is handed over, or added to those before it, and these are handed over after the last. */
+static enum ht_err end_group(struct gather *g, int32_t layer, ht__gather_fn *done, void *ctx)
 {
     struct ht__kept_site sites[MOST_SITES];
-    struct ht__kept_layer out = {.layer = layer, .sites = sites, .n = g->n};
+    bool last = g->group + 1 == g->share->to, apart = g->share->apart;
+    struct ht__kept_layer out = {
+        .layer = layer, .group = apart ? (uint32_t)g->group + 1 : 0, .sites = sites, .n = g->n};
     for (size_t i = 0; i < g->n; i++) {
-        struct ht__kept_site *k = &sites[i];
-        *k = g->sites[i].kept;
-        if (!k->dense) continue;
-        k->gram_rows = (uint64_t)g->sites[i].stats.n_rows;
-        k->n_held = (uint64_t)g->sites[i].stats.n_held;
-        k->held = g->sites[i].stats.held_q;
-        k->gram = g->sites[i].stats.gram;
-        for (uint64_t row = 1, at = 1; row < k->n_in; at += ++row) /* its lower triangle, moved together */
-            memmove(k->gram + at, k->gram + ht__lower_row((int64_t)row), (row + 1) * sizeof *k->gram);
+        if (!apart) HT_TRY(add_group(g, &g->sites[i]));
+        sites[i] = apart ? *of_group(&g->sites[i]) : g->sites[i].whole;
     }
-    return done(ctx, &out, g->diag);
+    if (apart || last) HT_TRY(done(ctx, &out, g->diag));
+    g->group++;
+    for (size_t i = 0; !last && i < g->n; i++)
+        clear_site(g, &g->sites[i]);
+    return HT_OK;
 }
 
 /* What the engine finds behind a layer was first seen by one of its sites. */
@@ -209,77 +301,85 @@ static enum ht_err carry(struct gather *g, int layer)
     return err == HT_OK ? HT_OK : ht__fail(g->diag, err, found.where, found.offset, "%s", found.message);
 }
 
-static enum ht_err one_layer(struct gather *g, int layer, ht__gather_fn *done, void *ctx)
+/* What a layer, or the output, does with the pass at hand. */
+typedef enum ht_err pass_fn(struct gather *g, int layer, float *x);
+
+static enum ht_err each_group(struct gather *g, int layer, int32_t as, pass_fn *pass, float *x, ht__gather_fn *done,
+                              void *ctx)
 {
     enum ht_err err = HT_OK;
-    for (g->chunk = 0; err == HT_OK && g->chunk < g->cal->windows.n; g->chunk += (size_t)g->cal->n_seqs) {
-        g->n_seqs = seqs_of(g, g->chunk);
-        err = carry(g, layer);
-        if (err == HT_OK) err = tell(g, layer);
+    g->group = g->share->from;
+    while (err == HT_OK && g->group < g->share->to) {
+        size_t end = group_begin(g, g->group + 1);
+        for (g->chunk = group_begin(g, g->group); err == HT_OK && g->chunk < end; g->chunk += (size_t)g->n_seqs) {
+            g->n_seqs = seqs_of(g, g->chunk, end);
+            err = pass(g, layer, x);
+        }
+        if (err == HT_OK) err = end_group(g, as, done, ctx);
     }
-    if (err == HT_OK) err = hand_over(g, layer, done, ctx);
     close_sites(g);
     return err;
 }
 
-/* What the output matrix takes, where it is one of its own. */
-static enum ht_err output(struct gather *g, const struct ht__weight *w, int n_layers, ht__gather_fn *done, void *ctx)
+static enum ht_err pass_layer(struct gather *g, int layer, float *x)
 {
-    int64_t n_ctx = g->cal->n_ctx;
-    float *x = ht__new_array(g->run->alloc, (size_t)(g->cal->n_seqs * n_ctx), (size_t)g->n_embd * sizeof *x);
+    (void)x;
+    HT_TRY(carry(g, layer));
+    return tell(g, layer);
+}
+
+static enum ht_err pass_output(struct gather *g, int n_layers, float *x)
+{
+    const struct ht__weight *w = g->output;
+    ht__engine_output_input(g->engine, stream(g, g->chunk), g->n_seqs * g->cal->n_ctx, x);
+    watch(g, w, 0, x, g->n_seqs * g->cal->n_ctx, g->n_embd);
+    HT_TRY(g->err);
+    return check_finite(g, n_layers);
+}
+
+/* What the output matrix takes, where it is one of its own. */
+static enum ht_err output(struct gather *g, int n_layers, ht__gather_fn *done, void *ctx)
+{
+    size_t rows = (size_t)g->cal->n_seqs * (size_t)g->cal->n_ctx;
+    float *x = ht__new_array(g->run->alloc, rows, (size_t)g->n_embd * sizeof *x);
     enum ht_err err = x ? HT_OK : ht__fail_memory(g->diag, "activations");
-    for (g->chunk = 0; err == HT_OK && g->chunk < g->cal->windows.n; g->chunk += (size_t)g->cal->n_seqs) {
-        g->n_seqs = seqs_of(g, g->chunk);
-        ht__engine_output_input(g->engine, stream(g, g->chunk), (int)(g->n_seqs * n_ctx), x);
-        watch(g, w, 0, x, g->n_seqs * n_ctx, g->n_embd);
-        err = g->err;
-        if (err == HT_OK) err = check_finite(g, n_layers);
-    }
-    if (err == HT_OK) err = hand_over(g, -1, done, ctx);
+    if (err == HT_OK) err = each_group(g, n_layers, -1, pass_output, x, done, ctx);
     ht__free(g->run->alloc, x);
-    close_sites(g);
     return err;
 }
 
 static enum ht_err embed(struct gather *g)
 {
     const struct ht__windows *w = &g->cal->windows;
-    size_t n_ctx = (size_t)g->cal->n_ctx;
+    size_t n_ctx = (size_t)g->cal->n_ctx, end = group_begin(g, g->share->to);
     for (size_t c = 0; g->cal->bos >= 0 && c < w->n; c++)
         w->tokens[c * n_ctx] = g->cal->bos;
     HT_TRY(ht__engine_check_tokens(g->engine, g->cal->dataset, w->tokens, w->n * n_ctx, g->diag));
-    for (size_t c = 0; c < w->n; c += (size_t)g->cal->n_seqs)
-        HT_TRY(ht__engine_embed(g->engine, w->tokens + c * n_ctx, seqs_of(g, c), g->cal->n_ctx, stream(g, c), g->diag));
+    for (size_t c = group_begin(g, g->share->from); c < end; c += (size_t)g->cal->n_seqs)
+        HT_TRY(ht__engine_embed(g->engine, w->tokens + c * n_ctx, seqs_of(g, c, end), g->cal->n_ctx, stream(g, c),
+                                g->diag));
     return HT_OK;
 }
 
 static enum ht_err all(struct gather *g, const struct ht__model *model, ht__gather_fn *done, void *ctx)
 {
     int n = ht__engine_hparams(g->engine)->n_layers;
-    const struct ht__weight *w = ht__model_find(model, HT__ROLE_OUTPUT);
+    g->output = ht__model_find(model, HT__ROLE_OUTPUT);
     ht__progress_begin(&g->progress, g->run, "calibrate", "tokens",
-                       g->cal->windows.n * (uint64_t)g->cal->n_ctx * (uint64_t)n);
+                       n_chunks(g) * (uint64_t)g->cal->n_ctx * (uint64_t)n);
     HT_TRY(embed(g));
     ht__engine_observe(g->engine, watch, g);
     for (int i = 0; i < n; i++)
-        HT_TRY(one_layer(g, i, done, ctx));
+        HT_TRY(each_group(g, i, i, pass_layer, NULL, done, ctx));
     ht__engine_observe(g->engine, NULL, NULL);
-    return w ? output(g, w, n, done, ctx) : HT_OK;
+    return g->output ? output(g, n, done, ctx) : HT_OK;
 }
 
 /* ---- what it takes -------------------------------------------------------------------------------- */
 
-static int64_t held_rows(const struct ht__calibration *cal)
-{
-    int64_t n = 0;
-    for (size_t i = 0; i < cal->windows.n; i++)
-        n += cal->windows.at[i].held_out ? cal->n_ctx - 1 : 0;
-    return n < HT__KEPT_HELD ? n : HT__KEPT_HELD;
-}
-
-/* Of all layers, each kind of site once; and the widest input. */
-static enum ht_err sites_need(const struct ht__model *model, uint64_t held, uint64_t *bytes, int64_t *widest,
-                              struct ht_diag *diag)
+/* Of all layers, each kind of site once, with so many rows held out and bytes for a number of a gram; and the widest input. */
+static enum ht_err sites_need(const struct ht__model *model, uint64_t held, uint64_t number, uint64_t *bytes,
+                              int64_t *widest, struct ht_diag *diag)
 {
     unsigned *seen = ht__new_array(model->arena.alloc, (size_t)model->n_layers + 1, sizeof *seen);
     if (!seen) return ht__fail_memory(diag, "statistics");
@@ -292,19 +392,23 @@ static enum ht_err sites_need(const struct ht__model *model, uint64_t held, uint
         seen[at] |= 1U << site.kind;
         if (w->ne[0] > *widest) *widest = w->ne[0];
         *bytes += 3 * n * n_mat * sizeof(double);
-        if (n_mat == 1 && !ht__slot_of_experts(w->slot))
-            *bytes += n * (n + 1) / 2 * sizeof(double) + held * n * sizeof(float);
+        if (n_mat == 1 && !ht__slot_of_experts(w->slot)) *bytes += n * (n + 1) / 2 * number + held * n * sizeof(float);
     }
     ht__free(model->arena.alloc, seen);
     return HT_OK;
 }
 
-enum ht_err ht__gather_size(const struct ht__calibration *cal, const struct ht__model *model, uint64_t *bytes,
-                            struct ht_diag *diag)
+enum ht_err ht__gather_size(const struct ht__calibration *cal, const struct ht__model *model,
+                            const struct ht__gather_share *share, uint64_t *bytes, struct ht_diag *diag)
 {
     int64_t widest = 0;
+    uint64_t one = 0;
     *bytes = 0;
-    return sites_need(model, (uint64_t)held_rows(cal), bytes, &widest, diag);
+    if (!share->apart)
+        return sites_need(model, (uint64_t)held_before(cal, cal->windows.n), sizeof(double), bytes, &widest, diag);
+    for (size_t i = share->from; i < share->to; i++, *bytes += one, one = 0)
+        HT_TRY(sites_need(model, (uint64_t)held_of_group(cal, i), sizeof(float), &one, &widest, diag));
+    return HT_OK;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------------- */
@@ -316,10 +420,10 @@ static enum ht_err open_parts(struct gather *g, struct ht__calibration *cal, con
     size_t pass = (size_t)cal->n_seqs * (size_t)cal->n_ctx;
     HT_TRY(ht__hparams_read(model, "model", &h, g->diag));
     g->n_embd = h.n_embd;
-    g->most_held = held_rows(cal);
+    g->most_held = most_of_groups(cal, g->share);
     g->widest = h.n_embd;
-    HT_TRY(sites_need(model, 0, &bytes, &g->widest, g->diag));
-    g->x = ht__new_array(g->run->alloc, cal->windows.n * (size_t)cal->n_ctx, (size_t)g->n_embd * sizeof *g->x);
+    HT_TRY(sites_need(model, 0, 0, &bytes, &g->widest, g->diag));
+    g->x = ht__new_array(g->run->alloc, n_chunks(g) * (size_t)cal->n_ctx, (size_t)g->n_embd * sizeof *g->x);
     g->rows = ht__new_array(g->run->alloc, pass, (size_t)g->widest * sizeof *g->rows);
     if (!g->x || !g->rows) return ht__fail_memory(g->diag, "activations");
     HT_TRY(ht__pool_open(g->run->n_threads, g->run->alloc, &g->pool, g->diag));
@@ -327,11 +431,12 @@ static enum ht_err open_parts(struct gather *g, struct ht__calibration *cal, con
 }
 
 enum ht_err ht__gather(struct ht__calibration *cal, const struct ht__run *run, const struct ht__model *model,
-                       ht__gather_fn *done, void *ctx, struct ht_diag *diag)
+                       const struct ht__gather_share *share, ht__gather_fn *done, void *ctx, struct ht_diag *diag)
 {
+    if (share->from == share->to) return HT_OK; /* a part of a text with fewer groups than parts */
     struct gather *g = ht__new(run->alloc, sizeof *g);
     if (!g) return ht__fail_memory(diag, "statistics");
-    *g = (struct gather){.cal = cal, .run = run, .ops = ht__ops(ht__cpu_best()), .diag = diag};
+    *g = (struct gather){.cal = cal, .run = run, .share = share, .ops = ht__ops(ht__cpu_best()), .diag = diag};
     ht__arena_init(&g->arena, run->alloc);
     enum ht_err err = open_parts(g, cal, model);
     if (err == HT_OK) err = all(g, model, done, ctx);

@@ -29,12 +29,12 @@ const char *ht__kept_site_name(enum ht__site_kind kind)
     return (size_t)kind < sizeof site_names / sizeof site_names[0] ? site_names[kind] : NULL;
 }
 
-void ht__kept_file_name(int32_t layer, char name[32])
+void ht__kept_file_name(const struct ht__kept_layer *layer, char name[48])
 {
-    if (layer < 0)
-        snprintf(name, 32, "output.safetensors");
-    else
-        snprintf(name, 32, "layer-%04d.safetensors", layer);
+    char of[24] = "output", group[20] = "";
+    if (layer->layer >= 0) snprintf(of, sizeof of, "layer-%04d", layer->layer);
+    if (layer->group) snprintf(group, sizeof group, ".group-%02u", layer->group);
+    snprintf(name, 48, "%s%s.safetensors", of, group);
 }
 
 /* ---- the head of a layer's file ------------------------------------------------------------------- */
@@ -81,7 +81,7 @@ void ht__kept_head(const struct ht__kept_layer *layer, struct ht__buf *out)
     for (size_t i = 0; i < layer->n; i++) {
         const struct ht__kept_site *s = &layer->sites[i];
         if (!s->dense) continue;
-        put_tensor(&h, ht__kept_site_name(s->site.kind), "gram", true, 1, s->n_in * (s->n_in + 1) / 2);
+        put_tensor(&h, ht__kept_site_name(s->site.kind), "gram", layer->group == 0, 1, s->n_in * (s->n_in + 1) / 2);
         put_tensor(&h, ht__kept_site_name(s->site.kind), "held_out", false, s->n_held, s->n_in);
     }
     ht__jw_end(&h.w);
@@ -102,7 +102,8 @@ uint64_t ht__kept_bytes(const struct ht__kept_layer *layer)
     for (size_t i = 0; i < layer->n; i++) {
         const struct ht__kept_site *s = &layer->sites[i];
         bytes += 3 * s->n_mat * s->n_in * sizeof(double);
-        if (s->dense) bytes += s->n_in * (s->n_in + 1) / 2 * sizeof(double) + s->n_held * s->n_in * sizeof(float);
+        uint64_t number = layer->group ? sizeof(float) : sizeof(double);
+        if (s->dense) bytes += s->n_in * (s->n_in + 1) / 2 * number + s->n_held * s->n_in * sizeof(float);
     }
     return bytes;
 }

@@ -9,6 +9,10 @@
  *     NAME.held_out                      [rows, n_in] floats: rows to judge by what was made of the others
  *   output.safetensors         the same of the output matrix, where it is one of its own
  *
+ * Of a part of the text (calibrate --part) a folder has such files for each group of chunks (groups.h) instead,
+ * layer-0000.group-01.safetensors …, whose grams are floats: what a group adds is rounded to them wherever it is summed, so that
+ * parts take half the space.
+ *
  * Rows are tokens, the first of each chunk left out: it is the same everywhere, and models send it activations like no
  * others. An expert's rows are the tokens that it was sent, all of them; experts have no gram and no rows held out.
  */
@@ -36,7 +40,8 @@ struct ht__kept_site {
 };
 
 struct ht__kept_layer {
-    int32_t layer; /* -1: the output */
+    int32_t layer;  /* -1: the output */
+    uint32_t group; /* of chunks, from 1; 0: of all */
     struct ht__kept_site *sites;
     size_t n;
     char sha256[65];
@@ -54,7 +59,9 @@ struct ht__kept {
     char model[65]; /* its fingerprint */
     struct ht__kept_text *texts;
     size_t n_texts;
-    struct ht__kept_layer *layers; /* without arrays, but weights and rows */
+    /* Of a part: the groups from <= group < to of n_groups, from 0; n_groups 0: of the whole text. */
+    uint32_t n_groups, from_group, to_group;
+    struct ht__kept_layer *layers; /* without arrays, but weights and rows; of a part for each layer its groups */
     size_t n_layers;
     struct ht__arena arena;
 };
@@ -71,7 +78,7 @@ bool ht__kept_is_there(const char *path);
 HT_MUST_CHECK enum ht_err ht__kept_open(struct ht__kept *kept, const char *path, const struct ht__alloc *alloc,
                                         struct ht_diag *diag);
 void ht__kept_close(struct ht__kept *kept);
-/* HT_ERR_USAGE: they are another model's. */
+/* HT_ERR_USAGE: they are another model's, or of a part of the text. */
 HT_MUST_CHECK enum ht_err ht__kept_check(const struct ht__kept *kept, const struct ht__model *model,
                                          struct ht_diag *diag);
 /* Reads the arrays of a layer into the arena, the whole of them (`all`; the file's SHA-256 is checked then) or without gram and
@@ -107,7 +114,7 @@ void ht__keeper_close(struct ht__keeper *keeper);
 
 /* The same in pieces for both: name of a site and of a layer's file; the head of that file. */
 const char *ht__kept_site_name(enum ht__site_kind kind);
-void ht__kept_file_name(int32_t layer, char name[32]);
+void ht__kept_file_name(const struct ht__kept_layer *layer, char name[48]);
 void ht__kept_head(const struct ht__kept_layer *layer, struct ht__buf *out);
 
 #endif

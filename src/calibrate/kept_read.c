@@ -2,6 +2,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "calibrate/groups.h"
 #include "calibrate/kept.h"
 
 #include <math.h>
@@ -110,8 +111,8 @@ static enum ht_err read_site(const struct reader *r, const struct ht__jnode *nod
 static enum ht_err check_size(const struct reader *r, const struct ht__kept_layer *layer)
 {
     struct ht__file file;
-    char name[32], path[HT__KEPT_PATH + 40];
-    ht__kept_file_name(layer->layer, name);
+    char name[48], path[HT__KEPT_PATH + 50];
+    ht__kept_file_name(layer, name);
     snprintf(path, sizeof path, "%s/%s", r->kept->path, name);
     HT_TRY(ht__file_open(&file, path, r->diag));
     uint64_t want = ht__kept_bytes(layer), got = file.size;
@@ -126,11 +127,15 @@ static enum ht_err read_layer(const struct reader *r, const struct ht__jnode *no
 {
     const struct ht__jnode *sites = ht__jget(node, "sites");
     const char *sha256 = ht__jstr(node, "sha256", NULL);
-    int64_t at = ht__jint(node, "layer", INT64_MIN);
-    bool last = index + 1 == r->kept->n_layers;
-    if (at != (int64_t)index && !(at == -1 && last)) return wrong(r, "the layers are not in their order");
+    int64_t at = ht__jint(node, "layer", INT64_MIN), group = ht__jint(node, "group", 0);
+    size_t groups = r->kept->n_groups ? r->kept->to_group - r->kept->from_group : 1;
+    int64_t want = r->kept->n_groups ? (int64_t)(r->kept->from_group + index % groups + 1) : 0;
+    bool last = index / groups + 1 == r->kept->n_layers / groups;
+    if ((at != (int64_t)(index / groups) && !(at == -1 && last)) || group != want)
+        return wrong(r, "the layers are not in their order");
     if (!is_hash(sha256) || !sites || sites->type != HT__JSON_ARRAY) return wrong(r, "a layer is not described");
     layer->layer = (int32_t)at;
+    layer->group = (uint32_t)group;
     layer->n = sites->n;
     memcpy(layer->sha256, sha256, sizeof layer->sha256);
     layer->sites = ht__arena_array(&r->kept->arena, sites->n + 1, sizeof *layer->sites);
@@ -145,6 +150,22 @@ static enum ht_err read_layer(const struct reader *r, const struct ht__jnode *no
     return check_size(r, layer);
 }
 
+/* Of which groups of chunks they are; a part may have none. */
+static enum ht_err read_groups(const struct reader *r, const struct ht__jnode *root, size_t n_layers)
+{
+    struct ht__kept *k = r->kept;
+    const struct ht__jnode *groups = ht__jget(root, "groups");
+    if (!groups) return n_layers > 0 ? HT_OK : wrong(r, "it lacks the model, the texts or the layers");
+    int64_t of = ht__jint(groups, "of", 0), from = ht__jint(groups, "from", -1), to = ht__jint(groups, "to", -1);
+    if (of < 1 || of > HT__GROUPS || from < 0 || to < from || to > of ||
+        (from == to ? n_layers > 0 : n_layers == 0 || n_layers % (size_t)(to - from) != 0))
+        return wrong(r, "the groups of chunks make no sense");
+    k->n_groups = (uint32_t)of;
+    k->from_group = (uint32_t)from;
+    k->to_group = (uint32_t)to;
+    return HT_OK;
+}
+
 static enum ht_err read_all(const struct reader *r, const struct ht__jnode *root)
 {
     struct ht__kept *k = r->kept;
@@ -154,14 +175,15 @@ static enum ht_err read_all(const struct reader *r, const struct ht__jnode *root
     if (ht__jint(root, "halftone_statistics", 0) != 1)
         return ht__fail(r->diag, HT_ERR_UNSUPPORTED, r->file, -1, "it is no version of statistics that is known here");
     if (!k->arch || !is_hash(model) || !texts || texts->type != HT__JSON_ARRAY || texts->n == 0 || !layers ||
-        layers->type != HT__JSON_ARRAY || layers->n == 0)
+        layers->type != HT__JSON_ARRAY)
         return wrong(r, "it lacks the model, the texts or the layers");
     memcpy(k->model, model, sizeof k->model);
     k->texts = ht__arena_array(&k->arena, texts->n, sizeof *k->texts);
-    k->layers = ht__arena_array(&k->arena, layers->n, sizeof *k->layers);
+    k->layers = ht__arena_array(&k->arena, layers->n + 1, sizeof *k->layers);
     if (!k->texts || !k->layers) return ht__fail_memory(r->diag, r->file);
     k->n_texts = texts->n;
     k->n_layers = layers->n;
+    HT_TRY(read_groups(r, root, layers->n));
     for (size_t i = 0; i < texts->n; i++)
         HT_TRY(read_text(r, &texts->children[i], &k->texts[i]));
     for (size_t i = 0; i < layers->n; i++)
@@ -191,6 +213,10 @@ void ht__kept_close(struct ht__kept *kept)
 enum ht_err ht__kept_check(const struct ht__kept *kept, const struct ht__model *model, struct ht_diag *diag)
 {
     char mine[65];
+    if (kept->n_groups)
+        return ht__fail(
+            diag, HT_ERR_USAGE, kept->path, -1,
+            "the statistics are of a part of the text: merge all of its parts first (halftone calibrate --in-stats)");
     HT_TRY(ht__fingerprint(model, mine, diag));
     if (strcmp(kept->arch, model->arch) == 0 && strcmp(kept->model, mine) == 0) return HT_OK;
     return ht__fail(diag, HT_ERR_USAGE, kept->path, -1,
@@ -243,18 +269,37 @@ static enum ht_err take_small(struct in *in, struct ht__kept_site *s)
     return take_doubles(in, s, n, 0, &s->magnitudes);
 }
 
-static enum ht_err take_large(struct in *in, struct ht__kept_site *s)
+static enum ht_err take_floats(struct in *in, const struct ht__kept_site *s, uint64_t n, float **x)
 {
     void *data;
+    HT_TRY(take(in, n * sizeof(float), &data));
+    *x = data;
+    for (uint64_t i = 0; i < n; i++)
+        if (!isfinite((*x)[i])) return no_number(in, s);
+    return HT_OK;
+}
+
+/* A group's is of floats. */
+static enum ht_err take_gram(struct in *in, struct ht__kept_site *s, bool floats)
+{
+    uint64_t n = s->n_in * (s->n_in + 1) / 2;
+    float *x;
+    if (!floats) return take_doubles(in, s, n, -INFINITY, &s->gram);
+    HT_TRY(take_floats(in, s, n, &x));
+    s->gram = ht__arena_raw(in->arena, (size_t)n * sizeof *s->gram);
+    if (!s->gram) return ht__fail_memory(in->diag, in->file.path);
+    for (uint64_t i = 0; i < n; i++)
+        s->gram[i] = (double)x[i];
+    return HT_OK;
+}
+
+static enum ht_err take_large(struct in *in, struct ht__kept_site *s, bool floats)
+{
     if (!s->dense) return HT_OK;
-    HT_TRY(take_doubles(in, s, s->n_in * (s->n_in + 1) / 2, -INFINITY, &s->gram));
+    HT_TRY(take_gram(in, s, floats));
     for (uint64_t i = 0; i < s->n_in; i++)
         if (s->gram[i * (i + 3) / 2] < 0) return no_number(in, s);
-    HT_TRY(take(in, s->n_held * s->n_in * sizeof(float), &data));
-    s->held = data;
-    for (uint64_t i = 0; i < s->n_held * s->n_in; i++)
-        if (!isfinite(s->held[i])) return no_number(in, s);
-    return HT_OK;
+    return take_floats(in, s, s->n_held * s->n_in, &s->held);
 }
 
 /* What a head says follows from statistics.json: it is that, byte by byte, or the file is another one. */
@@ -278,7 +323,7 @@ static enum ht_err take_layer(struct in *in, const struct ht__kept_layer *layer,
     for (size_t i = 0; i < layer->n; i++)
         HT_TRY(take_small(in, &layer->sites[i]));
     for (size_t i = 0; all && i < layer->n; i++)
-        HT_TRY(take_large(in, &layer->sites[i]));
+        HT_TRY(take_large(in, &layer->sites[i], layer->group > 0));
     if (!all) return HT_OK;
     ht__sha256_end(&in->sha, sha256);
     ht__sha256_begin(&in->sha);
@@ -292,9 +337,9 @@ enum ht_err ht__kept_read(const struct ht__kept *kept, size_t layer, bool all, s
                           struct ht__kept_layer *out, struct ht_diag *diag)
 {
     struct in in = {.arena = arena, .diag = diag};
-    char name[32], path[HT__KEPT_PATH + 40], ignored[65];
+    char name[48], path[HT__KEPT_PATH + 50], ignored[65];
     *out = kept->layers[layer];
-    ht__kept_file_name(out->layer, name);
+    ht__kept_file_name(out, name);
     snprintf(path, sizeof path, "%s/%s", kept->path, name);
     struct ht__kept_site *sites = ht__arena_array(arena, out->n + 1, sizeof *sites);
     if (!sites) return ht__fail_memory(diag, path);

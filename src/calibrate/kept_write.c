@@ -49,6 +49,27 @@ static enum ht_err put(struct out *o, const void *data, uint64_t n, struct ht_di
     return HT_OK;
 }
 
+/* As floats, which they are: a piece at a time. */
+static enum ht_err put_floats(struct out *o, const double *x, uint64_t n, struct ht_diag *diag)
+{
+    enum { PIECE = 4096 };
+    float piece[PIECE];
+    for (uint64_t at = 0; at < n;) {
+        uint64_t some = n - at < PIECE ? n - at : PIECE;
+        for (uint64_t i = 0; i < some; i++)
+            piece[i] = (float)x[at + i];
+        HT_TRY(put(o, piece, some * sizeof *piece, diag));
+        at += some;
+    }
+    return HT_OK;
+}
+
+static enum ht_err put_gram(struct out *o, const struct ht__kept_site *s, bool floats, struct ht_diag *diag)
+{
+    uint64_t n = s->n_in * (s->n_in + 1) / 2;
+    return floats ? put_floats(o, s->gram, n, diag) : put(o, s->gram, n * sizeof(double), diag);
+}
+
 static enum ht_err put_arrays(struct out *o, const struct ht__kept_layer *layer, struct ht_diag *diag)
 {
     for (size_t i = 0; i < layer->n; i++) {
@@ -61,7 +82,7 @@ static enum ht_err put_arrays(struct out *o, const struct ht__kept_layer *layer,
     for (size_t i = 0; i < layer->n; i++) {
         const struct ht__kept_site *s = &layer->sites[i];
         if (!s->dense) continue;
-        HT_TRY(put(o, s->gram, s->n_in * (s->n_in + 1) / 2 * sizeof(double), diag));
+        HT_TRY(put_gram(o, s, layer->group > 0, diag));
         if (s->n_held) HT_TRY(put(o, s->held, s->n_held * s->n_in * sizeof(float), diag));
     }
     return HT_OK;
@@ -72,8 +93,8 @@ static enum ht_err put_file(const struct ht__keeper *k, const struct ht__kept_la
 {
     struct out o = {.at = 0};
     struct ht__buf head;
-    char name[32], path[HT__KEPT_PATH + 40];
-    ht__kept_file_name(layer->layer, name);
+    char name[48], path[HT__KEPT_PATH + 50];
+    ht__kept_file_name(layer, name);
     snprintf(path, sizeof path, "%s/%s", k->part, name);
     HT_TRY(ht__output_open(&o.file, path, ht__kept_bytes(layer), false, false, diag));
     ht__sha256_begin(&o.sha);
@@ -110,13 +131,14 @@ static void put_site(struct ht__jw *w, const struct ht__kept_site *s)
 
 enum ht_err ht__keeper_put(struct ht__keeper *k, const struct ht__kept_layer *layer, struct ht_diag *diag)
 {
-    char sha256[65], name[32];
+    char sha256[65], name[48];
     HT_TRY(put_file(k, layer, sha256, diag));
     if (k->layers.len) ht__buf_str(&k->layers, ", ");
     struct ht__jw w = ht__jw_line(&k->layers);
-    ht__kept_file_name(layer->layer, name);
+    ht__kept_file_name(layer, name);
     ht__jw_object(&w, NULL);
     ht__jw_int(&w, "layer", layer->layer);
+    if (layer->group) ht__jw_uint(&w, "group", layer->group);
     ht__jw_str(&w, "file", name);
     ht__jw_uint(&w, "size_bytes", ht__kept_bytes(layer));
     ht__jw_str(&w, "sha256", sha256);
@@ -141,6 +163,15 @@ static void put_text(struct ht__jw *w, const struct ht__kept_text *t)
     ht__jw_end(w);
 }
 
+static void put_groups(struct ht__jw *w, const struct ht__kept *about)
+{
+    ht__jw_object(w, "groups");
+    ht__jw_uint(w, "of", about->n_groups);
+    ht__jw_uint(w, "from", about->from_group);
+    ht__jw_uint(w, "to", about->to_group);
+    ht__jw_end(w);
+}
+
 static bool put_about(const struct ht__keeper *k, const struct ht__kept *about, struct ht__buf *out)
 {
     struct ht__buf layers;
@@ -155,6 +186,7 @@ static bool put_about(const struct ht__keeper *k, const struct ht__kept *about, 
     for (size_t i = 0; i < about->n_texts; i++)
         put_text(&w, &about->texts[i]);
     ht__jw_end(&w);
+    if (about->n_groups) put_groups(&w, about);
     ht__jw_raw(&w, "layers", (const char *)layers.data, layers.len);
     ht__jw_end(&w);
     ht__buf_str(out, "\n");

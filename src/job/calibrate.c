@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "calibrate/gather.h"
+#include "calibrate/groups.h"
 #include "calibrate/merge.h"
 #include "job/hub.h"
 #include "job/settings.h"
@@ -20,6 +21,7 @@ struct calibration {
     struct ht__checkpoint *checkpoint; /* or NULL: folders are read, nothing is run */
     struct ht__model *model;
     struct ht__calibration cal;
+    struct ht__gather_share share;
     struct ht__kept about; /* of a run: whose statistics they are, on what */
     struct ht__kept *read; /* folders of statistics */
     size_t n_read;
@@ -50,7 +52,7 @@ static void put_column(struct ht__jw *w, const struct ht__kept_site *s)
     ht__jw_uint(w, "largest_column", largest % s->n_in);
 }
 
-static void put_site(struct calibration *c, const struct ht__kept_site *s)
+static void put_site(struct calibration *c, const struct ht__kept_layer *layer, const struct ht__kept_site *s)
 {
     double rows = 0;
     uint64_t unreached = 0;
@@ -62,6 +64,7 @@ static void put_site(struct calibration *c, const struct ht__kept_site *s)
     }
     ht__jw_object(&w, NULL);
     if (s->site.layer >= 0) ht__jw_int(&w, "layer", s->site.layer);
+    if (layer->group) ht__jw_uint(&w, "group", layer->group);
     ht__jw_str(&w, "site", ht__kept_site_name(s->site.kind));
     ht__jw_uint(&w, "columns", s->n_in);
     ht__jw_uint(&w, "matrices", s->n_mat);
@@ -78,7 +81,7 @@ static void note_layer(struct calibration *c, const struct ht__kept_layer *layer
 {
     c->bytes += ht__kept_bytes(layer);
     for (size_t i = 0; i < layer->n; i++)
-        put_site(c, &layer->sites[i]);
+        put_site(c, layer, &layer->sites[i]);
 }
 
 static void put_texts(struct ht__jw *w, const struct ht__kept *kept)
@@ -97,6 +100,19 @@ static void put_texts(struct ht__jw *w, const struct ht__kept *kept)
     ht__jw_end(w);
 }
 
+/* What of the text a part ran: groups of chunks, from 1. */
+static void put_part(struct ht__jw *w, const struct calibration *c)
+{
+    if (c->settings->parts == 0) return;
+    ht__jw_object(w, "part");
+    ht__jw_uint(w, "number", c->settings->part);
+    ht__jw_uint(w, "of", c->settings->parts);
+    ht__jw_uint(w, "groups", c->share.to - c->share.from);
+    ht__jw_uint(w, "groups_of_text", c->about.n_groups);
+    ht__jw_uint(w, "chunks", c->tokens / (uint64_t)c->cal.n_ctx);
+    ht__jw_end(w);
+}
+
 static bool put_report(const struct calibration *c, const struct ht__kept *kept, struct ht__buf *out)
 {
     struct ht__jw w = ht__jw_line(out);
@@ -109,6 +125,7 @@ static bool put_report(const struct calibration *c, const struct ht__kept *kept,
     ht__jw_str(&w, "architecture", kept->arch);
     ht__jw_str(&w, "model_sha256", kept->model);
     put_texts(&w, kept);
+    put_part(&w, c);
     ht__jw_uint(&w, "size_bytes", c->bytes);
     ht__jw_uint(&w, "tokens", c->tokens);
     ht__jw_fixed(&w, "seconds", c->seconds, 3);
@@ -165,14 +182,21 @@ static enum ht_err open_model(struct calibration *c, struct ht_diag *diag)
     HT_TRY(ht__checkpoint_open(c->source.path, c->run->alloc, &c->checkpoint, diag));
     HT_TRY(ht__model_open(c->checkpoint, c->run->alloc, c->run->log, &c->model, diag));
     HT_TRY(ht__calibration_open(&c->cal, &c->settings->calibration, c->run, c->model, diag));
-    return describe(c, diag);
+    HT_TRY(describe(c, diag));
+    c->share = ht__gather_whole(&c->cal);
+    if (c->settings->parts == 0) return HT_OK;
+    c->about.n_groups = (uint32_t)c->share.to;
+    c->share = ht__gather_part(&c->cal, c->settings->part, c->settings->parts);
+    c->about.from_group = (uint32_t)c->share.from;
+    c->about.to_group = (uint32_t)c->share.to;
+    return HT_OK;
 }
 
 /* Before the work: as far as can be told without running the model. */
 static enum ht_err check_disk(const struct calibration *c, struct ht_diag *diag)
 {
     uint64_t needed, there;
-    HT_TRY(ht__gather_size(&c->cal, c->model, &needed, diag));
+    HT_TRY(ht__gather_size(&c->cal, c->model, &c->share, &needed, diag));
     HT_TRY(ht__disk_free(c->keeper.part, &there, diag));
     if (needed <= there) return HT_OK;
     return ht__fail(diag, HT_ERR_NO_SPACE, c->settings->output, -1,
@@ -194,9 +218,10 @@ static enum ht_err run_model(struct calibration *c, struct ht_diag *diag)
     HT_TRY(ht__keeper_open(&c->keeper, c->settings->output, c->settings->overwrite, c->run->alloc, diag));
     HT_TRY(check_disk(c, diag));
     double start = ht__seconds();
-    HT_TRY(ht__gather(&c->cal, c->run, c->model, keep, c, diag));
+    HT_TRY(ht__gather(&c->cal, c->run, c->model, &c->share, keep, c, diag));
     c->seconds = ht__seconds() - start;
-    c->tokens = c->cal.windows.n * (uint64_t)c->cal.n_ctx;
+    size_t n = c->cal.windows.n;
+    c->tokens = (ht__group_begin(n, c->share.to) - ht__group_begin(n, c->share.from)) * (uint64_t)c->cal.n_ctx;
     return ht__keeper_publish(&c->keeper, &c->about, diag);
 }
 
@@ -217,12 +242,12 @@ static enum ht_err open_folders(struct calibration *c, struct ht_diag *diag)
 /* All texts; one that is there twice counts twice. */
 static enum ht_err join_texts(struct calibration *c, struct ht_diag *diag)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < c->n_read; i++)
+    size_t n = 0, folders = c->read[0].n_groups ? 1 : c->n_read; /* parts are of one text */
+    for (size_t i = 0; i < folders; i++)
         n += c->read[i].n_texts;
     c->about.texts = ht__arena_array(&c->arena, n, sizeof *c->about.texts);
     if (!c->about.texts) return ht__fail_memory(diag, "statistics");
-    for (size_t i = 0; i < c->n_read; i++)
+    for (size_t i = 0; i < folders; i++)
         for (size_t j = 0; j < c->read[i].n_texts; j++) {
             const struct ht__kept_text *t = &c->read[i].texts[j];
             for (size_t k = 0; k < c->about.n_texts; k++)
@@ -253,7 +278,7 @@ static enum ht_err merge_folders(struct calibration *c, struct ht_diag *diag)
     HT_TRY(join_texts(c, diag));
     if (c->settings->output)
         HT_TRY(ht__keeper_open(&c->keeper, c->settings->output, c->settings->overwrite, c->run->alloc, diag));
-    for (size_t i = 0; err == HT_OK && i < c->read[0].n_layers; i++) {
+    for (size_t i = 0; err == HT_OK && i < ht__merge_layers(c->read, c->n_read); i++) {
         ht__arena_init(&arena, c->run->alloc);
         err = merge_layer(c, i, &arena, diag);
         ht__arena_close(&arena);

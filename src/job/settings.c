@@ -475,7 +475,7 @@ static enum ht_err parse_split(struct parser *p)
 enum { MOST_PARTS = 10000 };
 
 /* "3/8" */
-static enum ht_err parse_part(struct parser *p, struct ht__publish_settings *s)
+static enum ht_err parse_part(const struct parser *p, uint32_t *as_part, uint32_t *of_parts)
 {
     const char *text = p->o->part;
     char *end = NULL;
@@ -484,8 +484,8 @@ static enum ht_err parse_part(struct parser *p, struct ht__publish_settings *s)
     unsigned long parts = end && *end == '/' && end[1] >= '1' && end[1] <= '9' ? strtoul(end + 1, &end, 10) : 0;
     if (!end || *end || part < 1 || part > parts || parts > MOST_PARTS)
         return ht__fail(p->diag, HT_ERR_USAGE, "part", -1, "expected I/N, part I of N (at most %d): 3/8", MOST_PARTS);
-    s->part = (uint32_t)part;
-    s->parts = (uint32_t)parts;
+    *as_part = (uint32_t)part;
+    *of_parts = (uint32_t)parts;
     return HT_OK;
 }
 
@@ -501,7 +501,7 @@ static enum ht_err parse_publish(struct parser *p)
                                        .resume = o->resume,
                                        .take_from = o->take_from,
                                        .checkpoint_seconds = 10};
-    HT_TRY(parse_part(p, s));
+    HT_TRY(parse_part(p, &s->part, &s->parts));
     return count(p, "checkpoint-seconds", o->checkpoint_seconds, 0, 86400, &s->checkpoint_seconds);
 }
 
@@ -762,12 +762,14 @@ static enum ht_err parse_calibrate(struct parser *p)
         return ht__fail(p->diag, HT_ERR_USAGE, "output", -1, "no folder to write to: give -o DIR");
     if (o->in_stats.n > 1 && !o->output)
         return ht__fail(p->diag, HT_ERR_USAGE, "output", -1, "several statistics are merged: give -o DIR");
+    if (!o->source && o->part)
+        return ht__fail(p->diag, HT_ERR_USAGE, "part", -1, "which model? A part of a text is run, not merged");
     if (!o->source && o->calibration)
         return ht__fail(p->diag, HT_ERR_USAGE, "model", -1, "which model? Give a file, a folder or ORG/NAME");
     if (!o->source) return HT_OK;
     HT_TRY(parse_calibration(p, "calibration", o->calibration, &s->calibration));
     s->calibration.for_codes = true;
-    return HT_OK;
+    return parse_part(p, &s->part, &s->parts);
 }
 
 static enum ht_err parse(struct parser *p, enum ht__verb verb)

@@ -39,6 +39,7 @@ struct ht__calibrate_settings {
     struct ht__list in_stats;
     const char *output, *report; /* a folder, a file; or NULL */
     bool overwrite;
+    uint32_t part, parts; /* only a share of the text: 1 <= part <= parts; parts 0: all of it */
 };
 
 /* --fit with a context or a card: what the weights must leave room for. */

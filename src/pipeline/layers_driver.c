@@ -20,6 +20,19 @@ bool ht__layers_wanted(const struct ht__plan *plan)
     return false;
 }
 
+bool ht__layers_in_turn(const struct ht__plan *plan)
+{
+    return ht__layers_wanted(plan) && !plan->settings->importance.stats;
+}
+
+/* What the method chooses is one matrix by itself (ht__course_can_choose): stacks of a GGUF file are rounded, row by row. */
+bool ht__layers_whole(const struct ht__plan *plan, const struct ht__plan_output *out, uint32_t item)
+{
+    const struct ht__weight *w = ht__item_in(plan, out, item);
+    if (!w || w->slot.bias || !ht__role_at(w->slot.role)->matrix || !ht__layers_output(plan, out)) return false;
+    return out->choices[item].scheme || w->rows->n_rows == w->ne[1];
+}
+
 static bool is_sequential(const struct ht__plan_output *out)
 {
     const struct ht__method_params *method = &out->target->method;

@@ -14,6 +14,10 @@
 /* Is the output made so? */
 bool ht__layers_output(const struct ht__plan *plan, const struct ht__plan_output *output);
 bool ht__layers_wanted(const struct ht__plan *plan);
+/* Is a layer chosen for what those before it lost, so that it comes after them? Not by statistics that are kept. */
+bool ht__layers_in_turn(const struct ht__plan *plan);
+/* Is an output's item chosen as a whole, all of its rows with what is known of its site? */
+bool ht__layers_whole(const struct ht__plan *plan, const struct ht__plan_output *output, uint32_t item);
 /* Chooses and writes the tensors of the layers and of the output matrix; the others are left to ht__stream_items. */
 HT_MUST_CHECK enum ht_err ht__layers_run(struct ht__plan *plan, const struct ht__journal *journal,
                                          struct ht__stream *stream, struct ht_diag *diag);

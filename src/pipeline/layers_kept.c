@@ -32,12 +32,19 @@ static enum ht_err open_site(const struct ht__kept_site *k, const struct ht__all
     return HT_OK;
 }
 
+/* All of it: such an item is in one part. */
+static bool in_part(const struct ht__plan *plan, size_t item)
+{
+    return !plan->ranges || plan->ranges[item].from < plan->ranges[item].to;
+}
+
 static bool takes(const struct ht__layers *d, const struct ht__course *c, const struct ht__kept_site *k, size_t item)
 {
     const struct ht__weight *w = ht__course_matrix(c, item, k->site.layer);
     struct ht__site site = w ? ht__slot_site(w->slot) : k->site;
     return w && memcmp(&site, &k->site, sizeof site) == 0 && (uint64_t)w->ne[0] == k->n_in &&
-           !d->journal->finished[item] && ht__course_changes(c, item) && ht__course_can_choose(c, w, item);
+           !d->journal->finished[item] && in_part(d->plan, item) && ht__course_changes(c, item) &&
+           ht__course_can_choose(c, w, item);
 }
 
 static bool has_work(const struct ht__layers *d, const struct ht__course *c, const struct ht__kept_site *k)

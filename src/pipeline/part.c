@@ -23,7 +23,7 @@ enum ht_err ht__part_check(const struct ht__pipeline_settings *s, struct ht_diag
 bool ht__part_possible(const struct ht__plan *plan)
 {
     const struct ht__pipeline_settings *s = plan->settings;
-    return !ht__layers_wanted(plan) && !s->importance.collect && !ht__scales_wanted(s) && !s->budget.kind;
+    return !ht__layers_in_turn(plan) && !s->importance.collect && !ht__scales_wanted(s) && !s->budget.kind;
 }
 
 /* Written by all outputs together. */
@@ -121,7 +121,8 @@ enum ht_err ht__part_choose(struct ht__plan *plan, struct ht_diag *diag)
 {
     struct unit unit = {0};
     size_t kept = 0;
-    if (ht__layers_wanted(plan)) return refuse("codes are chosen layer by layer, each after the one before", diag);
+    if (ht__layers_in_turn(plan))
+        return refuse("codes are chosen layer by layer, each after the one before (use --calibration-stats)", diag);
     plan->ranges = ht__arena_array(&plan->arena, plan->n_items, sizeof *plan->ranges);
     if (!plan->ranges) return ht__fail_memory(diag, "part");
     double total = length_of(plan, 0, plan->n_work);

@@ -210,6 +210,7 @@ bool ht__plan_item_divisible(const struct ht__plan *plan, uint32_t item)
     for (size_t o = 0; o < plan->n_outputs; o++) {
         const struct ht__packed *p = plan->outputs[o].packed ? plan->outputs[o].packed[item] : NULL;
         if (p && p->flags & (HT__SCHEME_NEEDS_AMAX | HT__SCHEME_SHARED)) return false;
+        if (ht__layers_whole(plan, &plan->outputs[o], item)) return false;
         for (int i = 0; p && i < p->n_parts; i++)
             if (p->parts[i].place != HT__PART_ROWS) return false;
     }
