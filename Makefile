@@ -65,13 +65,13 @@ bench: all ## times, side by side with llama.cpp, in less than ten minutes (and 
 
 # Without these a part of the long tests is skipped, which it says.
 .PHONY: nightly-packages
-nightly-packages: test-packages ## install what the long tests need beside that: clang with its sanitizers, gcc for 32 bits
-	@for p in clang libclang-rt-dev gcc-multilib; do dpkg -s $$p >/dev/null 2>&1 || $(SUDO) apt-get install -y -qq $$p >/dev/null 2>&1 \
+nightly-packages: test-packages ## install what the long tests need beside that: clang with its sanitizers, gcc for 32 bits, qemu
+	@for p in clang libclang-rt-dev gcc-multilib qemu-user; do dpkg -s $$p >/dev/null 2>&1 || $(SUDO) apt-get install -y -qq $$p >/dev/null 2>&1 \
 	   || echo "no $$p: what needs it is skipped"; done
 
 # What takes too long for every change, a line a part (tools/nightly.sh).
 .PHONY: nightly
-nightly: nightly-packages all ## the long tests, for hours: crashes, a soak, fuzzers, races, sanitizers, 32 bits (or PARTS="tsan 32bit" alone)
+nightly: nightly-packages all ## the long tests, for hours: crashes, a soak, fuzzers, races, sanitizers, 32 bits, ARM (or PARTS="tsan 32bit" alone)
 	@ninja -C $(BUILD) $(NINJAFLAGS) meson-test-prereq
 	@tools/nightly.sh $(BUILD) $(PARTS)
 

@@ -47,6 +47,7 @@ part ladder env HT_PARITY_WHOLE=1 tests/parity/run.sh "$build" tests/parity/chec
 part fuzzers tests/fuzz/run.sh
 part 32bit tests/bare/run.sh 32bit
 part msan tests/bare/run.sh msan
+part arm tests/arm/run.sh
 part tsan tests/tsan/run.sh
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

@@ -197,6 +197,7 @@ static enum store_result mark(struct store *s, int64_t clean)
     return store__end(s, result);
 }
 
+#ifdef HAVE_LIBPQ
 /* Several services: the database's clock is the one that all of them have. */
 static int64_t shared(void *ctx)
 {
@@ -217,6 +218,7 @@ static int64_t shared(void *ctx)
     pthread_mutex_unlock(&s->telling);
     return now;
 }
+#endif
 
 static int64_t steady(void *ctx)
 {

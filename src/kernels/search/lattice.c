@@ -161,7 +161,7 @@ void ht__lattice_search(params *p, const float *x, const float *w, struct ht__la
     settle(p, magnitude, w, root, &s);
     if (s.scale < 0) { /* the mirror image */
         s.scale = -s.scale;
-        for (int k = 0; k < p->n / 8; k++)
+        for (int k = 0; k < p->n / 8 && k < (int)sizeof block->signs; k++) /* gcc for ARM sees no other end */
             block->signs[k] = (uint8_t)(~block->signs[k] & (p->even_signs ? 127 : 255));
     }
     for (int k = 0; k < p->n / p->grid->dim; k++) {
