@@ -6,7 +6,7 @@
 
 /* What is said for an option's value, and for the arguments of commands. */
 static const char *const values[][2] = {
-    {"cpu", "scalar avx2 avx512 avx512bf16 amx"},
+    {"cpu", "scalar avx2 avx512 avx512bf16 amx neon"},
     {"cache-type", "f16 q8_0 q4_0 f32"},
     {"scope", "read submit admin"},
     {"log-level", "debug info warning error"},

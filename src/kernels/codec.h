@@ -69,8 +69,8 @@ struct ht__codec {
     ht__encode_fn *encode_best;
 };
 
-/* CPU levels, each a bundle that includes the ones before it. */
-#define HT__CPU_LEVELS(X) X(scalar) X(avx2) X(avx512) X(avx512bf16) X(amx)
+/* CPU levels, each a bundle that includes the ones before it of the same family of processors. */
+#define HT__CPU_LEVELS(X) X(scalar) X(avx2) X(avx512) X(avx512bf16) X(amx) X(neon)
 enum ht__cpu_level {
 #define HT__CPU_ENUM(name) HT__CPU_##name,
     HT__CPU_LEVELS(HT__CPU_ENUM)
@@ -82,6 +82,7 @@ enum ht__cpu_level {
  * avx512: AVX-512 F, BW, CD, DQ, VL, VBMI, VBMI2, VNNI, BITALG, VPOPCNTDQ  (Ice Lake and Zen 4 on)
  * avx512bf16: the same and AVX-512's BF16  (Zen 4, Cooper Lake and Sapphire Rapids on)
  * amx:    the same and AMX's tiles, INT8 and BF16, where the system grants them  (Sapphire Rapids on)
+ * neon:   64-bit ARM with the dot products of bytes  (ARMv8.2 on: Cortex-A76, Neoverse N1, Graviton 2, Apple M1)
  * Other processors run the scalar code.
  */
 

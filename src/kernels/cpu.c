@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(__aarch64__) && defined(__linux__) && !defined(HT_SCALAR_ALONE)
+#include <sys/auxv.h>
 #endif
 
 static const char *const names[HT__CPU_N_LEVELS] = {
@@ -55,6 +57,19 @@ static bool has_tiles(void)
 }
 #endif
 
+#if defined(__aarch64__) && !defined(HT_SCALAR_ALONE)
+/* What the kernel says, as the registers that tell it are its own. */
+static bool has_dot_products(void)
+{
+#if defined(__linux__)
+    const unsigned long simd = 1ul << 1, dots = 1ul << 20; /* HWCAP_ASIMD, HWCAP_ASIMDDP */
+    return (getauxval(AT_HWCAP) & (simd | dots)) == (simd | dots);
+#else
+    return false;
+#endif
+}
+#endif
+
 /* __builtin_cpu_supports also asks XGETBV whether the system saves the wide registers. */
 bool ht__cpu_has(enum ht__cpu_level level)
 {
@@ -72,6 +87,8 @@ bool ht__cpu_has(enum ht__cpu_level level)
                __builtin_cpu_supports("avx512bitalg") && __builtin_cpu_supports("avx512vpopcntdq");
     case HT__CPU_avx512bf16: return ht__cpu_has(HT__CPU_avx512) && __builtin_cpu_supports("avx512bf16");
     case HT__CPU_amx: return ht__cpu_has(HT__CPU_avx512bf16) && has_tiles();
+#elif defined(__aarch64__) && !defined(HT_SCALAR_ALONE)
+    case HT__CPU_neon: return has_dot_products();
 #endif
     default: return false;
     }

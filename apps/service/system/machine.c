@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined __aarch64__
+#include <sys/auxv.h>
+#endif
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,6 +38,8 @@ static json_t *levels(void)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vbmi2"))
         json_array_append_new(list, json_string("avx512"));
+#elif defined __aarch64__
+    if (getauxval(AT_HWCAP) & 1ul << 20) json_array_append_new(list, json_string("neon")); /* HWCAP_ASIMDDP */
 #endif
     return list;
 }

@@ -59,6 +59,8 @@ const struct ht__ops *ht__ops(enum ht__cpu_level level)
     if (level >= HT__CPU_avx512bf16 && ht__cpu_has(HT__CPU_avx512bf16)) return &ht__ops_avx512bf16;
     if (level >= HT__CPU_avx512 && ht__cpu_has(HT__CPU_avx512)) return &ht__ops_avx512;
     if (level >= HT__CPU_avx2 && ht__cpu_has(HT__CPU_avx2)) return &ht__ops_avx2;
+#elif defined(__aarch64__) && !defined(HT_SCALAR_ALONE)
+    if (level >= HT__CPU_neon && ht__cpu_has(HT__CPU_neon)) return &ht__ops_neon;
 #endif
     (void)level;
     return &ht__ops_scalar;

@@ -7,7 +7,9 @@
 
 #include <string.h>
 
+#ifndef GROUPS
 #define GROUPS 2 /* of lanes, side by side, so that one's adds hide the other's latency */
+#endif
 
 enum { BATCH_SUBS = GROUPS * VL };
 

@@ -8,8 +8,6 @@
 #include "kernels/ops/ops_list.h"
 #include "kernels/x86/matmul8_panel.h"
 
-#include <xmmintrin.h>
-
 enum {
     ROWS = GROUPS * VL,
 #ifdef TILE_TOKENS
@@ -138,7 +136,7 @@ static tiles_fn *tiles_of(const struct form *f)
 VEC void fetch_ahead(const char **next, size_t n)
 {
     for (size_t i = 0; i < n; i += 64)
-        _mm_prefetch(*next + i, _MM_HINT_T1);
+        __builtin_prefetch(*next + i, 0, 2);
     *next += n;
 }
 
@@ -149,8 +147,8 @@ static void fetch_next(const struct rows r[GROUPS], size_t bytes)
     for (int i = 0; bytes && i < ROWS; i++) {
         const char *row = (const char *)r[i / VL].at[i % VL];
         for (size_t at = 0; at < bytes; at += 64)
-            _mm_prefetch(row + at, _MM_HINT_T1);
-        _mm_prefetch(row + bytes - 1, _MM_HINT_T1); /* blocks begin anywhere in a line */
+            __builtin_prefetch(row + at, 0, 2);
+        __builtin_prefetch(row + bytes - 1, 0, 2); /* blocks begin anywhere in a line */
     }
 }
 #endif

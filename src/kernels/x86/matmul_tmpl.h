@@ -6,7 +6,9 @@
 
 enum { COLUMNS = HT__MATMUL_ROWS / VL };
 
+#ifndef IN_REGISTER
 #define IN_REGISTER(v) __asm__("" : "+v"(v))
+#endif
 
 static void turn_panel(const float *decoded, int64_t depth, float *panel)
 {
