@@ -120,6 +120,10 @@ static void show(const struct command *c, const json_t *report, const struct arg
     printf(": %.0f chunks of %.0f tokens in %.1f s, peak memory %s\n", number_of(report, "chunks"),
            number_of(report, "context"), number_of(report, "seconds"),
            human_bytes(number_of(report, "peak_rss_bytes"), memory));
+    const json_t *part = json_object_get(report, "part");
+    if (part)
+        printf("part %.0f of %.0f: %.0f of the text's %.0f passes\n", number_of(part, "number"), number_of(part, "of"),
+               number_of(part, "passes"), number_of(part, "passes_of_text"));
 }
 
 static enum ht_err run(struct ht_job *job, const struct command *c, const struct arguments *args, char **json,

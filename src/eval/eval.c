@@ -202,6 +202,8 @@ static enum ht_err score(struct ht__eval *e, struct ht_diag *diag)
     if (!all) return ht__fail_memory(diag, "models");
     for (size_t i = 0; i < e->n_all; i++)
         all[i] = &e->models[i].scored;
+    HT_TRY(ht__eval_open_passes(e, &params, diag));
+    if (e->passes.at) params.passes = &e->passes;
     ht__progress_begin(&e->progress, &e->run, "measure", "tokens",
                        (uint64_t)e->n_chunks * (uint64_t)e->n_ctx * e->n_all);
     HT_TRY(ht__perplexity_run(all, e->n_all, e->reference ? &e->reference->scored : NULL, &params, diag));
@@ -238,8 +240,12 @@ static enum ht_err measure(struct ht__eval *e, const struct ht__eval_request *re
     HT_TRY(open_engines(e, diag));
     HT_TRY(score(e, diag));
     find_front(e);
-    HT_TRY(ht__eval_choices(e, diag));
-    HT_TRY(ht__eval_retention(e, diag));
+    if (e->settings->parts) {
+        HT_TRY(ht__eval_keep_passes(e, diag));
+    } else {
+        HT_TRY(ht__eval_choices(e, diag));
+        HT_TRY(ht__eval_retention(e, diag));
+    }
     e->seconds = ht__seconds() - start;
     return HT_OK;
 }
@@ -313,6 +319,7 @@ void ht__eval_close(struct ht__eval **eval)
         ht__checkpoint_close(&m->checkpoint);
     }
     const struct ht__alloc *alloc = e->run.alloc;
+    ht__passes_close(&e->passes);
     ht__free(alloc, e->models);
     ht__free(alloc, e->tokens);
     ht__arena_close(&e->arena);

@@ -155,6 +155,18 @@ uint64_t ht__eval_memory(const struct ht__eval *e, const struct ht__eval_model *
     return m->memory.most + (mapped ? m->size_bytes : 0);
 }
 
+/* Of a part the figures are those of its passes. */
+static void put_part(const struct ht__eval *e, struct ht__jw *w)
+{
+    if (e->settings->parts == 0) return;
+    ht__jw_object(w, "part");
+    ht__jw_uint(w, "number", e->settings->part);
+    ht__jw_uint(w, "of", e->settings->parts);
+    ht__jw_uint(w, "passes", e->passes.to - e->passes.from);
+    ht__jw_uint(w, "passes_of_text", e->passes.n);
+    ht__jw_end(w);
+}
+
 /* A single model's figures are also members of the object itself, where scripts look for them first. */
 void ht__eval_json(const struct ht__eval *e, const char *verb, struct ht__buf *out)
 {
@@ -167,6 +179,7 @@ void ht__eval_json(const struct ht__eval *e, const char *verb, struct ht__buf *o
     ht__jw_int(&w, "context", e->n_ctx);
     ht__jw_uint(&w, "chunks", e->n_chunks);
     ht__jw_uint(&w, "text_tokens", e->n_tokens);
+    put_part(e, &w);
     if (e->n_models == 1) put_model(e, &e->models[0], &w);
     if (e->reference) {
         ht__jw_object(&w, "reference");

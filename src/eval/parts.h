@@ -47,9 +47,15 @@ struct ht__eval {
     struct ht__engine_need needs; /* of all models */
     int32_t bos;
     double seconds;
+    struct ht__passes passes; /* without `at`: all are made here, and none is kept */
     struct ht__progress progress;
     uint64_t progress_base; /* tokens of earlier runs */
 };
+
+/* passes_of.c: which passes are made here, and those that others made; then, of a part, the file. Engines are open. */
+HT_MUST_CHECK enum ht_err ht__eval_open_passes(struct ht__eval *eval, const struct ht__perplexity_params *params,
+                                               struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__eval_keep_passes(const struct ht__eval *eval, struct ht_diag *diag);
 
 /* Refuses a model whose tokens are not the reference's: their probabilities could not be compared. */
 HT_MUST_CHECK enum ht_err ht__eval_same_vocabulary(const struct ht__eval_model *model,

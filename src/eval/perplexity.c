@@ -30,6 +30,8 @@ struct run {
     /* the residual stream of sampled tokens */
     float *kept;                /* layer x sample x n_embd, of the reference */
     double **error, **size;     /* by model, by layer */
+    double *sums;               /* of the pass at hand: HT__PASS_SUMS x model x layer */
+    struct ht__pass *keeping;   /* what the pass at hand shows; NULL: it is not kept */
     struct ht__logit_lens lens; /* without models: nothing to compare */
     size_t now;                 /* the model that runs */
     int n_seqs;                 /* chunks in this pass */
@@ -58,8 +60,20 @@ static int64_t sampled_row(const struct run *r, int sample)
     return at / scored * r->p->n_ctx + half + at % scored;
 }
 
+static double *sum_of(const struct run *r, double *sums, enum ht__pass_sum which, size_t model)
+{
+    int n_layers = ht__engine_hparams(r->all[0]->engine)->n_layers;
+    return sums + ((size_t)which * r->n_all + model) * (size_t)n_layers;
+}
+
+static size_t n_sums(const struct run *r)
+{
+    return HT__PASS_SUMS * r->n_all * (size_t)ht__engine_hparams(r->all[0]->engine)->n_layers;
+}
+
 static void compare_layer(struct run *r, int layer, const float *x, int64_t n_embd)
 {
+    double *error = sum_of(r, r->sums, HT__PASS_ERROR, r->now), *size = sum_of(r, r->sums, HT__PASS_SIZE, r->now);
     for (int s = 0; s < SAMPLES; s++) {
         const float *row = x + sampled_row(r, s) * n_embd;
         float *kept = r->kept + ((int64_t)layer * SAMPLES + s) * n_embd;
@@ -70,8 +84,8 @@ static void compare_layer(struct run *r, int layer, const float *x, int64_t n_em
         if (!r->error[r->now]) return; /* of another shape */
         for (int64_t i = 0; i < n_embd; i++) {
             double d = (double)row[i] - (double)kept[i];
-            r->error[r->now][layer] += d * d;
-            r->size[r->now][layer] += (double)kept[i] * (double)kept[i];
+            error[layer] += d * d;
+            size[layer] += (double)kept[i] * (double)kept[i];
         }
     }
 }
@@ -98,7 +112,8 @@ static enum ht_err open_layers(struct run *r, struct ht_diag *diag)
     const struct ht__hparams *base = ht__engine_hparams(r->all[0]->engine);
     r->error = ht__new_array(alloc, r->n_all, sizeof *r->error);
     r->size = ht__new_array(alloc, r->n_all, sizeof *r->size);
-    if (!r->error || !r->size) return ht__fail_memory(diag, "layers");
+    r->sums = ht__new_array(alloc, n_sums(r) + 1, sizeof *r->sums);
+    if (!r->error || !r->size || !r->sums) return ht__fail_memory(diag, "layers");
     if (!r->reference || r->n_all < 2) return HT_OK;
     r->kept = ht__new_array(alloc, (size_t)base->n_layers * SAMPLES, (size_t)base->n_embd * sizeof *r->kept);
     if (!r->kept) return ht__fail_memory(diag, "layers");
@@ -110,6 +125,18 @@ static enum ht_err open_layers(struct run *r, struct ht_diag *diag)
         if (!r->error[i] || !r->size[i]) return ht__fail_memory(diag, "layers");
     }
     return ht__logit_lens_open(&r->lens, engine_of, r, r->n_all, alloc, diag);
+}
+
+/* What a pass has is added to those before it. */
+static void add_layers(struct run *r, double *sums)
+{
+    int n_layers = ht__engine_hparams(r->all[0]->engine)->n_layers;
+    for (size_t m = 1; m < r->n_all && r->kept; m++)
+        for (int l = 0; l < n_layers; l++) {
+            if (r->error[m]) r->error[m][l] += sum_of(r, sums, HT__PASS_ERROR, m)[l];
+            if (r->size[m]) r->size[m][l] += sum_of(r, sums, HT__PASS_SIZE, m)[l];
+            if (r->lens.models[m].kld) r->lens.models[m].kld[l] += sum_of(r, sums, HT__PASS_KLD, m)[l];
+        }
 }
 
 /* Sums become relative errors and mean divergences, which the model keeps. */
@@ -180,6 +207,13 @@ static const char *name_of_bad(const struct run *r, int row)
     return ht__engine_name(r->all[m]->engine);
 }
 
+static enum ht_err add_token(struct run *r, const struct ht__token_score *scores, struct ht_diag *diag)
+{
+    for (size_t m = 0; m < r->n_all; m++)
+        HT_TRY(ht__divergence_add(&r->all[m]->divergence, &scores[m], diag));
+    return HT_OK;
+}
+
 static enum ht_err score_block(struct run *r, int seq, int token, int n, struct ht_diag *diag)
 {
     for (size_t m = 0; m < r->n_all; m++) {
@@ -195,8 +229,8 @@ static enum ht_err score_block(struct run *r, int seq, int token, int n, struct 
         if (r->bad[row])
             return ht__fail(diag, HT_ERR_NONFINITE, name_of_bad(r, row), -1,
                             "NaN or infinity among the logits of position %d", token + row);
-        for (size_t m = 0; m < r->n_all; m++)
-            HT_TRY(ht__divergence_add(&r->all[m]->divergence, &r->scores[(size_t)row * r->n_all + m], diag));
+        HT_TRY(add_token(r, r->scores + (size_t)row * r->n_all, diag));
+        if (r->keeping) ht__pass_add(r->p->passes, r->keeping, r->scores + (size_t)row * r->n_all);
     }
     return HT_OK;
 }
@@ -219,7 +253,7 @@ static void look_at_layer(struct run *r, int layer, int first, int n)
     ht__pool_run(r->pool, n, score_row, r);
     for (size_t m = 1; m < r->n_all; m++)
         for (int row = 0; r->lens.models[m].kld && row < n; row++)
-            r->lens.models[m].kld[layer] += r->bad[row] ? NAN : r->scores[(size_t)row * r->n_all + m].kld;
+            sum_of(r, r->sums, HT__PASS_KLD, m)[layer] += r->bad[row] ? NAN : r->scores[(size_t)row * r->n_all + m].kld;
 }
 
 static enum ht_err look_at_layers(struct run *r, struct ht_diag *diag)
@@ -292,11 +326,48 @@ static void close_run(struct run *r)
         if (r->error) ht__free(alloc, r->error[i]);
         if (r->size) ht__free(alloc, r->size[i]);
     }
-    void *all[] = {r->logits, r->probability, r->scores, r->bad, r->batch, r->kept, r->error, r->size, r->all};
+    void *all[] = {r->logits, r->probability, r->scores, r->bad, r->batch, r->kept, r->error, r->size, r->sums, r->all};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         ht__free(alloc, all[i]);
     ht__logit_lens_close(&r->lens);
     ht__pool_close(&r->pool);
+}
+
+/* Somebody else made it: only added. */
+static enum ht_err take_pass(struct run *r, const struct ht__pass *pass, struct ht_diag *diag)
+{
+    for (size_t i = 0; i < pass->n; i++)
+        HT_TRY(add_token(r, pass->scores + i * r->n_all, diag));
+    add_layers(r, pass->sums);
+    r->done += (uint64_t)r->n_seqs * (uint64_t)r->p->n_ctx * r->n_all;
+    return told(r, diag);
+}
+
+static enum ht_err make_pass(struct run *r, struct ht__pass *keep, size_t chunk, struct ht_diag *diag)
+{
+    memset(r->sums, 0, n_sums(r) * sizeof *r->sums);
+    if (keep) HT_TRY(ht__pass_begin(r->p->passes, keep, diag));
+    r->keeping = keep;
+    HT_TRY(score_batch(r, chunk, diag));
+    if (keep) memcpy(keep->sums, r->sums, n_sums(r) * sizeof *r->sums);
+    add_layers(r, r->sums);
+    return HT_OK;
+}
+
+static enum ht_err one_pass(struct run *r, size_t index, size_t chunk, struct ht_diag *diag)
+{
+    struct ht__passes *known = r->p->passes;
+    if (!known) return make_pass(r, NULL, chunk, diag);
+    if (known->at[index].n) return take_pass(r, &known->at[index], diag);
+    if (index >= known->from && index < known->to)
+        return make_pass(r, known->keeps ? &known->at[index] : NULL, chunk, diag);
+    r->lens.n_positions -= r->lens.n; /* another one's */
+    return HT_OK;
+}
+
+size_t ht__perplexity_passes(const struct ht__perplexity_params *p)
+{
+    return (p->n_chunks + (size_t)p->n_seqs - 1) / (size_t)p->n_seqs;
 }
 
 static enum ht_err run_chunks(struct run *r, struct ht_diag *diag)
@@ -304,12 +375,12 @@ static enum ht_err run_chunks(struct run *r, struct ht_diag *diag)
     HT_TRY(open_run(r, diag));
     for (size_t i = 0; i < r->n_all; i++)
         ht__engine_on_layer(r->all[i]->engine, on_layer, r);
-    for (size_t chunk = 0; chunk < r->p->n_chunks; chunk += (size_t)r->n_seqs) {
-        size_t left = r->p->n_chunks - chunk;
+    size_t n = ht__perplexity_passes(r->p);
+    for (size_t i = 0; i < n; i++) {
+        size_t chunk = i * (size_t)r->p->n_seqs, left = r->p->n_chunks - chunk;
         r->n_seqs = left < (size_t)r->p->n_seqs ? (int)left : r->p->n_seqs;
-        ht__logit_lens_plan(&r->lens, chunk / (size_t)r->p->n_seqs,
-                            (r->p->n_chunks + (size_t)r->p->n_seqs - 1) / (size_t)r->p->n_seqs, r->n_seqs, r->p->n_ctx);
-        HT_TRY(score_batch(r, chunk, diag));
+        ht__logit_lens_plan(&r->lens, i, n, r->n_seqs, r->p->n_ctx);
+        HT_TRY(one_pass(r, i, chunk, diag));
     }
     hand_out_layers(r);
     return HT_OK;

@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "engine/memory.h"
 #include "eval/divergence.h"
+#include "eval/passes.h"
 
 /* One model. The caller fills engine; the rest is filled by a run. */
 struct ht__scored {
@@ -34,8 +35,9 @@ typedef bool ht__eval_tell_fn(void *ctx, uint64_t tokens);
 struct ht__perplexity_params {
     const int32_t *tokens; /* n_chunks * n_ctx */
     size_t n_chunks;
-    int n_ctx, n_seqs; /* n_seqs: chunks a pass, as the engines were opened */
-    int32_t bos;       /* -1: the first token of a chunk stays */
+    int n_ctx, n_seqs;         /* n_seqs: chunks a pass, as the engines were opened */
+    int32_t bos;               /* -1: the first token of a chunk stays */
+    struct ht__passes *passes; /* that are known, and that are wanted; NULL: all are made */
     int n_threads;
     ht__eval_tell_fn *tell;
     void *tell_ctx;
@@ -44,6 +46,9 @@ struct ht__perplexity_params {
 
 /* Bytes that comparing logits takes, for as many models beside each other. */
 double ht__perplexity_bytes(const struct ht__hparams *hparams, const struct ht__engine_use *use);
+
+/* How many passes a run has. */
+size_t ht__perplexity_passes(const struct ht__perplexity_params *params);
 
 /* reference: NULL, or an engine of its own, or one of `models`. Close what was filled with
  * ht__scored_close. */

@@ -707,6 +707,18 @@ static enum ht_err parse_place(struct parser *p)
     return HT_OK;
 }
 
+static enum ht_err parse_passes(struct parser *p, struct ht__eval_settings *s)
+{
+    HT_TRY(parse_part(p, &s->part, &s->parts));
+    s->keep = p->o->output;
+    s->taken = p->o->take_from;
+    if (s->parts && !s->keep)
+        return ht__fail(p->diag, HT_ERR_USAGE, "output", -1, "a part is kept for another run: give -o FILE");
+    if (!s->parts && s->keep)
+        return ht__fail(p->diag, HT_ERR_USAGE, "output", -1, "only a part (--part) is kept; a report goes to --report");
+    return HT_OK;
+}
+
 static enum ht_err parse_eval_job(struct parser *p)
 {
     const struct ht__options *o = p->o;
@@ -715,7 +727,8 @@ static enum ht_err parse_eval_job(struct parser *p)
                                                 .against = o->against,
                                                 .report = o->report,
                                                 .html = o->html};
-    return parse_eval(p, &p->s->eval.eval);
+    HT_TRY(parse_eval(p, &p->s->eval.eval));
+    return parse_passes(p, &p->s->eval.eval);
 }
 
 static enum ht_err parse_imatrix(struct parser *p)
