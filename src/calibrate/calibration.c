@@ -2,6 +2,8 @@
 #include "base/hash.h"
 #include "calibrate/default_text.h"
 #include "calibrate/documents.h"
+#include "calibrate/groups.h"
+#include "calibrate/kept.h"
 #include "calibrate/random.h"
 #include "engine/memory.h"
 #include "base/progress.h"
@@ -265,9 +267,24 @@ enum ht_err ht__calibration_identity(const struct ht__calibration *cal, const st
                          (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
         ht__sha256_add(&sha, line, n > 0 ? (size_t)n : 0);
     }
-    int n = snprintf(line, sizeof line, "%zu chunks of %d, %d a pass, bos %d, output %d\n", cal->windows.n, cal->n_ctx,
-                     cal->n_seqs, cal->bos, cal->settings->process_output);
+    int n = snprintf(line, sizeof line, "%zu chunks of %d in groups, bos %d, output %d\n", cal->windows.n, cal->n_ctx,
+                     cal->bos, cal->settings->process_output);
     ht__sha256_add(&sha, line, n > 0 ? (size_t)n : 0);
+    ht__sha256_add(&sha, cal->windows.tokens, cal->windows.n * (size_t)cal->n_ctx * sizeof *cal->windows.tokens);
+    ht__sha256_end(&sha, hex);
+    return hex[0] ? HT_OK : ht__fail_memory(diag, "importance");
+}
+
+enum ht_err ht__calibration_text_identity(const struct ht__calibration *cal, const struct ht__model *model,
+                                          char hex[65], struct ht_diag *diag)
+{
+    struct ht__sha256 sha;
+    char line[200];
+    HT_TRY(ht__fingerprint(model, hex, diag));
+    ht__sha256_begin(&sha);
+    int n = snprintf(line, sizeof line, "%s %.64s: %zu chunks of %d, bos %d, output %d\n", HT_VERSION, hex,
+                     cal->windows.n, cal->n_ctx, cal->bos, cal->settings->process_output);
+    ht__sha256_add(&sha, line, (size_t)n);
     ht__sha256_add(&sha, cal->windows.tokens, cal->windows.n * (size_t)cal->n_ctx * sizeof *cal->windows.tokens);
     ht__sha256_end(&sha, hex);
     return hex[0] ? HT_OK : ht__fail_memory(diag, "importance");
@@ -275,21 +292,27 @@ enum ht_err ht__calibration_identity(const struct ht__calibration *cal, const st
 
 /* ---- running ---- */
 
-struct passes {
-    struct ht__progress progress;
+struct collecting {
+    struct ht__calibration *cal;
+    const struct ht__run *run;
+    const struct ht__model *model;
     const struct ht__calibration_watch *watch;
+    struct ht__engine *engine; /* from the first group on that is run */
+    struct ht__importance *imp;
+    struct ht__progress progress;
+    size_t from, group; /* the first group, and that at hand */
 };
+
+static size_t chunk_of(const struct collecting *c, size_t group)
+{
+    return ht__group_begin(c->cal->windows.n, group);
+}
 
 static void tell(void *ctx, uint64_t tokens)
 {
-    struct passes *p = ctx;
-    (void)ht__progress_tell(&p->progress, tokens, ""); /* the engine looks at the run's cancellation itself */
-}
-
-static enum ht_err after_pass(void *ctx, size_t passes, struct ht_diag *diag)
-{
-    const struct passes *p = ctx;
-    return p->watch && p->watch->pass ? p->watch->pass(p->watch->ctx, passes, diag) : HT_OK;
+    struct collecting *c = ctx;
+    uint64_t before = (chunk_of(c, c->group) - chunk_of(c, c->from)) * (uint64_t)c->cal->n_ctx;
+    (void)ht__progress_tell(&c->progress, before + tokens, ""); /* the engine looks at the run's cancellation itself */
 }
 
 /* Without --memory: everything in memory, as long as that is no more than half of what the machine has. */
@@ -342,31 +365,68 @@ enum ht_err ht__calibration_engine(const struct ht__calibration *cal, const stru
     return ht__engine_open(model, &params, run->alloc, engine, diag);
 }
 
+static enum ht_err open_engine(struct collecting *c, struct ht_diag *diag)
+{
+    const struct ht__windows *w = &c->cal->windows;
+    if (c->engine) return HT_OK;
+    HT_TRY(ht__calibration_engine(c->cal, c->run, c->model, &c->engine, diag));
+    return ht__engine_check_tokens(c->engine, c->cal->dataset, w->tokens, w->n * (size_t)c->cal->n_ctx, diag);
+}
+
+static enum ht_err run_group(struct collecting *c, struct ht__importance *sums, struct ht_diag *diag)
+{
+    size_t first = chunk_of(c, c->group);
+    struct ht__sums_state ignored;
+    struct ht__collect_params params = {
+        .tokens = c->cal->windows.tokens + first * (size_t)c->cal->n_ctx,
+        .n_chunks = chunk_of(c, c->group + 1) - first,
+        .n_ctx = c->cal->n_ctx,
+        .n_seqs = c->cal->n_seqs,
+        .bos = c->cal->bos,
+        .tell = tell,
+        .ctx = c,
+    };
+    HT_TRY(open_engine(c, diag));
+    HT_TRY(ht__collect(c->engine, sums, &params, &ignored, diag));
+    return c->watch && c->watch->keep ? c->watch->keep(c->watch->ctx, c->group, sums, diag) : HT_OK;
+}
+
+static enum ht_err one_group(struct collecting *c, struct ht_diag *diag)
+{
+    struct ht__importance sums;
+    bool known = false;
+    HT_TRY(ht__importance_open(&sums, c->run->n_threads, c->run->alloc, diag));
+    sums.process_output = c->imp->process_output;
+    enum ht_err err = c->watch && c->watch->take ? c->watch->take(c->watch->ctx, c->group, &sums, &known, diag) : HT_OK;
+    if (err == HT_OK && !known) err = run_group(c, &sums, diag);
+    if (err == HT_OK) err = ht__importance_add_group(c->imp, &sums, diag);
+    ht__importance_close(&sums);
+    return err;
+}
+
+static enum ht_err all_groups(struct collecting *c, size_t to, struct ht__sums_state *state, struct ht_diag *diag)
+{
+    for (c->group = c->from + state->passes; c->group < to; c->group++) {
+        tell(c, 0);
+        HT_TRY(one_group(c, diag));
+        state->passes++;
+        if (c->watch && c->watch->done) HT_TRY(c->watch->done(c->watch->ctx, state->passes, diag));
+    }
+    return HT_OK;
+}
+
 enum ht_err ht__calibration_run(struct ht__calibration *cal, const struct ht__run *run, const struct ht__model *model,
                                 struct ht__importance *imp, struct ht__sums_state *state,
                                 const struct ht__calibration_watch *watch, struct ht_diag *diag)
 {
-    struct ht__engine *engine;
-    struct passes p = {.watch = watch};
-    struct ht__collect_params params = {
-        .tokens = cal->windows.tokens,
-        .n_chunks = cal->windows.n,
-        .n_ctx = cal->n_ctx,
-        .n_seqs = cal->n_seqs,
-        .bos = cal->bos,
-        .from = *state,
-        .tell = tell,
-        .pass = after_pass,
-        .ctx = &p,
-    };
-    ht__progress_begin(&p.progress, run, "calibrate", "tokens", cal->windows.n * (uint64_t)cal->n_ctx);
-    HT_TRY(ht__calibration_engine(cal, run, model, &engine, diag));
-    tell(&p, (uint64_t)state->passes * (uint64_t)cal->n_seqs * (uint64_t)cal->n_ctx);
-    enum ht_err err =
-        ht__engine_check_tokens(engine, cal->dataset, cal->windows.tokens, cal->windows.n * (size_t)cal->n_ctx, diag);
-    if (err == HT_OK) err = ht__collect(engine, imp, &params, state, diag);
-    cal->layers = ht__engine_stats(engine);
-    ht__engine_close(&engine);
+    struct collecting c = {.cal = cal, .run = run, .model = model, .watch = watch, .imp = imp};
+    size_t to = watch && watch->to ? watch->to : ht__groups_of(cal->windows.n);
+    c.from = watch ? watch->from : 0;
+    ht__progress_begin(&c.progress, run, "calibrate", "tokens",
+                       (chunk_of(&c, to) - chunk_of(&c, c.from)) * (uint64_t)cal->n_ctx);
+    enum ht_err err = all_groups(&c, to, state, diag);
+    if (c.engine) cal->layers = ht__engine_stats(c.engine);
+    ht__engine_close(&c.engine);
     return err;
 }
 

@@ -32,15 +32,26 @@ void ht__calibration_close(struct ht__calibration *cal);
 HT_MUST_CHECK enum ht_err ht__calibration_identity(const struct ht__calibration *cal, const struct ht__model *model,
                                                    char hex[65], struct ht_diag *diag);
 
-/* Called after each pass; NULL: never. */
+/* Called where they are not NULL. Groups are those of groups.h. */
 struct ht__calibration_watch {
-    ht__collect_pass_fn *pass;
+    /* After each group: how many are done. All sums are whole. */
+    enum ht_err (*done)(void *ctx, size_t groups, struct ht_diag *diag);
+    /* Fills in the sums of a group that are known: *known, and it is not run. */
+    enum ht_err (*take)(void *ctx, size_t group, struct ht__importance *sums, bool *known, struct ht_diag *diag);
+    /* A group was run. */
+    enum ht_err (*keep)(void *ctx, size_t group, struct ht__importance *sums, struct ht_diag *diag);
     void *ctx;
+    size_t from, to; /* the groups that are wanted; to 0: all */
 };
 
+/* What the text's groups of chunks are of, wherever the model lies: its numbers, the tokens, how they are cut. */
+HT_MUST_CHECK enum ht_err ht__calibration_text_identity(const struct ht__calibration *cal,
+                                                        const struct ht__model *model, char hex[65],
+                                                        struct ht_diag *diag);
+
 /*
- * Opens an engine and collects, from `state` on; progress is told as step "calibrate". state is then where the sums
- * stand: after HT_ERR_CANCELLED one can go on from there.
+ * Opens an engine and collects, group after group, from `state` on; progress is told as step "calibrate". state->passes is then how
+ * many groups the sums are of: after HT_ERR_CANCELLED one can go on from there.
  */
 HT_MUST_CHECK enum ht_err ht__calibration_run(struct ht__calibration *cal, const struct ht__run *run,
                                               const struct ht__model *model, struct ht__importance *imp,

@@ -207,6 +207,34 @@ enum ht_err ht__importance_resume(struct ht__importance *imp, const struct ht__m
     return HT_OK;
 }
 
+static enum ht_err add_group_site(struct ht__importance *imp, const struct ht__site_sums *from, struct ht_diag *diag)
+{
+    struct ht__sums empty = from->sums;
+    struct ht__site_sums *to = find_site(imp, &from->site);
+    empty.sums = empty.counts = NULL;
+    if (!to) to = add_site(imp, &from->site, &empty);
+    if (!to) return ht__fail_memory(diag, "importance");
+    for (uint64_t i = 0; i < empty.n_cols * empty.n_mat; i++)
+        to->sums.sums[i] += from->sums.sums[i];
+    for (uint64_t i = 0; i < empty.n_counts; i++)
+        to->sums.counts[i] += from->sums.counts[i];
+    return HT_OK;
+}
+
+enum ht_err ht__importance_add_group(struct ht__importance *imp, const struct ht__importance *group,
+                                     struct ht_diag *diag)
+{
+    for (size_t i = 0; i < group->n_sites; i++)
+        HT_TRY(add_group_site(imp, &group->sites[i], diag));
+    for (size_t i = 0; i < group->n; i++) {
+        const struct ht__importance_weight *w = &group->weights[i];
+        if (find(imp, w->name)) continue;
+        if (!add_weight(imp, w->name, find_site(imp, &group->sites[w->site].site)))
+            return ht__fail_memory(diag, "importance");
+    }
+    return HT_OK;
+}
+
 /* A weight's sums, which are no other's: they are about to become different. */
 static struct ht__sums *own_sums(struct ht__importance *imp, const char *name, const struct ht__sums *like)
 {

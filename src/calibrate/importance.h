@@ -6,8 +6,9 @@
  * Sums belong to sites: q, k and v see the same rows, which are added once. Files list them by weight, as llama.cpp's
  * tools do. A file of theirs may say something else of q than of k: from then on the two have sums of their own.
  *
- * Sums are doubles, added row by row in the order of the text: they do not depend on threads, on how chunks are
- * grouped into passes, or on interruptions.
+ * Sums are doubles, added row by row in the order of the text, of each group of chunks from zero, and then group by group
+ * (groups.h): they do not depend on threads, on how chunks are grouped into passes, on interruptions, or on how many machines
+ * collect them.
  */
 #ifndef HT_CALIBRATE_IMPORTANCE_H
 #define HT_CALIBRATE_IMPORTANCE_H
@@ -59,6 +60,9 @@ HT_MUST_CHECK enum ht_err ht__importance_resume(struct ht__importance *imp, cons
 /* Sums and counts of a file are added, weight by weight. `where` names it. */
 HT_MUST_CHECK enum ht_err ht__importance_merge(struct ht__importance *imp, const struct ht__sums_file *file,
                                                const char *where, struct ht_diag *diag);
+/* Sums of a group of chunks, of the same model, are added site by site (groups.h). */
+HT_MUST_CHECK enum ht_err ht__importance_add_group(struct ht__importance *imp, const struct ht__importance *group,
+                                                   struct ht_diag *diag);
 /* Those of one weight, lent; i < imp->n. */
 struct ht__sums ht__importance_at(const struct ht__importance *imp, size_t i);
 /* Those of the weight of this name, lent. false: it has none. */

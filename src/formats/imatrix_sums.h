@@ -18,7 +18,7 @@ struct ht__sums {
 /* How far an unfinished collection got, and which run it belongs to. */
 struct ht__sums_state {
     char identity[65]; /* hexadecimal; empty: the file is no unfinished one */
-    uint32_t passes;   /* finished */
+    uint32_t passes;   /* finished: of a text its groups of chunks */
     uint32_t layers;   /* finished of the next pass: their sums hold it already */
 };
 

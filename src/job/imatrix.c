@@ -2,10 +2,12 @@
  * The verb imatrix: a text through the model, sums of files added, one file out.
  *
  * An unfinished run is kept in OUTPUT.partial, an importance file that also holds the exact sums:
- * written every --save-every chunks and when the run is cancelled, gone when it is finished.
+ * written every --save-every chunks (after a group of chunks: calibrate/groups.h) and when the run is cancelled, gone when it is
+ * finished.
  */
 #include "job/imatrix.h"
 #include "base/json_write.h"
+#include "calibrate/groups.h"
 #include "calibrate/statistics.h"
 #include "calibrate/calibration.h"
 #include "job/hub.h"
@@ -60,15 +62,13 @@ static enum ht_err save(struct collection *c, struct ht_diag *diag)
     return ht__sums_write(c->partial, &file, true, c->run->alloc, diag);
 }
 
-static enum ht_err after_pass(void *ctx, size_t passes, struct ht_diag *diag)
+static enum ht_err after_group(void *ctx, size_t groups, struct ht_diag *diag)
 {
     struct collection *c = ctx;
-    size_t chunks = passes * (size_t)c->cal.n_seqs;
+    size_t chunks = ht__group_begin(c->cal.windows.n, groups);
     if (c->settings->save_every == 0 || chunks - c->saved_at < c->settings->save_every || chunks >= c->cal.windows.n)
         return HT_OK;
     c->saved_at = chunks;
-    c->state.passes = (uint32_t)passes;
-    c->state.layers = 0;
     return save(c, diag);
 }
 
@@ -85,11 +85,12 @@ static enum ht_err take_up(struct collection *c, struct ht_diag *diag)
         return ht__fail(
             diag, HT_ERR_USAGE, c->partial, -1,
             "it was collected with another model, text or division into chunks; run without --resume to replace it");
-    uint64_t chunks = (uint64_t)file.state.passes * (uint64_t)c->cal.n_seqs;
-    if (chunks >= c->cal.windows.n || file.state.layers > c->model->n_layers)
+    size_t n = c->cal.windows.n;
+    if (file.state.passes >= ht__groups_of(n) || file.state.layers > 0)
         return ht__fail(diag, HT_ERR_FORMAT, c->partial, -1,
-                        "it claims %u passes and %u layers, too many for a run of %zu chunks", file.state.passes,
-                        file.state.layers, c->cal.windows.n);
+                        "it claims %u groups of chunks and %u layers, but a run of %zu chunks has %zu groups",
+                        file.state.passes, file.state.layers, n, ht__groups_of(n));
+    uint64_t chunks = ht__group_begin(n, file.state.passes);
     c->state = file.state;
     c->saved_at = (size_t)chunks;
     return ht__importance_resume(&c->imp, c->model, &file, c->partial, diag);
@@ -110,7 +111,7 @@ static enum ht_err open_model(struct collection *c, struct ht_diag *diag)
 
 static enum ht_err collect(struct collection *c, struct ht_diag *diag)
 {
-    struct ht__calibration_watch watch = {after_pass, c};
+    struct ht__calibration_watch watch = {.done = after_group, .ctx = c};
     HT_TRY(open_model(c, diag));
     HT_TRY(take_up(c, diag));
     double start = ht__seconds();
@@ -119,7 +120,7 @@ static enum ht_err collect(struct collection *c, struct ht_diag *diag)
     c->seconds = ht__seconds() - start;
     c->tokens = chunks * (uint64_t)c->cal.n_ctx;
     /* what was done, if anything, is kept; if saving it fails, the run still counts as cancelled */
-    if (err == HT_ERR_CANCELLED && (c->state.passes || c->state.layers) && save(c, NULL) == HT_OK)
+    if (err == HT_ERR_CANCELLED && c->state.passes && save(c, NULL) == HT_OK)
         ht__log_printf(c->run->log, HT__LOG_INFO, "what was collected is in %s: --resume continues from there",
                        c->partial);
     return err;

@@ -18,7 +18,7 @@ struct ht__options {
     const char *text, *tokens, *against, *ctx, *chunks, *retention, *choices, *html;
     const char *from_chunk, *save_every, *checkpoint_seconds, *calibration, *calibration_length, *calibration_stats,
         *calibration_seed, *effort, *layer_cache, *cache_type, *gpu, *gpu_count, *program, *fit, *bpw, *budget_time;
-    const char *method, *awq_group_size, *part;
+    const char *method, *awq_group_size, *part, *collect_part;
     const char *tokenizer, *batch_size, *cleanup_temp, *verbose; /* of recipe files alone: keys.def */
     struct ht__list type, include_weights, exclude_weights, tensor_type, rule, skip_modules, override_kv, fail_if,
         in_file, in_stats, take_from;

@@ -475,17 +475,36 @@ static enum ht_err parse_split(struct parser *p)
 enum { MOST_PARTS = 10000 };
 
 /* "3/8" */
-static enum ht_err parse_part(const struct parser *p, uint32_t *as_part, uint32_t *of_parts)
+static enum ht_err parse_part_of(const struct parser *p, const char *option, const char *text, uint32_t *as_part,
+                                 uint32_t *of_parts)
 {
-    const char *text = p->o->part;
     char *end = NULL;
     if (!text) return HT_OK;
     unsigned long part = *text >= '1' && *text <= '9' ? strtoul(text, &end, 10) : 0;
     unsigned long parts = end && *end == '/' && end[1] >= '1' && end[1] <= '9' ? strtoul(end + 1, &end, 10) : 0;
     if (!end || *end || part < 1 || part > parts || parts > MOST_PARTS)
-        return ht__fail(p->diag, HT_ERR_USAGE, "part", -1, "expected I/N, part I of N (at most %d): 3/8", MOST_PARTS);
+        return ht__fail(p->diag, HT_ERR_USAGE, option, -1, "expected I/N, part I of N (at most %d): 3/8", MOST_PARTS);
     *as_part = (uint32_t)part;
     *of_parts = (uint32_t)parts;
+    return HT_OK;
+}
+
+static enum ht_err parse_part(const struct parser *p, uint32_t *as_part, uint32_t *of_parts)
+{
+    return parse_part_of(p, "part", p->o->part, as_part, of_parts);
+}
+
+static enum ht_err parse_collect_part(struct parser *p)
+{
+    struct ht__importance_settings *s = &p->s->pipeline.importance;
+    if (!p->o->collect_part) return HT_OK;
+    HT_TRY(parse_part_of(p, "collect-part", p->o->collect_part, &s->part, &s->parts));
+    if (!s->collect)
+        return ht__fail(p->diag, HT_ERR_USAGE, "collect-part", -1,
+                        "there is no text to collect importance on: add --calibration");
+    if (p->o->part)
+        return ht__fail(p->diag, HT_ERR_USAGE, "collect-part", -1,
+                        "importance is collected first: not together with --part");
     return HT_OK;
 }
 
@@ -502,6 +521,7 @@ static enum ht_err parse_publish(struct parser *p)
                                        .take_from = o->take_from,
                                        .checkpoint_seconds = 10};
     HT_TRY(parse_part(p, &s->part, &s->parts));
+    HT_TRY(parse_collect_part(p));
     return count(p, "checkpoint-seconds", o->checkpoint_seconds, 0, 86400, &s->checkpoint_seconds);
 }
 

@@ -1,8 +1,10 @@
 #include "pipeline/collect.h"
+#include "pipeline/collected.h"
 #include "base/hash.h"
 #include "calibrate/calibration.h"
 #include "calibrate/kept.h"
 #include "pipeline/layers_driver.h"
+#include "pipeline/part.h"
 #include "pipeline/scales.h"
 
 /* A matrix that the engine may multiply with: what it turns out not to need does no harm here. */
@@ -55,16 +57,28 @@ static enum ht_err run(struct ht__plan *plan, const struct ht__model *model, str
                        struct ht__importance *imp, struct ht_diag *diag)
 {
     struct ht__sums_state state = {.passes = 0};
+    struct ht__calibration_watch watch;
+    struct ht__collected collected;
     size_t all = cal->windows.n;
     plan->importance_later = comes_later(plan);
     if (plan->importance_later) {
         HT_TRY(identify(plan, cal, diag));
         cal->windows.n = (size_t)cal->n_seqs;
+    } else {
+        HT_TRY(ht__collected_open(&collected, plan, model, cal, &watch, diag));
+        if (watch.from == watch.to)
+            return pretend(model, imp, diag); /* a part of a text with fewer groups than parts */
     }
-    enum ht_err err = ht__calibration_run(cal, &plan->run, model, imp, &state, NULL, diag);
+    enum ht_err err =
+        ht__calibration_run(cal, &plan->run, model, imp, &state, plan->importance_later ? NULL : &watch, diag);
     cal->windows.n = all;
-    if (err == HT_OK && !plan->importance_later) ht__calibration_warn(plan->run.log, imp);
-    return err;
+    if (err != HT_OK || plan->importance_later) return err;
+    if (collected.n_taken)
+        ht__log_printf(plan->run.log, HT__LOG_INFO,
+                       "importance of %zu of %zu groups of chunks is taken from other runs", collected.n_taken,
+                       watch.to - watch.from);
+    if (plan->settings->importance.parts == 0) ht__calibration_warn(plan->run.log, imp);
+    return HT_OK;
 }
 
 /* That it does not fit is an answer where the plan is an estimate, and a rehearsal refuses it by all that the job takes; without a
@@ -82,6 +96,7 @@ static enum ht_err collect(struct ht__plan *plan, const struct ht__model *model,
                            struct ht__importance *imp, struct ht_diag *diag)
 {
     struct ht__sums_file sums;
+    HT_TRY(ht__part_check_layers(plan, diag));
     HT_TRY(ht__calibration_open(cal, &plan->settings->importance.calibration, &plan->run, model, diag));
     HT_TRY(check_memory(plan, model, cal, diag));
     HT_TRY(plan->purpose == HT__RUN ? run(plan, model, cal, imp, diag) : pretend(model, imp, diag));

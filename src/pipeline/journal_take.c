@@ -192,7 +192,8 @@ enum ht_err ht__journal_take(struct ht__journal *journal, struct ht__plan *plan,
     struct ht__buf text;
     char path[4200];
     if (!path_there(&t, journal->path, "", path, sizeof path) || !ht__path_exists(path)) {
-        say(&t, "there is no unfinished run with these outputs");
+        /* a folder may hold what was collected, and nothing else */
+        if (!plan->settings->importance.collect) say(&t, "there is no unfinished run with these outputs");
         return HT_OK;
     }
     ht__buf_init(&text, plan->run.alloc);

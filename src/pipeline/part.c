@@ -13,17 +13,28 @@ static enum ht_err refuse(const char *why, struct ht_diag *diag)
 
 enum ht_err ht__part_check(const struct ht__pipeline_settings *s, struct ht_diag *diag)
 {
-    if (s->publish.parts == 0) return HT_OK;
-    if (s->importance.collect) return refuse("importance is collected first (use --imatrix)", diag);
+    if (s->publish.parts == 0 && s->importance.parts == 0) return HT_OK;
     if (ht__scales_wanted(s)) return refuse("the model is scaled first", diag);
     if (s->budget.kind) return refuse("types are chosen by measuring first (use the recipe)", diag);
     return s->measure.wanted ? refuse("files are measured", diag) : HT_OK;
 }
 
+enum ht_err ht__part_check_layers(const struct ht__plan *plan, struct ht_diag *diag)
+{
+    const struct ht__pipeline_settings *s = plan->settings;
+    if ((s->publish.parts == 0 && s->importance.parts == 0) || !ht__layers_in_turn(plan)) return HT_OK;
+    return refuse("codes are chosen layer by layer, each after the one before (use --calibration-stats)", diag);
+}
+
 bool ht__part_possible(const struct ht__plan *plan)
 {
     const struct ht__pipeline_settings *s = plan->settings;
-    return !ht__layers_in_turn(plan) && !s->importance.collect && !ht__scales_wanted(s) && !s->budget.kind;
+    return !ht__layers_in_turn(plan) && !ht__scales_wanted(s) && !s->budget.kind;
+}
+
+bool ht__part_collects(const struct ht__plan *plan)
+{
+    return plan->settings->importance.collect && ht__part_possible(plan);
 }
 
 /* Written by all outputs together. */
@@ -121,8 +132,7 @@ enum ht_err ht__part_choose(struct ht__plan *plan, struct ht_diag *diag)
 {
     struct unit unit = {0};
     size_t kept = 0;
-    if (ht__layers_in_turn(plan))
-        return refuse("codes are chosen layer by layer, each after the one before (use --calibration-stats)", diag);
+    HT_TRY(ht__part_check_layers(plan, diag));
     plan->ranges = ht__arena_array(&plan->arena, plan->n_items, sizeof *plan->ranges);
     if (!plan->ranges) return ht__fail_memory(diag, "part");
     double total = length_of(plan, 0, plan->n_work);

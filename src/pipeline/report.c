@@ -325,14 +325,16 @@ static void put_run(struct ht__jw *w, const struct ht__plan *plan, const struct 
 /* Nothing is published by it. */
 static void put_part(struct ht__jw *w, const struct ht__plan *plan)
 {
+    const struct ht__importance_settings *im = &plan->settings->importance;
     uint64_t cut = 0;
     for (size_t i = 0; i < plan->n_work; i++) {
         struct ht__row_span rows = ht__item_range(plan, plan->work[i]);
         cut += rows.to - rows.from < plan->items[plan->work[i]].rows->n_rows;
     }
     ht__jw_object(w, "part");
-    ht__jw_uint(w, "number", plan->settings->publish.part);
-    ht__jw_uint(w, "of", plan->settings->publish.parts);
+    ht__jw_uint(w, "number", im->parts ? im->part : plan->settings->publish.part);
+    ht__jw_uint(w, "of", im->parts ? im->parts : plan->settings->publish.parts);
+    if (im->parts) ht__jw_bool(w, "collects", true);
     ht__jw_uint(w, "tensors", plan->n_work);
     ht__jw_uint(w, "cut", cut);
     ht__jw_end(w);
@@ -355,9 +357,11 @@ enum ht_err ht__report(const struct ht__plan *plan, const struct ht__stream_resu
     ht__scales_put(&w, plan);
     if (more) more->put(more->ctx, &w);
     if (!result) ht__jw_bool(&w, "divisible", ht__part_possible(plan));
-    if (result && plan->settings->publish.parts) put_part(&w, plan);
+    if (!result) ht__jw_bool(&w, "collects_in_parts", ht__part_collects(plan));
+    bool part = result && (plan->settings->publish.parts || plan->settings->importance.parts);
+    if (part) put_part(&w, plan);
     ht__jw_array(&w, "outputs");
-    for (size_t i = 0; i < plan->n_outputs && !(result && plan->settings->publish.parts); i++)
+    for (size_t i = 0; i < plan->n_outputs && !part; i++)
         put_output(&w, plan, i, result, more);
     ht__jw_end(&w);
     ht__jw_end(&w);

@@ -226,6 +226,10 @@ static enum ht_err quantize(struct ht__plan *plan, struct ht__journal *journal, 
 static enum ht_err make_part(struct ht__plan *plan, struct ht__stream_result *result, struct ht__journal *journal,
                              struct ht_diag *diag)
 {
+    if (plan->settings->importance.parts) { /* that was all */
+        plan->n_work = 0;
+        return HT_OK;
+    }
     HT_TRY(ht__part_choose(plan, diag));
     HT_TRY(begin(plan, result, journal, diag));
     return quantize(plan, journal, result, diag);
@@ -327,7 +331,7 @@ enum ht_err ht__plan_run(struct ht__plan *plan, char **json, struct ht_diag *dia
 {
     struct ht__stream_result result = {0};
     struct ht__journal journal = {.fd = -1};
-    if (plan->settings->publish.parts) return run_part(plan, json, diag);
+    if (plan->settings->publish.parts || plan->settings->importance.parts) return run_part(plan, json, diag);
     struct ht__measured measured;
     HT_TRY(ht__measure_check(plan, diag));
     ht__measured_init(&measured, plan->run.alloc);

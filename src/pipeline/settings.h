@@ -47,6 +47,7 @@ struct ht__importance_settings {
     const char *stats;   /* a folder that `calibrate` wrote, or NULL */
     bool collect;        /* by running the calibration text through the model first */
     struct ht__calibration_settings calibration;
+    uint32_t part, parts; /* only a share of the text: 1 <= part <= parts, kept for other runs; parts 0: all of it */
     struct ht__list include, exclude; /* texts in tensor names */
 };
 
