@@ -159,6 +159,7 @@ static void same_bytes_on_every_level(void **state)
     }
     expect_compared(HT__CPU_avx2, compared[HT__CPU_avx2]);
     expect_compared(HT__CPU_avx512, compared[HT__CPU_avx512]);
+    expect_compared(HT__CPU_neon, compared[HT__CPU_neon]);
 }
 
 /* Every bit pattern of the formats of one or two bytes a weight, and counts that fill no vector. */
@@ -222,6 +223,7 @@ static void any_block_decodes_the_same(void **state)
     }
     expect_compared(HT__CPU_avx2, compared[HT__CPU_avx2]);
     expect_compared(HT__CPU_avx512, compared[HT__CPU_avx512]);
+    expect_compared(HT__CPU_neon, compared[HT__CPU_neon]);
 }
 
 /* Types of checkpoints have no encoder to be checked by: bytes (little-endian) and the value that their format gives. */

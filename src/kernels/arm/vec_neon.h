@@ -4,6 +4,7 @@
 
 #include <arm_neon.h>
 #include <stdint.h>
+#include <string.h>
 
 enum { VL = 4 };
 typedef float32x4_t vf;
@@ -142,8 +143,8 @@ VEC void v_transpose(const float *src, int64_t stride, vf out[4])
 VEC void v_store_bytes(uint8_t *p, vf a)
 {
     uint16x4_t s = vmovn_u32(vcvtq_u32_f32(a));
-    uint8x8_t bytes = vmovn_u16(vcombine_u16(s, s));
-    vst1_lane_u32((uint32_t *)(void *)p, vreinterpret_u32_u8(bytes), 0);
+    uint32_t four = vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(s, s))), 0);
+    memcpy(p, &four, sizeof four);
 }
 
 /* Across lanes; which of equal zeros is not said. */
@@ -175,5 +176,7 @@ VEC vf v_round_wrapped(vf a)
     return vcvtq_f32_s32(vreinterpretq_s32_u32(vsubq_u32(bits, vdupq_n_u32(0x00400000))));
 }
 /* clang-format on */
+
+#include "kernels/arm/bytes_neon.h"
 
 #endif

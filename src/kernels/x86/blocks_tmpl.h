@@ -7,12 +7,6 @@
 
 #include <stdint.h>
 
-/* As ht__f32_to_f16, by the instruction. */
-VEC uint16_t half_of(float x)
-{
-    return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT);
-}
-
 VEC float block_amax(const float *x, int n)
 {
     vf top = v_abs(v_load(x));

@@ -11,7 +11,6 @@
 #include "kernels/codec.h"
 #include "kernels/codec/fp4.h"
 #include "kernels/x86/blocks_tmpl.h"
-#include "kernels/x86/nibbles.h"
 
 #include <math.h>
 #include <string.h>
@@ -43,7 +42,7 @@ VEC bool put_mx(const float *x, uint8_t *out)
     out[0] = (uint8_t)(exponent - 2);
     for (int i = 0; i < MX_LEN / VL; i++)
         codes[i] = e2m1_codes(v_load(x + i * VL), ht__f32_from_bits((exponent - 3) << 23));
-    pack_nibbles(v_bytes32(codes), out + 1);
+    b_pack_nibbles(v_bytes32(codes), out + 1);
     return true;
 }
 
@@ -66,7 +65,7 @@ VEC bool put_nv_pair(const float *x, uint8_t scales[2], uint8_t out[NV_SUB])
         for (int i = 0; i < NV_SUB / VL; i++)
             codes[s * (NV_SUB / VL) + i] = e2m1_codes(v_load(x + NV_SUB * s + i * VL), scale);
     }
-    pack_nibbles_16(v_bytes32(codes), out);
+    b_pack_nibbles_16(v_bytes32(codes), out);
     return true;
 }
 

@@ -6,7 +6,6 @@
  */
 #include "kernels/codec.h"
 #include "kernels/half.h"
-#include "kernels/x86/nibbles.h"
 #include "kernels/x86/search_tmpl.h"
 
 #include <math.h>
@@ -80,7 +79,7 @@ VEC void put_codes(const float *x, float d, uint8_t out[16])
     float inverse = d != 0 ? 1 / d : 0;
     for (int i = 0; i < LEN / VL; i++)
         codes[i] = nearest_code(v_mul(v_set(inverse), v_load(x + i * VL)));
-    pack_nibbles(v_bytes32(codes), out);
+    b_pack_nibbles(v_bytes32(codes), out);
 }
 
 /* Products beyond the range of exact rounding cannot arise below this. */

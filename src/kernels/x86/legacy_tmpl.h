@@ -7,7 +7,6 @@
 #include "kernels/codec/legacy.h"
 #include "kernels/half.h"
 #include "kernels/x86/blocks_tmpl.h"
-#include "kernels/x86/nibbles.h"
 #include "kernels/x86/search_tmpl.h"
 
 enum { LEN = 32, ROWS = VL };
@@ -45,14 +44,14 @@ VEC void search_affine(int levels, vf (*x)[GROUPS], vf (*w)[GROUPS], struct batc
     }
 }
 
-VEC void pack(const struct ht__legacy type, __m256i codes, uint8_t *out)
+VEC void pack(const struct ht__legacy type, vb codes, uint8_t *out)
 {
     if (type.five) {
-        uint32_t high = fifth_bits(codes);
+        uint32_t high = b_fifth_bits(codes);
         memcpy(out, &high, sizeof high);
         out += sizeof high;
     }
-    pack_nibbles(codes, out);
+    b_pack_nibbles(codes, out);
 }
 
 VEC void put_block(const struct ht__legacy type, const struct batch *batch, int b, const float *x, uint8_t *out)
@@ -105,18 +104,18 @@ VEC void encode_rows(const struct ht__legacy type, const float *src, int64_t n_r
 }
 
 /* Without importance: the largest magnitude on -levels. */
-VEC __m256i plain_symmetric(int levels, const float *x, uint16_t *d)
+VEC vb plain_symmetric(int levels, const float *x, uint16_t *d)
 {
     vf v[LEN / VL];
     float max = block_largest(x, LEN), scale = max / (float)-levels, inverse = scale != 0 ? 1.0f / scale : 0;
     for (int i = 0; i < LEN / VL; i++)
         v[i] = v_add(v_mul(v_load(x + i * VL), v_set(inverse)), v_set((float)levels + 0.5f));
     *d = half_of(scale);
-    return _mm256_min_epi8(v_bytes32(v), _mm256_set1_epi8((char)(2 * levels - 1)));
+    return b_min(v_bytes32(v), b_set(2 * levels - 1));
 }
 
 /* Without importance, with a minimum: the whole range. */
-VEC __m256i plain_affine(int levels, const float *x, uint16_t *d, uint16_t *m)
+VEC vb plain_affine(int levels, const float *x, uint16_t *d, uint16_t *m)
 {
     vf v[LEN / VL];
     float low, high;
@@ -126,15 +125,15 @@ VEC __m256i plain_affine(int levels, const float *x, uint16_t *d, uint16_t *m)
         v[i] = v_add(v_mul(v_sub(v_load(x + i * VL), v_set(low)), v_set(inverse)), v_set(0.5f));
     *d = half_of(scale);
     *m = half_of(low);
-    __m256i codes = v_bytes32(v);
-    return levels == 15 ? _mm256_min_epi8(codes, _mm256_set1_epi8(15)) : codes;
+    vb codes = v_bytes32(v);
+    return levels == 15 ? b_min(codes, b_set(15)) : codes;
 }
 
 VEC void encode_plain(const struct ht__legacy type, const float *src, int64_t n_blocks, uint8_t *out)
 {
     for (int64_t b = 0; b < n_blocks; b++, src += LEN, out += type.size) {
         uint16_t d, m = 0;
-        __m256i codes = type.min ? plain_affine(type.levels, src, &d, &m) : plain_symmetric(type.levels, src, &d);
+        vb codes = type.min ? plain_affine(type.levels, src, &d, &m) : plain_symmetric(type.levels, src, &d);
         ht__store_u16(out, d);
         if (type.min) ht__store_u16(out + 2, m);
         pack(type, codes, out + (type.min ? 4 : 2));

@@ -40,15 +40,6 @@ VEC void encode_q1(const float *src, int64_t n_blocks, uint8_t *out)
     if (b < n_blocks) ht__codec_q1_0.encode(src + b * Q1_LEN, 1, (n_blocks - b) * Q1_LEN, NULL, out + b * SMALL_SIZE);
 }
 
-/* 32 codes of two bits in eight bytes, in order. */
-VEC void put_crumbs(__m256i codes, uint8_t *out)
-{
-    __m256i pairs = _mm256_maddubs_epi16(codes, _mm256_set1_epi16(0x0401));
-    __m256i fours = _mm256_madd_epi16(pairs, _mm256_set1_epi32(0x00100001));
-    __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
-    _mm_storel_epi64((__m128i *)out, _mm_packus_epi16(words, words));
-}
-
 VEC void encode_q2(const float *src, int64_t n_blocks, uint8_t *out)
 {
     for (int64_t b = 0; b < n_blocks; b++, src += Q2_LEN, out += SMALL_SIZE) {
@@ -59,6 +50,6 @@ VEC void encode_q2(const float *src, int64_t n_blocks, uint8_t *out)
         }
         ht__store_u16(out, half_of(d));
         for (int h = 0; h < 2; h++)
-            put_crumbs(_mm256_add_epi8(rounded32(src + 32 * h, inverse), _mm256_set1_epi8(1)), out + 2 + 8 * h);
+            b_put_crumbs(b_add(rounded32(src + 32 * h, inverse), b_set(1)), out + 2 + 8 * h);
     }
 }

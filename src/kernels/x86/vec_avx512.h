@@ -180,4 +180,6 @@ VEC vf v_round_wrapped(vf a)
 }
 /* clang-format on */
 
+#include "kernels/x86/bytes_x86.h"
+
 #endif
