@@ -27,11 +27,11 @@ struct ht__matmul_weights {
 
 /*
  * 256 activations of sixteen tokens in one place, as tiles want them; where rows end, zeros. Besides the codes, their scales
- * and, for minima, scales times sums of 32 codes and of 16.
+ * and, for minima, scales times sums of 32 codes and of 16. What a step of 32 codes needs of all tokens lies together.
  */
 struct ht__activation_tile {
-    int8_t codes[16][256];
-    float scales[16][8], sums_32[16][8], sums_16[16][16];
+    int8_t codes[8][16][32];
+    float scales[8][16], sums_32[8][16], sums_16[16][16];
 };
 
 /*

@@ -10,15 +10,19 @@ static void put_token(const struct ht__activations *x, int64_t token, int64_t at
     int64_t n = x->n_in - at < 256 ? x->n_in - at : 256;
     float scales[8] = {0};
     int32_t sums[16] = {0};
-    memset(out->codes[row], 0, sizeof out->codes[row]);
-    memcpy(out->codes[row], x->codes + token * x->n_in + at, (size_t)n);
+    for (int s = 0; s < 8; s++) {
+        if (32 * s < n)
+            memcpy(out->codes[s][row], x->codes + token * x->n_in + at + 32 * s, 32);
+        else
+            memset(out->codes[s][row], 0, 32);
+    }
     memcpy(scales, x->scales + (token * x->n_in + at) / 32, (size_t)(n / 32) * sizeof *scales);
     memcpy(sums, x->sums + (token * x->n_in + at) / 16, (size_t)(n / 16) * sizeof *sums);
     for (int s = 0; s < 8; s++) {
-        out->scales[row][s] = scales[s];
-        out->sums_32[row][s] = scales[s] * (float)(sums[2 * s] + sums[2 * s + 1]);
-        out->sums_16[row][2 * s] = scales[s] * (float)sums[2 * s];
-        out->sums_16[row][2 * s + 1] = scales[s] * (float)sums[2 * s + 1];
+        out->scales[s][row] = scales[s];
+        out->sums_32[s][row] = scales[s] * (float)(sums[2 * s] + sums[2 * s + 1]);
+        out->sums_16[2 * s][row] = scales[s] * (float)sums[2 * s];
+        out->sums_16[2 * s + 1][row] = scales[s] * (float)sums[2 * s + 1];
     }
 }
 

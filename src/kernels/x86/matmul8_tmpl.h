@@ -141,8 +141,8 @@ VEC void fetch_ahead(const char **next, size_t n)
 }
 
 #ifdef TILE_TOKENS
-/* With many tokens there is time until the rows' next blocks are needed. */
-static void fetch_next(const struct rows r[GROUPS], size_t bytes)
+/* With many tokens there is time until the rows' next blocks are needed. Inlined: see fetch_ahead. */
+VEC void fetch_next(const struct rows r[GROUPS], size_t bytes)
 {
     for (int i = 0; bytes && i < ROWS; i++) {
         const char *row = (const char *)r[i / VL].at[i % VL];

@@ -5,10 +5,11 @@
  *
  * A unit is sixteen tokens with one panel: its floats stay in registers. They take two to three times as long as tiles, and
  * the processor does both at once where it finds them close together: while floats of a sub-block are added, tiles multiply
- * the third one after it, and the second one after it is stored. While tiles are used, one port alone multiplies floats and
- * turns integers into them, but two add: see small_floats.
+ * the third one after it, and the next one is stored. While tiles are used, one port alone multiplies floats and
+ * turns integers into them, but two add: see small_floats. The memory between tiles and floats holds two sub-blocks: a load
+ * waits for stores under way to any address that is a multiple of 4 KB from its own, and a ring of 4 KB met them all.
  */
-enum { WAVE_RING = 4, WAVE_AHEAD = 3 };
+enum { WAVE_AHEAD = 3, WAVE_TILES = 4, WAVE_RING = 2 };
 
 /* The tiles of matmul8: sums of as many sub-blocks, activations of tokens and codes of a panel by turns. */
 #define TILE_SUMS0 0
@@ -65,18 +66,18 @@ VEC void wave_fetch(const struct unit *u, int part, int n)
         _mm_prefetch(u->later + i, _MM_HINT_T0);
 }
 
-/* Products of sub-block s, and what they were to the ring; s % WAVE_RING is known where this is inlined. */
+/* Products of sub-block s; s % WAVE_TILES is known where this is inlined. */
 VEC void wave_dots(int sub, const struct unit *u, int s)
 {
-    const int8_t *x = u->x->codes[0] + s * sub;
+    const int8_t *x = u->x->codes[s * sub / 32][0] + s * sub % 32;
     const vi *codes = u->p->codes + s * (sub / 4);
 #define WAVE_DOTS(sums, activations, weights)                                                                          \
-    TILE_LOAD(activations, x, sizeof u->x->codes[0]);                                                                  \
+    TILE_LOAD(activations, x, sizeof u->x->codes[0][0]);                                                               \
     TILE_LOAD(weights, codes, sizeof(vi));                                                                             \
     TILE_ZERO(sums);                                                                                                   \
     TILE_DOTS(sums, activations, weights);                                                                             \
     break
-    switch (s % WAVE_RING) {
+    switch (s % WAVE_TILES) {
     case 0: WAVE_DOTS(TILE_SUMS0, TILE_X0, TILE_CODES0);
     case 1: WAVE_DOTS(TILE_SUMS1, TILE_X1, TILE_CODES1);
     case 2: WAVE_DOTS(TILE_SUMS2, TILE_X0, TILE_CODES0);
@@ -85,13 +86,14 @@ VEC void wave_dots(int sub, const struct unit *u, int s)
 #undef WAVE_DOTS
 }
 
+/* What they were, to the ring. */
 VEC void wave_store(int s, wave_ring ring)
 {
-    switch (s % WAVE_RING) {
+    switch (s % WAVE_TILES) {
     case 0: TILE_STORE(TILE_SUMS0, ring[0], sizeof(vi)); break;
     case 1: TILE_STORE(TILE_SUMS1, ring[1], sizeof(vi)); break;
-    case 2: TILE_STORE(TILE_SUMS2, ring[2], sizeof(vi)); break;
-    default: TILE_STORE(TILE_SUMS3, ring[3], sizeof(vi)); break;
+    case 2: TILE_STORE(TILE_SUMS2, ring[0], sizeof(vi)); break;
+    default: TILE_STORE(TILE_SUMS3, ring[1], sizeof(vi)); break;
     }
 }
 
@@ -108,14 +110,14 @@ VEC void wave_sub(const struct kind f, int s, const struct unit *u, const struct
 {
     int n = SUPER / f.sub, later = s + WAVE_AHEAD;
     wave_fetch(u, s, n);
-    wave_store(later - 1, ring);
+    wave_store(s + 1, ring);
     wave_dots(f.sub, later < n ? u : next, later % n);
     vf scale = u->p->scales[s], min = u->p->mins[s];
 #pragma GCC unroll 16
     for (int t = 0; t < TILE_TOKENS; t++) {
-        vf x = v_set(u->x->scales[t][f.sub == 16 ? s >> 1 : s]);
+        vf x = v_set(u->x->scales[f.sub == 16 ? s >> 1 : s][t]);
         sum[t] = v_fma(small_floats(i_load(ring[s % WAVE_RING][t])), v_mul(scale, x), sum[t]);
-        if (f.mins) sum[t] = v_fnma(min, v_set(f.sub == 16 ? u->x->sums_16[t][s] : u->x->sums_32[t][s]), sum[t]);
+        if (f.mins) sum[t] = v_fnma(min, v_set(f.sub == 16 ? u->x->sums_16[s][t] : u->x->sums_32[s][t]), sum[t]);
     }
 }
 
@@ -162,7 +164,6 @@ VEC void waves(const struct kind f, int n, const struct panel *p, const struct h
     wave_dots(f.sub, &next, 1);
     wave_store(0, ring);
     wave_dots(f.sub, &next, 2);
-    wave_store(1, ring);
     for (int i = 0; i < units; i++) {
         now = next;
         if (i + 1 < units) next = unit_at(i + 1, p, tiles, sums); /* after the last one nobody asks */
