@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 void *ht__resize(const struct ht__alloc *alloc, void *ptr, size_t size)
 {
@@ -46,6 +47,17 @@ void *ht__new_aligned(const struct ht__alloc *alloc, size_t size)
     size_t shift = aligned - (uintptr_t)raw;
     unsigned char *p = raw + shift;
     memcpy(p - sizeof shift, &shift, sizeof shift);
+    return p;
+}
+
+/* Advice only: what the kernel does not give stays in small pages. The ends, which share a huge page with others, do so too. */
+void *ht__new_walked(const struct ht__alloc *alloc, size_t size)
+{
+    const uintptr_t huge = (uintptr_t)2 << 20;
+    char *p = ht__new_aligned(alloc, size);
+    if (!p || size < 2 * huge) return p;
+    size_t before = (huge - (uintptr_t)p % huge) % huge;
+    madvise(p + before, (size - before) / huge * huge, MADV_HUGEPAGE);
     return p;
 }
 

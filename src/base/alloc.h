@@ -26,6 +26,8 @@ void ht__free(const struct ht__alloc *alloc, void *ptr);
 
 /* Aligned to 64 bytes, not zeroed: buffers for rows. Free with ht__free_aligned. */
 void *ht__new_aligned(const struct ht__alloc *alloc, size_t size);
+/* The same, of memory that is used from its beginning on and walked in long steps: in huge pages where it is large. */
+void *ht__new_walked(const struct ht__alloc *alloc, size_t size);
 void ht__free_aligned(const struct ht__alloc *alloc, void *ptr);
 
 #endif

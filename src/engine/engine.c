@@ -18,7 +18,7 @@ static enum ht_err take(struct ht__engine *e, float **out, int64_t per_token, st
 {
     size_t n = (size_t)e->params.n_batch;
     *out = per_token > 0 && n <= SIZE_MAX / 4 / (size_t)per_token
-               ? ht__new_aligned(e->alloc, n * (size_t)per_token * sizeof(float) + 64)
+               ? ht__new_walked(e->alloc, n * (size_t)per_token * sizeof(float) + 64)
                : NULL;
     return *out ? HT_OK : ht__fail_memory(diag, "activations");
 }

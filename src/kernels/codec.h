@@ -102,6 +102,8 @@ ht__check_fn *ht__checker(const struct ht__codec *codec, enum ht__cpu_level leve
 enum ht__cpu_level ht__cpu_best(void);
 bool ht__cpu_has(enum ht__cpu_level level);
 const char *ht__cpu_level_name(enum ht__cpu_level level);
+/* Bytes by which weights that are read once are to be asked for ahead; 0: the processor does that better by itself. */
+size_t ht__cpu_row_ahead(void);
 
 /* Bytes of n weights; n must be a multiple of block_len. */
 static inline size_t ht__codec_bytes(const struct ht__codec *codec, uint64_t n)

@@ -101,3 +101,13 @@ enum ht__cpu_level ht__cpu_best(void)
         if (ht__cpu_has((enum ht__cpu_level)level)) best = (enum ht__cpu_level)level;
     return best;
 }
+
+/* Intel's prefetchers stop at the end of a page of 4 KB, whatever the page that it lies in; AMD's do better without being told. */
+size_t ht__cpu_row_ahead(void)
+{
+#if defined(__x86_64__) && !defined(HT_SCALAR_ALONE)
+    return __builtin_cpu_is("intel") ? 4096 : 0;
+#else
+    return 0;
+#endif
+}

@@ -165,7 +165,7 @@ static bool make_tiles(struct cpu *cpu)
     size_t parts = (size_t)cpu->ops->parts * sizeof(struct ht__bf16_tile), size = codes > parts ? codes : parts;
     if (size == 0) return true;
     size_t sixteens = (size_t)cpu->params.most_rows / TOGETHER + 1;
-    cpu->tiles = ht__new_aligned(cpu->params.alloc, sixteens * (size_t)ht__tiles_of(cpu->params.most_in) * size);
+    cpu->tiles = ht__new_walked(cpu->params.alloc, sixteens * (size_t)ht__tiles_of(cpu->params.most_in) * size);
     if (codes) cpu->act.tiles = cpu->tiles;
     cpu->split.tiles = cpu->tiles;
     return cpu->tiles;
@@ -181,8 +181,8 @@ static enum ht_err open_cpu(const struct ht__device_params *params, struct ht__d
     *out = &cpu->device;
     if (!params->fast) return HT_OK;
     size_t n = (size_t)params->most_rows * ((size_t)params->most_in + 32);
-    cpu->act.codes = ht__new_aligned(params->alloc, n);
-    cpu->act.scales = ht__new_aligned(params->alloc, n / 32 * sizeof(float) + 64);
+    cpu->act.codes = ht__new_walked(params->alloc, n);
+    cpu->act.scales = ht__new_walked(params->alloc, n / 32 * sizeof(float) + 64);
     cpu->act.sums = ht__new_aligned(params->alloc, n / 16 * sizeof(int32_t) + 64);
     if (make_tiles(cpu) && cpu->act.codes && cpu->act.scales && cpu->act.sums) return HT_OK;
     ht__device_close(out);

@@ -1,11 +1,11 @@
 /*
  * Products of a row with one token in eight bits: codes are unpacked in their order, nothing is
- * turned, and each row is one stream that the processor reads ahead by itself. Memory is the limit
- * of most formats then.
+ * turned, and rows are one stream. Memory is the limit of most formats then.
  */
 #include "kernels/codec/fp4.h"
 #include "kernels/codec/iq4.h"
 #include "kernels/ops/ops_list.h"
+#include "kernels/x86/ahead.h"
 #include "kernels/x86/vec_avx512.h"
 
 #include <string.h>
@@ -292,10 +292,12 @@ VEC void rows_k(bool five, const struct ht__matmul_weights *w, const struct ht__
 {
     const vf sixteenth = _mm512_setr_ps(1, 0x1p-4f, 1, 0x1p-4f, 1, 0x1p-4f, 1, 0x1p-4f, 1, 1, 1, 1, 1, 1, 1, 1);
     const vi mins = _mm512_setr_epi32(8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15);
+    const size_t ahead = ht__cpu_row_ahead(), size = five ? 176 : 144;
     for (int r = 0; r < w->n_rows; r++) {
         const uint8_t *in = (const uint8_t *)w->rows + (size_t)r * w->row_bytes;
         vf sum[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
-        for (int64_t k = 0; k < w->n_in; k += SUPER, in += five ? 176 : 144) {
+        for (int64_t k = 0; k < w->n_in; k += SUPER, in += size) {
+            fetch_behind(in, size, ahead);
             vf both = v_mul(scales_and_mins(in), _mm512_broadcast_f32x8(_mm256_loadu_ps(x->scales + k / 32)));
             vf sums = _mm512_cvtepi32_ps(_mm512_loadu_si512(x->sums + k / 16));
             sum[0] = _mm512_fnmadd_ps(_mm512_permutexvar_ps(mins, both), sums, sum[0]);
@@ -337,10 +339,12 @@ static void rows_q5_k(const struct ht__matmul_weights *w, const struct ht__activ
 #define ROW8(id, size, offset, mins)                                                                                   \
     static void rows_##id(const struct ht__matmul_weights *w, const struct ht__activations *x, float *y)               \
     {                                                                                                                  \
+        const size_t ahead = ht__cpu_row_ahead();                                                                      \
         for (int r = 0; r < w->n_rows; r++) {                                                                          \
             const uint8_t *in = (const uint8_t *)w->rows + (size_t)r * w->row_bytes;                                   \
             vf sum[4] = {v_zero(), v_zero(), v_zero(), v_zero()};                                                      \
             for (int64_t k = 0; k < w->n_in; k += SUPER, in += (size)) {                                               \
+                fetch_behind(in, (size), ahead);                                                                       \
                 struct line l;                                                                                         \
                 line_##id(in, &l);                                                                                     \
                 add_line(offset, mins, &l, x, k, sum);                                                                 \

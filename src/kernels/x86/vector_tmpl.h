@@ -3,6 +3,7 @@
  * Included after vec_<level>.h with v_fma and the loads.
  */
 #include "kernels/ops/ops_list.h"
+#include "kernels/x86/ahead.h"
 
 /* Across lanes. */
 VEC float sum_of(vf a)
@@ -19,13 +20,16 @@ VEC float sum_of(vf a)
 VEC void rows_of(vf (*load)(const uint8_t *), int64_t size, const struct ht__matmul_weights *w, const float *x,
                  float *y)
 {
+    const size_t ahead = ht__cpu_row_ahead();
     for (int r = 0; r < w->n_rows; r++) {
         const uint8_t *row = (const uint8_t *)w->rows + (size_t)r * w->row_bytes;
         vf sum[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
         int64_t k = 0;
-        for (; k + 4 * VL <= w->n_in; k += 4 * VL)
+        for (; k + 4 * VL <= w->n_in; k += 4 * VL) {
+            fetch_behind(row + size * k, (size_t)(4 * VL * size), ahead);
             for (int i = 0; i < 4; i++)
                 sum[i] = v_fma(load(row + size * (k + VL * i)), v_load(x + k + VL * i), sum[i]);
+        }
         float rest[4 * VL], total = sum_of(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
         if (k < w->n_in) w->decode(row + size * k, w->n_in - k, rest);
         for (int64_t i = k; i < w->n_in; i++)
