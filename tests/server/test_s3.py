@@ -97,7 +97,8 @@ class Between(socketserver.ThreadingMixIn, http.server.HTTPServer):
     def __init__(self, server):
         super().__init__(("127.0.0.1", 0), self.Handler)
         self.server, self.fault, self.seen, self.lock = server, lambda method, path: None, [], threading.Lock()
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.port = self.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def handle_error(self, request, client_address):
@@ -146,7 +147,7 @@ class Between(socketserver.ThreadingMixIn, http.server.HTTPServer):
             if fault == "cut":
                 self.close_connection = True
 
-        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = pass_on
+        do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = do_HEAD = pass_on
 
 
 class Bucket(unittest.TestCase):
@@ -203,6 +204,14 @@ class Bucket(unittest.TestCase):
         self.assertEqual(sorted(k.rsplit("/", 1)[1] for k in lies), sorted(wanted), lies)
         return job
 
+    def check_folder(self, service, id):
+        job = service.wait(id)
+        self.assertEqual((job["status"], job["attempt"]), ("completed", 1), job)
+        output = job["outputs"][0]
+        for f in output["files"]:
+            self.assertEqual(sha256(self.fetch(service, f["url"])[1]), f["sha256"])
+        return output
+
     def test_here(self):
         """Jobs that run within the service: downloads are redirected, ranges and folders work, and what is deleted is gone."""
         s = self.service()
@@ -231,11 +240,7 @@ class Bucket(unittest.TestCase):
         """An output that is a folder comes as an archive that the service puts together, from copies."""
         s = self.service("--artifact-copies", "0")
         id = s.post(JOBS, {"name": "f", "source_model": EXAMPLE, "outputs": [{"format": "safetensors", "type": "nf4"}]}).json()["id"]
-        job = s.wait(id)
-        self.assertEqual(job["status"], "completed", job)
-        output = job["outputs"][0]
-        for f in output["files"]:
-            self.assertEqual(sha256(self.fetch(s, f["url"])[1]), f["sha256"])
+        output = self.check_folder(s, id)
         archive = s.get(f"{JOBS}/{id}/outputs/{output['name']}")
         self.assertEqual(archive.status, 200)
         names = subprocess.run(["tar", "-t"], input=archive.body, capture_output=True, check=True).stdout.decode().split()
@@ -266,6 +271,8 @@ class Bucket(unittest.TestCase):
         s = self.service("--workers", "0")
         own = self.worker(s, "own", "--artifacts", self.url)
         self.check(s, self.submit(s))
+        id = s.post(JOBS, {"name": "f", "source_model": EXAMPLE, "outputs": [{"format": "safetensors", "type": "nf4"}]}).json()["id"]
+        self.check_folder(s, id)
         own.stop()
         self.worker(s, "other")
         self.check(s, self.submit(s))

@@ -116,7 +116,8 @@ static bool sync_folder(const char *folder, const json_t *report)
     json_array_foreach(json_object_get(report, "outputs"), i, output) {
         const char *name = run__folder_of(output);
         snprintf(path, sizeof path, "%s/%s", folder, name ? name : "");
-        if (name && !sync_one(path, O_DIRECTORY)) return false;
+        /* whose files a worker brought to the bucket is not here */
+        if (name && access(path, F_OK) == 0 && !sync_one(path, O_DIRECTORY)) return false;
     }
     snprintf(path, sizeof path, "%s/report.json", folder);
     return sync_one(path, 0) && sync_one(folder, O_DIRECTORY);
