@@ -24,6 +24,7 @@ struct publication {
     const char *place_name;     /* relative to the service's folder */
     bool (*goes_on)(void *ctx); /* asked while it takes long; false: stop */
     void *ctx;
+    bool patient; /* a store that is away is waited for until then; otherwise for two seconds */
 };
 
 /* Every file that a report names, [{name ("FILE" or "FOLDER/FILE"), size, sha256}]. The caller's. NULL: it names none, or one

@@ -148,6 +148,12 @@ static enum store_result to_bucket(struct artifacts *artifacts, const struct pub
     return result == ARTIFACTS_OK ? STORE_OK : STORE_FAILED;
 }
 
+/* A database that is away comes back; a commit that found the disk full may have freed its own space by now. */
+static bool may_come(enum store_result result, int tries, const struct publication *p)
+{
+    return result == STORE_BUSY ? p->patient || tries < 20 : result == STORE_FULL && tries < 20;
+}
+
 enum store_result publish_folder(struct store *store, struct artifacts *artifacts, const struct publication *p,
                                  const json_t *staged, char *why, size_t size)
 {
@@ -157,8 +163,8 @@ enum store_result publish_folder(struct store *store, struct artifacts *artifact
         return p->goes_on(p->ctx) ? STORE_FAILED : STORE_CONFLICT;
     json_t *what = published(p->request, p->report);
     enum store_result result = store_publish(store, p->claim, p->place_name, what, move, (void *)p);
-    for (int i = 0; i < 20 && (result == STORE_BUSY || result == STORE_FULL) && p->goes_on(p->ctx); i++) {
-        usleep(100000); /* a commit that found the disk full may have freed its own space by now */
+    for (int i = 0; may_come(result, i, p) && p->goes_on(p->ctx); i++) {
+        usleep(100000);
         result = store_publish(store, p->claim, p->place_name, what, move, (void *)p);
     }
     json_decref(what);
@@ -176,8 +182,8 @@ bool run__publish(struct run *run)
 {
     char why[300];
     struct scheduler *s = run->scheduler;
-    const struct publication publication = {&run->claim, run->request,    run->report, run->out,
-                                            run->place,  run->place_name, goes_on,     run};
+    const struct publication publication = {&run->claim,     run->request, run->report, run->out, run->place,
+                                            run->place_name, goes_on,      run,         true};
     enum store_result result = s->link->operations->publish(s->link, &publication);
     if (result == STORE_OK) {
         run->published = true;

@@ -196,7 +196,7 @@ static bool record_published(struct scheduler *s, const struct store_claim *clai
     json_t *report = dir_exists(place) ? read_report(place) : NULL;
     bool done = false;
     if (report) {
-        const struct publication p = {claim, request, report, place, place, name, always, NULL};
+        const struct publication p = {claim, request, report, place, place, name, always, NULL, false};
         done = publish_folder(s->store, NULL, &p, NULL, why, sizeof why) == STORE_OK;
     } else if (!store_folder_used(s->store, name)) {
         dir_remove(place); /* never whole without a report */
@@ -401,7 +401,8 @@ enum store_result remote_split(struct scheduler *s, const struct store_claim *cl
 
 enum store_result remote_out(struct scheduler *s, const struct store_claim *claim, char *path, size_t size)
 {
-    if (!store_claim_holds(s->store, claim)) return STORE_CONFLICT;
+    enum store_result result = store_claim_holds(s->store, claim);
+    if (result != STORE_OK) return result;
     attempt_folder(s, claim, path, size);
     if (!dir_make(path)) return STORE_FAILED;
     snprintf(path + strlen(path), size - strlen(path), "/out");
@@ -510,7 +511,7 @@ enum store_result remote_publish(struct scheduler *s, const struct store_claim *
     remote_place(s, claim, request, name, sizeof name);
     snprintf(place, sizeof place, "%s/%s", s->folder, name);
     if (!artifacts_are_far(s->settings.artifacts)) staged = NULL;
-    struct publication p = {claim, request, report_of(out, staged), out, place, name, goes_on, ctx};
+    struct publication p = {claim, request, report_of(out, staged), out, place, name, goes_on, ctx, false};
     result = publish(s, &p, staged, why, size);
     json_decref(p.report);
     json_decref(request);
