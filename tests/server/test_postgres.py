@@ -162,6 +162,8 @@ class Several(unittest.TestCase):
         try:
             answer = a.post(JOBS, {"name": "job", "source_model": EXAMPLE, "gguf_quant_types": ["Q8_0"]})
             self.assertEqual(answer.status, 503, answer)
+            self.assertEqual(a.get(JOBS).status, 503)
+            self.assertEqual(a.get(f"{V1}/tasks/{ids[0]}-1/source").status, 503)  # nobody knows whose it is
             until(lambda: a.get("/readyz").status == 503)
         finally:
             pg.start()
@@ -171,6 +173,28 @@ class Several(unittest.TestCase):
         for id in ids:
             job = a.wait(id)
             self.assertEqual(job["status"], "completed", job)
+
+    def test_database_away_at_the_end(self):
+        """It is away while a finished job is published, for longer than a few tries take: that is no fault of the job."""
+        a = self.service("a", "--lease", "15")
+        id = submit(a, options={"threads": "1", "cpu": "scalar"})
+        child = until(lambda: test_workers.Worker.child(a))
+        os.kill(child, signal.SIGSTOP)
+        pg.stop("immediate")
+        os.kill(child, signal.SIGCONT)
+        until(lambda: not os.path.exists(f"/proc/{child}"))
+        time.sleep(4)
+        pg.start()
+        self.check(a, id)
+
+    def test_share_of_two(self):
+        """A worker that has the folder of two services may ask either, whichever was started last."""
+        a, b = self.service("a", "--workers", "0"), self.service("b", "--workers", "0")
+        for s in (a, b):
+            w = Worker(s, "one", "--artifacts", "file://" + self.data)
+            self.workers.append(w)
+            self.check(s, submit(s))
+            w.stop()
 
     def test_refused(self):
         database = self.url.split("/")[3].split("?")[0]

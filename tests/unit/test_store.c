@@ -807,10 +807,10 @@ static void test_claims_by_what_suits(void **state)
     submit(f, "a", 0, id);
     assert_int_equal(store_claim_suited(f->store, "remote", 3, is_small, NULL, &c), STORE_NOT_FOUND);
     assert_int_equal(store_claim_next(f->store, "remote", 3, &c), STORE_OK);
-    assert_true(store_claim_holds(f->store, &c));
+    assert_int_equal(store_claim_holds(f->store, &c), STORE_OK);
     assert_false(store_claim_completed(f->store, &c));
     c.epoch++;
-    assert_false(store_claim_holds(f->store, &c));
+    assert_int_equal(store_claim_holds(f->store, &c), STORE_CONFLICT);
 }
 
 static void test_workers(void **state)

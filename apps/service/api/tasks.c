@@ -428,12 +428,12 @@ static json_t *source_of(struct api_call *call, char real[PATH_MAX], bool *uploa
     struct store_claim claim;
     struct server *server = call->server;
     if (!task_of(call, &claim)) return NULL;
-    bool holds = store_claim_holds(server->store, &claim);
-    json_t *request = holds ? store_request(server->store, claim.id) : NULL, *files = NULL;
+    enum store_result holds = store_claim_holds(server->store, &claim);
+    json_t *request = holds == STORE_OK ? store_request(server->store, claim.id) : NULL, *files = NULL;
     const char *type = json_string_value(json_object_get(request, "source_type")),
                *path = json_string_value(json_object_get(request, "source_path"));
     if (!request) {
-        answer_failure(call, holds ? STORE_FAILED : STORE_CONFLICT);
+        answer_failure(call, holds != STORE_OK ? holds : store_failure() != STORE_OK ? store_failure() : STORE_FAILED);
         return NULL;
     }
     const char *fault = "the model is on the hub: fetch it there";

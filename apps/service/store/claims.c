@@ -179,34 +179,37 @@ enum store_result store_claim_next(struct store *s, const char *worker, int max_
     return store_claim_suited(s, worker, max_attempts, NULL, NULL, c);
 }
 
-static bool is_there(struct store *s, const char *sql, const struct store_claim *claim)
+/* NOT_FOUND: no. */
+static enum store_result find(struct store *s, const char *sql, const struct store_claim *claim)
 {
     struct statement *row;
     struct connection *c = store__read(s);
-    if (!c) return false;
+    if (!c) return store_failure();
     enum store_result result = store__first(s, c, &row, sql, "si", claim->id, claim->epoch);
     if (result == STORE_OK) sql_reset(row);
     store__read_end(s, c);
-    return result == STORE_OK;
+    return result;
 }
 
-bool store_claim_holds(struct store *s, const struct store_claim *claim)
+enum store_result store_claim_holds(struct store *s, const struct store_claim *claim)
 {
-    return is_there(s, "SELECT 1 FROM jobs" MINE, claim) ||
-           is_there(s,
-                    "SELECT 1 FROM tasks WHERE job_id = ?1 AND epoch = ?2 AND lease_until > 0 AND"
-                    " EXISTS(SELECT 1 FROM jobs WHERE id = ?1 AND lease_until = " STORE__IN_PARTS ")",
-                    claim);
+    enum store_result result = find(s, "SELECT 1 FROM jobs" MINE, claim);
+    if (result == STORE_NOT_FOUND)
+        result = find(s,
+                      "SELECT 1 FROM tasks WHERE job_id = ?1 AND epoch = ?2 AND lease_until > 0 AND"
+                      " EXISTS(SELECT 1 FROM jobs WHERE id = ?1 AND lease_until = " STORE__IN_PARTS ")",
+                      claim);
+    return result == STORE_NOT_FOUND ? STORE_CONFLICT : result;
 }
 
 bool store_claim_is_task(struct store *s, const struct store_claim *claim)
 {
-    return is_there(s, "SELECT 1 FROM tasks WHERE job_id = ?1 AND epoch = ?2", claim);
+    return find(s, "SELECT 1 FROM tasks WHERE job_id = ?1 AND epoch = ?2", claim) == STORE_OK;
 }
 
 bool store_claim_completed(struct store *s, const struct store_claim *claim)
 {
-    return is_there(s, "SELECT 1 FROM jobs WHERE id = ?1 AND epoch = ?2 AND status = 'completed'", claim);
+    return find(s, "SELECT 1 FROM jobs WHERE id = ?1 AND epoch = ?2 AND status = 'completed'", claim) == STORE_OK;
 }
 
 enum store_result store_heartbeat(struct store *s, const struct store_claim *c, bool *cancel)

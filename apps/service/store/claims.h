@@ -52,8 +52,8 @@ bool store_claim_is_task(struct store *store, const struct store_claim *claim);
 /* Bytes of outputs that a task is to have about; 0: jobs are not divided. Before any claim. */
 void store_set_task_bytes(struct store *store, int64_t bytes);
 
-/* Is the claim the job's? Reads only: a moment later it may be lost. */
-bool store_claim_holds(struct store *store, const struct store_claim *claim);
+/* Is the claim the job's, or a task's? Reads only: a moment later it may be lost. CONFLICT: it is not. */
+enum store_result store_claim_holds(struct store *store, const struct store_claim *claim);
 /* Did this very claim complete the job? (Its answer may have been lost.) */
 bool store_claim_completed(struct store *store, const struct store_claim *claim);
 /* Prolongs the lease. *cancel: somebody wishes the job to end. CONFLICT: the claim is lost. */

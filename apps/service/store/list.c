@@ -166,10 +166,9 @@ json_t *store__list(struct store *s, const struct list_query *q, enum store_resu
         by++;
     if (!by->name) return NULL;
     if (q->cursor && !(cursor = read_cursor(q->cursor, q->sort))) return NULL;
-    *result = STORE_FAILED;
     struct connection *c = store__read(s);
+    *result = c ? STORE_OK : store_failure();
     if (c) {
-        *result = STORE_OK;
         list = answer(s, c, q, by, cursor, result);
         store__read_end(s, c);
     }
