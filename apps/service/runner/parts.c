@@ -5,6 +5,7 @@
  * verifies, reports and publishes as ever.
  */
 #include "service/runner/run.h"
+#include "service/system/steady.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -41,7 +42,6 @@ bool run__split(struct run *run)
 
 void run__part(struct run *run)
 {
-    char why[300];
     struct worker_link *link = run->scheduler->link;
     if (!run__may_go_on(run) || !run__download(run) || !run__may_go_on(run) || !run__quantize(run) ||
         !run__may_go_on(run))
@@ -50,16 +50,14 @@ void run__part(struct run *run)
     run->ending = true;
     pthread_mutex_unlock(&run->lock_live);
     enum store_result result = STORE_BUSY;
-    for (int i = 0; i < 20 && result != STORE_OK && result != STORE_CONFLICT && run__may_go_on(run); i++) {
+    double until = steady_seconds() + link->silence_seconds; /* the server may be away so long, here as everywhere */
+    while (result != STORE_OK && result != STORE_CONFLICT && run__may_go_on(run) && steady_seconds() < until) {
         result = link->operations->part_done(link, &run->claim);
         if (result != STORE_OK && result != STORE_CONFLICT) usleep(200000);
     }
     run->handed_over = result == STORE_OK;
     if (result == STORE_OK) return;
     pthread_mutex_lock(&run->lock_live);
-    run->lost |= result == STORE_CONFLICT;
+    run->lost = true; /* that nobody hears of it is no fault of the job: its lease ends, and counts */
     pthread_mutex_unlock(&run->lock_live);
-    if (result == STORE_CONFLICT || !run__may_go_on(run)) return;
-    link->operations->why(link, why, sizeof why);
-    run__fail(run, why, NULL);
 }

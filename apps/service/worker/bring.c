@@ -1,8 +1,6 @@
 /* What a job has made goes to the server: each file with its hash, and then the word that this was all. */
 #include "service/worker/far.h"
 
-#include "service/system/steady.h"
-
 #include <dirent.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
@@ -10,10 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { PIECE = 1 << 20, TRIES = 6, PUBLISH_SECONDS = 3600, BUCKET_TRIES = 3 };
+enum { PIECE = 1 << 20, PUBLISH_SECONDS = 3600, BUCKET_TRIES = 3 };
 
 static bool digest_of(FILE *file, char digest[120])
 {
@@ -37,12 +34,10 @@ static enum store_result insist(struct far *f, struct asked *asked, const struct
 {
     enum store_result result = STORE_FAILED;
     json_t *body = asked->body;
-    for (int i = 0; i < TRIES && p->goes_on(p->ctx); i++) {
+    struct patience patience = {0};
+    while ((result == STORE_BUSY || result == STORE_FAILED) && far_again(f, &patience, p->goes_on, p->ctx)) {
         asked->body = body ? json_incref(body) : NULL;
         result = far_ask(f, asked, NULL);
-        if (result != STORE_BUSY && result != STORE_FAILED) break;
-        for (double until = steady_seconds() + (i + 1); steady_seconds() < until && p->goes_on(p->ctx);)
-            nanosleep(&(struct timespec){0, 50000000}, NULL);
     }
     json_decref(body);
     return result == STORE_NOT_FOUND ? STORE_CONFLICT : result;

@@ -2,6 +2,7 @@
 
 #include "service/artifacts/dir.h"
 #include "service/system/machine.h"
+#include "service/system/steady.h"
 
 #include <halftone/halftone.h>
 
@@ -11,9 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { MOST_ANSWER = 64 << 20, CONNECT_SECONDS = 10, ANSWER_SECONDS = 30, STILL_SECONDS = 60 };
+enum { TRIES = 6, MOST_PAUSE = 5 };
 
 void far_fail(struct far *f, const char *format, ...)
 {
@@ -205,6 +208,16 @@ enum store_result far_ask(struct far *f, struct asked *a, json_t **answer)
     free(text);
     free(x.data);
     return result;
+}
+
+bool far_again(const struct far *f, struct patience *p, bool (*goes_on)(void *ctx), void *ctx)
+{
+    double now = steady_seconds(), pause = p->tries < MOST_PAUSE ? p->tries : MOST_PAUSE;
+    if (p->tries++ == 0) p->began = now;
+    if (p->tries > TRIES && now - p->began > 2 * f->link.silence_seconds) return false;
+    for (double until = now + pause; steady_seconds() < until && goes_on(ctx);)
+        nanosleep(&(struct timespec){0, 50000000}, NULL);
+    return goes_on(ctx);
 }
 
 void far_escape(const char *name, char *text, size_t size)

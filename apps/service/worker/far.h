@@ -59,6 +59,16 @@ struct asked {
     void *ctx;
 };
 enum store_result far_ask(struct far *f, struct asked *asked, json_t **answer);
+/*
+ * Is a request worth one more try? Waits before it says so, longer from time to time. The server may be away for as long as a
+ * run goes on without it (link.silence_seconds), which the heartbeats beside this say by `goes_on`; where they are answered and
+ * only this request is not, it ends after a few tries, and not before twice that time.
+ */
+struct patience {
+    double began;
+    int tries;
+};
+bool far_again(const struct far *f, struct patience *p, bool (*goes_on)(void *ctx), void *ctx);
 void far_fail(struct far *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void far_why(struct far *f, char *why, size_t size);
 /* The name as a path of an address: everything but letters, digits, "-._~" and "/" is escaped. */

@@ -111,7 +111,8 @@ static bool fetch_file(struct far *f, struct coming *c, const char *name, uint64
     snprintf(path, sizeof path, "/tasks/%s/source/%s", task, escaped);
     enum store_result result = STORE_OK;
     uint64_t there = (uint64_t)info.st_size;
-    for (int i = 0; i < 5 && there < size && goes_on(c); i++) {
+    struct patience patience = {0};
+    while (there < size && far_again(f, &patience, goes_on, c)) {
         c->before += there;
         struct asked a = {
             .method = "GET", .path = path, .to = fd, .from = there, .came = came, .goes_on = goes_on, .ctx = c};
@@ -120,7 +121,6 @@ static bool fetch_file(struct far *f, struct coming *c, const char *name, uint64
         if (fstat(fd, &info) != 0) break;
         there = (uint64_t)info.st_size;
         if (result == STORE_NOT_FOUND || result == STORE_CONFLICT) break;
-        if (result != STORE_OK) sleep(1);
     }
     close(fd);
     if (there == size && rename(part, to) == 0) return true;
@@ -175,15 +175,28 @@ static bool fetch_to(struct far *f, const struct link_fetch *fetch, const json_t
     return true;
 }
 
+/* What the model is, and where. NULL: far_why. */
+static json_t *ask_for_source(struct far *f, const struct link_fetch *fetch)
+{
+    char task[80], path[120];
+    json_t *source = NULL;
+    struct patience patience = {0};
+    enum store_result result = STORE_BUSY;
+    far_task(fetch->claim, task);
+    snprintf(path, sizeof path, "/tasks/%s/source", task);
+    while ((result == STORE_BUSY || result == STORE_FAILED) && far_again(f, &patience, fetch->goes_on, fetch->ctx)) {
+        struct asked a = {.method = "GET", .path = path};
+        result = far_ask(f, &a, &source);
+    }
+    return source;
+}
+
 bool far_fetch(struct worker_link *link, const struct link_fetch *fetch, char *why, size_t size)
 {
     struct far *f = (struct far *)link;
-    char task[80], path[120], real[PATH_MAX];
-    json_t *source = NULL;
-    far_task(fetch->claim, task);
-    snprintf(path, sizeof path, "/tasks/%s/source", task);
-    struct asked a = {.method = "GET", .path = path};
-    bool done = far_ask(f, &a, &source) == STORE_OK && source;
+    char real[PATH_MAX];
+    json_t *source = ask_for_source(f, fetch);
+    bool done = source != NULL;
     if (done && strcmp(text_of(fetch->request, "source_type"), "local") == 0 && is_seen(f, source, real)) {
         json_object_set_new(fetch->request, "source_path", json_string(real));
     } else if (done) {
