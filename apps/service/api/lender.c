@@ -145,7 +145,7 @@ static void put_share(struct lender *l)
 {
     char path[4200], sha256[65];
     if (!access_new_secret(l->share, sha256)) return;
-    snprintf(path, sizeof path, "%s/.share", store_folder(l->server->store));
+    snprintf(path, sizeof path, "%s/.share-%s", store_folder(l->server->store), store_embedded_name(l->server->store));
     unlink(path);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     bool done = fd >= 0 && write(fd, l->share, strlen(l->share)) == (ssize_t)strlen(l->share);

@@ -14,7 +14,7 @@ void lender_ring(struct lender *lender);
 /* Answers the deferred call: with a job for the worker of this machine, or 204 after some seconds. Steals machine. false:
  * too many wait, and it is the caller's to answer. */
 bool lender_wait(struct lender *lender, struct api_call *call, const char *worker, json_t *machine, double seconds);
-/* A random text that lies in DATA/.share: who reads it there has the service's folder. */
+/* A random text that lies in DATA/.share-NAME: who reads it there has the service's folder. */
 const char *lender_share(const struct lender *lender);
 
 #endif

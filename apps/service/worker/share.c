@@ -4,6 +4,7 @@
  */
 #include "service/worker/far.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,11 +21,26 @@ static bool read_text(const char *path, char *text, size_t size)
     return n > 0;
 }
 
+/* Each service that has the folder writes a file of its own. */
+static bool is_marked(const char *folder, const char *wanted)
+{
+    static const char begin[] = ".share";
+    char path[4500], text[128];
+    struct dirent *e;
+    bool found = false;
+    DIR *dir = opendir(folder);
+    while (dir && !found && (e = readdir(dir)) != NULL) {
+        if (strncmp(e->d_name, begin, sizeof begin - 1) != 0) continue;
+        snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+        found = read_text(path, text, sizeof text) && strcmp(text, wanted) == 0;
+    }
+    if (dir) closedir(dir);
+    return found;
+}
+
 bool far_check_share(struct far *f, const char *id, const char *wanted)
 {
-    char path[4200], text[128] = "";
-    snprintf(path, sizeof path, "%s/.share", f->share);
-    if (!read_text(path, text, sizeof text) || !wanted || strcmp(text, wanted) != 0) {
+    if (!wanted || !*wanted || !is_marked(f->share, wanted)) {
         far_fail(f, "--artifacts: %s is not the data folder of %s", f->share, f->server);
         return false;
     }
