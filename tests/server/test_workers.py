@@ -330,6 +330,47 @@ class Work(Far):
         until(lambda: "another process" in "".join(two.errors), 10)
 
 
+class Trouble(Far):
+    """A proxy between worker and server, that loses words or makes them come at a bad moment."""
+
+    def between(self, fault):
+        import test_s3  # which needs what is above
+        between = test_s3.Between(self.s)
+        between.fault = fault
+        self.addCleanup(between.shutdown)
+        self.workers.append(Worker(between, "one"))
+        return between
+
+    def test_lost_words(self):
+        """What a worker asks and brings is asked and brought again."""
+        asked = {}
+
+        def fault(method, path):
+            """The first two of each; heartbeats are left alone."""
+            if "/tasks/" not in path or method == "PATCH":
+                return None
+            asked[method, path] = n = asked.get((method, path), 0) + 1
+            return {1: "drop", 2: 503}.get(n)
+        self.between(fault)
+        self.check_same(self.submit())
+        self.assertEqual({3}, set(asked.values()), asked)
+        self.assertTrue({"source", "finish", "model.safetensors", "report.json"} <= {path.rsplit("/", 1)[1] for _, path in asked}, asked)
+
+    def test_cancelled_at_the_end(self):
+        """Somebody cancels while the word that all is done is on its way."""
+        said = []
+
+        def fault(method, path):
+            if path.endswith("/finish") and not said:
+                said.append(self.s.post(f"{JOBS}/{id}/cancel").status)
+        id = None
+        self.between(fault)
+        id = self.submit()
+        self.assertEqual(self.s.wait(id)["status"], "cancelled")
+        self.assertEqual(said, [200])
+        until(lambda: self.left_over() == [] == [m for m in os.listdir(self.s.data + "/models") if id in m])
+
+
 class Parts(Far):
     """One job over many workers."""
     @classmethod

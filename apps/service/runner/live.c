@@ -8,12 +8,13 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define EVENT_SECONDS 0.2 /* at most five events a second */
 #define KEEP_SECONDS 30.0
 
 /* One beat. Under no lock: the store may take its time. */
-static void beat(struct run *run)
+static enum store_result beat(struct run *run)
 {
     struct scheduler *s = run->scheduler;
     bool cancel = false, lost = false;
@@ -34,6 +35,13 @@ static void beat(struct run *run)
     s->state.heartbeats_missed += result != STORE_OK && result != STORE_CONFLICT;
     s->state.fenced += lost && result == STORE_CONFLICT;
     pthread_mutex_unlock(&s->lock);
+    return result;
+}
+
+void run__learn(struct run *run)
+{
+    while (run__may_go_on(run) && beat(run) != STORE_OK)
+        nanosleep(&(struct timespec){0, 100000000}, NULL);
 }
 
 static void *keep_lease(void *ctx)

@@ -193,7 +193,10 @@ bool run__publish(struct run *run)
         pthread_mutex_unlock(&s->lock);
         return true;
     }
-    if (result == STORE_CONFLICT) return false; /* cancelled, or another's by now */
+    if (result == STORE_CONFLICT) { /* cancelled, or another's by now */
+        run__learn(run);
+        return false;
+    }
     s->link->operations->why(s->link, why, sizeof why);
     if (result == STORE_FULL) snprintf(run->failure_code, sizeof run->failure_code, "HT_ERR_NO_SPACE");
     run__fail(run, why, NULL);

@@ -87,6 +87,7 @@ void run__free_earlier(struct run *run);
 bool run__begin(struct run *run);     /* starts the heartbeat; false: no thread */
 void run__end(struct run *run);       /* stops it */
 bool run__may_go_on(struct run *run); /* not cancelled, lost, suspended */
+void run__learn(struct run *run);     /* a word was refused: is it cancelled, or another's? The next heartbeat knows */
 /* A step begins: status as the store has it, step for programs, text for people. False: the claim is lost. A store
  * that cannot be written just now is no reason to stop: the work goes on, and what it leads to is recorded later. */
 bool run__step(struct run *run, const char *status, const char *step, const char *text);
