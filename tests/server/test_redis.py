@@ -23,14 +23,14 @@ ACL = os.path.join(ROOT, "packaging", "deploy", "redis-users.acl")
 
 
 class Redis:
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, port=None):
         self.program = shutil.which("redis-server")
         if not self.program:
             print("SKIPPED: Redis is not installed (Debian: redis-server)")
             sys.exit(77)
         self.folder = tempfile.mkdtemp(prefix="ht-redis-")
         self.arguments = arguments
-        with socket.create_server(("127.0.0.1", 0)) as s:
+        with socket.create_server(("127.0.0.1", port or 0)) as s:
             self.port = s.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}/1"
         self.start()
