@@ -115,6 +115,22 @@ class Several(unittest.TestCase):
         second = b.get(f"{JOBS}?sort=-progress&limit=2&cursor={first['next_cursor']}").json()
         self.assertEqual(sorted(j["id"] for j in first["jobs"] + second["jobs"]), sorted(ids))
 
+    def test_in_parts(self):
+        """A job with a calibration text is divided twice, and both services make its parts: the bytes are those of one machine."""
+        a, b = self.service("a", "--task-size", "2M"), self.service("b", "--task-size", "2M")
+        options = {"calibration": "default", "ctx": "64", "chunks": "32"}
+        job = b.wait(submit(a, ("Q4_K_M",), options=options))
+        self.assertEqual((job["status"], job["attempt"]), ("completed", 1), job)
+        with tempfile.TemporaryDirectory() as out:
+            subprocess.run([PROGRAM, "quantize", EXAMPLE, "-t", "Q4_K_M", "-o", out, "--quiet"] + [f"--{k}={v}" for k, v in options.items()],
+                           check=True, stdout=subprocess.DEVNULL)
+            with open(os.path.join(out, job["outputs"][0]["name"]), "rb") as f:
+                self.assertEqual(sha256(f.read()), job["outputs"][0]["sha256"])
+        counts = pg.sql("SELECT count(CASE WHEN n < 0 THEN 1 END), count(CASE WHEN n > 0 THEN 1 END), count(lease_until) FROM tasks",
+                        self.url.split("/")[3].split("?")[0]).split("|")
+        self.assertGreaterEqual(min(map(int, counts[:2])), 2)
+        self.assertEqual(int(counts[2]), 0)
+
     def test_events_of_another(self):
         """Who listens to one service hears of what the other does, and of its end."""
         a, b = self.service("a", "--workers", "0"), self.service("b")

@@ -411,12 +411,12 @@ class Parts(Far):
         until(lambda: self.left_over() == [] == [m for m in os.listdir(self.s.data + "/models") if id in m])
 
     def test_apart(self):
-        """A worker without the folder is given whole jobs only, and one that calibrates is not divided."""
+        """A worker without the folder is given whole jobs only, and one whose layers come in turn is not divided."""
         one = self.worker("one")
         self.check_same(self.submit())
         one.stop()
         self.worker("two", "--artifacts", "file://" + self.s.data)
-        id = self.submit(["Q8_0", "Q4_K_M"], options={"calibration": "default", "ctx": "64", "chunks": "2"})
+        id = self.submit(["Q8_0", "Q4_K_M"], options={"calibration": "default", "effort": "best", "ctx": "32", "chunks": "64"})
         self.check(id, types=["Q8_0", "Q4_K_M"])
         self.assertNotIn("divided", self.log(id))
 
@@ -443,6 +443,85 @@ class Parts(Far):
         last = self.claim(share)
         self.assertEqual((last["job_id"], last["attempt"], last.get("part")), (id, 1, None))
         self.assertEqual(last["request"]["tasks"], {"parts": 2, "left": 0})
+        self.finish(last["task"], status="cancelled")
+
+
+class Calibrated(Parts):
+    """The calibration text is divided first, and the outputs when its parts are done."""
+    TYPES = ["Q4_K_M", "IQ3_S"]
+    OPTIONS = {"calibration": "default", "ctx": "64", "chunks": "100", "threads": "1"}
+
+    test_apart = test_three_workers_one_killed = None  # of Parts
+
+    def alone(self):
+        """What one machine writes: name -> hash."""
+        with tempfile.TemporaryDirectory() as out:
+            command = [PROGRAM, "quantize", EXAMPLE, "-t", ",".join(self.TYPES), "-o", out, "--quiet"]
+            subprocess.run(command + [f"--{k}={v}" for k, v in self.OPTIONS.items()], check=True, stdout=subprocess.DEVNULL)
+            return {name: sha256(open(os.path.join(out, name), "rb").read()) for name in os.listdir(out)}
+
+    def kill_one(self, workers):
+        dead = until(lambda: next((w for w in workers if w.child()), None))
+        child = dead.child()
+        child and os.kill(child, signal.SIGSTOP)  # it lives on, and is a zombie
+        dead.process.kill()
+        workers.remove(dead)
+
+    def test_one_killed_while_text_and_one_while_outputs_are_in_parts(self):
+        share = ["--artifacts", "file://" + self.s.data, "--models", os.path.join(ROOT, "examples")]
+        id = self.submit(self.TYPES, options=self.OPTIONS)
+        workers = [self.worker(name, *share) for name in ("one", "two", "three")]
+        until(lambda: "text is divided into" in self.log(id))
+        self.kill_one(workers)
+        until(lambda: re.search("(^| )divided into", self.log(id).replace("text is divided into", "")))
+        self.kill_one(workers)
+        job = self.check(id, types=self.TYPES)
+        alone = self.alone()
+        for o in job["outputs"]:
+            self.assertEqual(o["sha256"], alone[o["name"]], o)
+        log = self.log(id)
+        self.assertRegex(log, "the calibration text is divided into [2-9] parts")
+        self.assertIn("importance of 16 of 16 groups of chunks is taken from other runs", log)
+        self.assertRegex(log, r"[1-9][0-9]* finished tensors are taken from")
+        until(lambda: self.left_over() == [])
+
+    def test_cancel(self):
+        one = self.worker("one", "--artifacts", "file://" + self.s.data)
+        id = self.submit(self.TYPES, options={**self.OPTIONS, "cpu": "scalar", "chunks": "1000"})
+        until(lambda: "in parts" in (self.job(id)["current_step"] or ""))
+        until(lambda: self.tasks())
+        self.assertEqual(self.s.post(f"{JOBS}/{id}/cancel").status, 200)
+        self.assertEqual(self.s.wait(id)["status"], "cancelled")
+        until(lambda: not one.child() and self.tasks() == [])
+        until(lambda: self.left_over() == [] == [m for m in os.listdir(self.s.data + "/models") if id in m])
+
+    def test_by_hand(self):
+        share = {"share": True}
+        id = self.submit(["Q8_0"], options={"calibration": "default"})
+        whole = self.claim(share)
+        self.assertEqual(self.finish(whole["task"], status="queued", collects=True).status, 422)
+        self.assertEqual(self.finish(whole["task"], status="split", collects=True).status, 422)
+        self.assertEqual(self.finish(whole["task"], status="split", parts=2, collects=True).json(), {"status": "quantizing"})
+        first, second = self.claim(share), self.claim(share)
+        self.assertEqual([(t["job_id"], t["part"], t["parts"], t["collects"]) for t in (first, second)], [(id, 1, 2, True), (id, 2, 2, True)])
+        self.assertIsNone(self.claim(share))
+        self.assertEqual(self.finish(first["task"], status="queued").json(), {"status": "queued"})
+        again = self.claim(share)
+        self.assertEqual((again["part"], again["collects"], again["attempt"]), (1, True, 1))
+        self.assertEqual(self.finish(first["task"], status="completed").status, 409)
+        self.assertEqual(self.finish(again["task"], status="completed").json(), {"status": "completed"})
+        self.assertIn("calibrating in parts: 1 of 2", self.job(id)["current_step"])
+        for task in (second, second):  # the last one's answer may have been lost
+            self.assertEqual(self.finish(task["task"], status="completed").json(), {"status": "completed"})
+        between = self.claim(share)
+        self.assertEqual((between["attempt"], between.get("part"), between["request"]["tasks"]), (1, None, {"parts": 0, "left": 0, "collecting": 2}))
+        self.assertEqual(self.finish(between["task"], status="split", parts=2).json(), {"status": "quantizing"})
+        tasks = [self.claim(share), self.claim(share)]
+        self.assertEqual([(t["part"], t["parts"], t.get("collects")) for t in tasks], [(1, 2, None), (2, 2, None)])
+        for task in tasks:
+            self.assertEqual(self.finish(task["task"], status="completed").json(), {"status": "completed"})
+        last = self.claim(share)
+        self.assertEqual((last["job_id"], last["attempt"], last["request"]["tasks"]), (id, 1, {"parts": 2, "left": 0, "collecting": 2}))
         self.finish(last["task"], status="cancelled")
 
 

@@ -52,10 +52,11 @@ static json_t *task_of(struct server *server, const struct store_claim *claim, j
     int lease = store_lease(server->store);
     remote_place(server->scheduler, claim, request, place, sizeof place);
     bool bucket = *remote_bucket(server->scheduler);
-    return json_pack("{s:s, s:s, s:I, s:i, s:i, s:o, s:s*, s:o*, s:o*}", "task", task, "job_id", claim->id, "epoch",
-                     (json_int_t)claim->epoch, "attempt", claim->attempt, "lease_seconds", lease, "request", request,
-                     "place", bucket ? place : NULL, "part", claim->parts ? json_integer(claim->part) : NULL, "parts",
-                     claim->parts ? json_integer(claim->parts) : NULL);
+    return json_pack(
+        "{s:s, s:s, s:I, s:i, s:i, s:o, s:s*, s:o*, s:o*, s:o*}", "task", task, "job_id", claim->id, "epoch",
+        (json_int_t)claim->epoch, "attempt", claim->attempt, "lease_seconds", lease, "request", request, "place",
+        bucket ? place : NULL, "part", claim->parts ? json_integer(abs(claim->part)) : NULL, "parts",
+        claim->parts ? json_integer(claim->parts) : NULL, "collects", claim->part < 0 ? json_true() : NULL);
 }
 
 /* True: it was answered. */

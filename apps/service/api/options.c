@@ -28,7 +28,7 @@ static bool find_option(const char *name, struct ht_option_info *o)
 static const char *refusal(const struct ht_option_info *o)
 {
     if (strcmp(o->name, "type") == 0) return "types belong into gguf_quant_types";
-    if (contains_word("output report html overwrite resume part take-from", o->name))
+    if (contains_word("output report html overwrite resume part collect-part take-from", o->name))
         return "the service decides where and how files are written";
     bool path = strstr(o->metavar, "FILE") || strstr(o->metavar, "DIR") || strstr(o->metavar, "MODEL");
     if (path && !contains_word("imatrix calibration text", o->name))

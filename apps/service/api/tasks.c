@@ -189,8 +189,9 @@ static void divide(void *ctx, struct child_stop *stop)
     struct store_claim claim;
     (void)stop;
     remote_task_named(call->segments[0], &claim);
-    enum store_result result =
-        remote_split(call->server->scheduler, &claim, (int)json_integer_value(json_object_get(call->body, "parts")));
+    int parts = (int)json_integer_value(json_object_get(call->body, "parts"));
+    bool collects = json_is_true(json_object_get(call->body, "collects"));
+    enum store_result result = remote_split(call->server->scheduler, &claim, collects ? -parts : parts);
     if (result == STORE_OK)
         api_json(call, 200, json_pack("{s:s}", "status", "quantizing"));
     else
@@ -248,6 +249,7 @@ void api_task_finish(struct api_call *call)
                                           {"error_advice", FIELD_TEXT, 1, 1000},
                                           {"staged", FIELD_OBJECTS, 1, 10000},
                                           {"parts", FIELD_INTEGER, 2, STORE_MOST_PARTS},
+                                          {"collects", FIELD_FLAG, 0, 0},
                                           {NULL, FIELD_FLAG, 0, 0}};
     struct store_claim claim;
     struct faults faults = {0};
@@ -258,6 +260,8 @@ void api_task_finish(struct api_call *call)
     if (!faults.list) check_word(call->body, "status", "completed failed cancelled queued split", "", &faults);
     if (!faults.list && (strcmp(status, "split") == 0) != (json_object_get(call->body, "parts") != NULL))
         faults_add(&faults, "/parts", "expected with \"split\", and only there");
+    if (!faults.list && strcmp(status, "split") != 0 && json_object_get(call->body, "collects"))
+        faults_add(&faults, "/collects", "expected with \"split\", and only there");
     if (!faults.list) check_staged(json_object_get(call->body, "staged"), &faults);
     if (faults.list) {
         api_problem_at(call, "invalid", faults.list);

@@ -3,22 +3,31 @@
  * each other, it is divided and given back. Its parts are claimed like jobs. Each is made in the folder of its own attempt, where
  * it stays; whoever claims the job when all are done takes the finished tensors from all of its folders (earlier.c), and
  * verifies, reports and publishes as ever.
+ *
+ * Where importance is collected first, the text is divided, too: those parts come before, and leave sums in their folders; who
+ * claims the job when they are done divides it once more. Everybody takes the sums from the folders, and collects what is not there.
  */
 #include "service/runner/run.h"
 #include "service/system/steady.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
+enum { MOST_COLLECTING = 16 }; /* a text's chunks are in as many groups, and a part has whole ones */
+
+/* As store_split takes them; 0: it is not divided, or all of it is done. */
 static int parts_for(const struct run *run)
 {
     const json_t *tasks = json_object_get(run->request, "tasks");
     double each = json_number_value(json_object_get(run->request, "task_bytes"));
-    if (json_integer_value(json_object_get(tasks, "left")) > 0)
-        return (int)json_integer_value(json_object_get(tasks, "parts"));
-    if (tasks || !run->divisible || each < 1) return 0;
-    double parts = run->bytes / each + 1;
-    return parts < STORE_MOST_PARTS ? (int)parts : STORE_MOST_PARTS;
+    int known = (int)json_integer_value(json_object_get(tasks, "parts")),
+        collecting = (int)json_integer_value(json_object_get(tasks, "collecting"));
+    if (json_integer_value(json_object_get(tasks, "left")) > 0) return known ? known : -collecting;
+    if (known || !run->divisible || each < 1 || run->bytes < each) return 0;
+    int parts = run->bytes / each + 1 < STORE_MOST_PARTS ? (int)(run->bytes / each + 1) : STORE_MOST_PARTS;
+    if (!run->collects || collecting) return parts;
+    return parts < MOST_COLLECTING ? -parts : -MOST_COLLECTING;
 }
 
 bool run__split(struct run *run)
@@ -26,8 +35,9 @@ bool run__split(struct run *run)
     char text[80];
     struct worker_link *link = run->scheduler->link;
     int parts = link->apart ? 0 : parts_for(run);
-    if (parts < 2) return false;
-    snprintf(text, sizeof text, "divided into %d parts", parts);
+    if (parts > -2 && parts < 2) return false;
+    snprintf(text, sizeof text, parts < 0 ? "the calibration text is divided into %d parts" : "divided into %d parts",
+             abs(parts));
     run__log(run, "info", text);
     pthread_mutex_lock(&run->lock_live);
     run->ending = true; /* the claim is over with the next word */

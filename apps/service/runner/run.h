@@ -30,6 +30,7 @@ struct run {
     json_t *report;
     double bytes;           /* of the outputs, as estimated */
     bool divisible;         /* so that each part can be made alone */
+    bool collects;          /* something over a text first, which can be done in parts, too */
     bool published, failed; /* the store has it */
     bool handed_over;       /* the same: divided into tasks, or a part that is done */
 

@@ -120,8 +120,9 @@ static bool run_confined(struct run *run, struct child_settings *settings, child
 static json_t *without_own(const json_t *request, bool part)
 {
     static const char *const of_the_whole[] = {"measure", "fail-if", "retention", "choices", "text"};
-    static const char *const own[] = {"output", "report", "resume",      "overwrite", "html", "config",   "type",
-                                      "json",   "quiet",  "layer-cache", "dry-run",   "part", "take-from"};
+    static const char *const own[] = {"output",  "report", "resume",       "overwrite", "html",
+                                      "config",  "type",   "json",         "quiet",     "layer-cache",
+                                      "dry-run", "part",   "collect-part", "take-from"};
     json_t *copy = json_deep_copy(request), *options = json_object_get(copy, "options");
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         json_object_del(options, own[i]);
@@ -343,6 +344,7 @@ static bool keep_estimate(struct run *run, const json_t *estimate)
     if (told) run__keep_plan(run, estimate);
     run->bytes = bytes;
     run->divisible = json_is_true(json_object_get(estimate, "divisible"));
+    run->collects = json_is_true(json_object_get(estimate, "collects_in_parts"));
     bool go_on = told && fits(run, estimate, rows, bytes);
     json_decref(rows);
     return go_on;
@@ -451,7 +453,9 @@ bool run__quantize(struct run *run)
     char part[40];
     const char *extra[8] = {"--json", "--overwrite", output, report};
     int n = 4;
-    snprintf(part, sizeof part, "--part=%d/%d", run->claim.part, run->claim.parts);
+    bool collects = run->claim.part < 0;
+    snprintf(part, sizeof part, "--%s=%d/%d", collects ? "collect-part" : "part",
+             collects ? -run->claim.part : run->claim.part, run->claim.parts);
     if (run->claim.parts) extra[3] = part;
     if (dir_exists(run->out)) extra[n++] = "--resume"; /* an earlier attempt was here */
     if (run->pass_size[PASS_MEASURE] > 0 && !run->claim.parts) extra[n++] = html;

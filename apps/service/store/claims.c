@@ -343,12 +343,16 @@ json_t *store_request(struct store *s, const char *id)
                             store__json_parsed(row, 9));
         sql_reset(row);
     }
-    if (request && store__first(s, c, &row, "SELECT count(*), count(lease_until) FROM tasks WHERE job_id = ?1", "s",
-                                id) == STORE_OK) {
-        if (sql_int64(row, 0) > 0)
-            json_object_set_new(
-                request, "tasks",
-                json_pack("{s:I, s:I}", "parts", (json_int_t)sql_int64(row, 0), "left", (json_int_t)sql_int64(row, 1)));
+    if (request &&
+        store__first(s, c, &row,
+                     "SELECT count(CASE WHEN n > 0 THEN 1 END), count(lease_until), count(CASE WHEN n < 0 THEN 1 END)"
+                     " FROM tasks WHERE job_id = ?1",
+                     "s", id) == STORE_OK) {
+        int64_t parts = sql_int64(row, 0), left = sql_int64(row, 1), collecting = sql_int64(row, 2);
+        if (parts + collecting > 0)
+            json_object_set_new(request, "tasks",
+                                json_pack("{s:I, s:I, s:o*}", "parts", (json_int_t)parts, "left", (json_int_t)left,
+                                          "collecting", collecting ? json_integer(collecting) : NULL));
         sql_reset(row);
     }
     if (request && s->task_bytes > 0) json_object_set_new(request, "task_bytes", json_integer(s->task_bytes));

@@ -17,8 +17,9 @@
 struct store_claim {
     char id[STORE_ID_SIZE];
     int64_t epoch;
-    int attempt;     /* 1 for the first */
-    int part, parts; /* a task: this part of the job alone; 0: the job */
+    int attempt; /* 1 for the first */
+    int part,
+        parts; /* a task: this part of the job alone; 0: the job. part < 0: part -part of what is collected first */
 };
 
 void store_set_lease(struct store *store, int seconds); /* before any claim */
@@ -41,7 +42,10 @@ enum store_result store_claim_suited(struct store *store, const char *worker, in
  * functions for jobs. The transaction that ends the last task makes the job itself wait again: who claims it then puts
  * the parts together. A task's claim holds while its job is in parts, and no longer.
  *
- * store_split: the claim is over with it, and not counted as an attempt. A job that was divided before keeps its tasks.
+ * A job has two kinds of tasks, one after the other: those that collect something over a text first (parts < 0: -parts of them), where there
+ * is such a thing, and those that make its outputs. Who claims it between the two divides it once more.
+ *
+ * store_split: the claim is over with it, and not counted as an attempt. A job that was divided so before keeps its tasks.
  * store_task_done: NOT_FOUND: the claim is no task's. Said twice it is as said once.
  */
 enum { STORE_MOST_PARTS = 10000 };

@@ -3,7 +3,8 @@
  * its own at the end of the list.
  *
  * jobs.lease_until has these meanings, with one index: 0 waits, > 0 runs until then, NULL has ended, STORE__IN_PARTS: nobody has
- * it, and its tasks are what is to be done. tasks.lease_until: the same without the last. An epoch is one of the job's or of one
+ * it, and its tasks are what is to be done. tasks.lease_until: the same without the last. tasks.n is -1, -2 … of those that collect something
+ * first. An epoch is one of the job's or of one
  * of its tasks, never of two.
  */
 #include "service/store/sql.h"

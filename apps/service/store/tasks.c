@@ -7,6 +7,10 @@
 #define OF_JOB_IN_PARTS " AND EXISTS(SELECT 1 FROM jobs WHERE id = ?1 AND lease_until = " STORE__IN_PARTS ")"
 #define MINE " WHERE job_id = ?1 AND epoch = ?2 AND lease_until > 0" OF_JOB_IN_PARTS
 
+/* Tasks of a kind; ?2 is there for number(). */
+#define COUNT_MAKING "SELECT count(*) FROM tasks WHERE job_id = ?1 AND ?2 > 0 AND n > 0"
+#define COUNT_COLLECTING "SELECT count(*) FROM tasks WHERE job_id = ?1 AND ?2 > 0 AND n < 0"
+
 static enum store_result changed_or_conflict(enum store_result result, int changed)
 {
     return result == STORE_OK && !changed ? STORE_CONFLICT : result;
@@ -33,7 +37,7 @@ enum store_result store__task_next(struct store *s, bool (*fits)(void *ctx, stru
         "SELECT jobs.id, jobs.epoch, tasks.attempt, cancel_requested, source_type, requested, gguf_quant_types, config, options,"
         " estimated_disk_gb, priority, 1, n, parts FROM tasks JOIN jobs ON jobs.id = tasks.job_id WHERE"
         " tasks.lease_until IS NOT NULL AND tasks.lease_until <= ?1 AND jobs.lease_until = " STORE__IN_PARTS
-        " ORDER BY priority DESC, jobs.id, n LIMIT 300",
+        " ORDER BY priority DESC, jobs.id, abs(n) LIMIT 300",
         "i", s->now(s->now_ctx));
     while (result == STORE_OK && !fits(ctx, *row))
         result = store__next(s, &s->writer, *row);
@@ -80,10 +84,11 @@ enum store_result store__task_holds(struct store *s, const struct store_claim *c
 static enum store_result add_tasks(struct store *s, const char *id, int parts)
 {
     enum store_result result = STORE_OK;
-    for (int n = 1; n <= parts && result == STORE_OK; n++)
+    int sign = parts < 0 ? -1 : 1;
+    for (int n = 1; n <= sign * parts && result == STORE_OK; n++)
         result =
             store__run(s, &s->writer, NULL, "INSERT INTO tasks(job_id, n, parts, lease_until) VALUES(?1, ?2, ?3, 0)",
-                       "sii", id, (int64_t)n, (int64_t)parts);
+                       "sii", id, (int64_t)(sign * n), (int64_t)(sign * parts));
     return result;
 }
 
@@ -99,35 +104,43 @@ static enum store_result park(struct store *s, const struct store_claim *c)
     return changed_or_conflict(result, changed);
 }
 
-/* The last one: the job waits for who puts its parts together. */
+enum { COLLECTED = 40, MADE = 90 }; /* per cent, when all of a kind are done */
+
+/* The last one: the job waits for who puts its parts together, or divides it once more. */
 static enum store_result count_down(struct store *s, const struct store_claim *c)
 {
-    int64_t left, parts;
+    int64_t left, parts, collecting;
     char text[80];
     enum store_result result = number(s, "SELECT count(lease_until) FROM tasks WHERE job_id = ?1 AND ?2 > 0", c, &left);
-    if (result == STORE_OK) result = number(s, "SELECT count(*) FROM tasks WHERE job_id = ?1 AND ?2 > 0", c, &parts);
+    if (result == STORE_OK) result = number(s, COUNT_MAKING, c, &parts);
+    if (result == STORE_OK) result = number(s, COUNT_COLLECTING, c, &collecting);
     if (result != STORE_OK) return result;
-    snprintf(text, sizeof text, "in parts: %d of %d are done", (int)(parts - left), (int)parts);
+    double from = parts && collecting ? COLLECTED : 0, to = parts ? MADE : COLLECTED;
+    bool makes = parts > 0;
+    if (!makes) parts = collecting;
+    snprintf(text, sizeof text, "%s: %d of %d are done", makes ? "in parts" : "calibrating in parts",
+             (int)(parts - left), (int)parts);
     if (left > 0)
         return store__run(
             s, &s->writer, NULL,
             "UPDATE jobs SET current_step = ?2, progress = CASE WHEN ?3 > progress THEN ?3 ELSE progress END"
             " WHERE id = ?1",
-            "ssd", c->id, text, 90.0 * (double)(parts - left) / (double)parts);
+            "ssd", c->id, text, from + (to - from) * (double)(parts - left) / (double)parts);
     return store__run(s, &s->writer, NULL,
-                      "UPDATE jobs SET status = 'queued', step = NULL, current_step = 'waiting to be put together',"
+                      "UPDATE jobs SET status = 'queued', step = NULL, current_step = ?2,"
                       " lease_until = 0 WHERE id = ?1 AND lease_until = " STORE__IN_PARTS,
-                      "s", c->id);
+                      "ss", c->id, makes ? "waiting to be put together" : "waiting to be divided");
 }
 
 enum store_result store_split(struct store *s, const struct store_claim *c, int parts)
 {
     int64_t known = 0;
-    if (parts < 2 || parts > STORE_MOST_PARTS) return STORE_FAILED;
+    int n = parts < 0 ? -parts : parts;
+    if (n < 2 || n > STORE_MOST_PARTS) return STORE_FAILED;
     enum store_result result = store__begin(s);
     if (result != STORE_OK) return result;
     result = park(s, c);
-    if (result == STORE_OK) result = number(s, "SELECT count(*) FROM tasks WHERE job_id = ?1 AND ?2 > 0", c, &known);
+    if (result == STORE_OK) result = number(s, parts < 0 ? COUNT_COLLECTING : COUNT_MAKING, c, &known);
     if (result == STORE_OK && known == 0) result = add_tasks(s, c->id, parts);
     if (result == STORE_OK && known > 0) /* divided before, by an attempt whose job was retried: nobody has them now */
         result = store__run(s, &s->writer, NULL,

@@ -82,6 +82,7 @@ static bool take_task(struct far *f, const json_t *task, struct store_claim *cla
                                   .parts = (int)json_integer_value(json_object_get(task, "parts")),
                                   .epoch = json_integer_value(json_object_get(task, "epoch")),
                                   .attempt = (int)json_integer_value(json_object_get(task, "attempt"))};
+    if (json_is_true(json_object_get(task, "collects"))) claim->part = -claim->part;
     /* the id names a folder here */
     bool sane = id && strlen(id) == STORE_ID_SIZE - 1 && strspn(id, "0123456789abcdef") == STORE_ID_SIZE - 1 &&
                 claim->epoch > 0 && json_is_object(request) && json_is_string(json_object_get(request, "source_model"));
@@ -330,7 +331,9 @@ static enum store_result finish(struct worker_link *link, const struct store_cla
 
 static enum store_result split(struct worker_link *link, const struct store_claim *claim, int parts)
 {
-    return finish(link, claim, json_pack("{s:s, s:i}", "status", "split", "parts", parts));
+    return finish(link, claim,
+                  json_pack("{s:s, s:i, s:o*}", "status", "split", "parts", abs(parts), "collects",
+                            parts < 0 ? json_true() : NULL));
 }
 
 static enum store_result part_done(struct worker_link *link, const struct store_claim *claim)
