@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TRIES = 4, AHEAD = 2048 };
+enum { TRIES = 4, AHEAD = 4096 };
 
 static const size_t MOST = (size_t)1 << 30;
 

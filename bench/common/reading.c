@@ -20,7 +20,8 @@ static double wall_seconds(void)
 static inline void read_step(const uint8_t *from, int ahead, lane sums[4])
 {
     for (int i = 0; i < STEP && ahead; i += 64)
-        __builtin_prefetch(from + ahead + i);
+        __builtin_prefetch(from + ahead + i, 0,
+                           2); /* to the second cache: more are under way than the first may have */
     for (int i = 0; i < STEP; i += 64)
         for (int j = 0; j < 4; j++) {
             lane v;
