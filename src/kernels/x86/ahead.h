@@ -4,15 +4,13 @@
 
 #include "kernels/codec.h"
 
-#include <xmmintrin.h>
-
 /* What lies `ahead` bytes behind the `size` bytes at hand, to the second cache; ahead is ht__cpu_row_ahead(). Inlined: for gcc 12 a
  * function that only fetches has no effect, and it drops the calls. */
 static inline __attribute__((always_inline)) void fetch_behind(const uint8_t *at, size_t size, size_t ahead)
 {
     if (ahead == 0) return;
     for (size_t i = 0; i < size; i += 64)
-        _mm_prefetch((const char *)at + ahead + i, _MM_HINT_T1);
+        __builtin_prefetch(at + ahead + i, 0, 2);
 }
 
 #endif
