@@ -23,6 +23,8 @@ ht__vector_fn *ht__vector_avx512(const struct ht__codec *codec);
 #elif defined(__aarch64__) && !defined(HT_SCALAR_ALONE)
 extern const struct ht__ops ht__ops_neon;
 ht__matmul8_fn *ht__matmul8_neon(const struct ht__codec *codec);
+ht__matmul8_fn *
+ht__matmul8_i8mm(const struct ht__codec *codec); /* where there are products of matrices of bytes, too */
 ht__vector_fn *ht__vector_neon(const struct ht__codec *codec);
 typedef void ht__rows8_fn(const struct ht__matmul_weights *w, const struct ht__activations *x, float *y);
 #endif
