@@ -309,7 +309,9 @@ static float fit_m(const float *x, const float *importance, float sigma2, const 
             }
         }
     }
-    return q2 > 0 ? qx / q2 : d;
+    const float overflowed = ht__f32_from_bits(0xffc00000u); /* as x86 makes it: ARM's has the other sign */
+    if (q2 > 0) d = qx / q2;
+    return d == d ? d : overflowed;
 }
 
 bool ht__iq1_m_codes(const struct ht__iq1_block *blocks, int codes[16], float *d)
