@@ -74,17 +74,24 @@ static void take(struct candidate *k, struct statement *row)
     k->priority = sql_int64(row, 10);
 }
 
+#define JOBS_THAT_WAIT                                                                                                 \
+    "SELECT id, epoch, attempt, cancel_requested, source_type, requested, gguf_quant_types, config, options,"          \
+    " estimated_disk_gb, priority, EXISTS(SELECT 1 FROM tasks WHERE job_id = id) FROM jobs"                            \
+    " WHERE lease_until IS NOT NULL AND lease_until <= ?1 ORDER BY priority DESC, id LIMIT "
+
+/* Most workers take the first: only who finds nothing there has the long list, which PostgreSQL sends whole. */
 static void look_for_job(struct store *s, struct taste *taste, struct candidate *k)
 {
+    static const char *const lists[] = {JOBS_THAT_WAIT "4", JOBS_THAT_WAIT "300"};
     struct statement *row;
-    k->found =
-        store__first(s, &s->writer, &row,
-                     "SELECT id, epoch, attempt, cancel_requested, source_type, requested, gguf_quant_types, config,"
-                     " options, estimated_disk_gb, priority, EXISTS(SELECT 1 FROM tasks WHERE job_id = id) FROM jobs"
-                     " WHERE lease_until IS NOT NULL AND lease_until <= ?1 ORDER BY priority DESC, id LIMIT 300",
-                     "i", s->now(s->now_ctx));
-    while (k->found == STORE_OK && !suits(taste, row))
-        k->found = store__next(s, &s->writer, row);
+    bool any = true;
+    k->found = STORE_NOT_FOUND;
+    for (int i = 0; i < 2 && any && k->found == STORE_NOT_FOUND; i++) {
+        k->found = store__first(s, &s->writer, &row, lists[i], "i", s->now(s->now_ctx));
+        any = k->found == STORE_OK;
+        while (k->found == STORE_OK && !suits(taste, row))
+            k->found = store__next(s, &s->writer, row);
+    }
     if (k->found != STORE_OK) return;
     take(k, row);
     sql_reset(row);
@@ -212,11 +219,13 @@ bool store_claim_completed(struct store *s, const struct store_claim *claim)
     return find(s, "SELECT 1 FROM jobs WHERE id = ?1 AND epoch = ?2 AND status = 'completed'", claim) == STORE_OK;
 }
 
+/* On PostgreSQL it is not waited for until it lies on the disk: when that crashes, the lease is as it was a moment before, and
+ * who claims the job then has a later epoch. The disk's syncs are left to what must not be lost. */
 enum store_result store_heartbeat(struct store *s, const struct store_claim *c, bool *cancel)
 {
     struct statement *row;
     *cancel = false;
-    enum store_result result = store__begin(s);
+    enum store_result result = store__begin_beat(s);
     if (result != STORE_OK) return result;
     result = store__first(s, &s->writer, &row, "UPDATE jobs SET lease_until = ?3" MINE " RETURNING cancel_requested",
                           "sii", c->id, c->epoch, lease(s));

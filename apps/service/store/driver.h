@@ -23,6 +23,9 @@ struct statement {
 struct sql_driver {
     const char *name;
     const char *begin_write, *begin_read; /* the first keeps other writers out until the end */
+    const char *begin_beat;               /* a write that a crash of the database may take back: see store_heartbeat */
+    /* The database's own clock in milliseconds, where several services share it; false: it does not answer. */
+    bool (*clock)(struct connection *c, int64_t *now);
     /* NULL: it failed, see failure. */
     struct statement *(*prepare)(struct connection *c, const char *sql);
     void (*finalize)(struct statement *s);

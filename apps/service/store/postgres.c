@@ -355,6 +355,22 @@ static int changed(struct statement *s)
 
 /* ---- connections ---- */
 
+/* One message and its answer: this is asked with each claim and heartbeat. */
+static bool database_clock(struct connection *c, int64_t *now)
+{
+    static const char sql[] = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+    PGresult *r = pq.PQexec(of(c), sql);
+    if (!is_well(r) && pq.PQstatus(of(c)) != CONNECTION_OK) { /* it had broken, unseen until now */
+        pq.PQclear(r);
+        connect_anew(c);
+        r = pq.PQexec(of(c), sql);
+    }
+    bool told = is_well(r) && pq.PQntuples(r) == 1;
+    if (told) *now = strtoll(pq.PQgetvalue(r, 0, 0), NULL, 10);
+    pq.PQclear(r);
+    return told;
+}
+
 static bool in_transaction(struct connection *c)
 {
     PGTransactionStatusType status = pq.PQtransactionStatus(of(c));
@@ -398,6 +414,9 @@ static void disconnect(struct connection *c)
 
 const struct sql_driver store__postgres = {.name = "postgresql",
                                            .begin_write = "BEGIN; SELECT pg_advisory_xact_lock(1214344814)",
+                                           .begin_beat = "BEGIN; SET LOCAL synchronous_commit = off;"
+                                                         " SELECT pg_advisory_xact_lock(1214344814)",
+                                           .clock = database_clock,
                                            .begin_read = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
                                            .prepare = prepare,
                                            .finalize = finalize,

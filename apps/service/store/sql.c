@@ -155,15 +155,25 @@ static void note_write(struct store *s, enum store_result result)
         atomic_store(&s->latest_write, (int)result);
 }
 
-enum store_result store__begin(struct store *s)
+static enum store_result begin(struct store *s, const char *how)
 {
     if (atomic_load(&s->damaged)) return store__failed(s, STORE_DAMAGED, "the database is damaged");
     if (!store__is_there(s)) return store__failed(s, STORE_GONE, "the data folder was removed or replaced");
     pthread_mutex_lock(&s->writing);
-    enum store_result result = store__run(s, &s->writer, NULL, s->driver->begin_write, "");
+    enum store_result result = store__run(s, &s->writer, NULL, how, "");
     if (result != STORE_OK) note_write(s, result);
     if (result != STORE_OK) pthread_mutex_unlock(&s->writing);
     return result;
+}
+
+enum store_result store__begin(struct store *s)
+{
+    return begin(s, s->driver->begin_write);
+}
+
+enum store_result store__begin_beat(struct store *s)
+{
+    return begin(s, s->driver->begin_beat);
 }
 
 /* Some failures (a full disk, memory) make SQLite roll back by itself: ROLLBACK then has nothing to do. */

@@ -85,6 +85,8 @@ enum store_result store__next(struct store *s, struct connection *c, struct stat
 
 /* Takes the writer and begins. On OK, store__end must follow. */
 enum store_result store__begin(struct store *s);
+/* The same for a heartbeat: the crash of a database that is shared may take it back, and then ends a lease a second early. */
+enum store_result store__begin_beat(struct store *s);
 /* Commits when result is OK, rolls back otherwise; gives the writer back. The final result. */
 enum store_result store__end(struct store *s, enum store_result result);
 

@@ -184,6 +184,7 @@ static void disconnect(struct connection *c)
 
 const struct sql_driver store__sqlite = {.name = "sqlite",
                                          .begin_write = "BEGIN IMMEDIATE",
+                                         .begin_beat = "BEGIN IMMEDIATE",
                                          .begin_read = "BEGIN",
                                          .prepare = prepare,
                                          .finalize = finalize,

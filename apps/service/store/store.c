@@ -202,18 +202,9 @@ static enum store_result mark(struct store *s, int64_t clean)
 static int64_t shared(void *ctx)
 {
     struct store *s = ctx;
-    struct statement *row;
     pthread_mutex_lock(&s->telling);
     int64_t now = s->told;
-    enum store_result result = store__run(s, &s->clock, NULL, s->driver->begin_read, "");
-    if (result == STORE_OK)
-        result = store__first(s, &s->clock, &row, "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", "");
-    if (result == STORE_OK) {
-        now = sql_int64(row, 0);
-        sql_reset(row);
-    }
-    if (s->driver->in_transaction(&s->clock)) store__run(s, &s->clock, NULL, "COMMIT", "");
-    if (now > s->told) s->told = now; /* a clock that goes back ends no lease early */
+    if (s->driver->clock(&s->clock, &now) && now > s->told) s->told = now; /* one that goes back ends no lease early */
     now = s->told;
     pthread_mutex_unlock(&s->telling);
     return now;

@@ -29,18 +29,25 @@ static enum store_result number(struct store *s, const char *sql, const struct s
 
 /* ---- claims ---- */
 
+#define TASKS_THAT_WAIT                                                                                                \
+    "SELECT jobs.id, jobs.epoch, tasks.attempt, cancel_requested, source_type, requested, gguf_quant_types, config,"   \
+    " options, estimated_disk_gb, priority, 1, n, parts FROM tasks JOIN jobs ON jobs.id = tasks.job_id WHERE"          \
+    " tasks.lease_until IS NOT NULL AND tasks.lease_until <= ?1 AND jobs.lease_until = " STORE__IN_PARTS               \
+    " ORDER BY priority DESC, jobs.id, abs(n) LIMIT "
+
+/* A short list first: see look_for_job. */
 enum store_result store__task_next(struct store *s, bool (*fits)(void *ctx, struct statement *row), void *ctx,
                                    struct statement **row)
 {
-    enum store_result result = store__first(
-        s, &s->writer, row,
-        "SELECT jobs.id, jobs.epoch, tasks.attempt, cancel_requested, source_type, requested, gguf_quant_types, config, options,"
-        " estimated_disk_gb, priority, 1, n, parts FROM tasks JOIN jobs ON jobs.id = tasks.job_id WHERE"
-        " tasks.lease_until IS NOT NULL AND tasks.lease_until <= ?1 AND jobs.lease_until = " STORE__IN_PARTS
-        " ORDER BY priority DESC, jobs.id, abs(n) LIMIT 300",
-        "i", s->now(s->now_ctx));
-    while (result == STORE_OK && !fits(ctx, *row))
-        result = store__next(s, &s->writer, *row);
+    static const char *const lists[] = {TASKS_THAT_WAIT "4", TASKS_THAT_WAIT "300"};
+    enum store_result result = STORE_NOT_FOUND;
+    bool any = true;
+    for (int i = 0; i < 2 && any && result == STORE_NOT_FOUND; i++) {
+        result = store__first(s, &s->writer, row, lists[i], "i", s->now(s->now_ctx));
+        any = result == STORE_OK;
+        while (result == STORE_OK && !fits(ctx, *row))
+            result = store__next(s, &s->writer, *row);
+    }
     return result;
 }
 
