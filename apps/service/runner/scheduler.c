@@ -262,9 +262,18 @@ enum store_result scheduler_delete(struct scheduler *s, const char *id)
     return STORE_OK;
 }
 
+/* A job that has ended in the store is what the store says, though its run may not have put everything away yet. */
+static bool has_ended(const json_t *job)
+{
+    const char *status = json_string_value(json_object_get(job, "status"));
+    return status &&
+           (strcmp(status, "completed") == 0 || strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0);
+}
+
 static void add_live(struct scheduler *s, json_t *job)
 {
     const char *id = json_string_value(json_object_get(job, "id"));
+    if (has_ended(job)) return;
     for (struct run *run = s->runs; run && id; run = run->next)
         if (strcmp(run->claim.id, id) == 0) run__add_live(run, job);
     if (s->remote && id) remote__add_live(s->remote, job);
