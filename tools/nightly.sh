@@ -38,6 +38,7 @@ part kills python3 tests/server/test_runner.py "$build/tests/worker" "$build/hal
 part power python3 tests/server/test_runner.py "$build/tests/worker" "$build/halftone" examples/model power_failed \
     --kills 300 --kill-at "$build/tests/libkill_at.so" --unsynced "$build/tests/libunsynced.so"
 part faults env HALFTONE="$build/halftone" python3 -W ignore tests/server/campaign.py --runs 500 --first "$(date +%y%j)000"
+part simulated env HT_SIM_SEEDS=2500 "$build/tests/test_sim" # ten million events
 part soak env HALFTONE="$build/halftone" python3 -W ignore tests/server/soak.py --seconds 600
 part served env HALFTONE="$build/halftone" python3 -W ignore tests/server/soak_served.py
 part thorough env HT_EFFORT=2 meson test -C "$build" --no-rebuild --print-errorlogs -t 100 -q \

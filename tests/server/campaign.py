@@ -249,11 +249,15 @@ class Run:
                         self.start(name)
             time.sleep(0.1)
 
-    def end(self, name, how):
+    def leave(self, name, how):
         """It stays away until it is wanted again."""
         with self.lock:
             self.wanted.discard(name)
-        return self.processes[name].end(how)
+        self.processes[name].signal(how)
+
+    def end(self, name, how):
+        self.leave(name, how)
+        return self.processes[name].process.wait(STILL)
 
     def want(self, *names):
         with self.lock:
@@ -467,8 +471,10 @@ class Run:
                 raise AssertionError(f"job{job.number}: {name} was downloaded with other bytes")
 
     def check_events(self):
-        ends = {job.id: self.job(job)["status"] for job in self.jobs}
-        self.until(lambda: all(self.listener.known.get(id) == status for id, status in ends.items()), "the listener knows every end")
+        try:
+            self.until(lambda: all(self.listener.known.get(job.id) == self.job(job)["status"] for job in self.jobs), "the listener knows every end")
+        except AssertionError as why:
+            raise AssertionError(f"{why}: it knows {self.listener.known}, until event {self.listener.last}")
         if self.listener.faults:
             raise AssertionError(self.listener.faults)
 

@@ -139,10 +139,6 @@ class Process:
             except OSError:
                 pass
 
-    def end(self, how):
-        self.signal(how)
-        return self.process.wait(STILL) if self.process else 0
-
     def said(self, *words):
         """In all its lives."""
         return self.said_since(0, words)
