@@ -241,7 +241,8 @@ void run__job(struct scheduler *s, const struct store_claim *claim)
     run__end(run);
     clean_up(run);
     delist(run);
-    if (!run->lost) run__refresh(run);
+    /* a heartbeat after the commit finds no claim, and calls it lost: the end is told all the same */
+    if (!run->lost || run->published) run__refresh(run);
     s->link->operations->finished(s->link, claim);
     if (s->settings.on_work) s->settings.on_work(s->settings.work_ctx); /* others may wait for what it held up */
     free_run(run);
