@@ -7,9 +7,14 @@ cd "$(dirname "$0")/../.."
 clean_up() { mountpoint -q "$work/small" && umount "$work/small"; rm -rf "$work"; }
 
 # several outputs in one pass are the same as one by one, at every CPU level and number of threads
+levels="scalar avx2 avx512" others=neon
+[ "$(uname -m)" = aarch64 ] && levels=scalar others=avx2
+grep -q asimddp /proc/cpuinfo && levels="scalar neon"
+expect "a level of other processors" 2 "$halftone" quantize $model -t Q8_0 --cpu $others -o "$work/other"
+holds "is refused by name" grep -q "this machine cannot run $others" "$work/err"
 expect "three types" 0 "$halftone" quantize $model -t Q4_K_M,Q5_K_M,Q8_0 -o "$work/three"
 for type in Q4_K_M Q5_K_M Q8_0; do
-    for level in scalar avx2 avx512; do
+    for level in $levels; do
         [ $level = avx512 ] && ! grep -q avx512_vbmi2 /proc/cpuinfo && continue
         expect "$type at $level" 0 "$halftone" quantize $model -t $type --cpu $level --threads 1 -o "$work/one" --overwrite
         holds "$type at $level has the same bytes" cmp "$work/one/model-$type.gguf" "$work/three/model-$type.gguf"
