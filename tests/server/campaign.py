@@ -219,6 +219,7 @@ class Run:
         self.want("service0")
         until(lambda: self.answers(0))  # the tables are made by one
         self.want(*self.processes)
+        until(lambda: all(p.process for p in self.processes.values()))  # faults befall what there is
 
     def set_up_worker(self, i, arguments, environment):
         folder = os.path.join(self.folder, f"worker{i}")
@@ -426,7 +427,7 @@ class Run:
         self.note(f"job{job.number} failed: {now['error']} ({now['error_advice']})")
         ends = [f for f in self.plan.faults if f.kind not in ("flush", "redis-kill", "redis-stop")]
         used_up = f"{MOST_ATTEMPTS} attempts" in (now["error"] or "") and len(ends) * (self.plan.services + self.plan.workers) >= MOST_ATTEMPTS
-        full = any(f.kind == "full" for f in self.plan.faults) and "space" in (now["error"] or "") + (now["error_advice"] or "")
+        full = any(f.kind == "full" for f in self.plan.faults) and any(word in (now["error"] or "") + (now["error_advice"] or "") for word in ("space", " is free"))
         if job.retries > 3 or not (used_up or full):
             raise AssertionError(f"job{job.number} failed for no reason that it was given: {now['error']} ({now['error_advice']})")
 
