@@ -5,7 +5,9 @@
  * in parts. A reference model of what must hold runs along, and every answer of the store is held against it:
  *
  *   P1 an accepted job stays known; P2 attempts are bounded; P3 one publication a job, whole, of what was made; P4 a stale
- *   claim changes nothing; P5 what was cancelled is not published; and when faults end, every job ends.
+ *   claim changes nothing; P5 what was cancelled is not published; P6 ids of events grow, and whoever listens, or comes back with
+ *   the last id that it heard, knows which jobs have ended; and when faults end, every job ends. All of it is compared after each
+ *   event. P7, the loss of Redis, takes a real one: tests/server/campaign.py.
  *
  * HT_SIM_SEEDS=N runs N seeds, HT_SIM_SEED=S only that one, HT_SIM_TRACE=1 prints its events; a seed replays exactly.
  */
@@ -18,6 +20,7 @@
 #include "lib/effort.h"
 #include "lib/store_place.h"
 #include "service/artifacts/dir.h"
+#include "service/events/events.h"
 #include "service/store/claims.h"
 
 #include <stdio.h>
@@ -25,7 +28,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { JOBS = 16, WORKERS = 6, PARTS = 5, ATTEMPTS = 4, QUEUED_EVENTS = 256, FOLDERS = 4096 };
+enum { JOBS = 16, WORKERS = 6, PARTS = 5, ATTEMPTS = 4, QUEUED_EVENTS = 256, FOLDERS = 4096, LISTENERS = 3 };
 enum { LEASE = LEASE_SECONDS * 1000, BEAT = LEASE / 3, SILENCE = LEASE * 2 / 3, PATIENCE = 5000 };
 
 enum state { WAITING, RUNNING, IN_PARTS, COMPLETED, FAILED, CANCELLED };
@@ -59,11 +62,11 @@ struct folder {
 enum kind { CLAIM, BEATS, SPLIT, DONE, PUBLISH, GIVE_BACK, FAIL, DROP };
 static const char *const kinds[] = {"claim", "beat", "split", "done", "publish", "give back", "fail", "drop"};
 
-enum event { TO_SERVER, TO_WORKER, WORK, TICK, WAKE };
+enum occasion { TO_SERVER, TO_WORKER, WORK, TICK, WAKE };
 struct happening {
     int64_t at;
     uint64_t order;
-    enum event event;
+    enum occasion event;
     int worker;
     unsigned life; /* of the worker or server that it is for */
     enum kind kind;
@@ -81,9 +84,20 @@ struct worker {
     unsigned finished;
 };
 
+/* Somebody's page: what it was told of the jobs. */
+struct listener {
+    struct world *w;
+    struct events_subscription *subscription; /* NULL: the connection is lost */
+    uint64_t last;                            /* the id heard last; 0: none yet */
+    enum state knows[JOBS];
+};
+
 struct world {
     char folder[64];
     struct store *store; /* NULL: the server is down */
+    struct events *told;
+    struct listener listeners[LISTENERS];
+    bool dying; /* between a commit and the event that would have told of it */
     uint64_t random, order, digest;
     unsigned seed, life;
     int64_t now;
@@ -232,10 +246,70 @@ static struct held *next_claim(struct world *w, int *job, int *part)
     return NULL;
 }
 
+/* ---- who listens ---- */
+
+/* The list, read anew: all that is true now. */
+static void read_list(struct listener *l)
+{
+    for (int i = 0; i < l->w->n_jobs; i++)
+        l->knows[i] = l->w->jobs[i].whole.state;
+}
+
+static void hear_event(void *ctx, const struct event *event)
+{
+    struct listener *l = ctx;
+    bool resync = strcmp(event->kind, "resync") == 0;
+    if (event->id < l->last || (!resync && event->id == l->last))
+        broken(l->w, "an event's id is not larger than the last");
+    l->last = event->id;
+    if (resync) {
+        read_list(l);
+        return;
+    }
+    for (int state = WAITING; state <= CANCELLED; state++)
+        if (strstr(event->data, names[state])) l->knows[index_of(l->w, event->job_id)] = (enum state)state;
+}
+
+static void hang_up(struct world *w, struct listener *l)
+{
+    events_unsubscribe(w->told, l->subscription);
+    l->subscription = NULL;
+}
+
+/* Comes back with the id that it heard last; the first time it reads the list. */
+static void call(struct world *w, struct listener *l)
+{
+    bool first = l->last == 0;
+    l->w = w;
+    l->subscription = events_subscribe(w->told, NULL, l->last, hear_event, l);
+    if (!l->subscription) broken(w, "nobody can listen");
+    if (first) l->last = events_latest(w->told);
+    if (first) read_list(l);
+}
+
+/* What the service says when a job has ended, or waits anew: unless it dies just now. */
+static void tell(struct world *w, int job)
+{
+    if (!w->dying) w->dying = chance(w, 20);
+    if (!w->dying)
+        events_publish(w->told, "job", w->jobs[job].id, json_pack("{s:s}", "status", names[w->jobs[job].whole.state]));
+}
+
+static void check_listeners(struct world *w)
+{
+    for (int i = 0; i < LISTENERS; i++)
+        for (int j = 0; j < w->n_jobs && w->listeners[i].subscription; j++) {
+            enum state state = w->jobs[j].whole.state;
+            if (state >= COMPLETED && w->listeners[i].knows[j] != state)
+                broken(w, "a listener was not told that job %d is %s", j, names[state]);
+        }
+}
+
 static void job_ends(struct world *w, int job, enum state state)
 {
     w->jobs[job].whole.state = state;
     remove_folders(w, job, 0);
+    tell(w, job);
     if (state != CANCELLED) return;
     w->jobs[job].divided = w->jobs[job].placed = false;
 }
@@ -247,13 +321,24 @@ static void open_store(struct world *w)
     char why[300];
     if (!store_place_open(w->folder, &w->store, why, sizeof why)) broken(w, "%s", why);
     store_set_clock(w->store, clock_of, w);
+    w->told = events_open(w->store);
+    if (!w->told) broken(w, "no ids for events");
     w->life++;
+}
+
+static void close_store(struct world *w)
+{
+    for (int i = 0; i < LISTENERS; i++)
+        if (w->listeners[i].subscription) hang_up(w, &w->listeners[i]);
+    events_close(&w->told);
+    store_close(&w->store);
+    w->dying = false;
 }
 
 /* A crash: what is not committed is gone; workers elsewhere get a fresh lease, by the clock that is set now. */
 static void restart_server(struct world *w)
 {
-    store_close(&w->store);
+    close_store(w);
     open_store(w);
     for (int i = 0; i < w->n_jobs; i++) {
         struct job *j = &w->jobs[i];
@@ -560,6 +645,7 @@ static void user(struct world *w)
         j->whole = (struct held){.state = WAITING};
         j->cancel = false;
         j->epoch++;
+        tell(w, job);
     }
 }
 
@@ -604,7 +690,25 @@ static void check_folders(struct world *w)
     }
 }
 
+static void check(struct world *w)
+{
+    compare(w);
+    check_folders(w);
+    check_listeners(w);
+}
+
 /* ---- a run ---- */
+
+/* Connections come and go. */
+static void come_and_go(struct world *w)
+{
+    struct listener *l = &w->listeners[roll(w, LISTENERS)];
+    if (!chance(w, 25)) return;
+    if (l->subscription)
+        hang_up(w, l);
+    else
+        call(w, l);
+}
 
 static void step(struct world *w)
 {
@@ -661,11 +765,15 @@ static uint64_t run_seed(unsigned seed, uint64_t n_events, uint64_t *total)
     while (w->events < n_events) {
         step(w);
         if (roll(w, 60) == 0) misfortune(w);
-        if (w->events % 64 == 0) compare(w), check_folders(w);
+        if (w->dying) w->crashes++, restart_server(w);
+        come_and_go(w);
+        check(w);
     }
     w->calm = true; /* nothing goes wrong any more: every job ends, within the attempts that it has left */
     memset(w->cut, 0, sizeof w->cut);
-    for (int64_t end = w->now + 400LL * LEASE; !all_ended(w) && w->now < end;)
+    for (int i = 0; i < LISTENERS; i++)
+        if (!w->listeners[i].subscription) call(w, &w->listeners[i]);
+    for (int64_t end = w->now + 400LL * LEASE; !all_ended(w) && w->now < end; check(w))
         step(w);
     for (int i = 0; i < w->n_jobs && !all_ended(w); i++)
         if (w->jobs[i].whole.state < COMPLETED)
@@ -674,11 +782,10 @@ static uint64_t run_seed(unsigned seed, uint64_t n_events, uint64_t *total)
     if (!all_ended(w)) broken(w, "a job does not end though nothing goes wrong any more");
     for (int64_t end = w->now + 8LL * LEASE; w->now < end;)
         step(w); /* zombies hear of it */
-    compare(w);
-    check_folders(w);
+    check(w);
     *total += w->events;
     uint64_t digest = w->digest;
-    store_close(&w->store);
+    close_store(w);
     dir_remove(w->folder);
     free(w);
     return digest;
