@@ -57,6 +57,7 @@ struct folder {
     int job;
     int64_t epoch;
     unsigned finished;
+    bool left; /* its process is gone: where the job has ended, the service takes it away when it starts */
 };
 
 enum kind { CLAIM, BEATS, SPLIT, DONE, PUBLISH, GIVE_BACK, FAIL, DROP };
@@ -342,6 +343,7 @@ static void restart_server(struct world *w)
     open_store(w);
     for (int i = 0; i < w->n_jobs; i++) {
         struct job *j = &w->jobs[i];
+        if (j->whole.state >= COMPLETED) remove_folders(w, i, 0);
         for (int t = -1; t < j->parts; t++) {
             struct held *h = t < 0 ? &j->whole : &j->tasks[t];
             struct store_claim c = {.epoch = h->epoch};
@@ -530,6 +532,9 @@ static void forget(struct world *w, int i)
 /* Its process is gone; its files are not. Another begins in its place. */
 static void crash(struct world *w, int i)
 {
+    const struct store_claim *c = &w->workers[i].claim;
+    for (int f = 0; f < w->n_folders; f++)
+        w->folders[f].left |= w->folders[f].epoch == c->epoch && strcmp(w->jobs[w->folders[f].job].id, c->id) == 0;
     w->crashes++;
     forget(w, i);
     w->workers[i].life++;
@@ -683,10 +688,12 @@ static void check_folders(struct world *w)
 {
     for (int i = 0; i < w->n_folders; i++) {
         const struct job *j = &w->jobs[w->folders[i].job];
-        bool owned = j->whole.state < COMPLETED || j->whole.state == FAILED;
+        bool owned = j->whole.state < COMPLETED || j->whole.state == FAILED || w->folders[i].left;
         for (int k = 0; k < WORKERS; k++)
             owned |= w->workers[k].working && w->workers[k].claim.epoch == w->folders[i].epoch;
-        if (!owned) broken(w, "a folder of job %d, which has ended, is nobody's", w->folders[i].job);
+        if (!owned)
+            broken(w, "the folder of epoch %lld of job %d, which has ended, is nobody's",
+                   (long long)w->folders[i].epoch, w->folders[i].job);
     }
 }
 
@@ -782,7 +789,10 @@ static uint64_t run_seed(unsigned seed, uint64_t n_events, uint64_t *total)
     if (!all_ended(w)) broken(w, "a job does not end though nothing goes wrong any more");
     for (int64_t end = w->now + 8LL * LEASE; w->now < end;)
         step(w); /* zombies hear of it */
+    restart_server(w);
     check(w);
+    for (int i = 0; i < w->n_folders; i++)
+        broken(w, "a folder of job %d stays", w->folders[i].job);
     *total += w->events;
     uint64_t digest = w->digest;
     close_store(w);
