@@ -60,6 +60,9 @@ def make_of_files(at):
     yield run("quantize", MODEL, "-t", "Q8_0,Q2_K", "-o", at, "--measure", *few, "--json")
     yield run("quantize", MODEL, "-t", "nf4", "-o", at / "folder", "--json")
     yield run("quantize", MODEL, "-t", "Q8_0", "-o", at / "part", "--part", "1/3", "--json")
+    yield run("quantize", MODEL, "-t", "Q4_0", "-o", at / "collected", "--calibration", "default", "--ctx", 64, "--chunks", 4, "--collect-part", "1/2", "--json")
+    yield run("calibrate", MODEL, "--ctx", 64, "--chunks", 8, "-o", at / "some", "--part", "1/2", "--json")
+    yield run("eval", MODEL, *few, "-o", at / "passes", "--part", "1/1", "--json")
     yield run("quantize", MODEL, "-t", "w4a16:group=32", "-o", at / "rules", "--rule", "attn_v=w8a16", "--skip-modules", "model.layers.3.mlp.up_proj",
               "--json")
     yield run("quantize", MODEL, "-t", "adaptive", "--max-error", "0.087", "-o", at / "ladder", "--json")
