@@ -11,7 +11,6 @@ import filecmp
 import glob
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,12 +19,15 @@ import time
 import machine
 
 
-def lines(process, word):
-    """The first line of a log that has the word."""
-    for line in process.stdout:
-        if word in line:
-            return json.loads(line)
-    sys.exit("the service or its worker ended")
+def port_of(serve, log):
+    """What the first line of the service's log says."""
+    while serve.poll() is None:
+        with open(log) as lines:
+            line = lines.readline()
+        if line.endswith("\n"):
+            return json.loads(line)["port"]
+        time.sleep(0.05)
+    sys.exit("the service ended: " + open(log).read())
 
 
 def begin(told, work):
@@ -33,12 +35,13 @@ def begin(told, work):
     token = subprocess.run([told.halftone, "serve", "--data", data, "--new-token", "bench", "--scope", "admin"],
                            check=True, capture_output=True, text=True).stdout.split()
     token = next(w for w in token if w.startswith("ht_"))
-    log = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    serve = subprocess.Popen([told.halftone, "serve", "--data", data, "--models", os.path.dirname(told.model), "--port", "0", "--workers", "0"], **log)
-    port = lines(serve, '"port"')["port"]
+    with open(f"{work}/log", "w") as log:
+        serve = subprocess.Popen([told.halftone, "serve", "--data", data, "--models", os.path.dirname(told.model), "--port", "0", "--workers", "0"],
+                                 stdout=log, stderr=subprocess.STDOUT)
+    port = port_of(serve, f"{work}/log")
     env = dict(os.environ, HALFTONE_TOKEN=token, HALFTONE_SERVER=f"http://127.0.0.1:{port}")
     worker = subprocess.Popen([told.halftone, "worker", "--artifacts", f"file://{data}", "--models", os.path.dirname(told.model), "--data", f"{work}/w",
-                               "--threads", str(told.threads), "--name", "one"], env=env, **dict(log, stdout=subprocess.DEVNULL))
+                               "--threads", str(told.threads), "--name", "one"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return serve, worker, env, data
 
 
@@ -57,7 +60,7 @@ def main():
     with tempfile.TemporaryDirectory(dir=told.work) as work:
         serve, worker, env, data = begin(told, work)
         try:
-            for i in range(told.rounds):
+            for _ in range(told.rounds):
                 start = time.monotonic()
                 subprocess.run([told.halftone, "quantize", told.model, "-t", told.t, "-o", f"{work}/alone", "--overwrite", "--quiet",
                                 "--threads", str(told.threads)], check=True, stdout=subprocess.DEVNULL)
@@ -72,7 +75,6 @@ def main():
             for p in worker, serve:
                 p.terminate()
                 p.wait()
-            shutil.rmtree(data, ignore_errors=True)
     a, t = min(alone), min(through)
     name = os.path.basename(told.model)
     print(f"{name}, {told.t}: alone {a:.2f} s, through a service and a worker {t:.2f} s, {100 * (t / a - 1):+.1f} %; "
