@@ -598,7 +598,9 @@ static void test_older_database(void **state)
     assert_int_equal(
         sqlite3_exec(
             db,
-            "ALTER TABLE jobs DROP COLUMN requested; DROP TABLE files; DROP TABLE workers; DROP TABLE tasks; PRAGMA user_version=3",
+            "ALTER TABLE jobs DROP COLUMN requested; DROP TABLE files; DROP TABLE workers; DROP TABLE tasks;"
+            "DROP INDEX jobs_queued; DROP INDEX jobs_in_parts; DROP INDEX jobs_leased;"
+            "CREATE INDEX jobs_waiting ON jobs(priority DESC, id) WHERE lease_until IS NOT NULL; PRAGMA user_version=3",
             NULL, NULL, NULL),
         SQLITE_OK);
     sqlite3_close(db);

@@ -5,159 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MINE " WHERE id = ?1 AND epoch = ?2 AND lease_until > 0 AND lease_until < " STORE__IN_PARTS
+/* By the id: "+" keeps both databases from the index of leases, whose plan is good while few run, and stays when many do. */
+#define MINE " WHERE id = ?1 AND epoch = ?2 AND +lease_until > 0 AND +lease_until < " STORE__IN_PARTS
 
 static int64_t lease(struct store *s)
 {
     return s->now(s->now_ctx) + s->lease_ms;
-}
-
-static enum store_result fail_worn_out(struct store *s, const char *id, int attempts)
-{
-    char error[120];
-    snprintf(error, sizeof error,
-             "%d attempts ended without a result: the server, or the whole machine, stopped each time", attempts);
-    enum store_result result =
-        store__run(s, &s->writer, NULL,
-                   "UPDATE jobs SET ended_in = status, status = 'failed', lease_until = NULL, epoch = epoch + 1, "
-                   "completed_at = ?2, error ="
-                   " ?3, error_advice = ?4, current_step = 'failed' WHERE id = ?1",
-                   "siss", id, store__wall(), error,
-                   "See the log for what ran last; a machine that runs out of memory stops like "
-                   "this: give the job a smaller memory"
-                   " limit, then retry.");
-    if (result != STORE_OK) return result;
-    return store__run(s, &s->writer, NULL, "UPDATE outputs SET status = 'failed' WHERE job_id = ?1", "s", id);
-}
-
-static enum store_result claim(struct store *s, const char *worker, const struct store_claim *c)
-{
-    return store__run(s, &s->writer, NULL,
-                      "UPDATE jobs SET status = 'preparing', step = 'prepare', current_step = 'preparing',"
-                      " epoch = ?2, attempt = ?3, worker = ?4, lease_until = ?5, started_at ="
-                      " coalesce(started_at, ?6) WHERE id = ?1",
-                      "siisii", c->id, c->epoch, (int64_t)c->attempt, worker, lease(s), store__wall());
-}
-
-struct taste {
-    store_suits_fn *suits; /* NULL: everything */
-    void *ctx;
-};
-
-static bool suits(void *ctx, struct statement *row)
-{
-    const struct taste *taste = ctx;
-    if (!taste->suits) return true;
-    json_t *job = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "id", store__json_text(row, 0),
-                            "source_type", store__json_text(row, 4), "requested", store__json_parsed(row, 5),
-                            "gguf_quant_types", store__json_parsed(row, 6), "config", store__json_parsed(row, 7),
-                            "options", store__json_parsed(row, 8), "estimated_disk_gb", store__json_number(row, 9),
-                            "cancel", (int)sql_int64(row, 3) != 0, "split", (int)sql_int64(row, 11) != 0);
-    bool taken = job && taste->suits(taste->ctx, job);
-    json_decref(job);
-    return taken;
-}
-
-struct candidate {
-    enum store_result found;
-    struct store_claim claim;
-    int64_t priority;
-    bool cancel;
-};
-
-static void take(struct candidate *k, struct statement *row)
-{
-    snprintf(k->claim.id, sizeof k->claim.id, "%s", store__text(row, 0));
-    k->claim.epoch = sql_int64(row, 1) + 1;
-    k->claim.attempt = (int)sql_int64(row, 2) + 1;
-    k->cancel = (int)sql_int64(row, 3) != 0;
-    k->priority = sql_int64(row, 10);
-}
-
-#define JOBS_THAT_WAIT                                                                                                 \
-    "SELECT id, epoch, attempt, cancel_requested, source_type, requested, gguf_quant_types, config, options,"          \
-    " estimated_disk_gb, priority, EXISTS(SELECT 1 FROM tasks WHERE job_id = id) FROM jobs"                            \
-    " WHERE lease_until IS NOT NULL AND lease_until <= ?1 ORDER BY priority DESC, id LIMIT "
-
-/* Most workers take the first: only who finds nothing there has the long list, which PostgreSQL sends whole. */
-static void look_for_job(struct store *s, struct taste *taste, struct candidate *k)
-{
-    static const char *const lists[] = {JOBS_THAT_WAIT "4", JOBS_THAT_WAIT "300"};
-    struct statement *row;
-    bool any = true;
-    k->found = STORE_NOT_FOUND;
-    for (int i = 0; i < 2 && any && k->found == STORE_NOT_FOUND; i++) {
-        k->found = store__first(s, &s->writer, &row, lists[i], "i", s->now(s->now_ctx));
-        any = k->found == STORE_OK;
-        while (k->found == STORE_OK && !suits(taste, row))
-            k->found = store__next(s, &s->writer, row);
-    }
-    if (k->found != STORE_OK) return;
-    take(k, row);
-    sql_reset(row);
-}
-
-static void look_for_task(struct store *s, struct taste *taste, struct candidate *k)
-{
-    struct statement *row;
-    k->found = store__task_next(s, suits, taste, &row);
-    if (k->found != STORE_OK) return;
-    take(k, row);
-    k->claim.part = (int)sql_int64(row, 12);
-    k->claim.parts = (int)sql_int64(row, 13);
-    sql_reset(row);
-}
-
-/* CONFLICT: worn out. */
-static enum store_result next(struct store *s, const char *worker, int max_attempts, struct taste *taste,
-                              struct store_claim *c)
-{
-    struct candidate job = {0}, task = {0};
-    look_for_job(s, taste, &job);
-    if (job.found == STORE_OK || job.found == STORE_NOT_FOUND) look_for_task(s, taste, &task);
-    if (job.found != STORE_OK && job.found != STORE_NOT_FOUND) return job.found;
-    if (task.found != STORE_OK && task.found != STORE_NOT_FOUND) return task.found;
-    if (job.found != STORE_OK && task.found != STORE_OK) return STORE_NOT_FOUND;
-    bool first =
-        job.found != STORE_OK ||
-        (task.found == STORE_OK &&
-         (task.priority > job.priority || (task.priority == job.priority && strcmp(task.claim.id, job.claim.id) < 0)));
-    const struct candidate *k = first ? &task : &job;
-    *c = k->claim;
-    /* one that is to be cancelled and whose worker died: the next one has to clean up */
-    if (c->attempt <= max_attempts || k->cancel) return first ? store__task_claim(s, worker, c) : claim(s, worker, c);
-    enum store_result result = fail_worn_out(s, c->id, c->attempt - 1);
-    return result == STORE_OK ? STORE_CONFLICT : result;
-}
-
-/* An idle worker asks often: the snapshot of a reader answers that there is nothing without a
- * write. */
-static bool is_idle(struct store *s)
-{
-    struct statement *row;
-    struct connection *c = store__read(s);
-    if (!c) return false;
-    enum store_result result =
-        store__first(s, c, &row,
-                     "SELECT 1 FROM jobs WHERE lease_until IS NOT NULL AND lease_until <= ?1 UNION ALL"
-                     " SELECT 1 FROM tasks WHERE lease_until IS NOT NULL AND lease_until <= ?1 LIMIT 1",
-                     "i", s->now(s->now_ctx));
-    if (result == STORE_OK) sql_reset(row);
-    store__read_end(s, c);
-    return result == STORE_NOT_FOUND;
-}
-
-enum store_result store_claim_suited(struct store *s, const char *worker, int max_attempts, store_suits_fn *fn,
-                                     void *ctx, struct store_claim *c)
-{
-    struct taste taste = {fn, ctx};
-    if (is_idle(s)) return STORE_NOT_FOUND;
-    enum store_result result = store__begin(s);
-    if (result != STORE_OK) return result;
-    result = next(s, worker, max_attempts, &taste, c);
-    if (result != STORE_CONFLICT) return store__end(s, result);
-    result = store__end(s, STORE_OK);
-    return result == STORE_OK ? STORE_CONFLICT : result;
 }
 
 json_t *store_waiting(struct store *s, int most)
@@ -168,9 +21,13 @@ json_t *store_waiting(struct store *s, int most)
     if (!c) return NULL;
     enum store_result result = store__first(
         s, c, &row,
-        "SELECT id, epoch, priority FROM jobs WHERE lease_until IS NOT NULL AND lease_until <= ?1 UNION ALL"
-        " SELECT job_id, -1 - n, priority FROM tasks JOIN jobs ON jobs.id = job_id WHERE tasks.lease_until IS"
-        " NOT NULL AND tasks.lease_until <= ?1 ORDER BY 3 DESC, 1 LIMIT ?2",
+        "SELECT id, epoch, priority FROM jobs WHERE lease_until = 0 UNION ALL"
+        " SELECT id, epoch, priority FROM jobs WHERE " STORE__LEASE_ENDED " UNION ALL"
+        " SELECT job_id, -1 - n, priority FROM jobs JOIN tasks ON jobs.id = job_id WHERE jobs.lease_until ="
+        " " STORE__IN_PARTS " AND tasks.lease_until = 0 UNION ALL"
+        " SELECT job_id, -1 - n, priority FROM jobs JOIN tasks ON jobs.id = job_id WHERE jobs.lease_until ="
+        " " STORE__IN_PARTS " AND tasks.lease_until > 0 AND tasks.lease_until <= ?1"
+        " ORDER BY 3 DESC, 1 LIMIT ?2",
         "ii", s->now(s->now_ctx), (int64_t)most);
     for (; result == STORE_OK; result = store__next(s, c, row))
         json_array_append_new(
@@ -179,11 +36,6 @@ json_t *store_waiting(struct store *s, int most)
     if (result == STORE_NOT_FOUND) return list;
     json_decref(list);
     return NULL;
-}
-
-enum store_result store_claim_next(struct store *s, const char *worker, int max_attempts, struct store_claim *c)
-{
-    return store_claim_suited(s, worker, max_attempts, NULL, NULL, c);
 }
 
 /* NOT_FOUND: no. */
@@ -203,7 +55,7 @@ enum store_result store_claim_holds(struct store *s, const struct store_claim *c
     enum store_result result = find(s, "SELECT 1 FROM jobs" MINE, claim);
     if (result == STORE_NOT_FOUND)
         result = find(s,
-                      "SELECT 1 FROM tasks WHERE job_id = ?1 AND epoch = ?2 AND lease_until > 0 AND"
+                      "SELECT 1 FROM tasks WHERE " STORE__TASK_OF_CLAIM " AND +lease_until > 0 AND"
                       " EXISTS(SELECT 1 FROM jobs WHERE id = ?1 AND lease_until = " STORE__IN_PARTS ")",
                       claim);
     return result == STORE_NOT_FOUND ? STORE_CONFLICT : result;
@@ -211,7 +63,7 @@ enum store_result store_claim_holds(struct store *s, const struct store_claim *c
 
 bool store_claim_is_task(struct store *s, const struct store_claim *claim)
 {
-    return find(s, "SELECT 1 FROM tasks WHERE job_id = ?1 AND epoch = ?2", claim) == STORE_OK;
+    return find(s, "SELECT 1 FROM tasks WHERE " STORE__TASK_OF_CLAIM, claim) == STORE_OK;
 }
 
 bool store_claim_completed(struct store *s, const struct store_claim *claim)

@@ -31,7 +31,8 @@ void store_set_clock(struct store *store, int64_t (*now)(void *ctx), void *ctx);
  * *claim had used up its max_attempts and is failed now, with the cause: tell, and ask again. */
 enum store_result store_claim_next(struct store *store, const char *worker, int max_attempts,
                                    struct store_claim *claim);
-/* The same for a worker that does not take everything: asked for each job that waits, up to some hundred.
+/* The same for a worker that does not take everything: asked for each job that waits, up to some hundred; inside the transaction, and
+ * perhaps in the thread of another who asks for a claim, so that it may neither wait for one nor call the store.
  * job: {split (it has tasks), id, source_type, requested, gguf_quant_types, config, options, estimated_disk_gb, cancel (its worker died, and it
  * is to end)}. */
 typedef bool store_suits_fn(void *ctx, const json_t *job);

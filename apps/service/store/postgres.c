@@ -253,18 +253,23 @@ static bool is_well(const PGresult *r)
     return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
 }
 
-static void set_up(PGconn *db)
+/* A plan is made once, mostly when a table is small: by its measure all of it is read, then and when it is large. */
+static const char by_index[] = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
+
+static void set_up(const struct connection *c)
 {
+    PGconn *db = c->db;
     pq.PQclear(pq.PQexec(db, "SET lock_timeout = '5s'; SET statement_timeout = '60s';"
                              "SET idle_in_transaction_session_timeout = '60s'; SET standard_conforming_strings = on;"
                              "SET synchronous_commit = on; SET client_min_messages = warning"));
+    if (c->by_index) pq.PQclear(pq.PQexec(db, by_index));
 }
 
 static void connect_anew(struct connection *c)
 {
     pq.PQreset(of(c));
     c->generation++;
-    if (pq.PQstatus(of(c)) == CONNECTION_OK) set_up(of(c));
+    if (pq.PQstatus(of(c)) == CONNECTION_OK) set_up(c);
 }
 
 /* BEGIN, COMMIT: in one message, and told for what they did. */
@@ -466,7 +471,7 @@ bool store__postgres_open(struct connection *c, const char *url)
                  pq.PQserverVersion(of(c)) / 10000);
         return false;
     }
-    set_up(of(c));
+    set_up(c);
     return true;
 }
 

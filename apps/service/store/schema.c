@@ -2,7 +2,7 @@
  * The tables, by version. A version that was released is never changed: what comes later is a step of
  * its own at the end of the list.
  *
- * jobs.lease_until has these meanings, with one index: 0 waits, > 0 runs until then, NULL has ended, STORE__IN_PARTS: nobody has
+ * jobs.lease_until has these meanings: 0 waits, > 0 runs until then, NULL has ended, STORE__IN_PARTS: nobody has
  * it, and its tasks are what is to be done. tasks.lease_until: the same without the last. tasks.n is -1, -2 … of those that collect something
  * first. An epoch is one of the job's or of one
  * of its tasks, never of two.
@@ -71,6 +71,16 @@ static const char *const steps[] = {
     " PRIMARY KEY(job_id, n)) STRICT, WITHOUT ROWID;"
     "CREATE INDEX tasks_waiting ON tasks(lease_until) WHERE lease_until IS NOT NULL;"
     "CREATE INDEX tasks_by_epoch ON tasks(job_id, epoch);",
+    /* an index for each of those among whom a claim looks (choice.c), in the order in which it looks: what runs is not read */
+    "DROP INDEX jobs_waiting;"
+    "DROP INDEX tasks_waiting;"
+    "DROP INDEX tasks_by_epoch;" /* SQLite read all tasks of a job rather than this, of which it cannot tell that it finds one */
+    "CREATE UNIQUE INDEX tasks_by_epoch ON tasks(job_id, epoch) WHERE epoch > 0;"
+    "CREATE INDEX jobs_queued ON jobs(priority DESC, id) WHERE lease_until = 0;"
+    "CREATE INDEX jobs_in_parts ON jobs(priority DESC, id) WHERE lease_until = " STORE__IN_PARTS ";"
+    "CREATE INDEX jobs_leased ON jobs(lease_until) WHERE lease_until > 0 AND lease_until < " STORE__IN_PARTS ";"
+    "CREATE INDEX tasks_queued ON tasks(job_id, abs(n)) WHERE lease_until = 0;"
+    "CREATE INDEX tasks_leased ON tasks(job_id, lease_until) WHERE lease_until > 0;",
 };
 
 static const int newest = sizeof steps / sizeof *steps;

@@ -27,6 +27,11 @@ enum store_result store__failed(struct store *s, enum store_result result, const
     return latest_failure = result;
 }
 
+void store__failed_elsewhere(enum store_result result)
+{
+    if (result != STORE_OK && result != STORE_NOT_FOUND && result != STORE_CONFLICT) latest_failure = result;
+}
+
 void store_why(struct store *s, char *why, size_t size)
 {
     pthread_mutex_lock(&s->pool);

@@ -17,6 +17,7 @@ enum { STATEMENTS = 96, READERS = 4, BUILT = 16 };
 struct connection {
     const struct sql_driver *driver;
     void *db;                 /* the driver's */
+    bool by_index;            /* before it is opened: it looks for rows by their keys, however many there are */
     int code;                 /* the same: of the latest failure */
     unsigned generation;      /* the same: how often it was connected anew */
     char state[8], said[160]; /* the same: of the latest failure */
@@ -64,11 +65,17 @@ struct store {
     int64_t (*now)(void *ctx);
     void *now_ctx;
     int64_t lease_ms, task_bytes;
+    pthread_mutex_t asked; /* owns the line of those who ask for a claim, and who serves it */
+    struct asking *first_asking, **last_asking;
+    bool serving;
+    bool found; /* by the claim before this one; of who serves */
 };
 
 /* The latest failure of a connection, noted. */
 enum store_result store__failure(struct store *s, struct connection *c, const char *what);
 enum store_result store__failed(struct store *s, enum store_result result, const char *what);
+/* What failed for this thread in another, which has noted it. */
+void store__failed_elsewhere(enum store_result result);
 
 /* A prepared statement, reset and without values; sql is a literal. NULL: noted. The connection owns it. */
 struct statement *store__statement(struct store *s, struct connection *c, const char *sql);
@@ -101,17 +108,38 @@ json_t *store__json_time(struct statement *statement, int column);   /* millisec
 json_t *store__json_parsed(struct statement *statement, int column); /* null for NULL or what is no JSON */
 char *store__dump(const json_t *value);                              /* malloc's; NULL for NULL and null */
 
+/* The task of a claim; as a text of SQL that its index (schema.c) serves: before its first claim a task has none. */
+#define STORE__TASK_OF_CLAIM "job_id = ?1 AND epoch = ?2 AND epoch > 0"
 /* jobs.lease_until of one that is made in parts; as a text of SQL. */
 #define STORE__IN_PARTS "4611686018427387904"
 /* tasks.c: of a claim that is a task's. OK, or CONFLICT: it is none, or over. Inside a transaction. */
 enum store_result store__task_beat(struct store *s, const struct store_claim *c);
 enum store_result store__task_release(struct store *s, const struct store_claim *c);
 enum store_result store__task_holds(struct store *s, const struct store_claim *c);
-/* The waiting task of highest priority, then of the oldest job, that `fits` says yes to; its row has the columns of a waiting
- * job (claims.c), then priority, n, parts. OK: the row is open. */
-enum store_result store__task_next(struct store *s, bool (*fits)(void *ctx, struct statement *row), void *ctx,
-                                   struct statement **row);
-enum store_result store__task_claim(struct store *s, const char *worker, const struct store_claim *c);
+
+/* Of jobs, where ?1 is now; as texts of SQL that their indexes (schema.c) serve. */
+#define STORE__LEASE_ENDED "lease_until > 0 AND lease_until < " STORE__IN_PARTS " AND lease_until <= ?1"
+/* not EXISTS, for which PostgreSQL reads the waiting tasks of all jobs */
+#define STORE__TASKS_WAIT                                                                                                              \
+    "lease_until = " STORE__IN_PARTS " AND coalesce((SELECT 1 FROM tasks WHERE job_id = jobs.id AND tasks.lease_until"                 \
+    " = 0 ORDER BY abs(n) LIMIT 1), (SELECT 1 FROM tasks WHERE job_id = jobs.id AND tasks.lease_until > 0 AND tasks.lease_until <= ?1" \
+    " LIMIT 1)) = 1"
+
+/* asked.c: who waits for a claim. */
+enum { STORE__MOST_ASKING = 64 };
+struct asking {
+    const char *worker;
+    int max_attempts;
+    store_suits_fn *suits; /* NULL: everything */
+    void *ctx;
+    struct store_claim claim; /* of OK and CONFLICT */
+    enum store_result result;
+    bool answered, serves;
+    pthread_cond_t told;
+    struct asking *next;
+};
+/* choice.c: what each of them gets, in their order, written inside a transaction. NOT_FOUND: nobody anything, and nothing is written. */
+enum store_result store__choose(struct store *s, struct asking **all, int n);
 
 int64_t store__wall(void); /* milliseconds since 1970 */
 void store__new_id(struct store *s, char id[STORE_ID_SIZE]);

@@ -133,6 +133,7 @@ static bool connect_one(struct store *s, struct connection *c, bool writer, char
         return result == STORE_DAMAGED ? is_damaged(s, said, why, size) : refuse(why, size, "%s: %s", path, said);
     }
 #ifdef HAVE_LIBPQ
+    c->by_index = writer;
     if (store__postgres_open(c, s->url)) return true;
     return refuse(why, size, "the database: %s", c->said);
 #else
@@ -287,6 +288,8 @@ static struct store *new_store(const char *url, const char *name)
     pthread_mutex_init(&s->pool, NULL);
     pthread_mutex_init(&s->telling, NULL);
     pthread_cond_init(&s->returned, NULL);
+    pthread_mutex_init(&s->asked, NULL);
+    s->last_asking = &s->first_asking;
     return s;
 }
 
@@ -376,6 +379,7 @@ void store_close(struct store **store)
     pthread_mutex_destroy(&s->pool);
     pthread_mutex_destroy(&s->telling);
     pthread_cond_destroy(&s->returned);
+    pthread_mutex_destroy(&s->asked);
     free(s);
 }
 

@@ -4,8 +4,9 @@
 
 #include <stdio.h>
 
-#define OF_JOB_IN_PARTS " AND EXISTS(SELECT 1 FROM jobs WHERE id = ?1 AND lease_until = " STORE__IN_PARTS ")"
-#define MINE " WHERE job_id = ?1 AND epoch = ?2 AND lease_until > 0" OF_JOB_IN_PARTS
+#define OF_JOB_IN_PARTS " AND EXISTS(SELECT 1 FROM jobs WHERE id = ?1 AND +lease_until = " STORE__IN_PARTS ")"
+/* "+": by the epoch, see claims.c. */
+#define MINE " WHERE " STORE__TASK_OF_CLAIM " AND +lease_until > 0" OF_JOB_IN_PARTS
 
 /* Tasks of a kind; ?2 is there for number(). */
 #define COUNT_MAKING "SELECT count(*) FROM tasks WHERE job_id = ?1 AND ?2 > 0 AND n > 0"
@@ -27,40 +28,7 @@ static enum store_result number(struct store *s, const char *sql, const struct s
     return STORE_OK;
 }
 
-/* ---- claims ---- */
-
-#define TASKS_THAT_WAIT                                                                                                \
-    "SELECT jobs.id, jobs.epoch, tasks.attempt, cancel_requested, source_type, requested, gguf_quant_types, config,"   \
-    " options, estimated_disk_gb, priority, 1, n, parts FROM tasks JOIN jobs ON jobs.id = tasks.job_id WHERE"          \
-    " tasks.lease_until IS NOT NULL AND tasks.lease_until <= ?1 AND jobs.lease_until = " STORE__IN_PARTS               \
-    " ORDER BY priority DESC, jobs.id, abs(n) LIMIT "
-
-/* A short list first: see look_for_job. */
-enum store_result store__task_next(struct store *s, bool (*fits)(void *ctx, struct statement *row), void *ctx,
-                                   struct statement **row)
-{
-    static const char *const lists[] = {TASKS_THAT_WAIT "4", TASKS_THAT_WAIT "300"};
-    enum store_result result = STORE_NOT_FOUND;
-    bool any = true;
-    for (int i = 0; i < 2 && any && result == STORE_NOT_FOUND; i++) {
-        result = store__first(s, &s->writer, row, lists[i], "i", s->now(s->now_ctx));
-        any = result == STORE_OK;
-        while (result == STORE_OK && !fits(ctx, *row))
-            result = store__next(s, &s->writer, *row);
-    }
-    return result;
-}
-
-enum store_result store__task_claim(struct store *s, const char *worker, const struct store_claim *c)
-{
-    enum store_result result =
-        store__run(s, &s->writer, NULL, "UPDATE jobs SET epoch = ?2 WHERE id = ?1", "si", c->id, c->epoch);
-    if (result != STORE_OK) return result;
-    return store__run(
-        s, &s->writer, NULL,
-        "UPDATE tasks SET epoch = ?2, attempt = ?3, worker = ?4, lease_until = ?5 WHERE job_id = ?1 AND n = ?6",
-        "siisii", c->id, c->epoch, (int64_t)c->attempt, worker, s->now(s->now_ctx) + s->lease_ms, (int64_t)c->part);
-}
+/* ---- claims: their first moment is in choice.c ---- */
 
 enum store_result store__task_beat(struct store *s, const struct store_claim *c)
 {
@@ -106,7 +74,7 @@ static enum store_result park(struct store *s, const struct store_claim *c)
         s, &s->writer, &changed,
         "UPDATE jobs SET status = 'quantizing', step = 'quantize', current_step = 'in parts', lease_until"
         " = " STORE__IN_PARTS ", attempt = attempt - 1, epoch = epoch + 1, worker = NULL WHERE id = ?1 AND epoch = ?2"
-        " AND lease_until > 0 AND lease_until < " STORE__IN_PARTS " AND cancel_requested = 0",
+        " AND +lease_until > 0 AND +lease_until < " STORE__IN_PARTS " AND cancel_requested = 0",
         "si", c->id, c->epoch);
     return changed_or_conflict(result, changed);
 }
@@ -169,7 +137,7 @@ enum store_result store_task_done(struct store *s, const struct store_claim *c)
     if (result == STORE_OK && !changed) { /* done before, and asked again; or over; or no task */
         result = number(s,
                         "SELECT CASE WHEN lease_until IS NULL AND NOT EXISTS(SELECT 1 FROM jobs WHERE id = ?1 AND"
-                        " status = 'completed') THEN 1 ELSE 0 END FROM tasks WHERE job_id = ?1 AND epoch = ?2",
+                        " status = 'completed') THEN 1 ELSE 0 END FROM tasks WHERE " STORE__TASK_OF_CLAIM,
                         c, &one);
         if (result == STORE_OK && !one) result = STORE_CONFLICT;
     }
