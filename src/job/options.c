@@ -206,6 +206,7 @@ static bool is_said(const struct ht_job *job, const struct slot *slot)
     static const char *const not [] = {
         "type",
         "tensor-type",
+        "rule",
         "output",
         "overwrite",
         "resume",

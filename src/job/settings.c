@@ -681,7 +681,9 @@ static enum ht_err parse_pipeline(struct parser *p, bool survey)
     s->strict = o->strict;
     HT_TRY(survey ? HT_OK : parse_container(p));
     if (!survey) HT_TRY(ht__settings_parse_budget(p));
-    HT_TRY(survey ? take_measured(p) : s->budget.kind ? ht__settings_take_budget(p) : parse_targets(p));
+    bool types = s->budget.kind && !p->o->type.n;
+    HT_TRY(survey ? take_measured(p) : types ? ht__settings_take_budget(p) : parse_targets(p));
+    if (s->budget.kind && !types) HT_TRY(ht__settings_check_budget(p));
     if (!survey) HT_TRY(parse_scheme_rules(p));
     if (!survey) HT_TRY(share_rules(p));
     if (!survey) HT_TRY(parse_max_error(p));

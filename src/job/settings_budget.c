@@ -71,12 +71,14 @@ static enum ht_err check_budget(struct parser *p)
     const struct ht__options *o = p->o;
     const char *option = o->bpw ? "bpw" : "fit", *why = NULL;
     bool one_file = p->s->pipeline.budget.kind == HT__BUDGET_FILE;
-    if (o->type.n) why = "it chooses the types itself: leave -t out";
     if (o->pure) why = "it chooses a type for each tensor, which --pure does not allow";
     if (o->convert) why = "convert chooses no types; use quantize";
-    if (o->format && strcmp(o->format, "gguf") != 0) why = "it chooses types of GGUF files; leave --format out";
+    if (!o->type.n && o->format && strcmp(o->format, "gguf") != 0)
+        why = "it chooses types of GGUF files: leave --format out, or say with -t which scheme a folder is of";
     if (o->bpw && (o->fit || o->gpu)) why = "give a size or bits a weight, not both";
-    if (one_file && (o->split_max_size || o->split_max_tensors || o->keep_split))
+    if (o->type.n && p->s->pipeline.budget.kind == HT__BUDGET_ROOM)
+        why = "of folders it is bytes or bits: leave --ctx and --gpu out";
+    if (one_file && !o->type.n && (o->split_max_size || o->split_max_tensors || o->keep_split))
         why = "it is the size of one file; with --bpw files can be split";
     return why ? ht__fail(p->diag, HT_ERR_USAGE, option, -1, "%s", why) : HT_OK;
 }
@@ -98,6 +100,18 @@ enum ht_err ht__settings_parse_budget(struct parser *p)
     b->options = text ? ht__arena_str(&p->s->arena, text) : NULL;
     ht__buf_close(&yaml);
     return b->options ? HT_OK : ht__fail_memory(p->diag, "budget");
+}
+
+/* A folder of one scheme; which matrices have another one, or none, is found when the model is known. */
+enum ht_err ht__settings_check_budget(struct parser *p)
+{
+    const struct ht__pipeline_settings *s = &p->s->pipeline;
+    const struct ht__target *t = &s->targets[0];
+    const char *why = NULL;
+    if (t->ladder) why = "a ladder chooses by errors itself: name one scheme";
+    if (t->mix) why = "it chooses the types of GGUF files itself: leave -t out, or name a scheme (-t gptq)";
+    if (s->n_targets > 1) why = "it is for one output";
+    return why ? ht__fail(p->diag, HT_ERR_USAGE, p->o->bpw ? "bpw" : "fit", -1, "%s", why) : HT_OK;
 }
 
 /* One GGUF file; its mix is found when the model is known. */

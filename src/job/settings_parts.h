@@ -16,5 +16,7 @@ struct parser {
 enum ht_err ht__settings_parse_budget(struct parser *p);
 /* The target that a budget makes: one GGUF file, whose mix is found when the model is known. */
 enum ht_err ht__settings_take_budget(struct parser *p);
+/* Where types were given: one scheme of a folder. */
+enum ht_err ht__settings_check_budget(struct parser *p);
 
 #endif

@@ -66,12 +66,16 @@ static enum ht_err list_types(struct ht__plan *plan, struct ht__budget_matrix *m
     m->options = ht__arena_array(&plan->arena, N_CANDIDATES + 1, sizeof *m->options);
     m->errors = ht__arena_array(&plan->arena, N_CANDIDATES + 1, sizeof *m->errors);
     m->rounded = ht__arena_array(&plan->arena, N_CANDIDATES + 1, sizeof *m->rounded);
-    if (!m->types || !m->options || !m->errors || !m->rounded) return ht__fail_memory(diag, "budget");
+    m->bits = ht__arena_array(&plan->arena, N_CANDIDATES + 1, sizeof *m->bits);
+    if (!m->bits || !m->types || !m->options || !m->errors || !m->rounded) return ht__fail_memory(diag, "budget");
     m->types[m->n++] = half_type(w);
     for (size_t i = 0; i < N_CANDIDATES; i++)
         if (is_candidate(plan, i, w)) m->types[m->n++] = ht__codec_by_name(candidates[i].type);
-    for (size_t i = 0; i < m->n; i++)
+    for (size_t i = 0; i < m->n; i++) {
+        bool plain = m->types[i]->flags & HT__CODEC_PLAIN;
         m->options[i].bytes = ht__budget_bytes(plan, w, m->types[i]);
+        m->bits[i] = plain ? 0 : (double)m->types[i]->block_size * 8 / m->types[i]->block_len;
+    }
     return HT_OK;
 }
 
@@ -162,12 +166,12 @@ static enum ht_err find_fixed(struct ht__plan *plan, struct ht__budget_plan *b, 
     return HT_OK;
 }
 
-static enum ht_err find_limit(struct ht__plan *plan, struct ht__budget_plan *b, struct ht_diag *diag)
+enum ht_err ht__budget_limit(struct ht__plan *plan, struct ht__budget_plan *b, struct ht_diag *diag)
 {
     const struct ht__budget_settings *s = &plan->settings->budget;
     switch (s->kind) {
     case HT__BUDGET_FILE: b->limit = s->bytes; return HT_OK;
-    case HT__BUDGET_BITS: b->limit = (uint64_t)(s->bpw * (double)plan->n_weights / 8); return HT_OK;
+    case HT__BUDGET_BITS: b->limit = (uint64_t)(s->bpw * (double)b->n_weights / 8); return HT_OK;
     default: return s->room(s->ctx, plan->model, &b->limit, diag);
     }
 }
@@ -191,6 +195,7 @@ static enum ht_err list_matrices(struct ht__plan *plan, struct ht__budget_plan *
         if (!is_chosen(plan, plan->order[i], &choices[plan->order[i]])) continue;
         struct ht__budget_matrix *m = &b->matrices[b->n++];
         m->weight = plan->order[i];
+        m->slot = plan->model->weights[m->weight].slot;
         HT_TRY(list_types(plan, m, diag));
     }
     if (b->n) return HT_OK;
@@ -217,7 +222,7 @@ static enum ht_err find_base(struct ht__plan *plan, struct ht__budget_plan *b, s
 
 /* ---- what is too small ---- */
 
-static uint64_t least_bytes(const struct ht__budget_plan *b)
+uint64_t ht__budget_least_bytes(const struct ht__budget_plan *b)
 {
     uint64_t least = b->fixed;
     for (size_t i = 0; i < b->n; i++) {
@@ -227,8 +232,8 @@ static uint64_t least_bytes(const struct ht__budget_plan *b)
     return least;
 }
 
-static enum ht_err refuse(const struct ht__plan *plan, const struct ht__budget_plan *b, uint64_t least,
-                          struct ht_diag *diag)
+enum ht_err ht__budget_refuse(const struct ht__plan *plan, const struct ht__budget_plan *b, uint64_t least,
+                              struct ht_diag *diag)
 {
     const struct ht__budget_settings *s = &plan->settings->budget;
     const char *more = plan->imatrix ? "" : "; with importance (--calibration default) smaller types are possible";
@@ -236,7 +241,7 @@ static enum ht_err refuse(const struct ht__plan *plan, const struct ht__budget_p
     if (s->kind == HT__BUDGET_BITS)
         return ht__fail(diag, HT_ERR_LIMIT, "bpw", -1,
                         "no choice of types has so few bits: the smallest that this model can have is --bpw %.4f%s",
-                        ceil((double)least * 8 / (double)plan->n_weights * 1e4) / 1e4, more);
+                        ceil((double)least * 8 / (double)b->n_weights * 1e4) / 1e4, more);
     if (s->kind == HT__BUDGET_FILE)
         return ht__fail(diag, HT_ERR_LIMIT, "fit", -1,
                         "no choice of types is so small: the smallest file that this model can have is --fit %llu%s",
@@ -249,7 +254,8 @@ static enum ht_err refuse(const struct ht__plan *plan, const struct ht__budget_p
 
 /* ---- solving ---- */
 
-static enum ht_err solve(struct ht__plan *plan, struct ht__budget_plan *b, uint32_t *chosen, struct ht_diag *diag)
+enum ht_err ht__budget_solve_all(struct ht__plan *plan, struct ht__budget_plan *b, uint32_t *chosen,
+                                 struct ht_diag *diag)
 {
     struct ht__budget_group *groups = ht__arena_array(&plan->arena, b->n, sizeof *groups);
     struct ht__budget_sum sum;
@@ -300,8 +306,9 @@ static enum ht_err measure(struct ht__plan *plan, struct ht__budget_plan *b, str
                    plan->settings->budget.text, b->n);
     enum ht_err err = ht__budget_measure(plan, b, &sense, diag);
     if (err == HT_OK) settle_unseen(plan, b);
-    if (err == HT_OK && least_bytes(b) > b->limit) err = refuse(plan, b, least_bytes(b), diag);
-    if (err == HT_OK) err = solve(plan, b, chosen, diag);
+    if (err == HT_OK && ht__budget_least_bytes(b) > b->limit)
+        err = ht__budget_refuse(plan, b, ht__budget_least_bytes(b), diag);
+    if (err == HT_OK) err = ht__budget_solve_all(plan, b, chosen, diag);
     if (err == HT_OK) err = ht__budget_check(plan, b, &sense, chosen, diag);
     ht__sense_close(&sense);
     if (err != HT_OK) return err;
@@ -315,9 +322,11 @@ enum ht_err ht__budget_choose(struct ht__plan *plan, struct ht_diag *diag)
 {
     struct ht__budget_plan *b = plan->budget = ht__arena_new(&plan->arena, sizeof *b);
     if (!b) return ht__fail_memory(diag, "budget");
+    b->n_weights = plan->n_weights;
     b->mix = ht__mix_by_name("Q2_K");
     b->estimated = b->divergence = b->named_estimated = b->named_divergence = NAN;
-    HT_TRY(find_limit(plan, b, diag));
+    if (plan->outputs[0].target->scheme) return ht__budget_choose_schemes(plan, b, diag);
+    HT_TRY(ht__budget_limit(plan, b, diag));
     struct ht_diag why = {0};
     struct ht__plan_output out = {
         .target = plan->outputs[0].target, .mix = b->mix, .with_importance = plan->imatrix != NULL};
@@ -330,7 +339,8 @@ enum ht_err ht__budget_choose(struct ht__plan *plan, struct ht_diag *diag)
     }
     HT_TRY(list_matrices(plan, b, out.choices, diag));
     HT_TRY(find_fixed(plan, b, out.choices, diag));
-    if (least_bytes(b) > b->limit || b->fixed > b->limit) return refuse(plan, b, least_bytes(b), diag);
+    if (ht__budget_least_bytes(b) > b->limit || b->fixed > b->limit)
+        return ht__budget_refuse(plan, b, ht__budget_least_bytes(b), diag);
     HT_TRY(find_base(plan, b, diag));
     if (plan->purpose == HT__RUN) HT_TRY(measure(plan, b, diag));
     plan->outputs[0].mix = b->mix;

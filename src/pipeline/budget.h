@@ -9,6 +9,9 @@
  *    meet the budget. The one with the least divergence is taken.
  *
  * With less time the measuring is coarser: see enum ht__budget_way.
+ *
+ * Of a folder it is the same with schemes in the place of types (budget_scheme.c): the choice becomes rules, such as --rule
+ * takes, and the folder is made by them. In the place of named mixes there is one scheme for all matrices.
  */
 #ifndef HT_PIPELINE_BUDGET_H
 #define HT_PIPELINE_BUDGET_H
@@ -26,11 +29,21 @@ enum ht__budget_way {
     HT__N_BUDGET_WAYS
 };
 
-/* A matrix that the budget chooses for. */
+/* One of several matrices of a folder that end alike. */
+struct ht__budget_member {
+    uint32_t native, item; /* of the plan */
+};
+
+/* A matrix that the budget chooses for; of a folder, those together that programs fuse. */
 struct ht__budget_matrix {
-    uint32_t weight; /* of the model */
+    uint32_t weight; /* of the model; of a folder, none */
+    struct ht__slot slot;
     size_t n;
-    const struct ht__codec **types;
+    const struct ht__codec **types;           /* NULL: of a folder, which has */
+    const struct ht__scheme_params **schemes; /* NULL among them: as in the source */
+    const struct ht__budget_member *members;  /* of a folder, n_members */
+    size_t n_members;
+    double *bits;                      /* a weight, by type; 0: nothing is lost, or too little to be measured */
     struct ht__budget_option *options; /* bytes that count toward the budget, cost in nats a token */
     double *errors;                    /* of the rounded weights, by type */
     double *rounded;                   /* cost if it is rounded; that of options is after the method */
@@ -52,15 +65,21 @@ struct ht__budget_plan {
     enum ht__budget_way way;
     struct ht__budget_matrix *matrices;
     size_t n;
-    const struct ht__codec **types; /* by weight; NULL: as the mix has it */
-    const struct ht__mix *mix;      /* the rest, and general.file_type */
+    const struct ht__codec **types; /* by weight; NULL: as the mix has it; of a folder, not there */
+    const struct ht__mix *mix;      /* the rest, and general.file_type; NULL: a folder */
+    uint64_t n_weights;             /* over which bits are counted */
+    /* of a folder: what there is beside leaving a matrix as it is; and the choice as rules */
+    const struct ht__scheme_params *candidates;
+    size_t n_candidates;
+    struct ht__scheme_rule *rules;
+    size_t n_rules;
     bool exact;
     bool measured;                                               /* a run; otherwise types are the mix's */
     struct ht__budget_gain gains[HT__N_ROLES][HT__BUDGET_TYPES]; /* by candidate */
     size_t n_tokens;
     /* of the choice, by the sum of costs; and measured; NAN: it was not */
     double estimated, divergence;
-    const struct ht__mix *named; /* beside it; NULL: none meets the budget */
+    const char *named; /* mix, or scheme of all matrices, beside it; NULL: none meets the budget */
     uint64_t named_size;
     double named_estimated, named_divergence;
     const char *taken; /* "solved", "swapped" or "named" */
@@ -72,6 +91,7 @@ struct ht__budget_plan {
 /* Fills plan->budget, and gives the plan's output its mix. HT_ERR_LIMIT: nothing meets the budget; the smallest that can
  * is named. */
 HT_MUST_CHECK enum ht_err ht__budget_choose(struct ht__plan *plan, struct ht_diag *diag);
+void ht__budget_close(struct ht__budget_plan *b); /* or NULL */
 /* The recipe as a file that --config takes, and where it is written, beside the model. */
 void ht__budget_yaml(const struct ht__plan *plan, struct ht__buf *out);
 const char *ht__budget_path(const struct ht__plan *plan, char *path, size_t size);

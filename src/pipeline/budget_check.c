@@ -13,15 +13,27 @@ struct check {
     struct ht__budget_plan *b;
     struct ht__sense *sense;
     const struct ht__codec **types; /* by weight */
+    const uint32_t *chosen;         /* of a folder */
 };
+
+static enum ht_err put_schemes(void *ctx, int32_t layer, struct ht_diag *diag)
+{
+    struct check *c = ctx;
+    return ht__budget_put_layer(c->sense, c->b, c->chosen, layer, diag);
+}
 
 /* Runs the choice rounded; with a method the divergence is told in proportion to what it leaves of the cost. */
 static enum ht_err run(struct check *c, const uint32_t *chosen, double *kld, struct ht_diag *diag)
 {
-    memset(c->types, 0, c->plan->model->n_weights * sizeof *c->types);
-    ht__budget_types(c->b, chosen, c->types);
     c->b->n_tried++;
-    HT_TRY(ht__sense_model(c->sense, c->types, kld, diag));
+    if (c->b->mix) {
+        memset(c->types, 0, c->plan->model->n_weights * sizeof *c->types);
+        ht__budget_types(c->b, chosen, c->types);
+        HT_TRY(ht__sense_model(c->sense, c->types, kld, diag));
+    } else {
+        c->chosen = chosen;
+        HT_TRY(ht__sense_model_of(c->sense, put_schemes, c, kld, diag));
+    }
     /* what is written will have lost less than what was run here */
     double rounded = ht__budget_rounded(c->b, chosen);
     if (rounded > 0) *kld *= ht__budget_sum_of(c->b, chosen).cost / rounded;
@@ -118,6 +130,27 @@ static enum ht_err try_swaps(struct check *c, uint32_t *chosen, double *kld, str
 
 /* ---- the named mix ---- */
 
+static void note_named(struct ht__budget_plan *b, const char *name, uint64_t size, const uint32_t *one, uint32_t *best)
+{
+    double cost = ht__budget_sum_of(b, one).cost;
+    if (b->named && cost >= b->named_estimated) return;
+    b->named = name;
+    b->named_size = size;
+    b->named_estimated = cost;
+    memcpy(best, one, b->n * sizeof *best);
+}
+
+/* One scheme of all matrices. */
+static bool find_uniform(struct check *c, uint32_t *best, uint32_t *one)
+{
+    const char *name;
+    uint64_t size;
+    bool fits;
+    for (size_t i = 0; ht__budget_uniform(c->plan, c->b, i, one, &name, &size, &fits); i++)
+        if (fits) note_named(c->b, name, size, one, best);
+    return c->b->named != NULL;
+}
+
 /* Of those that meet the budget the one that should lose least. */
 static bool find_named(struct check *c, uint32_t *best, uint32_t *one)
 {
@@ -127,12 +160,7 @@ static bool find_named(struct check *c, uint32_t *best, uint32_t *one)
         if (ht__quality_at(i)->scheme) continue;
         const struct ht__mix *mix = ht__mix_by_name(ht__quality_at(i)->type);
         if (!ht__budget_named(c->plan, b, mix, one, &size) || size > b->limit) continue;
-        double cost = ht__budget_sum_of(b, one).cost;
-        if (b->named && cost >= b->named_estimated) continue;
-        b->named = mix;
-        b->named_size = size;
-        b->named_estimated = cost;
-        memcpy(best, one, b->n * sizeof *best);
+        note_named(b, mix->name, size, one, best);
     }
     return b->named != NULL;
 }
@@ -143,7 +171,7 @@ static enum ht_err compare_named(struct check *c, uint32_t *chosen, double *kld,
     uint32_t *named = ht__arena_array(arena, c->b->n + 1, sizeof *named);
     uint32_t *one = ht__arena_array(arena, c->b->n + 1, sizeof *one);
     if (!named || !one) return ht__fail_memory(diag, "budget");
-    if (!find_named(c, named, one)) return HT_OK;
+    if (!(c->b->mix ? find_named : find_uniform)(c, named, one)) return HT_OK;
     HT_TRY(run(c, named, &c->b->named_divergence, diag));
     if (c->b->named_divergence >= *kld) return HT_OK;
     *kld = c->b->named_divergence;
@@ -159,6 +187,7 @@ enum ht_err ht__budget_check(struct ht__plan *plan, struct ht__budget_plan *b, s
     c.types = ht__arena_array(&plan->arena, plan->model->n_weights + 1, sizeof *c.types);
     if (!c.types) return ht__fail_memory(diag, "budget");
     b->taken = "solved";
+    b->named = NULL; /* of an earlier check, with other bytes left */
     HT_TRY(run(&c, chosen, &b->divergence, diag));
     HT_TRY(try_swaps(&c, chosen, &b->divergence, diag));
     HT_TRY(compare_named(&c, chosen, &b->divergence, diag));

@@ -25,12 +25,11 @@ static size_t n_probes(enum ht__budget_way way)
 /* Passes of all tokens through a layer, or the output. */
 static double passes_of(const struct costing *c, enum ht__budget_way way)
 {
-    const struct ht__model *m = c->plan->model;
     double layers = (double)c->sense->n_layers, sum = 2 * layers + CHECKS * (layers + 1);
     bool shared = way == HT__BUDGET_LAYERS;
     for (size_t i = 0; i < c->b->n; i++) {
-        int32_t layer = m->weights[c->b->matrices[i].weight].slot.layer;
-        bool output = ht__slot_is(m->weights[c->b->matrices[i].weight].slot, HT__ROLE_OUTPUT);
+        int32_t layer = c->b->matrices[i].slot.layer;
+        bool output = ht__slot_is(c->b->matrices[i].slot, HT__ROLE_OUTPUT);
         double to_end = (output ? 0 : layer < 0 ? layers : layers - layer) + 1;
         sum += shared && layer >= 0 ? 2 : (double)n_probes(way) * to_end;
     }
@@ -72,9 +71,8 @@ static size_t nearest(const struct ht__budget_matrix *m, double bits)
     size_t best = 0;
     double least = INFINITY;
     for (size_t i = 0; i < m->n; i++) {
-        double has = (double)m->types[i]->block_size * 8 / m->types[i]->block_len;
-        double away = fabs(log(has / bits));
-        if (m->types[i]->flags & HT__CODEC_PLAIN || m->errors[i] <= 0 || away >= least) continue;
+        double away = m->bits[i] > 0 ? fabs(log(m->bits[i] / bits)) : INFINITY;
+        if (m->errors[i] <= 0 || away >= least) continue;
         least = away;
         best = i;
     }
@@ -102,19 +100,37 @@ static double cost_of(const struct ht__budget_matrix *m, double error, double sl
     return error > 0 ? m->measured[near] * pow(error / m->errors[m->probes[near]], slope) : 0;
 }
 
+/* What the method leaves of an error; of schemes it is not known. */
+static double left_of(const struct costing *c, const struct ht__budget_matrix *m, size_t option)
+{
+    return m->types ? ht__budget_left(c->b, m->slot.role, m->types[option]) : 1;
+}
+
 static void spread(const struct costing *c, struct ht__budget_matrix *m)
 {
-    enum ht__role role = c->plan->model->weights[m->weight].slot.role;
     double slope = slope_of(m);
     for (size_t i = 0; i < m->n; i++) {
         m->rounded[i] = cost_of(m, m->errors[i], slope);
-        m->options[i].cost = cost_of(m, m->errors[i] * ht__budget_left(c->b, role, m->types[i]), slope);
+        m->options[i].cost = cost_of(m, m->errors[i] * left_of(c, m, i), slope);
     }
 }
 
 static enum ht_err take_errors(struct costing *c, struct ht__budget_matrix *m, struct ht_diag *diag)
 {
+    if (!m->types) return ht__budget_scheme_errors(c->sense, m, diag);
     return ht__sense_errors(c->sense, &c->plan->model->weights[m->weight], m->types, m->n, m->errors, diag);
+}
+
+static enum ht_err put(struct costing *c, const struct ht__budget_matrix *m, size_t option, struct ht_diag *diag)
+{
+    if (!m->types) return ht__budget_put_scheme(c->sense, m, option, diag);
+    return ht__sense_put(c->sense, &c->plan->model->weights[m->weight], m->types[option], diag);
+}
+
+/* The engine does not compute with it, as far as what was measured tells. */
+static bool is_unseen(const struct costing *c, const struct ht__budget_matrix *m)
+{
+    return (m->types && !c->sense->asked[m->weight]) || m->measured[0] <= 0;
 }
 
 static bool is_output(const struct costing *c, const struct ht__weight *w)
@@ -126,19 +142,18 @@ static bool is_output(const struct costing *c, const struct ht__weight *w)
 /* Alone, to the end of the model. */
 static enum ht_err measure_matrix(struct costing *c, struct ht__budget_matrix *m, struct ht_diag *diag)
 {
-    const struct ht__weight *w = &c->plan->model->weights[m->weight];
-    bool two = c->b->way == HT__BUDGET_TWO, first = ht__slot_is(w->slot, HT__ROLE_EMBEDDING);
+    bool two = c->b->way == HT__BUDGET_TWO, first = ht__slot_is(m->slot, HT__ROLE_EMBEDDING);
     const double *bits = two ? bits_of_two : bits_of_one;
     m->n_probes = n_probes(c->b->way);
     HT_TRY(take_errors(c, m, diag));
-    c->sense->asked[m->weight] = first;
+    if (m->types) c->sense->asked[m->weight] = first;
     for (size_t k = 0; k < m->n_probes; k++) {
         m->probes[k] = nearest(m, bits[k]);
-        HT_TRY(ht__sense_put(c->sense, w, m->types[m->probes[k]], diag));
+        HT_TRY(put(c, m, m->probes[k], diag));
         HT_TRY(ht__sense_divergence(c->sense, &m->measured[k], diag));
         ht__sense_clear(c->sense);
     }
-    m->unseen = !c->sense->asked[m->weight] || m->measured[0] <= 0;
+    m->unseen = is_unseen(c, m);
     return HT_OK;
 }
 
@@ -146,7 +161,7 @@ static enum ht_err measure_each(struct costing *c, int32_t layer, struct ht_diag
 {
     for (size_t i = 0; i < c->b->n; i++) {
         struct ht__budget_matrix *m = &c->b->matrices[i];
-        if (c->plan->model->weights[m->weight].slot.layer == layer) HT_TRY(measure_matrix(c, m, diag));
+        if (m->slot.layer == layer) HT_TRY(measure_matrix(c, m, diag));
     }
     return HT_OK;
 }
@@ -157,12 +172,25 @@ static void share_out(struct costing *c, int32_t layer, double cost, const doubl
 {
     for (size_t i = 0; i < c->b->n; i++) {
         struct ht__budget_matrix *m = &c->b->matrices[i];
-        if (c->plan->model->weights[m->weight].slot.layer != layer) continue;
+        if (m->slot.layer != layer) continue;
         m->n_probes = 1;
         m->probes[0] = nearest(m, bits_of_one[0]);
         m->measured[0] = sum > 0 ? cost * streams[i] / sum : 0;
-        m->unseen = !c->sense->asked[m->weight] || m->measured[0] <= 0;
+        m->unseen = is_unseen(c, m);
     }
+}
+
+static enum ht_err put_layer(struct costing *c, int32_t layer, struct ht_diag *diag)
+{
+    uint32_t *probes = ht__arena_array(&c->plan->arena, c->b->n, sizeof *probes);
+    if (!probes) return ht__fail_memory(diag, "budget");
+    for (size_t i = 0; i < c->b->n; i++) {
+        const struct ht__budget_matrix *m = &c->b->matrices[i];
+        if (m->slot.layer != layer) continue;
+        probes[i] = (uint32_t)nearest(m, bits_of_one[0]);
+        if (m->types) HT_TRY(put(c, m, probes[i], diag));
+    }
+    return c->b->mix ? HT_OK : ht__budget_put_layer(c->sense, c->b, probes, layer, diag);
 }
 
 static enum ht_err measure_layer(struct costing *c, int32_t layer, struct ht_diag *diag)
@@ -171,20 +199,15 @@ static enum ht_err measure_layer(struct costing *c, int32_t layer, struct ht_dia
     if (!streams) return ht__fail_memory(diag, "budget");
     for (size_t i = 0; i < c->b->n; i++) {
         struct ht__budget_matrix *m = &c->b->matrices[i];
-        const struct ht__weight *w = &c->plan->model->weights[m->weight];
-        if (w->slot.layer != layer) continue;
+        if (m->slot.layer != layer) continue;
         HT_TRY(take_errors(c, m, diag));
-        c->sense->asked[m->weight] = false;
-        HT_TRY(ht__sense_put(c->sense, w, m->types[nearest(m, bits_of_one[0])], diag));
+        if (m->types) c->sense->asked[m->weight] = false;
+        HT_TRY(put(c, m, nearest(m, bits_of_one[0]), diag));
         HT_TRY(ht__sense_stream(c->sense, &streams[i], diag));
         ht__sense_clear(c->sense);
         sum += streams[i];
     }
-    for (size_t i = 0; i < c->b->n; i++) {
-        struct ht__budget_matrix *m = &c->b->matrices[i];
-        const struct ht__weight *w = &c->plan->model->weights[m->weight];
-        if (w->slot.layer == layer) HT_TRY(ht__sense_put(c->sense, w, m->types[nearest(m, bits_of_one[0])], diag));
-    }
+    HT_TRY(put_layer(c, layer, diag));
     HT_TRY(ht__sense_divergence(c->sense, &cost, diag));
     ht__sense_clear(c->sense);
     share_out(c, layer, cost, streams, sum);
@@ -196,11 +219,11 @@ static enum ht_err measure_layer(struct costing *c, int32_t layer, struct ht_dia
 /* The output's matrix after the last layer, everything else outside the layers before the first. */
 static enum ht_err measure_outside(struct costing *c, bool end, struct ht_diag *diag)
 {
-    const struct ht__model *m = c->plan->model;
     for (size_t i = 0; i < c->b->n; i++) {
-        const struct ht__weight *w = &m->weights[c->b->matrices[i].weight];
+        if (c->b->matrices[i].slot.layer >= 0) continue;
+        const struct ht__weight *w = &c->plan->model->weights[c->b->matrices[i].weight];
         bool at_end = is_output(c, w) && !ht__slot_is(w->slot, HT__ROLE_EMBEDDING);
-        if (w->slot.layer < 0 && at_end == end) HT_TRY(measure_matrix(c, &c->b->matrices[i], diag));
+        if (at_end == end) HT_TRY(measure_matrix(c, &c->b->matrices[i], diag));
     }
     return HT_OK;
 }
@@ -209,7 +232,7 @@ static enum ht_err measure_all(struct costing *c, struct ht_diag *diag)
 {
     HT_TRY(measure_outside(c, false, diag));
     for (int32_t layer = 0; layer < c->sense->n_layers; layer++) {
-        HT_TRY(ht__budget_sample(c->plan, c->b, c->sense, diag));
+        if (c->b->mix) HT_TRY(ht__budget_sample(c->plan, c->b, c->sense, diag));
         HT_TRY((c->b->way == HT__BUDGET_LAYERS ? measure_layer : measure_each)(c, layer, diag));
         HT_TRY(ht__sense_next(c->sense, diag));
     }

@@ -70,14 +70,19 @@ static const char *default_name(struct ht__plan *plan)
     return ht__arena_copy(&plan->arena, len ? base : "model", len ? len : 5);
 }
 
-/* A target's type as a part of a file's name: "gptq:bits=3,group=64" is gptq-bits3-group64; with rules it is "mixed" too.
+/* A target's type as a part of a file's name: "gptq:bits=3,group=64" is gptq-bits3-group64; with rules it is "mixed" too,
+ * with a budget that follows.
  * Folders of another container than the usual one say which. */
 static const char *type_in_path(struct ht__plan *plan, const struct ht__target *target)
 {
     const struct ht__container *c = target->container;
     bool usual = c->dialect == HT__DIALECT_GGUF || c == &ht__container_safetensors;
-    char *name = ht__arena_printf(&plan->arena, "%s%s%s%s", target->type, target->n_rules ? "-mixed" : "",
-                                  usual ? "" : "-", usual ? "" : c->name);
+    bool budget = target->scheme && plan->settings->budget.kind;
+    char *name = ht__arena_printf(&plan->arena, "%s%s%s%s%s", target->type,
+                                  budget            ? "-"
+                                  : target->n_rules ? "-mixed"
+                                                    : "",
+                                  budget ? plan->settings->budget.text : "", usual ? "" : "-", usual ? "" : c->name);
     char *to = name;
     for (const char *p = name; p && *p; p++)
         if (*p != '=') *to++ = strchr(":,@>", *p) ? '-' : *p;

@@ -405,6 +405,7 @@ void ht__plan_close(struct ht__plan **p)
 {
     struct ht__plan *plan = *p;
     if (!plan) return;
+    ht__budget_close(plan->budget);
     for (size_t i = 0; i < plan->n_outputs; i++)
         for (uint32_t f = 0; f < plan->outputs[i].n_files; f++) {
             ht__output_close(&plan->outputs[i].files[f].out);

@@ -124,16 +124,28 @@ static struct rounding rounding_of(const struct ht__sense *s, const struct ht__w
     return r;
 }
 
+float *ht__sense_place(struct ht__sense *s, const struct ht__weight *w)
+{
+    float **put = &s->put[index_of(s, w)];
+    if (!*put)
+        *put = ht__new_array(s->plan->run.alloc, (size_t)w->rows->n_rows, (size_t)w->rows->row_len * sizeof **put);
+    return *put;
+}
+
+void ht__sense_leave(struct ht__sense *s, const struct ht__weight *w)
+{
+    ht__free(s->plan->run.alloc, s->put[index_of(s, w)]);
+    s->put[index_of(s, w)] = NULL;
+}
+
 enum ht_err ht__sense_put(struct ht__sense *s, const struct ht__weight *w, const struct ht__codec *type,
                           struct ht_diag *diag)
 {
     struct rounding r = rounding_of(s, w);
-    float **put = &s->put[index_of(s, w)];
-    if (!*put) *put = ht__new_array(s->plan->run.alloc, (size_t)w->rows->n_rows, (size_t)w->ne[0] * sizeof **put);
-    if (!*put) return ht__fail_memory(diag, w->name);
+    r.dst = ht__sense_place(s, w);
+    if (!r.dst) return ht__fail_memory(diag, w->name);
     r.types = &type;
     r.n_types = 1;
-    r.dst = *put;
     return run_rounding(s, &r, r.pieces * (w->rows->n_rows / w->ne[1]), diag);
 }
 
@@ -310,12 +322,18 @@ enum ht_err ht__sense_next(struct ht__sense *s, struct ht_diag *diag)
 
 /* ---- a whole model ---- */
 
-static enum ht_err put_all(struct ht__sense *s, int32_t layer, const struct ht__codec *const *types,
-                           struct ht_diag *diag)
+struct choice {
+    struct ht__sense *s;
+    const struct ht__codec *const *types; /* by weight */
+};
+
+static enum ht_err put_types(void *ctx, int32_t layer, struct ht_diag *diag)
 {
-    const struct ht__model *m = s->plan->model;
+    struct choice *c = ctx;
+    const struct ht__model *m = c->s->plan->model;
     for (size_t i = 0; i < m->n_weights; i++)
-        if (m->weights[i].slot.layer == layer && types[i]) HT_TRY(ht__sense_put(s, &m->weights[i], types[i], diag));
+        if (m->weights[i].slot.layer == layer && c->types[i])
+            HT_TRY(ht__sense_put(c->s, &m->weights[i], c->types[i], diag));
     return HT_OK;
 }
 
@@ -329,23 +347,29 @@ static enum ht_err embed(struct ht__sense *s, float *x, struct ht_diag *diag)
     return HT_OK;
 }
 
-enum ht_err ht__sense_model(struct ht__sense *s, const struct ht__codec *const *types, double *kld,
-                            struct ht_diag *diag)
+enum ht_err ht__sense_model_of(struct ht__sense *s, ht__sense_put_fn put, void *ctx, double *kld, struct ht_diag *diag)
 {
     ht__sense_clear(s);
     HT_TRY(embed(s, s->work, diag));
-    HT_TRY(put_all(s, -1, types, diag));
+    HT_TRY(put(ctx, -1, diag));
     HT_TRY(shift_embedding(s, s->work, diag));
     ht__sense_clear(s);
     for (int layer = 0; layer < s->n_layers; layer++) {
-        HT_TRY(put_all(s, layer, types, diag));
+        HT_TRY(put(ctx, layer, diag));
         HT_TRY(carry(s, layer, s->work, true, diag));
         ht__sense_clear(s);
     }
-    HT_TRY(put_all(s, -1, types, diag));
+    HT_TRY(put(ctx, -1, diag));
     enum ht_err err = compare_ends(s, s->work, kld, diag);
     ht__sense_clear(s);
     return err;
+}
+
+enum ht_err ht__sense_model(struct ht__sense *s, const struct ht__codec *const *types, double *kld,
+                            struct ht_diag *diag)
+{
+    struct choice choice = {s, types};
+    return ht__sense_model_of(s, put_types, &choice, kld, diag);
 }
 
 /* ---- opening ---- */
@@ -421,7 +445,7 @@ static enum ht_err open_streams(struct ht__sense *s, struct ht_diag *diag)
     return s->x && s->end && s->work && s->logits && s->put && s->asked ? HT_OK : ht__fail_memory(diag, "activations");
 }
 
-/* The largest layer as floats, and the largest matrix outside; streams; logits. */
+/* The largest layer as floats (of a folder twice: in its own order, too), and the largest matrix outside; streams; logits. */
 static uint64_t besides(const struct ht__sense *s)
 {
     const struct ht__model *m = s->plan->model;
@@ -434,7 +458,8 @@ static uint64_t besides(const struct ht__sense *s)
         layer += (uint64_t)w->rows->n_rows * (uint64_t)w->rows->row_len * sizeof(float);
         if (layer > most) most = layer;
     }
-    return most + 3 * stream_bytes(s) + logits_bytes(s);
+    bool native = s->plan->outputs[0].target->scheme != NULL;
+    return (native ? 2 * most : most) + 3 * stream_bytes(s) + logits_bytes(s);
 }
 
 static struct ht__run engine_run(const struct ht__sense *s)

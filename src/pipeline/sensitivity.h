@@ -59,6 +59,16 @@ HT_MUST_CHECK enum ht_err ht__sense_stream(struct ht__sense *sense, double *erro
 /* On to the next layer. */
 HT_MUST_CHECK enum ht_err ht__sense_next(struct ht__sense *sense, struct ht_diag *diag);
 
+/* Memory in the place of the weight, until ht__sense_clear, for all its rows as floats; NULL: memory is out. */
+float *ht__sense_place(struct ht__sense *sense, const struct ht__weight *weight);
+/* Its own weights again. */
+void ht__sense_leave(struct ht__sense *sense, const struct ht__weight *weight);
+
+/* The whole model with what the function puts of each layer's weights, from the embedding to the end; afterwards nothing but
+ * this can be measured. Layer -1: of what lies in none, twice: before the first layer, and behind the last one. */
+typedef enum ht_err (*ht__sense_put_fn)(void *ctx, int32_t layer, struct ht_diag *diag);
+HT_MUST_CHECK enum ht_err ht__sense_model_of(struct ht__sense *sense, ht__sense_put_fn put, void *ctx, double *kld,
+                                             struct ht_diag *diag);
 /* All matrices at once: by weight a type, or NULL for its own. From the embedding to the end; afterwards nothing but this
  * can be measured. */
 HT_MUST_CHECK enum ht_err ht__sense_model(struct ht__sense *sense, const struct ht__codec *const *types, double *kld,

@@ -77,6 +77,7 @@ def make_of_files(at):
     yield run("quantize", at / "moe", "-t", "Q2_K_S", "-o", at / "experts", "--calibration", "default", "--ctx", 64, "--chunks", 12, "--effort", "best", "--json")
     yield run("quantize", MODEL, "-t", "awq_q4_0", "-o", at / "scaled", "--calibration", text, "--ctx", 64, "--chunks", 12, "--json")
     yield run("quantize", MODEL, "--bpw", "4.5", "--budget-time", "1s", "-o", at / "budget", "--calibration", text, "--ctx", 64, "--json")
+    yield run("quantize", MODEL, "-t", "gptq", "--bpw", "4", "--budget-time", "1s", "-o", at / "schemes", "--calibration", text, "--ctx", 64, "--json")
     yield run("quantize", MODEL, "-t", "Q4_0", "-o", at / "c", "--split-max-size", "2M", "--dry-run", "--json")
     yield run("estimate", MODEL, "-t", "Q4_0,F16", "--memory", "1K", "--json")
     yield run("recommend", MODEL, "--gpu", "RTX 4090", "--json")

@@ -31,12 +31,14 @@ MODEL = ROOT / "examples/model"
 # when transformers loads a folder, and so refuses what it packs itself.
 SCHEMES = ["nf4", "nf4:nested=on", "fp4:block=128", "int8", "fp8", "fp8:scale=tensor", "fp8-block", "w4a16",
            "w8a16", "w8a8", "nvfp4", "mxfp4"]
-# What several schemes are in, by rules and skipped modules: "TYPE RULE RULE skip=NAME".
+# What several schemes are in, by rules, skipped modules and budgets: "TYPE RULE RULE skip=NAME", "TYPE bpw=BITS".
 MIXED = ["w4a16:group=32 layers:0=none attention=w8a16 last:2+ffn=w8a8 layers:3=fp8 output=w8a16",
          "fp8 attention=nvfp4 ffn_down=fp8-block:config=compressed-tensors skip=re:.*layers.1.*",
          "nf4 ffn_down=fp4:block=128 attention=nf4:nested=on skip=o_proj output=nf4",
          "adaptive max-error=0.087 layers:0=none", "w4a16:group=32>fp8>none max-error=0.087 attention=nvfp4",
-         "int8 first:2=none skip=k_proj output=int8", "fp8-block ffn_down=none skip=model.layers.0"]
+         "int8 first:2=none skip=k_proj output=int8", "fp8-block ffn_down=none skip=model.layers.0",
+         "w4a16 bpw=5", "w8a16 bpw=6.5", "nf4 bpw=6", "int8 bpw=10"]
+BUDGET = ["--calibration", "default", "--calibration-length", "64", "--chunks", "20", "--budget-time", "2s"]
 IDS = torch.tensor([[1, 5, 9, 200, 33, 7, 88, 1024]])
 logging.set_verbosity_error()
 logging.disable_progress_bar()
@@ -225,7 +227,8 @@ def outputs(work):
     for n, text in enumerate(mixed):
         scheme, *rules = text.split(" ")
         options = [("--skip-modules", r[5:]) if r.startswith("skip=") else
-                   ("--max-error", r[10:]) if r.startswith("max-error=") else ("--rule", r) for r in rules]
+                   ("--max-error", r[10:]) if r.startswith("max-error=") else
+                   ("--bpw", r[4:], *BUDGET) if r.startswith("bpw=") else ("--rule", r) for r in rules]
         yield text, report_of("quantize", MODEL, "-t", scheme, "-o", f"{work}/{n}", *(o for pair in options for o in pair))[0]
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What `gptq` and `awq` pack, dequantized by GPTQModel's own layers (those that run on every processor, and that
 transformers loads such checkpoints with), must be the library's weights, bit by bit. So must those of a folder whose modules
-differ in bits and groups, or are left out, as GPTQModel loads it.
+differ in bits and groups, or are left out, by rules or by a budget, as GPTQModel loads it.
 
 Environment: HT_CLI, HT_BUILD, HT_GPTQMODEL_PYTHON (setup.sh installs it). Exit: 0 passed, 1 failed, 77 skipped.
 """
@@ -103,6 +103,8 @@ RULES = ["--rule", "last:1=none", "--rule", "layers:2+ffn_down=gptq:bits=3,group
 CALIBRATED = ["--calibration", "default", "--ctx", "64", "--chunks", "16"]
 FOLDERS = {"rounded": ["-t", "gptq:group=32", *RULES],
            "act-order": ["-t", "gptq:group=32,act_order=on@best", *CALIBRATED, "--rule", "output=gptq:group=64,act_order=on"],
+           "budget": ["-t", "gptq", "--bpw", "3.75", *CALIBRATED],
+           "budget, calibrated, act-order": ["-t", "gptq:act_order=on@best", "--bpw", "4.5", *CALIBRATED],
            "act-order, v2, not symmetric": ["-t", "gptq:group=64,act_order=on,version=v2,sym=off@best:sequential=off", *CALIBRATED]}
 
 
