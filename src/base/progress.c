@@ -23,7 +23,7 @@ bool ht__progress_tell(struct ht__progress *m, uint64_t done, const char *tensor
     double span = now - m->window_start;
     if (span > 0.2 && done > m->window_done) {
         m->now.rate = (double)(done - m->window_done) / span;
-        m->now.seconds_left = (double)(m->now.total - done) / m->now.rate;
+        m->now.seconds_left = done < m->now.total ? (double)(m->now.total - done) / m->now.rate : 0;
     }
     if (span > WINDOW) {
         m->window_start = now;

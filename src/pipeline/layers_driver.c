@@ -61,9 +61,13 @@ struct ht__replacement ht__course_weight(void *course, const struct ht__weight *
     return (struct ht__replacement){c->out->choices[at].type, c->rows[at]};
 }
 
+/* The steps of a layer are estimates: what they come to is never more than its tokens, and never goes back. */
 enum ht_err ht__layers_tell(struct ht__layers *d, double share, const char *what, struct ht_diag *diag)
 {
-    bool stop = ht__progress_tell(&d->progress, (uint64_t)(d->done + share * d->step), what);
+    double done = d->done + share * d->step;
+    if (done > d->most_done) done = d->most_done;
+    if (done > d->told) d->told = done;
+    bool stop = ht__progress_tell(&d->progress, (uint64_t)d->told, what);
     return stop ? ht__fail(diag, HT_ERR_CANCELLED, NULL, -1, "cancelled") : HT_OK;
 }
 
@@ -294,34 +298,44 @@ static enum ht_err one_layer(struct ht__layers *d, int layer, struct ht_diag *di
 {
     HT_TRY(ht__layers_find(d, layer, diag));
     d->step = (double)d->n_tokens / (double)(1 + d->n_courses * (d->n_stages + 1));
+    d->most_done = (double)(layer + 1) * (double)d->n_tokens;
     begin_layer(d);
     HT_TRY(choose_layer(d, layer, diag));
     HT_TRY(finish_layer(d, layer, diag));
-    d->done = (double)(layer + 1) * (double)d->n_tokens;
+    d->done = d->most_done;
     return write_layer(d, layer, diag);
 }
 
-/* The output matrix, where it is one of its own. */
+/* The output matrix, where it is one of its own and the output's method chooses it. */
+static bool chooses_output(const struct ht__layers *d, const struct ht__course *c, const struct ht__stage *stage)
+{
+    for (size_t i = 0; i < d->plan->n_items; i++)
+        if (chosen_at(c, stage, i) && !d->journal->finished[i]) return true;
+    return false;
+}
+
 static enum ht_err end_of_course(struct ht__layers *d, struct ht__course *c, const struct ht__weight *output,
                                  struct ht_diag *diag)
 {
     struct ht__site_stats site = {.alloc = d->plan->run.alloc};
     struct ht__stage stage = {.site = ht__slot_site(output->slot), .first = output};
-    bool wanted = false;
-    for (size_t i = 0; i < d->plan->n_items; i++)
-        wanted |= chosen_at(c, &stage, i) && !d->journal->finished[i];
-    if (!wanted) return HT_OK;
+    if (!chooses_output(d, c, &stage)) return HT_OK;
     enum ht_err err = ht__layers_look_at_end(d, c, &stage, &site, diag);
     if (err == HT_OK) err = choose_all(d, c, &stage, &site, 0, diag);
     ht__site_close(&site);
     return err;
 }
 
+/* Its inputs are looked at as those of one more layer. */
 static enum ht_err end(struct ht__layers *d, struct ht_diag *diag)
 {
     const struct ht__weight *w = ht__model_find(d->plan->model, HT__ROLE_OUTPUT);
-    for (size_t i = 0; w && i < d->n_courses; i++)
+    d->step = (double)d->n_tokens / (double)d->n_courses;
+    d->most_done += (double)d->n_tokens;
+    for (size_t i = 0; w && i < d->n_courses; i++) {
         HT_TRY(end_of_course(d, &d->courses[i], w, diag));
+        d->done += d->step;
+    }
     return write_marked(d, NULL, diag);
 }
 
@@ -539,7 +553,8 @@ static enum ht_err open_parts(struct ht__layers *d, struct ht_diag *diag)
 static enum ht_err layers(struct ht__layers *d, struct ht_diag *diag)
 {
     int n = ht__engine_hparams(d->engine)->n_layers;
-    ht__progress_begin(&d->progress, &d->plan->run, "best", "tokens", (uint64_t)d->n_tokens * (uint64_t)n);
+    int passes = n + (ht__model_find(d->plan->model, HT__ROLE_OUTPUT) != NULL);
+    ht__progress_begin(&d->progress, &d->plan->run, "best", "tokens", (uint64_t)d->n_tokens * (uint64_t)passes);
     HT_TRY(embed(d, diag));
     for (int i = 0; i < n; i++)
         HT_TRY(one_layer(d, i, diag));

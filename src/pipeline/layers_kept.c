@@ -128,6 +128,7 @@ static enum ht_err all_layers(struct ht__layers *d, const struct ht__kept *kept,
     for (size_t i = 0; i < kept->n_layers; i++)
         bytes += ht__kept_bytes(&kept->layers[i]);
     ht__progress_begin(&d->progress, &d->plan->run, "best", "bytes", bytes);
+    d->most_done = (double)bytes;
     for (size_t i = 0; i < kept->n_layers; i++)
         HT_TRY(one_layer(d, kept, i, diag));
     return write_layer(d, -1, diag); /* and whatever is left */

@@ -79,7 +79,8 @@ struct ht__layers {
     int n_used;                 /* experts of a token */
     bool says_wanted;           /* the residual stream says what matrices that add to it give: for the memory */
     struct ht__progress progress;
-    double done, step; /* tokens through all layers; what a stage of an output adds */
+    double done, step;      /* tokens through all layers; what a stage of an output adds */
+    double most_done, told; /* at the end of this layer; so far, to who watches */
 };
 
 /* The outputs that are made so, each with a residual stream of d->n_tokens. */
