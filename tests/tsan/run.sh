@@ -36,7 +36,7 @@ END
 TSAN_OPTIONS=exitcode=66 "$probe" >/dev/null 2>&1
 [ $? -eq 66 ] || { echo "the sanitizer does not see a race"; exit 1; }
 
-unit=(test_store test_store_queue test_store_claims test_store_memory test_events test_child test_lend test_service_parts test_http_parts
+unit=(test_hash_files test_store test_store_queue test_store_claims test_store_memory test_events test_child test_lend test_service_parts test_http_parts
     test_engine test_engine_memory test_eval_memory test_hostile_engine test_perplexity test_imatrix test_importance test_options
     test_matrix test_toys)
 if [ -f $build/build.ninja ]; then

@@ -1,12 +1,11 @@
 #include "service/runner/remote.h"
 
 #include "service/artifacts/dir.h"
+#include "service/runner/hash_files.h"
 #include "service/runner/run.h"
 #include "service/settings/settings.h"
 #include "service/system/steady.h"
 
-#include <fcntl.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -427,46 +426,70 @@ static bool was_received(struct scheduler *s, const struct store_claim *claim, c
     return same;
 }
 
-static bool hash_file(const char *path, char sha256[65], bool (*goes_on)(void *ctx), void *ctx)
+static void forget_files(struct hashed_file *files, size_t n)
 {
-    enum { PIECE = 1 << 20 };
-    unsigned char digest[EVP_MAX_MD_SIZE], *piece = malloc(PIECE);
-    EVP_MD_CTX *hash = EVP_MD_CTX_new();
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    ssize_t n = -1;
-    bool done = piece && hash && fd >= 0 && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) == 1;
-    while (done && (n = read(fd, piece, PIECE)) > 0)
-        done = EVP_DigestUpdate(hash, piece, (size_t)n) == 1 && goes_on(ctx);
-    done = done && n == 0 && EVP_DigestFinal_ex(hash, digest, NULL) == 1;
-    for (int i = 0; i < 32 && done; i++)
-        snprintf(sha256 + 2 * i, 3, "%02x", digest[i]);
-    if (fd >= 0) close(fd);
-    EVP_MD_CTX_free(hash);
-    free(piece);
-    return done;
+    for (size_t i = 0; i < n; i++) {
+        free(files[i].path);
+        free(files[i].name);
+    }
+    free(files);
+}
+
+static size_t count_files(const json_t *report)
+{
+    const json_t *output;
+    size_t i, n = 0;
+    json_array_foreach(json_object_get(report, "outputs"), i, output)
+        n += json_array_size(json_object_get(output, "files"));
+    return n;
+}
+
+/* Those that did not come with their hash. NULL: no memory. */
+static struct hashed_file *files_to_read(struct scheduler *s, const struct store_claim *claim,
+                                         const struct publication *p, size_t *n)
+{
+    const json_t *output, *file;
+    size_t i, j;
+    bool whole = true;
+    struct hashed_file *files = calloc(count_files(p->report) + 1, sizeof *files);
+    *n = 0;
+    if (!files) return NULL;
+    json_array_foreach(json_object_get(p->report, "outputs"), i, output) {
+        const char *folder = run__folder_of(output);
+        json_array_foreach(json_object_get(output, "files"), j, file) {
+            struct hashed_file *f = &files[*n];
+            char name[520], path[5000];
+            f->wanted = text_of(file, "sha256");
+            snprintf(name, sizeof name, "%s%s%s", folder ? folder : "", folder ? "/" : "",
+                     run__base_name(text_of(file, "path")));
+            if (was_received(s, claim, name, f->wanted)) continue;
+            snprintf(path, sizeof path, "%s/%s", p->out, name);
+            f->path = strdup(path);
+            f->name = strdup(name);
+            whole = whole && f->path && f->name;
+            ++*n;
+        }
+    }
+    if (whole) return files;
+    forget_files(files, *n);
+    return NULL;
 }
 
 /* Every file is what the report says, byte for byte: it came with that hash, or is read now. */
 static bool is_as_reported(struct scheduler *s, const struct store_claim *claim, const struct publication *p, char *why,
                            size_t size)
 {
-    const json_t *output, *file;
-    char name[520], path[5000], sha256[65];
-    size_t i, j;
-    json_array_foreach(json_object_get(p->report, "outputs"), i, output) {
-        const char *folder = run__folder_of(output);
-        json_array_foreach(json_object_get(output, "files"), j, file) {
-            const char *wanted = text_of(file, "sha256");
-            snprintf(name, sizeof name, "%s%s%s", folder ? folder : "", folder ? "/" : "",
-                     run__base_name(text_of(file, "path")));
-            if (was_received(s, claim, name, wanted)) continue;
-            snprintf(path, sizeof path, "%s/%s", p->out, name);
-            if (hash_file(path, sha256, p->goes_on, p->ctx) && strcmp(sha256, wanted) == 0) continue;
-            snprintf(why, size, "%s is not what the worker's report says: its SHA-256 is another", name);
-            return false;
-        }
-    }
-    return true;
+    size_t n, i = 0;
+    struct hashed_file *files = files_to_read(s, claim, p, &n);
+    snprintf(why, size, "out of memory");
+    if (!files) return false;
+    hash_files(files, n, p->goes_on, p->ctx);
+    while (i < n && strcmp(files[i].sha256, files[i].wanted) == 0)
+        i++;
+    why[0] = '\0';
+    if (i < n) snprintf(why, size, "%s is not what the worker's report says: its SHA-256 is another", files[i].name);
+    forget_files(files, n);
+    return i == n;
 }
 
 static enum store_result publish(struct scheduler *s, const struct publication *p, const json_t *staged, char *why,
