@@ -124,9 +124,10 @@ static json_t *rows(struct store *s, struct connection *c, const struct list_que
     enum sql_step step = SQL_ROW;
     for (int i = 0; list && (step = sql_step(statement)) == SQL_ROW; i++) {
         if (i == limit) break; /* only shows that there is more */
+        store_failure_clear();
         json_t *row = q->row(s, c, statement);
         if (!row || json_array_append_new(list, row) != 0) {
-            *result = STORE_FAILED;
+            *result = store_failure() != STORE_OK ? store_failure() : STORE_FAILED;
             break;
         }
         if (i + 1 == limit) *next = next_cursor(q->sort, statement);
