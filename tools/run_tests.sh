@@ -120,7 +120,7 @@ else
     if [ "${HT_SKIP_SANITIZED:-}" != 1 ]; then
         # Every program; of services and the command line what runs other code. `make nightly` runs all.
         build_sanitized
-        later_sanitized 0 '^(server (http|api|guards|trouble|confinement|folders)|hub (pull|broken|remote|service|secure)$|server runner (complete|measured|cancel|misbehaved|hub)$)' \
+        later_sanitized 0 '^(server (http|guards|trouble|confinement|folders)|hub (pull|broken|remote|service|secure)$|server runner (complete|measured|cancel|misbehaved|hub)$)' \
             '/(help|locks|output|quantize)\.sh'
     fi
     later_tests "$build" "" "$services"
